@@ -1,0 +1,570 @@
+//! The three networks, as plans: which layers, of which shapes, with which parameters.
+//!
+//! A [`Plan`] is data. It knows nothing of devices; [`crate::network`] runs it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use lookalike_images::InputShape;
+use lookalike_kernels::{Convolution, Padding};
+use serde::{Deserialize, Serialize};
+
+use crate::error::AutoencoderError;
+
+/// Smallest side, in pixels, that a network takes.
+pub const SMALLEST_SIDE: usize = 8;
+/// Largest side, in pixels, that a network takes.
+pub const LARGEST_SIDE: usize = 1024;
+/// Channels of the first strided stage; each further stage doubles them up to [`WIDEST_STAGE`].
+const FIRST_STAGE: usize = 32;
+const WIDEST_STAGE: usize = 256;
+/// Strided stages are added until the longer side is at most this many pixels.
+const SMALLEST_MAP: usize = 5;
+
+/// Which network an autoencoder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// The article's network: Conv 32, pool, Conv 32, pool = the code (7x7x32 for MNIST);
+    /// Conv 32, up, Conv 32, up, Conv 1. 28,353 parameters on 28x28x1.
+    Conv,
+    /// The network of the article's notebook: the code is 4x4x8 = 128 floats; one convolution
+    /// is *valid*. 4,385 parameters on 28x28x1.
+    Compact,
+    /// Strided convolutions with batch norm, and a linear bottleneck of `code_dim` floats.
+    Bottleneck,
+}
+
+impl Architecture {
+    /// Every architecture, in the order of the command line's help.
+    pub const ALL: [Architecture; 3] = [Self::Bottleneck, Self::Conv, Self::Compact];
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Conv => "conv",
+            Self::Compact => "compact",
+            Self::Bottleneck => "bottleneck",
+        })
+    }
+}
+
+impl FromStr for Architecture {
+    type Err = AutoencoderError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|a| a.to_string() == name)
+            .ok_or_else(|| AutoencoderError::unknown("architecture", name, &Self::ALL))
+    }
+}
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Initial {
+    /// Uniform with variance 2 / fan-in, for layers followed by ReLU (He et al. 2015).
+    He { fan_in: usize },
+    /// Uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio 2010).
+    Glorot { fan_in: usize, fan_out: usize },
+    /// All the same.
+    Constant(f32),
+    /// The logit of the data's mean pixel, per channel: the network starts at the best constant
+    /// answer. Without it these networks sit on an all-black plateau for hundreds of steps.
+    OutputBias,
+}
+
+/// One learned tensor of the plan.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Parameter {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub initial: Initial,
+}
+
+impl Parameter {
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// Batch norm after a layer, by the indices of its tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Norm {
+    pub gamma: usize,
+    pub beta: usize,
+    /// Index into the running means and variances.
+    pub statistics: usize,
+    pub channels: usize,
+    pub relu: bool,
+}
+
+/// One layer; the usize fields named after tensors are indices into [`Plan::parameters`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Layer {
+    /// 3x3 convolution; `bias` is absent where batch norm follows.
+    Convolution {
+        geometry: Convolution,
+        weight: usize,
+        bias: Option<usize>,
+        norm: Option<Norm>,
+    },
+    /// 2x2 max pooling, stride 2, 'same'.
+    MaxPool {
+        height: usize,
+        width: usize,
+        channels: usize,
+    },
+    /// Fully connected; `weight` is inputs x outputs.
+    Linear {
+        inputs: usize,
+        outputs: usize,
+        weight: usize,
+        bias: Option<usize>,
+        norm: Option<Norm>,
+        relu: bool,
+    },
+}
+
+/// A network for one input shape: layers, parameters and batch-norm statistics.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    pub shape: InputShape,
+    pub encoder: Vec<Layer>,
+    pub decoder: Vec<Layer>,
+    pub parameters: Vec<Parameter>,
+    /// Name prefix and channels of each batch norm.
+    pub statistics: Vec<(String, usize)>,
+    /// Floats of a code.
+    pub code_dim: usize,
+    /// Height, width and channels of the code where it is a map, else 1, 1, `code_dim`.
+    pub code_map: [usize; 3],
+    /// The encoder's last layer gives mean and log-variance, twice `code_dim` floats.
+    pub variational: bool,
+}
+
+impl Plan {
+    /// Plans `architecture` for images of `shape`.
+    ///
+    /// `code_dim` is read by [`Architecture::Bottleneck`] only; the others' code is fixed by the
+    /// shape. `variational` needs the bottleneck.
+    ///
+    /// # Errors
+    ///
+    /// When the shape cannot be taken by the architecture; the message says which can.
+    pub fn new(
+        architecture: Architecture,
+        shape: InputShape,
+        code_dim: usize,
+        variational: bool,
+    ) -> Result<Self, AutoencoderError> {
+        check_shape(shape)?;
+        if variational && architecture != Architecture::Bottleneck {
+            return Err(AutoencoderError::Config(format!(
+                "the variational objective needs the linear code of --arch bottleneck; {architecture} has none"
+            )));
+        }
+        match architecture {
+            Architecture::Conv => Ok(Builder::new(shape).conv()),
+            Architecture::Compact => Builder::new(shape).compact(),
+            Architecture::Bottleneck => Builder::new(shape).bottleneck(code_dim, variational),
+        }
+    }
+
+    /// Learned numbers in all.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters.iter().map(Parameter::len).sum()
+    }
+
+    /// Floats of one image.
+    pub fn input_len(&self) -> usize {
+        self.shape.channels * self.shape.height * self.shape.width
+    }
+}
+
+fn check_shape(shape: InputShape) -> Result<(), AutoencoderError> {
+    let sides = SMALLEST_SIDE..=LARGEST_SIDE;
+    if !matches!(shape.channels, 1 | 3)
+        || !sides.contains(&shape.height)
+        || !sides.contains(&shape.width)
+    {
+        return Err(AutoencoderError::Config(format!(
+            "no network for images of {} channels, {} x {} pixels: channels must be 1 or 3 and sides {SMALLEST_SIDE} to {LARGEST_SIDE}",
+            shape.channels, shape.height, shape.width
+        )));
+    }
+    Ok(())
+}
+
+/// Walks from the input to the output, keeping the present map's shape.
+struct Builder {
+    plan: Plan,
+    height: usize,
+    width: usize,
+    channels: usize,
+    part: &'static str,
+    convolutions: usize,
+    linears: usize,
+}
+
+/// What a convolution does besides its channels.
+#[derive(Clone, Copy)]
+struct Options {
+    stride: usize,
+    upsample: bool,
+    padding: Padding,
+    relu: bool,
+    norm: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            stride: 1,
+            upsample: false,
+            padding: Padding::same(),
+            relu: true,
+            norm: false,
+        }
+    }
+}
+
+impl Builder {
+    fn new(shape: InputShape) -> Self {
+        Self {
+            plan: Plan {
+                shape,
+                encoder: Vec::new(),
+                decoder: Vec::new(),
+                parameters: Vec::new(),
+                statistics: Vec::new(),
+                code_dim: 0,
+                code_map: [0; 3],
+                variational: false,
+            },
+            height: shape.height,
+            width: shape.width,
+            channels: shape.channels,
+            part: "encoder",
+            convolutions: 0,
+            linears: 0,
+        }
+    }
+
+    fn conv(mut self) -> Plan {
+        let (full, half) = ((self.height, self.width), halve(self.height, self.width));
+        self.convolve(32, Options::default());
+        self.pool();
+        self.convolve(32, Options::default());
+        self.pool();
+        self.end_encoder_with_map();
+        self.convolve(32, Options::default());
+        self.convolve_up(32, half, true, false);
+        self.output(full);
+        self.plan
+    }
+
+    fn compact(mut self) -> Result<Plan, AutoencoderError> {
+        // Pooling three times, doubling twice, losing 2 to the valid convolution and doubling
+        // again gives back the side only where side = 4 modulo 8.
+        for side in [self.height, self.width] {
+            if side % 8 != 4 {
+                return Err(AutoencoderError::Config(format!(
+                    "the compact network's valid convolution gives back sides of 12, 20, 28, 36, … pixels only, not {side}: choose another --size or --arch"
+                )));
+            }
+        }
+        self.convolve(16, Options::default());
+        self.pool();
+        self.convolve(8, Options::default());
+        self.pool();
+        self.convolve(8, Options::default());
+        self.pool();
+        self.end_encoder_with_map();
+        let up = Options {
+            upsample: true,
+            ..Options::default()
+        };
+        self.convolve(8, Options::default());
+        self.convolve(8, up);
+        let valid = Options {
+            padding: Padding::valid(),
+            ..up
+        };
+        self.convolve(16, valid);
+        let full = (self.plan.shape.height, self.plan.shape.width);
+        self.output(full);
+        Ok(self.plan)
+    }
+
+    fn bottleneck(mut self, code_dim: usize, variational: bool) -> Result<Plan, AutoencoderError> {
+        if !(1..=4096).contains(&code_dim) {
+            return Err(AutoencoderError::Config(format!(
+                "a code of {code_dim} floats: --code-dim must be 1 to 4096"
+            )));
+        }
+        // Shape before each stage and the stage's channels, for the way back.
+        let mut stages = Vec::new();
+        let mut channels = FIRST_STAGE;
+        while self.height.max(self.width) > SMALLEST_MAP {
+            stages.push(((self.height, self.width), channels));
+            let strided = Options {
+                stride: 2,
+                norm: true,
+                ..Options::default()
+            };
+            self.convolve(channels, strided);
+            channels = (channels * 2).min(WIDEST_STAGE);
+        }
+        let map = (self.height, self.width, self.channels);
+        let flat = map.0 * map.1 * map.2;
+        let outputs = if variational { 2 * code_dim } else { code_dim };
+        self.linear(flat, outputs, false, false);
+        self.plan.code_dim = code_dim;
+        self.plan.code_map = [1, 1, code_dim];
+        self.plan.variational = variational;
+        self.begin_decoder();
+        self.linear(code_dim, flat, true, true);
+        (self.height, self.width, self.channels) = map;
+        for &(size, channels) in stages.iter().rev() {
+            self.convolve_up(channels / 2, size, true, true);
+        }
+        let last = Options {
+            relu: false,
+            ..Options::default()
+        };
+        self.convolve(self.plan.shape.channels, last);
+        Ok(self.plan)
+    }
+
+    fn end_encoder_with_map(&mut self) {
+        self.plan.code_dim = self.height * self.width * self.channels;
+        self.plan.code_map = [self.height, self.width, self.channels];
+        self.begin_decoder();
+    }
+
+    fn begin_decoder(&mut self) {
+        self.part = "decoder";
+        self.convolutions = 0;
+        self.linears = 0;
+    }
+
+    fn push(&mut self, layer: Layer) {
+        if self.part == "encoder" {
+            self.plan.encoder.push(layer);
+        } else {
+            self.plan.decoder.push(layer);
+        }
+    }
+
+    fn parameter(&mut self, name: String, shape: Vec<usize>, initial: Initial) -> usize {
+        self.plan.parameters.push(Parameter {
+            name,
+            shape,
+            initial,
+        });
+        self.plan.parameters.len() - 1
+    }
+
+    fn norm(&mut self, name: &str, channels: usize, relu: bool) -> Norm {
+        let gamma = self.parameter(
+            format!("{name}.weight"),
+            vec![channels],
+            Initial::Constant(1.0),
+        );
+        let beta = self.parameter(
+            format!("{name}.bias"),
+            vec![channels],
+            Initial::Constant(0.0),
+        );
+        self.plan.statistics.push((name.to_owned(), channels));
+        Norm {
+            gamma,
+            beta,
+            statistics: self.plan.statistics.len() - 1,
+            channels,
+            relu,
+        }
+    }
+
+    fn convolve(&mut self, out_channels: usize, options: Options) {
+        self.convolutions += 1;
+        let name = format!("{}.conv{}", self.part, self.convolutions);
+        let geometry = Convolution {
+            height: self.height,
+            width: self.width,
+            in_channels: self.channels,
+            out_channels,
+            stride: options.stride,
+            padding: options.padding,
+            upsample: options.upsample,
+            relu: options.relu && !options.norm,
+        };
+        let fan_in = 9 * self.channels;
+        let initial = if options.relu {
+            Initial::He { fan_in }
+        } else {
+            Initial::Glorot {
+                fan_in,
+                fan_out: 9 * out_channels,
+            }
+        };
+        let shape = vec![out_channels, self.channels, 3, 3];
+        let weight = self.parameter(format!("{name}.weight"), shape, initial);
+        let (bias, norm) = if options.norm {
+            let norm = format!("{}.norm{}", self.part, self.convolutions);
+            (None, Some(self.norm(&norm, out_channels, options.relu)))
+        } else {
+            let initial = if options.relu {
+                Initial::Constant(0.0)
+            } else {
+                Initial::OutputBias
+            };
+            let bias = self.parameter(format!("{name}.bias"), vec![out_channels], initial);
+            (Some(bias), None)
+        };
+        (self.height, self.width) = (geometry.output_height(), geometry.output_width());
+        self.channels = out_channels;
+        self.push(Layer::Convolution {
+            geometry,
+            weight,
+            bias,
+            norm,
+        });
+    }
+
+    /// Upsampling convolution to exactly `size`, which is twice the present size or one less on
+    /// either side: an odd side loses the padding at its end.
+    fn convolve_up(&mut self, out_channels: usize, size: (usize, usize), relu: bool, norm: bool) {
+        let padding = Padding {
+            bottom: 1 + size.0 - 2 * self.height,
+            right: 1 + size.1 - 2 * self.width,
+            ..Padding::same()
+        };
+        let options = Options {
+            upsample: true,
+            padding,
+            relu,
+            norm,
+            ..Options::default()
+        };
+        self.convolve(out_channels, options);
+    }
+
+    fn output(&mut self, size: (usize, usize)) {
+        self.convolve_up(self.plan.shape.channels, size, false, false);
+    }
+
+    fn pool(&mut self) {
+        self.push(Layer::MaxPool {
+            height: self.height,
+            width: self.width,
+            channels: self.channels,
+        });
+        (self.height, self.width) = halve(self.height, self.width);
+    }
+
+    fn linear(&mut self, inputs: usize, outputs: usize, relu: bool, norm: bool) {
+        self.linears += 1;
+        let name = format!("{}.linear{}", self.part, self.linears);
+        let initial = if relu {
+            Initial::He { fan_in: inputs }
+        } else {
+            Initial::Glorot {
+                fan_in: inputs,
+                fan_out: outputs,
+            }
+        };
+        let weight = self.parameter(format!("{name}.weight"), vec![inputs, outputs], initial);
+        let (bias, norm) = if norm {
+            let norm = format!("{}.linear_norm{}", self.part, self.linears);
+            (None, Some(self.norm(&norm, outputs, relu)))
+        } else {
+            let zero = Initial::Constant(0.0);
+            let bias = self.parameter(format!("{name}.bias"), vec![outputs], zero);
+            (Some(bias), None)
+        };
+        self.push(Layer::Linear {
+            inputs,
+            outputs,
+            weight,
+            bias,
+            norm,
+            relu: relu && norm.is_none(),
+        });
+    }
+}
+
+fn halve(height: usize, width: usize) -> (usize, usize) {
+    (height.div_ceil(2), width.div_ceil(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MNIST: InputShape = InputShape {
+        channels: 1,
+        height: 28,
+        width: 28,
+    };
+
+    fn output_of(plan: &Plan) -> usize {
+        match plan.decoder.last().unwrap() {
+            Layer::Convolution { geometry, .. } => geometry.output_len(1),
+            other => panic!("the decoder ends in {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_articles_networks_have_exactly_its_parameters() {
+        let conv = Plan::new(Architecture::Conv, MNIST, 0, false).unwrap();
+        assert_eq!(conv.parameter_count(), 28_353);
+        assert_eq!(conv.code_map, [7, 7, 32]);
+        let compact = Plan::new(Architecture::Compact, MNIST, 0, false).unwrap();
+        assert_eq!(compact.parameter_count(), 4_385);
+        assert_eq!(compact.code_map, [4, 4, 8]);
+        assert_eq!(compact.code_dim, 128);
+        assert_eq!(output_of(&conv), 784);
+        assert_eq!(output_of(&compact), 784);
+    }
+
+    #[test]
+    fn the_bottleneck_gives_back_every_shape() {
+        for channels in [1, 3] {
+            for (height, width) in [(16, 16), (28, 28), (17, 40), (33, 129), (256, 256), (64, 9)] {
+                let shape = InputShape {
+                    channels,
+                    height,
+                    width,
+                };
+                let plan = Plan::new(Architecture::Bottleneck, shape, 32, false).unwrap();
+                assert_eq!(output_of(&plan), channels * height * width, "{shape:?}");
+                let plan = Plan::new(Architecture::Conv, shape, 0, false).unwrap();
+                assert_eq!(output_of(&plan), channels * height * width, "{shape:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_that_no_network_takes_are_refused() {
+        let shape = |channels, height, width| InputShape {
+            channels,
+            height,
+            width,
+        };
+        for bad in [
+            shape(2, 28, 28),
+            shape(1, 7, 28),
+            shape(3, 28, 1025),
+            shape(1, 0, 0),
+        ] {
+            assert!(Plan::new(Architecture::Bottleneck, bad, 32, false).is_err());
+        }
+        let error = Plan::new(Architecture::Compact, shape(1, 32, 32), 0, false).unwrap_err();
+        assert!(error.to_string().contains("28"), "{error}");
+        assert!(Plan::new(Architecture::Bottleneck, MNIST, 0, false).is_err());
+        assert!(Plan::new(Architecture::Conv, MNIST, 0, true).is_err());
+    }
+}

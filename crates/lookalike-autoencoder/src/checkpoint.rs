@@ -1,0 +1,199 @@
+//! Where a run stands, on disk: weights, moments and position, enough to go on exactly.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lookalike_images::InputShape;
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::Plan;
+use crate::config::TrainConfig;
+use crate::container::{self, Container, Named};
+use crate::error::AutoencoderError;
+use crate::network::Weights;
+use crate::optimiser::AdamState;
+use crate::record::{DataRecord, EpochRecord};
+
+/// Of this module's format; another one is refused.
+const FORMAT: u32 = 1;
+
+/// Keeping and resuming from a checkpoint.
+#[derive(Clone, Debug)]
+pub struct Checkpointing {
+    /// The checkpoint's file.
+    pub path: PathBuf,
+    /// Write one when this long has passed since the last, besides at every epoch's end.
+    pub every: Duration,
+    /// Go on from the file if it is there. If not, a file that is there is replaced.
+    pub resume: bool,
+}
+
+/// How far a run has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// Finished epochs.
+    pub epochs: Vec<EpochRecord>,
+    /// Finished steps of the epoch under way.
+    pub step: usize,
+    /// Sum of their losses, weighted by images.
+    pub loss_sum: f64,
+    /// Time spent in the epoch under way.
+    pub seconds: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    checkpoint_format: u32,
+    config: TrainConfig,
+    shape: InputShape,
+    data: DataRecord,
+    position: Position,
+    steps: u32,
+}
+
+/// Everything that a run needs to go on.
+pub(crate) struct State {
+    pub weights: Weights,
+    pub adam: AdamState,
+    pub position: Position,
+}
+
+const MOMENTS: [&str; 2] = ["adam.first", "adam.second"];
+
+/// Names and shapes of a plan's tensors, learned ones first, with their values in `weights`.
+pub(crate) fn model_tensors<'a>(plan: &Plan, weights: &'a Weights) -> Vec<Named<'a>> {
+    let mut tensors: Vec<Named> = plan
+        .parameters
+        .iter()
+        .zip(&weights.parameters)
+        .map(|(parameter, values)| Named {
+            name: parameter.name.clone(),
+            shape: parameter.shape.clone(),
+            values,
+        })
+        .collect();
+    let statistics = plan
+        .statistics
+        .iter()
+        .zip(weights.means.iter().zip(&weights.variances));
+    for ((name, channels), (mean, variance)) in statistics {
+        for (kind, values) in [("running_mean", mean), ("running_var", variance)] {
+            tensors.push(Named {
+                name: format!("{name}.{kind}"),
+                shape: vec![*channels],
+                values,
+            });
+        }
+    }
+    tensors
+}
+
+/// Reads what [`model_tensors`] named.
+pub(crate) fn read_weights(plan: &Plan, container: &Container) -> Result<Weights, String> {
+    let parameters = plan
+        .parameters
+        .iter()
+        .map(|p| container.tensor(&p.name, &p.shape))
+        .collect::<Result<_, _>>()?;
+    let statistics = |kind: &str| {
+        plan.statistics
+            .iter()
+            .map(|(name, channels)| container.tensor(&format!("{name}.{kind}"), &[*channels]))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let means = statistics("running_mean")?;
+    let variances = statistics("running_var")?;
+    if variances.iter().flatten().any(|&v| v < 0.0) {
+        return Err("a running variance is negative".to_owned());
+    }
+    Ok(Weights {
+        parameters,
+        means,
+        variances,
+    })
+}
+
+pub(crate) fn save(
+    path: &Path,
+    plan: &Plan,
+    config: &TrainConfig,
+    data: &DataRecord,
+    state: &State,
+) -> Result<(), AutoencoderError> {
+    let document = Document {
+        checkpoint_format: FORMAT,
+        config: config.clone(),
+        shape: plan.shape,
+        data: data.clone(),
+        position: state.position.clone(),
+        steps: state.adam.steps,
+    };
+    let document = serde_json::to_string(&document).expect("a checkpoint's document serialises");
+    let mut tensors = model_tensors(plan, &state.weights);
+    for (prefix, moments) in MOMENTS.iter().zip([&state.adam.first, &state.adam.second]) {
+        for (parameter, values) in plan.parameters.iter().zip(moments) {
+            tensors.push(Named {
+                name: format!("{prefix}.{}", parameter.name),
+                shape: parameter.shape.clone(),
+                values,
+            });
+        }
+    }
+    container::write(path, &container::to_bytes(document, &tensors))
+}
+
+/// Loads the checkpoint of this very run; a file of another recipe or other images is an error.
+pub(crate) fn load(
+    path: &Path,
+    plan: &Plan,
+    config: &TrainConfig,
+    data: &DataRecord,
+) -> Result<State, AutoencoderError> {
+    let fail = |why: String| AutoencoderError::Checkpoint {
+        path: path.to_owned(),
+        why: format!("{why}; run without --resume to start again"),
+    };
+    let bytes = container::read(path)?;
+    let container = Container::parse(&bytes).map_err(fail)?;
+    let document: Document = serde_json::from_str(&container.document)
+        .map_err(|e| fail(format!("its document cannot be read ({e})")))?;
+    if document.checkpoint_format != FORMAT {
+        return Err(fail(format!(
+            "it has format {}, this program writes {FORMAT}",
+            document.checkpoint_format
+        )));
+    }
+    if document.config != *config {
+        return Err(fail(format!(
+            "it belongs to another recipe ({}), not to this one ({})",
+            json(&document.config),
+            json(config)
+        )));
+    }
+    if document.data.digest != data.digest || document.shape != plan.shape {
+        return Err(fail(format!(
+            "it was made from {} images of {}, which are not the {} of {} now",
+            document.data.images, document.data.name, data.images, data.name
+        )));
+    }
+    let read = |prefix: &str| {
+        plan.parameters
+            .iter()
+            .map(|p| container.tensor(&format!("{prefix}.{}", p.name), &p.shape))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(fail)
+    };
+    Ok(State {
+        weights: read_weights(plan, &container).map_err(fail)?,
+        adam: AdamState {
+            first: read(MOMENTS[0])?,
+            second: read(MOMENTS[1])?,
+            steps: document.steps,
+        },
+        position: document.position,
+    })
+}
+
+fn json(config: &TrainConfig) -> String {
+    serde_json::to_string(config).expect("a configuration serialises")
+}

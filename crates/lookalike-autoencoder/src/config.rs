@@ -1,0 +1,300 @@
+//! Everything that decides how a model is trained, in one place that the model file carries.
+
+use std::fmt;
+use std::str::FromStr;
+
+use lookalike_images::{Distortion, Noise};
+use lookalike_kernels::Loss as LossKernel;
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::Architecture;
+use crate::error::AutoencoderError;
+
+/// What the network sees and what it must give back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// A distorted view in, the undistorted image out: the code must leave out how the image was
+    /// distorted (the augmented autoencoder, Sundermeyer et al. 2018).
+    Augment,
+    /// The image in, the image out, as in the article.
+    Reconstruct,
+    /// Gaussian and masking noise in, the clean image out (Vincent et al. 2008).
+    Denoise,
+    /// The variational autoencoder (Kingma and Welling 2014); the code is the mean.
+    Variational,
+}
+
+impl Objective {
+    /// Every objective, in the order of the command line's help.
+    pub const ALL: [Objective; 4] = [
+        Self::Augment,
+        Self::Reconstruct,
+        Self::Denoise,
+        Self::Variational,
+    ];
+}
+
+/// Distance between the reconstruction and the image, averaged over all their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Loss {
+    /// Mean squared error.
+    Mse,
+    /// Binary cross-entropy, pixels taken as probabilities.
+    Bce,
+}
+
+impl Loss {
+    /// Every loss.
+    pub const ALL: [Loss; 2] = [Self::Mse, Self::Bce];
+
+    pub(crate) fn kernel(self) -> LossKernel {
+        match self {
+            Self::Mse => LossKernel::MeanSquaredError,
+            Self::Bce => LossKernel::BinaryCrossEntropy,
+        }
+    }
+}
+
+/// Which optimiser takes the steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimiser {
+    /// Adam (Kingma and Ba 2015).
+    Adam,
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    AdamW,
+}
+
+impl Optimiser {
+    /// Every optimiser.
+    pub const ALL: [Optimiser; 2] = [Self::Adam, Self::AdamW];
+}
+
+/// How the learning rate moves over the steps of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// The same all along.
+    Constant,
+    /// Up to the learning rate over the first 30% of the steps and down to nearly nothing, both
+    /// along a half cosine (Smith and Topin 2018).
+    OneCycle,
+}
+
+impl Schedule {
+    /// Every schedule.
+    pub const ALL: [Schedule; 2] = [Self::OneCycle, Self::Constant];
+
+    /// Learning rate of `step` (from 0) of `steps`, for a highest rate of `peak`.
+    pub(crate) fn rate(self, peak: f64, step: usize, steps: usize) -> f64 {
+        const RISE: f64 = 0.3;
+        const START: f64 = 1.0 / 25.0;
+        const END: f64 = START * 1e-4;
+        match self {
+            Self::Constant => peak,
+            Self::OneCycle => {
+                let turn = (RISE * steps as f64 - 1.0).max(1.0);
+                let last = (steps as f64 - 1.0).max(turn + 1.0);
+                let step = step as f64;
+                let half_cosine = |from: f64, to: f64, part: f64| {
+                    to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos())
+                };
+                peak * if step <= turn {
+                    half_cosine(START, 1.0, step / turn)
+                } else {
+                    half_cosine(1.0, END, ((step - turn) / (last - turn)).min(1.0))
+                }
+            }
+        }
+    }
+}
+
+macro_rules! named {
+    ($type:ident, $what:literal, $($variant:ident => $name:literal),+) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $name),+ })
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = AutoencoderError;
+
+            fn from_str(name: &str) -> Result<Self, Self::Err> {
+                match name {
+                    $($name => Ok(Self::$variant),)+
+                    _ => Err(AutoencoderError::unknown($what, name, &Self::ALL)),
+                }
+            }
+        }
+    };
+}
+
+named!(Objective, "objective", Augment => "augment", Reconstruct => "reconstruct", Denoise => "denoise", Variational => "variational");
+named!(Loss, "loss", Mse => "mse", Bce => "bce");
+named!(Optimiser, "optimiser", Adam => "adam", AdamW => "adamw");
+named!(Schedule, "schedule", Constant => "constant", OneCycle => "onecycle");
+
+/// A whole training recipe. Two runs with equal configurations, data and devices give equal
+/// models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Which network.
+    pub architecture: Architecture,
+    /// What it must learn.
+    pub objective: Objective,
+    /// Floats of a code; only the bottleneck network reads it.
+    pub code_dim: usize,
+    /// How reconstructions are judged.
+    pub loss: Loss,
+    /// Who takes the steps.
+    pub optimiser: Optimiser,
+    /// How the learning rate moves.
+    pub schedule: Schedule,
+    /// The (highest) learning rate.
+    pub learning_rate: f64,
+    /// Decoupled weight decay of AdamW, per unit of learning rate.
+    pub weight_decay: f64,
+    /// Images of a step.
+    pub batch: usize,
+    /// Passes over the collection.
+    pub epochs: usize,
+    /// Decides the initial weights, the order of the images and every random change.
+    pub seed: u64,
+    /// The distorted views of [`Objective::Augment`].
+    pub distortion: Distortion,
+    /// The noise of [`Objective::Denoise`].
+    pub noise: Noise,
+    /// Weight of the divergence from the standard normal in [`Objective::Variational`], relative
+    /// to the reconstruction loss summed over an image's values.
+    pub divergence_weight: f64,
+}
+
+impl TrainConfig {
+    /// The recipe that suits `architecture`: the article's for its two networks, the augmented
+    /// autoencoder for the bottleneck.
+    pub fn new(architecture: Architecture) -> Self {
+        let article = Self {
+            architecture,
+            objective: Objective::Reconstruct,
+            code_dim: 0,
+            loss: Loss::Mse,
+            optimiser: Optimiser::Adam,
+            schedule: Schedule::Constant,
+            learning_rate: 1e-3,
+            weight_decay: 0.0,
+            batch: 128,
+            epochs: 3,
+            seed: 0,
+            distortion: Distortion::strength(1.0),
+            noise: Noise::default(),
+            divergence_weight: 1.0,
+        };
+        match architecture {
+            Architecture::Conv => article,
+            Architecture::Compact => Self {
+                batch: 32,
+                epochs: 2,
+                ..article
+            },
+            Architecture::Bottleneck => Self {
+                objective: Objective::Augment,
+                code_dim: 32,
+                loss: Loss::Bce,
+                optimiser: Optimiser::AdamW,
+                schedule: Schedule::OneCycle,
+                learning_rate: 4e-3,
+                weight_decay: 0.01,
+                batch: 256,
+                epochs: 16,
+                ..article
+            },
+        }
+    }
+
+    /// Refuses what cannot work, saying what would.
+    pub(crate) fn check(&self) -> Result<(), AutoencoderError> {
+        let fail = |message: String| Err(AutoencoderError::Config(message));
+        if self.batch == 0 || self.batch > 65_536 {
+            return fail(format!("batch {}: --batch must be 1 to 65536", self.batch));
+        }
+        if self.batch == 1 && self.architecture == Architecture::Bottleneck {
+            return fail("batch 1: batch norm needs at least 2 images; use --batch 2 or more".into());
+        }
+        if self.epochs == 0 || self.epochs > 100_000 {
+            return fail(format!(
+                "{} epochs: --epochs must be 1 to 100000",
+                self.epochs
+            ));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate <= 10.0) {
+            return fail(format!(
+                "learning rate {}: it must be above 0 and at most 10",
+                self.learning_rate
+            ));
+        }
+        for (name, value) in [
+            ("weight decay", self.weight_decay),
+            ("divergence weight", self.divergence_weight),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return fail(format!("{name} {value}: it must be 0 or more"));
+            }
+        }
+        self.distortion
+            .check()
+            .and_then(|()| self.noise.check())
+            .map_err(|e| AutoencoderError::Config(e.to_string()))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing() {
+        let rates: Vec<f64> = (0..100)
+            .map(|s| Schedule::OneCycle.rate(4e-3, s, 100))
+            .collect();
+        assert!((rates[0] - 4e-3 / 25.0).abs() < 1e-12);
+        let peak = rates.iter().copied().fold(0.0, f64::max);
+        assert!((peak - 4e-3).abs() < 1e-9);
+        assert_eq!(rates.iter().position(|&r| r == peak), Some(29));
+        assert!(rates[99] < 1e-7);
+        for steps in 1..6 {
+            for step in 0..steps {
+                let rate = Schedule::OneCycle.rate(1.0, step, steps);
+                assert!(rate > 0.0 && rate <= 1.0, "step {step} of {steps}: {rate}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_go_both_ways_and_unknown_ones_list_the_known() {
+        for objective in Objective::ALL {
+            assert_eq!(objective.to_string().parse::<Objective>().unwrap(), objective);
+        }
+        let error = "agument".parse::<Objective>().unwrap_err().to_string();
+        assert!(error.contains("augment, reconstruct"), "{error}");
+    }
+
+    #[test]
+    fn impossible_settings_are_refused() {
+        let good = TrainConfig::new(Architecture::Bottleneck);
+        assert!(good.check().is_ok());
+        for bad in [
+            TrainConfig { batch: 0, ..good.clone() },
+            TrainConfig { batch: 1, ..good.clone() },
+            TrainConfig { epochs: 0, ..good.clone() },
+            TrainConfig { learning_rate: f64::NAN, ..good.clone() },
+            TrainConfig { weight_decay: -1.0, ..good.clone() },
+        ] {
+            assert!(bad.check().is_err());
+        }
+    }
+}

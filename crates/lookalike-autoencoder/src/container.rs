@@ -1,0 +1,124 @@
+//! Safetensors with one JSON document in its metadata: the form of model files and checkpoints.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+
+use crate::error::AutoencoderError;
+
+/// Key of the JSON document. A single key keeps the bytes a function of the content: the order
+/// of several would not be fixed.
+const KEY: &str = "lookalike";
+/// No model of this project comes near; more is damage or another program's file.
+const LARGEST_FILE: u64 = 4 << 30;
+
+/// A named tensor of f32, row-major.
+pub(crate) struct Named<'a> {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub values: &'a [f32],
+}
+
+/// The bytes of a container.
+pub(crate) fn to_bytes(document: String, tensors: &[Named]) -> Vec<u8> {
+    let data: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|t| t.values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        .collect();
+    let views = tensors.iter().zip(&data).map(|(tensor, bytes)| {
+        let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes)
+            .expect("a tensor's shape is that of its values");
+        (tensor.name.clone(), view)
+    });
+    serialize(views, Some(HashMap::from([(KEY.to_owned(), document)])))
+        .expect("named f32 tensors of right shapes serialise")
+}
+
+/// A container that was read: its document and its bytes' tensors.
+pub(crate) struct Container<'a> {
+    pub document: String,
+    tensors: SafeTensors<'a>,
+}
+
+impl<'a> Container<'a> {
+    /// Parses untrusted bytes; the error says what is wrong with them.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+        let not_safetensors = |e| format!("it is no safetensors file ({e})");
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
+        let document = header
+            .metadata()
+            .as_ref()
+            .and_then(|m| m.get(KEY))
+            .cloned()
+            .ok_or("it is a safetensors file of another program (no 'lookalike' metadata)")?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
+        Ok(Self { document, tensors })
+    }
+
+    /// Reads one tensor, which must be f32, of `shape` and finite.
+    pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+        let view = self
+            .tensors
+            .tensor(name)
+            .map_err(|_| format!("tensor '{name}' is missing"))?;
+        if view.dtype() != Dtype::F32 || view.shape() != shape {
+            return Err(format!(
+                "tensor '{name}' should be F32 of shape {shape:?}, but is {:?} of shape {:?}",
+                view.dtype(),
+                view.shape()
+            ));
+        }
+        let (floats, _) = view.data().as_chunks::<4>();
+        let values: Vec<f32> = floats.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            return Err(format!("tensor '{name}' holds {} at {at}", values[at]));
+        }
+        Ok(values)
+    }
+
+    /// How many tensors there are.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+}
+
+/// Reads a whole file of at most [`LARGEST_FILE`] bytes.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AutoencoderError> {
+    let error = |e| AutoencoderError::read(path, e);
+    let size = fs::metadata(path).map_err(error)?.len();
+    if size > LARGEST_FILE {
+        return Err(AutoencoderError::Model {
+            what: path.display().to_string(),
+            why: format!("it has {size} bytes; models are smaller than {LARGEST_FILE}"),
+        });
+    }
+    fs::read(path).map_err(error)
+}
+
+/// Writes `bytes` aside, flushes them to the disk and renames, so that `path` holds either what
+/// it held before or all of the new.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), AutoencoderError> {
+    let error = |e| AutoencoderError::write(path, e);
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".{}.part", std::process::id()));
+    let aside = Path::new(&aside);
+    let written = File::create(aside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if let Err(e) = written.and_then(|()| fs::rename(aside, path)) {
+        // Best effort: the error that matters is the first one.
+        let _ = fs::remove_file(aside);
+        return Err(error(e));
+    }
+    // The rename itself is durable once its folder is; not every file system can flush a folder.
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}

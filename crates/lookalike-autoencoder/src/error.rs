@@ -1,0 +1,93 @@
+//! What can go wrong between images and codes.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// Why an autoencoder could not be configured, trained, saved or loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum AutoencoderError {
+    /// A setting that cannot work; the message says which would.
+    #[error("{0}")]
+    Config(String),
+    /// The collection cannot be trained on or encoded.
+    #[error("{0}")]
+    Data(String),
+    /// The loss left the numbers.
+    #[error(
+        "training diverged: the loss became {loss} in epoch {epoch}, step {step}; try a lower --learning-rate (it was {learning_rate})"
+    )]
+    Diverged {
+        /// What the loss was.
+        loss: f64,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step within the epoch, from 1.
+        step: usize,
+        /// The learning rate of the step.
+        learning_rate: f64,
+    },
+    /// The caller's observer asked training to stop; the checkpoint, if one is kept, holds it.
+    #[error("training was stopped in epoch {epoch}, step {step}")]
+    Stopped {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step within the epoch, from 1.
+        step: usize,
+    },
+    /// Bytes that are no model file of this version.
+    #[error("{what} is not a usable Lookalike model: {why}")]
+    Model {
+        /// The file, or "the model" for bytes in memory.
+        what: String,
+        /// What was expected and found.
+        why: String,
+    },
+    /// A checkpoint that does not belong to the run.
+    #[error("cannot resume from {path}: {why}")]
+    Checkpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        why: String,
+    },
+    /// Reading or writing a file failed.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// "read" or "write".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A device that this build or this machine does not have.
+    #[error("{0}")]
+    Device(String),
+}
+
+impl AutoencoderError {
+    /// "unknown architecture 'x': expected one of …".
+    pub(crate) fn unknown<T: Display>(what: &str, name: &str, known: &[T]) -> Self {
+        let known: Vec<String> = known.iter().map(T::to_string).collect();
+        Self::Config(format!(
+            "unknown {what} '{name}': expected one of {}",
+            known.join(", ")
+        ))
+    }
+
+    pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn write(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            action: "write",
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

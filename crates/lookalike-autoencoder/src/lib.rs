@@ -1,0 +1,52 @@
+//! Autoencoders that learn a collection's look without labels.
+//!
+//! [`train`] takes a [`Collection`](lookalike_images::Collection) and a [`TrainConfig`] and gives
+//! an [`Autoencoder`]; its encoder turns images into codes, vectors of f32 whose distances follow
+//! the images' likeness. A model lives in one safetensors file that carries its recipe, its
+//! preprocessing and its history.
+//!
+//! The networks are data (`architecture`), run on Burn tensors (`network`) by operations that are
+//! this project's kernels on the CPU and Burn's own elsewhere (`ops`).
+//!
+//! ```
+//! use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};
+//! use lookalike_images::{Collection, InputShape};
+//!
+//! let shape = InputShape { channels: 1, height: 16, width: 16 };
+//! let pixels: Vec<u8> = (0..64 * 256).map(|i| (i * 7 % 251) as u8).collect();
+//! let keys = (0..64).map(|i| i.to_string()).collect();
+//! let collection = Collection::from_parts("noise", shape, keys, vec![None; 64], pixels)?;
+//!
+//! let config = TrainConfig { epochs: 1, ..TrainConfig::new(Architecture::Bottleneck) };
+//! let model = train(&collection, &config, DeviceChoice::Auto, None, &mut ())?;
+//! let codes = model.encode_collection(&collection, |_| {})?;
+//! assert_eq!(codes.len(), 64 * model.code_dim());
+//!
+//! let again = Autoencoder::from_bytes(&model.to_bytes(), "the model", DeviceChoice::Auto)?;
+//! assert_eq!(again.encode_collection(&collection, |_| {})?, codes);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod architecture;
+mod baseline;
+mod batch;
+mod checkpoint;
+mod config;
+mod container;
+mod device;
+mod error;
+mod model;
+mod network;
+mod ops;
+mod optimiser;
+mod record;
+mod train;
+
+pub use architecture::Architecture;
+pub use checkpoint::Checkpointing;
+pub use config::{Loss, Objective, Optimiser, Schedule, TrainConfig};
+pub use device::DeviceChoice;
+pub use error::AutoencoderError;
+pub use model::Autoencoder;
+pub use record::{DataRecord, EpochRecord, TrainRecord};
+pub use train::{Observer, Progress, train};

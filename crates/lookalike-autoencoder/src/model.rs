@@ -1,0 +1,321 @@
+//! The trained autoencoder and its file.
+
+use std::path::Path as FilePath;
+
+use lookalike_images::{Collection, InputShape, Pixels, fit};
+use serde::{Deserialize, Serialize};
+
+use crate::architecture::Plan;
+use crate::batch::to_floats;
+use crate::checkpoint::{model_tensors, read_weights};
+use crate::config::{Objective, TrainConfig};
+use crate::container::{self, Container};
+use crate::device::DeviceChoice;
+use crate::error::AutoencoderError;
+use crate::network::{Inference, Weights};
+use crate::record::TrainRecord;
+
+/// Version of the model file; another one is refused.
+const FORMAT: u32 = 1;
+/// Images encoded at a time.
+const ENCODE_BATCH: usize = 256;
+
+/// The JSON document in a model file's metadata.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    model_format: u32,
+    program: String,
+    parameters: usize,
+    code_dim: usize,
+    /// Height, width and channels of the code, channels last.
+    code_map: [usize; 3],
+    preprocessing: Preprocessing,
+    config: TrainConfig,
+    record: TrainRecord,
+}
+
+/// How pixels become the network's input.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Preprocessing {
+    shape: InputShape,
+    /// Order of an image's values.
+    layout: Layout,
+    /// How another size is brought to the shape.
+    fit: Fit,
+    /// Pixels 0 to 255 are multiplied by 1 / 255.
+    divisor: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Layout {
+    #[serde(rename = "height-width-channels")]
+    ChannelsLast,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+enum Fit {
+    #[serde(rename = "stretch")]
+    Stretch,
+}
+
+/// A trained network: encoder, decoder, and all that is known about them.
+///
+/// Made by [`crate::train`] or read from a file. Encoding is deterministic.
+pub struct Autoencoder {
+    plan: Plan,
+    weights: Weights,
+    config: TrainConfig,
+    record: TrainRecord,
+    inference: Inference,
+}
+
+impl std::fmt::Debug for Autoencoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Autoencoder")
+            .field("config", &self.config)
+            .field("shape", &self.plan.shape)
+            .field("record", &self.record)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Autoencoder {
+    pub(crate) fn new(
+        plan: Plan,
+        weights: Weights,
+        config: TrainConfig,
+        record: TrainRecord,
+        device: DeviceChoice,
+    ) -> Result<Self, AutoencoderError> {
+        let (device, path) = device.open()?;
+        Ok(Self {
+            inference: Inference::new(&plan, &weights, &device, path),
+            plan,
+            weights,
+            config,
+            record,
+        })
+    }
+
+    /// The recipe it was trained by.
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// How its training went.
+    pub fn record(&self) -> &TrainRecord {
+        &self.record
+    }
+
+    /// The images it takes; others are brought to this shape.
+    pub fn shape(&self) -> InputShape {
+        self.plan.shape
+    }
+
+    /// Floats of a code.
+    pub fn code_dim(&self) -> usize {
+        self.plan.code_dim
+    }
+
+    /// Height, width and channels of the code where it is a map, channels last; 1, 1 and
+    /// [`Self::code_dim`] where it is a vector.
+    pub fn code_map(&self) -> [usize; 3] {
+        self.plan.code_map
+    }
+
+    /// Learned numbers in all.
+    pub fn parameters(&self) -> usize {
+        self.plan.parameter_count()
+    }
+
+    /// Encodes images that have the model's shape already: any number of
+    /// height x width x channels bytes, one after another. Gives [`Self::code_dim`] floats for
+    /// each.
+    ///
+    /// # Errors
+    ///
+    /// When `pixels` is no whole number of images.
+    pub fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, AutoencoderError> {
+        let len = self.plan.input_len();
+        self.check_whole(pixels)?;
+        let mut codes = Vec::with_capacity(pixels.len() / len * self.code_dim());
+        for batch in pixels.chunks(ENCODE_BATCH * len) {
+            codes.extend(self.inference.encode(floats(batch)));
+        }
+        Ok(codes)
+    }
+
+    /// Brings one image to the model's shape and encodes it.
+    ///
+    /// # Errors
+    ///
+    /// None today; the signature leaves room for devices that can fail.
+    pub fn encode_image(&self, image: &Pixels) -> Result<Vec<f32>, AutoencoderError> {
+        self.encode(fit(image, self.shape()).data())
+    }
+
+    /// Encodes a whole collection; `progress` hears how many images are done after each batch.
+    ///
+    /// # Errors
+    ///
+    /// When the collection has another shape than the model.
+    pub fn encode_collection(
+        &self,
+        collection: &Collection,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<f32>, AutoencoderError> {
+        self.check_shape(collection)?;
+        let batch = ENCODE_BATCH * self.plan.input_len();
+        let mut codes = Vec::with_capacity(collection.len() * self.code_dim());
+        for pixels in collection.pixels().chunks(batch) {
+            codes.extend(self.encode(pixels)?);
+            progress(codes.len() / self.code_dim());
+        }
+        Ok(codes)
+    }
+
+    /// Sends images (as for [`Self::encode`]) through encoder and decoder.
+    ///
+    /// # Errors
+    ///
+    /// When `pixels` is no whole number of images.
+    pub fn reconstruct(&self, pixels: &[u8]) -> Result<Vec<u8>, AutoencoderError> {
+        self.check_whole(pixels)?;
+        let mut answer = Vec::with_capacity(pixels.len());
+        for batch in pixels.chunks(ENCODE_BATCH * self.plan.input_len()) {
+            let output = self
+                .inference
+                .decode(self.inference.encode(floats(batch)));
+            answer.extend(output.iter().map(|v| (v * 255.0).round() as u8));
+        }
+        Ok(answer)
+    }
+
+    /// The model file's bytes. Equal models give equal bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let document = Document {
+            model_format: FORMAT,
+            program: concat!("lookalike ", env!("CARGO_PKG_VERSION")).to_owned(),
+            parameters: self.parameters(),
+            code_dim: self.code_dim(),
+            code_map: self.code_map(),
+            preprocessing: Preprocessing {
+                shape: self.shape(),
+                layout: Layout::ChannelsLast,
+                fit: Fit::Stretch,
+                divisor: 255,
+            },
+            config: self.config.clone(),
+            record: self.record.clone(),
+        };
+        let document = serde_json::to_string(&document).expect("a model's document serialises");
+        container::to_bytes(document, &model_tensors(&self.plan, &self.weights))
+    }
+
+    /// Reads a model file's bytes; `what` names them in errors.
+    ///
+    /// # Errors
+    ///
+    /// When they are no model file of this version: damaged, of another program, with missing,
+    /// misshapen or further tensors, or with numbers that are not finite.
+    pub fn from_bytes(
+        bytes: &[u8],
+        what: &str,
+        device: DeviceChoice,
+    ) -> Result<Self, AutoencoderError> {
+        let (plan, weights, document) =
+            parse(bytes).map_err(|why| AutoencoderError::Model {
+                what: what.to_owned(),
+                why,
+            })?;
+        Self::new(plan, weights, document.config, document.record, device)
+    }
+
+    /// Writes the model file: all of it or, on failure, what was there before.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn save(&self, path: &FilePath) -> Result<(), AutoencoderError> {
+        container::write(path, &self.to_bytes())
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, and as [`Self::from_bytes`].
+    pub fn load(path: &FilePath, device: DeviceChoice) -> Result<Self, AutoencoderError> {
+        Self::from_bytes(
+            &container::read(path)?,
+            &path.display().to_string(),
+            device,
+        )
+    }
+
+    fn check_whole(&self, pixels: &[u8]) -> Result<(), AutoencoderError> {
+        let len = self.plan.input_len();
+        if !pixels.len().is_multiple_of(len) {
+            return Err(AutoencoderError::Data(format!(
+                "cannot encode {} bytes: an image of this model has {len}",
+                pixels.len()
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_shape(&self, collection: &Collection) -> Result<(), AutoencoderError> {
+        if collection.shape() != self.shape() {
+            return Err(AutoencoderError::Data(format!(
+                "cannot encode {}: its images were loaded as {:?}, the model takes {:?}",
+                collection.name(),
+                collection.shape(),
+                self.shape()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn floats(pixels: &[u8]) -> Vec<f32> {
+    let mut out = vec![0.0; pixels.len()];
+    to_floats(pixels, &mut out);
+    out
+}
+
+fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document), String> {
+    #[derive(Deserialize)]
+    struct Version {
+        model_format: Option<u32>,
+    }
+    let container = Container::parse(bytes)?;
+    let unreadable = |e| format!("its metadata cannot be read ({e})");
+    let version: Version = serde_json::from_str(&container.document).map_err(unreadable)?;
+    match version.model_format {
+        Some(FORMAT) => {}
+        Some(other) => {
+            return Err(format!(
+                "it has model format {other}, this program reads {FORMAT}"
+            ));
+        }
+        None => return Err("it is a checkpoint or another file, not a finished model".to_owned()),
+    }
+    let document: Document = serde_json::from_str(&container.document).map_err(unreadable)?;
+    let config = &document.config;
+    let plan = Plan::new(
+        config.architecture,
+        document.preprocessing.shape,
+        config.code_dim,
+        config.objective == Objective::Variational,
+    )
+    .map_err(|e| e.to_string())?;
+    let expected = plan.parameters.len() + 2 * plan.statistics.len();
+    if container.len() != expected {
+        return Err(format!(
+            "it has {} tensors, its architecture needs {expected}",
+            container.len()
+        ));
+    }
+    let weights = read_weights(&plan, &container)?;
+    Ok((plan, weights, document))
+}

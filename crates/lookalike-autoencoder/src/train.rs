@@ -1,0 +1,337 @@
+//! The training loop.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use burn::tensor::Tensor;
+use lookalike_images::Collection;
+
+use crate::architecture::{Architecture, Plan};
+use crate::baseline::mean_image_loss;
+use crate::batch::{normal, order, prepare, steps};
+use crate::checkpoint::{self, Checkpointing, Position, State};
+use crate::config::{Objective, Optimiser, TrainConfig};
+use crate::device::DeviceChoice;
+use crate::error::AutoencoderError;
+use crate::model::Autoencoder;
+use crate::network::{Trainable, Weights, matrix, mean_pixel, to_host};
+use crate::optimiser::{Adam, AdamState};
+use crate::record::{DataRecord, EpochRecord, TrainRecord};
+
+/// How far training is, told after every step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// The epoch under way, from 1.
+    pub epoch: usize,
+    /// Epochs in all.
+    pub epochs: usize,
+    /// Steps done in this epoch.
+    pub step: usize,
+    /// Steps of an epoch.
+    pub steps: usize,
+    /// Mean loss of the epoch so far.
+    pub loss: f64,
+    /// Images a second in this epoch so far.
+    pub images_per_second: f64,
+    /// Seconds to the end of the run at that rate.
+    pub seconds_left: f64,
+}
+
+/// Who follows a training run; every method has a default that does nothing.
+pub trait Observer {
+    /// After every step; `Break` stops the run, keeping a checkpoint if one is asked for.
+    fn step(&mut self, _progress: &Progress) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    /// After every epoch, `number` from 1.
+    fn epoch(&mut self, _number: usize, _epoch: &EpochRecord) {}
+
+    /// A word to the user, such as where the run goes on from.
+    fn note(&mut self, _message: &str) {}
+}
+
+/// Nobody follows.
+impl Observer for () {}
+
+/// Trains an autoencoder on `collection` by `config`; labels are never read.
+///
+/// With `checkpointing`, the run can be stopped anywhere and resumed exactly: the same seed
+/// gives the same losses and weights as an unbroken run, on the CPU bit by bit and on any number
+/// of threads. The finished checkpoint is left for the caller to delete once the model is safe.
+///
+/// # Errors
+///
+/// A configuration that cannot work, a collection that is too small, a loss that is no longer a
+/// number, a checkpoint of another run or one that cannot be written, and
+/// [`AutoencoderError::Stopped`] when the observer says so.
+pub fn train(
+    collection: &Collection,
+    config: &TrainConfig,
+    device: DeviceChoice,
+    checkpointing: Option<&Checkpointing>,
+    observer: &mut dyn Observer,
+) -> Result<Autoencoder, AutoencoderError> {
+    config.check()?;
+    let plan = Plan::new(
+        config.architecture,
+        collection.shape(),
+        config.code_dim,
+        config.objective == Objective::Variational,
+    )?;
+    let smallest = smallest_batch(config.architecture);
+    if collection.len() < smallest {
+        return Err(AutoencoderError::Data(format!(
+            "cannot train on {}: it has {} image(s), and at least {} are needed",
+            collection.name(),
+            collection.len(),
+            smallest
+        )));
+    }
+    let data = DataRecord {
+        name: collection.name().to_owned(),
+        images: collection.len(),
+        digest: blake3::hash(collection.pixels()).to_hex().to_string(),
+    };
+    let state = first_state(collection, config, &plan, &data, checkpointing, observer)?;
+    let epochs = Run::start(collection, config, plan.clone(), &data, device, state)?
+        .go(checkpointing, observer)?;
+    let record = TrainRecord {
+        data,
+        epochs: epochs.position.epochs,
+        mean_image_loss: mean_image_loss(collection, config.loss),
+    };
+    Autoencoder::new(plan, epochs.weights, config.clone(), record, device)
+}
+
+/// Batch norm cannot take one image: its variance would be 0.
+fn smallest_batch(architecture: Architecture) -> usize {
+    match architecture {
+        Architecture::Bottleneck => 2,
+        Architecture::Conv | Architecture::Compact => 1,
+    }
+}
+
+fn first_state(
+    collection: &Collection,
+    config: &TrainConfig,
+    plan: &Plan,
+    data: &DataRecord,
+    checkpointing: Option<&Checkpointing>,
+    observer: &mut dyn Observer,
+) -> Result<State, AutoencoderError> {
+    if let Some(c) = checkpointing.filter(|c| c.resume) {
+        if c.path.exists() {
+            let state = checkpoint::load(&c.path, plan, config, data)?;
+            observer.note(&format!(
+                "resuming from {}: epoch {}, step {}",
+                c.path.display(),
+                state.position.epochs.len() + 1,
+                state.position.step + 1
+            ));
+            return Ok(state);
+        }
+        observer.note(&format!(
+            "no checkpoint at {}: starting from the beginning",
+            c.path.display()
+        ));
+    }
+    let mean = mean_pixel(collection.pixels(), collection.shape());
+    Ok(State {
+        weights: Weights::initial(plan, &mean, config.seed),
+        adam: AdamState::new(plan.parameters.iter().map(|p| p.len())),
+        position: Position {
+            epochs: Vec::new(),
+            step: 0,
+            loss_sum: 0.0,
+            seconds: 0.0,
+        },
+    })
+}
+
+/// A run under way.
+struct Run<'a> {
+    collection: &'a Collection,
+    config: &'a TrainConfig,
+    data: &'a DataRecord,
+    network: Trainable,
+    adam: Adam,
+    position: Position,
+}
+
+impl<'a> Run<'a> {
+    fn start(
+        collection: &'a Collection,
+        config: &'a TrainConfig,
+        plan: Plan,
+        data: &'a DataRecord,
+        device: DeviceChoice,
+        state: State,
+    ) -> Result<Self, AutoencoderError> {
+        let (device, path) = device.open()?;
+        let decay = match config.optimiser {
+            Optimiser::Adam => 0.0,
+            Optimiser::AdamW => config.weight_decay,
+        };
+        Ok(Self {
+            collection,
+            config,
+            data,
+            network: Trainable::new(plan, &state.weights, &device, path),
+            adam: Adam::new(&state.adam, decay, &device, path),
+            position: state.position,
+        })
+    }
+
+    fn go(
+        mut self,
+        checkpointing: Option<&Checkpointing>,
+        observer: &mut dyn Observer,
+    ) -> Result<State, AutoencoderError> {
+        lookalike_kernels::flush_denormals();
+        let smallest = smallest_batch(self.config.architecture);
+        let steps = steps(self.collection.len(), self.config.batch, smallest);
+        let mut saved = Instant::now();
+        while self.position.epochs.len() < self.config.epochs {
+            let epoch = self.position.epochs.len();
+            let order = order(self.collection.len(), self.config.seed, epoch);
+            while self.position.step < steps.len() {
+                let images = &order[steps[self.position.step].clone()];
+                self.step(epoch, images, steps.len())?;
+                let progress = self.progress(epoch, &steps);
+                let stopped = observer.step(&progress).is_break();
+                if let Some(c) = checkpointing
+                    && (stopped || saved.elapsed() >= c.every)
+                {
+                    self.save(c)?;
+                    saved = Instant::now();
+                }
+                if stopped {
+                    return Err(AutoencoderError::Stopped {
+                        epoch: epoch + 1,
+                        step: self.position.step,
+                    });
+                }
+            }
+            let record = EpochRecord {
+                loss: self.position.loss_sum / self.collection.len() as f64,
+                seconds: self.position.seconds,
+            };
+            self.position.epochs.push(record);
+            self.position.step = 0;
+            self.position.loss_sum = 0.0;
+            self.position.seconds = 0.0;
+            observer.epoch(epoch + 1, &record);
+            if let Some(c) = checkpointing {
+                self.save(c)?;
+                saved = Instant::now();
+            }
+        }
+        Ok(self.state())
+    }
+
+    fn step(
+        &mut self,
+        epoch: usize,
+        images: &[u32],
+        steps: usize,
+    ) -> Result<(), AutoencoderError> {
+        let start = Instant::now();
+        let batch = prepare(self.collection, images, self.config, epoch);
+        let inputs = matrix(batch.inputs, images.len(), &self.network.device);
+        let targets = match batch.targets {
+            Some(targets) => matrix(targets, images.len(), &self.network.device),
+            None => inputs.clone(),
+        };
+        let step = self.position.step;
+        let loss = self.loss(inputs, targets, epoch, step);
+        let value = f64::from(to_host(loss.clone().inner())[0]);
+        let rate = self.config.schedule.rate(
+            self.config.learning_rate,
+            epoch * steps + step,
+            self.config.epochs * steps,
+        );
+        if !value.is_finite() {
+            return Err(AutoencoderError::Diverged {
+                loss: value,
+                epoch: epoch + 1,
+                step: step + 1,
+                learning_rate: rate,
+            });
+        }
+        let mut grads = loss.backward();
+        self.adam
+            .step(&mut self.network.parameters, &mut grads, rate);
+        self.position.loss_sum += value * images.len() as f64;
+        self.position.step += 1;
+        self.position.seconds += start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn loss(
+        &mut self,
+        inputs: Tensor<2>,
+        targets: Tensor<2>,
+        epoch: usize,
+        step: usize,
+    ) -> Tensor<1> {
+        let code = self.network.encode(inputs).code;
+        let path = self.network.path;
+        let kernel = self.config.loss.kernel();
+        if !self.network.plan.variational {
+            let logits = self.network.decode(code);
+            return path.sigmoid_loss(logits, targets, kernel);
+        }
+        let [batch, width] = code.dims();
+        let dim = width / 2;
+        let mean = code.clone().slice([0..batch, 0..dim]);
+        // Within ±10: exp() of what a fresh network says must not overflow.
+        let log_variance = code.slice([0..batch, dim..width]).clamp(-10.0, 10.0);
+        let noise = normal(batch * dim, self.config.seed, epoch, step);
+        let noise = matrix(noise, batch, &self.network.device);
+        let sample = mean.clone() + noise * (log_variance.clone() * 0.5).exp();
+        let logits = self.network.decode(sample);
+        let reconstruction = path.sigmoid_loss(logits, targets, kernel);
+        // Divergence of N(mean, variance) from N(0, 1), summed over the code, on the scale of
+        // the reconstruction loss: a mean over the image's values.
+        let divergence = (mean.square() + log_variance.clone().exp() - log_variance - 1.0)
+            .sum()
+            .mul_scalar(0.5 / batch as f64);
+        let weight = self.config.divergence_weight / self.network.plan.input_len() as f64;
+        reconstruction + divergence.mul_scalar(weight)
+    }
+
+    fn progress(&self, epoch: usize, steps: &[std::ops::Range<usize>]) -> Progress {
+        let position = &self.position;
+        let done = steps[position.step - 1].end;
+        let rate = done as f64 / position.seconds.max(1e-9);
+        let left = (self.config.epochs - epoch) * self.collection.len() - done;
+        Progress {
+            epoch: epoch + 1,
+            epochs: self.config.epochs,
+            step: position.step,
+            steps: steps.len(),
+            loss: position.loss_sum / done as f64,
+            images_per_second: rate,
+            seconds_left: left as f64 / rate,
+        }
+    }
+
+    fn state(&self) -> State {
+        State {
+            weights: self.network.weights(),
+            adam: self.adam.state(),
+            position: self.position.clone(),
+        }
+    }
+
+    fn save(&self, checkpointing: &Checkpointing) -> Result<(), AutoencoderError> {
+        checkpoint::save(
+            &checkpointing.path,
+            &self.network.plan,
+            self.config,
+            self.data,
+            &self.state(),
+        )
+    }
+}

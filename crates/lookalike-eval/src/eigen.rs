@@ -1,0 +1,188 @@
+//! Eigenvectors of a symmetric matrix.
+//!
+//! Householder reflections bring the matrix to tridiagonal form, implicitly shifted QL steps bring
+//! that to diagonal form, and the reflections carry the eigenvectors back (Golub and Van Loan,
+//! *Matrix Computations*, 8.3). Everything runs along rows, so that inner loops are vectorised.
+
+/// Eigenvalues, largest first, and the eigenvectors of the first `count` of them, one per row of
+/// `size` values.
+pub(crate) struct Eigen {
+    pub(crate) values: Vec<f64>,
+    pub(crate) vectors: Vec<f64>,
+}
+
+/// Solves for the eigenvectors of the `count` largest eigenvalues of a finite symmetric matrix of
+/// `size x size` values.
+///
+/// Eigenvectors are orthonormal, and their largest component is positive, so that the result does
+/// not depend on chance.
+pub(crate) fn symmetric(mut matrix: Vec<f64>, size: usize, count: usize) -> Eigen {
+    assert_eq!(matrix.len(), size * size);
+    let (mut diagonal, mut beside, reflections) = tridiagonal(&mut matrix, size);
+    // Row i holds, for every basis vector, its share in eigenvector i: the transposed form.
+    let mut rows = matrix;
+    rows.fill(0.0);
+    for i in 0..size {
+        rows[i * size + i] = 1.0;
+    }
+    diagonalise(&mut diagonal, &mut beside, &mut rows, size);
+    let mut order: Vec<usize> = (0..size).collect();
+    order.sort_by(|&a, &b| diagonal[b].total_cmp(&diagonal[a]).then(a.cmp(&b)));
+    let mut vectors = Vec::with_capacity(count * size);
+    for &index in order.iter().take(count) {
+        let mut vector = rows[index * size..(index + 1) * size].to_vec();
+        for (first, reflection) in reflections.iter().enumerate().rev() {
+            reflect(&mut vector[first + 1..], reflection);
+        }
+        point_up(&mut vector);
+        vectors.extend(vector);
+    }
+    Eigen {
+        values: order.iter().map(|&index| diagonal[index]).collect(),
+        vectors,
+    }
+}
+
+/// Turns a vector so that its largest component is positive.
+fn point_up(vector: &mut [f64]) {
+    let largest = vector
+        .iter()
+        .copied()
+        .fold(0.0f64, |a, b| if b.abs() > a.abs() { b } else { a });
+    if largest < 0.0 {
+        vector.iter_mut().for_each(|value| *value = -*value);
+    }
+}
+
+/// `x ← x - 2 (u·x) u` for a unit vector `u`; nothing for an empty one.
+fn reflect(vector: &mut [f64], unit: &[f64]) {
+    if !unit.is_empty() {
+        let along = 2.0 * dot(vector, unit);
+        for (value, u) in vector.iter_mut().zip(unit) {
+            *value -= along * u;
+        }
+    }
+}
+
+/// Eight running sums, because a single one could not be vectorised.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut lanes = [0.0; 8];
+    let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (x, y) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..8 {
+            lanes[lane] += x[lane] * y[lane];
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum();
+    lanes.iter().sum::<f64>() + rest
+}
+
+/// Reduces the matrix and returns its diagonal, the `size - 1` values beside it (and one 0), and
+/// the unit vectors of the reflections; reflection `k` leaves coordinates up to `k` alone.
+fn tridiagonal(matrix: &mut [f64], size: usize) -> (Vec<f64>, Vec<f64>, Vec<Vec<f64>>) {
+    let mut reflections = Vec::new();
+    let mut beside = vec![0.0; size];
+    for k in 0..size.saturating_sub(1) {
+        // The matrix is symmetric, so its column below the diagonal is the row right of it.
+        let mut unit = matrix[k * size + k + 1..(k + 1) * size].to_vec();
+        let scale = unit.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+        // Scaled first, so that squares neither overflow nor vanish.
+        if scale > 0.0 {
+            unit.iter_mut().for_each(|value| *value /= scale);
+        }
+        let norm = dot(&unit, &unit).sqrt();
+        let onto = if unit[0] > 0.0 { -norm } else { norm };
+        beside[k] = onto * scale;
+        unit[0] -= onto;
+        let length = dot(&unit, &unit).sqrt();
+        if length == 0.0 || scale == 0.0 {
+            reflections.push(Vec::new());
+            continue;
+        }
+        unit.iter_mut().for_each(|value| *value /= length);
+        // A ← A - u wᵀ - w uᵀ with w = 2 (A u - (u·A u) u).
+        let row = |i: usize| (k + 1 + i) * size + k + 1..(k + 2 + i) * size;
+        let mut push: Vec<f64> = (0..unit.len())
+            .map(|i| dot(&matrix[row(i)], &unit))
+            .collect();
+        let along = dot(&push, &unit);
+        for (value, u) in push.iter_mut().zip(&unit) {
+            *value = 2.0 * (*value - along * u);
+        }
+        for i in 0..unit.len() {
+            let (u, w) = (unit[i], push[i]);
+            for (value, (other_u, other_w)) in matrix[row(i)].iter_mut().zip(unit.iter().zip(&push))
+            {
+                *value -= u * other_w + w * other_u;
+            }
+        }
+        reflections.push(unit);
+    }
+    let diagonal = (0..size).map(|i| matrix[i * size + i]).collect();
+    (diagonal, beside, reflections)
+}
+
+/// QL sweeps for one eigenvalue before giving in to rounding; two or three are usual.
+const SWEEPS: usize = 60;
+
+/// Brings a tridiagonal matrix to diagonal form, applying every rotation to `rows` as well.
+fn diagonalise(diagonal: &mut [f64], beside: &mut [f64], rows: &mut [f64], size: usize) {
+    for start in 0..size {
+        for _ in 0..SWEEPS {
+            let negligible = |i: &usize| {
+                beside[*i].abs() <= f64::EPSILON * (diagonal[*i].abs() + diagonal[i + 1].abs())
+            };
+            let end = (start..size - 1).find(negligible).unwrap_or(size - 1);
+            if end == start {
+                break;
+            }
+            sweep(diagonal, beside, rows, size, start, end);
+        }
+    }
+}
+
+/// One QL sweep over the unreduced block `start..=end`: a rotation made from the shift starts a
+/// bulge at its end, and the following ones chase it out at its start.
+fn sweep(
+    diagonal: &mut [f64],
+    beside: &mut [f64],
+    rows: &mut [f64],
+    size: usize,
+    start: usize,
+    end: usize,
+) {
+    // Wilkinson's shift: the eigenvalue of the first 2 x 2 block nearer to its first entry.
+    let half = (diagonal[start + 1] - diagonal[start]) / (2.0 * beside[start]);
+    let root = half.hypot(1.0).copysign(half);
+    let shift = diagonal[start] - beside[start] / (half + root);
+    let mut lead = diagonal[end] - shift;
+    let (mut sine, mut cosine, mut carried) = (1.0, 1.0, 0.0);
+    for i in (start..end).rev() {
+        let bulge = sine * beside[i];
+        let kept = cosine * beside[i];
+        let length = bulge.hypot(lead);
+        beside[i + 1] = length;
+        if length == 0.0 {
+            // The block has come apart here; the next sweep takes the smaller one.
+            diagonal[i + 1] -= carried;
+            beside[end] = 0.0;
+            return;
+        }
+        sine = bulge / length;
+        cosine = lead / length;
+        let rest = diagonal[i + 1] - carried;
+        let mixed = (diagonal[i] - rest) * sine + 2.0 * cosine * kept;
+        carried = sine * mixed;
+        diagonal[i + 1] = rest + carried;
+        lead = cosine * mixed - kept;
+        let (above, below) = rows[i * size..(i + 2) * size].split_at_mut(size);
+        for (a, b) in above.iter_mut().zip(below) {
+            let (old_a, old_b) = (*a, *b);
+            *b = sine * old_a + cosine * old_b;
+            *a = cosine * old_a - sine * old_b;
+        }
+    }
+    diagonal[start] -= carried;
+    beside[start] = lead;
+    beside[end] = 0.0;
+}

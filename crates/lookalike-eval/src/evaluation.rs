@@ -1,0 +1,310 @@
+//! Precision and mean average precision.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use lookalike_neighbours::{
+    Codes, CodesError, DiffusionConfig, GraphError, KnnGraph, Metric, map_diffused, map_distances,
+    nearest, nearest_others,
+};
+use serde::Serialize;
+use thiserror::Error;
+
+/// Why an evaluation could not be made.
+#[derive(Debug, Error, Clone, PartialEq)]
+pub enum EvalError {
+    /// Labels and codes do not go together.
+    #[error("{labels} labels were given for {codes} codes: there must be one for each")]
+    Labels {
+        /// Number of labels.
+        labels: usize,
+        /// Number of codes.
+        codes: usize,
+    },
+    /// Queries of another model than the gallery.
+    #[error(
+        "the queries have {queries} dimensions and the gallery {gallery}: \
+         encode both with the same model"
+    )]
+    Dims {
+        /// Dimensions of the queries.
+        queries: usize,
+        /// Dimensions of the gallery.
+        gallery: usize,
+    },
+    /// Nothing to answer with, or nothing to ask.
+    #[error("evaluating needs a query and at least one other image, got {images} images")]
+    TooFew {
+        /// Images in the gallery.
+        images: usize,
+    },
+    /// Vectors that have no distances.
+    #[error("the codes cannot be compared")]
+    Codes(#[from] CodesError),
+    /// The re-ranking could not be set up.
+    #[error("re-ranking failed")]
+    Graph(#[from] GraphError),
+}
+
+/// Codes and the label of each.
+#[derive(Debug)]
+pub struct Labelled<'a, L> {
+    codes: Codes<'a>,
+    labels: &'a [L],
+}
+
+impl<L> Clone for Labelled<'_, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<L> Copy for Labelled<'_, L> {}
+
+impl<'a, L> Labelled<'a, L> {
+    /// Puts `codes` and `labels` together.
+    ///
+    /// # Errors
+    /// If their numbers differ.
+    pub fn new(codes: Codes<'a>, labels: &'a [L]) -> Result<Self, EvalError> {
+        match codes.len() == labels.len() {
+            true => Ok(Self { codes, labels }),
+            false => Err(EvalError::Labels {
+                labels: labels.len(),
+                codes: codes.len(),
+            }),
+        }
+    }
+
+    /// The codes.
+    pub fn codes(&self) -> Codes<'a> {
+        self.codes
+    }
+
+    /// One label for each code.
+    pub fn labels(&self) -> &'a [L] {
+        self.labels
+    }
+}
+
+/// How to evaluate.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Options {
+    /// Rank by diffusion on the gallery's neighbour graph instead of by distance.
+    pub rerank: Option<DiffusionConfig>,
+}
+
+/// What came out. Shares and means lie between 0 and 1.
+#[derive(Serialize, Clone, Copy, PartialEq, Debug)]
+pub struct Scores {
+    /// Images in the gallery.
+    pub images: usize,
+    /// Queries asked.
+    pub queries: usize,
+    /// Dimensions of a code.
+    pub dims: usize,
+    /// Share of queries whose first answer is right.
+    pub precision_at_1: f64,
+    /// Share of right answers among the first five.
+    pub precision_at_5: f64,
+    /// Share of queries whose first five answers are all right.
+    pub all_5: f64,
+    /// Mean average precision over the whole ranking, of the queries that have a right answer.
+    pub map: f64,
+}
+
+/// Asks with every query and scores the answers: an answer is right when its label equals the
+/// query's.
+///
+/// Without `queries`, the gallery asks itself: each code is a query against all others (leave one
+/// out). Precision is over the exact neighbours, and average precision (the mean, over the right
+/// answers, of the precision down to each) over the ranking of the whole gallery. A query whose
+/// class has no other member counts as wrong in the precisions, and is left out of the mean
+/// average precision, where it has no value; if that leaves no query, `map` is 0.
+///
+/// With [`Options::rerank`], codes are ranked by what diffusion from the query brings them, and
+/// those it does not reach follow by distance.
+///
+/// # Errors
+/// If there is nothing to ask or to answer with, if dimensions differ, or if the settings of the
+/// re-ranking cannot work.
+pub fn evaluate<L: Eq + Hash + Sync>(
+    gallery: Labelled<L>,
+    queries: Option<Labelled<L>>,
+    metric: Metric,
+    options: &Options,
+) -> Result<Scores, EvalError> {
+    let asked = queries.unwrap_or(gallery);
+    if asked.codes.dims() != gallery.codes.dims() {
+        return Err(EvalError::Dims {
+            queries: asked.codes.dims(),
+            gallery: gallery.codes.dims(),
+        });
+    }
+    let others = gallery.codes.len() - usize::from(queries.is_none()).min(gallery.codes.len());
+    if others == 0 || asked.codes.is_empty() {
+        return Err(EvalError::TooFew {
+            images: gallery.codes.len(),
+        });
+    }
+    let task = Task::new(gallery, asked, queries.is_none(), metric);
+    let judged = match options.rerank {
+        None => task.by_distance(),
+        Some(config) => task.by_diffusion(&config)?,
+    };
+    Ok(summary(&judged, gallery.codes, asked.codes.len()))
+}
+
+/// The verdict on one query.
+struct Judged {
+    /// Which of the first five answers are right.
+    right: [bool; 5],
+    average_precision: Option<f64>,
+}
+
+struct Task<'a> {
+    gallery: Codes<'a>,
+    queries: Codes<'a>,
+    /// Whether the queries are the gallery.
+    leave_out: bool,
+    metric: Metric,
+    /// Numbers in place of labels.
+    gallery_classes: Vec<usize>,
+    query_classes: Vec<usize>,
+}
+
+/// Scores held at a time while re-ranking, in floats.
+const SCORES: usize = 16 << 20;
+
+impl<'a> Task<'a> {
+    fn new<L: Eq + Hash>(
+        gallery: Labelled<'a, L>,
+        queries: Labelled<'a, L>,
+        leave_out: bool,
+        metric: Metric,
+    ) -> Self {
+        let mut numbers = HashMap::new();
+        let mut number = |label| {
+            let next = numbers.len();
+            *numbers.entry(label).or_insert(next)
+        };
+        Self {
+            gallery: gallery.codes,
+            queries: queries.codes,
+            leave_out,
+            metric,
+            gallery_classes: gallery.labels.iter().map(&mut number).collect(),
+            query_classes: queries.labels.iter().map(&mut number).collect(),
+        }
+    }
+
+    fn by_distance(&self) -> Vec<Judged> {
+        let answers = match self.leave_out {
+            true => nearest_others(self.gallery, self.metric, 5),
+            false => nearest(self.gallery, self.queries, self.metric, 5),
+        };
+        map_distances(self.gallery, self.queries, self.metric, |query, row| {
+            let order = self.order(query, |index| ascending(row[index]));
+            let mut judged = self.judge(query, &order);
+            // The first five are told apart exactly, the rest of the ranking almost so.
+            let first: Vec<u32> = answers[query].iter().map(|n| n.index as u32).collect();
+            judged.right = self.right(query, &first);
+            judged
+        })
+    }
+
+    fn by_diffusion(&self, config: &DiffusionConfig) -> Result<Vec<Judged>, EvalError> {
+        let graph = KnnGraph::build(self.gallery, self.metric, config)?;
+        let mut judged = Vec::with_capacity(self.queries.len());
+        let block = (SCORES / self.gallery.len()).max(64);
+        for first in (0..self.queries.len()).step_by(block) {
+            let end = (first + block).min(self.queries.len());
+            let queries = self.queries.rows(first, end);
+            let starts: Vec<Vec<(usize, f32)>> = match self.leave_out {
+                true => (first..end).map(|query| vec![(query, 1.0)]).collect(),
+                false => nearest(self.gallery, queries, self.metric, config.neighbours)
+                    .iter()
+                    .map(|neighbours| graph.start(neighbours))
+                    .collect(),
+            };
+            let scores = map_diffused(
+                &graph,
+                config,
+                queries.len(),
+                |query| starts[query].clone(),
+                |_, scores| scores.to_vec(),
+            )?;
+            judged.extend(map_distances(
+                self.gallery,
+                queries,
+                self.metric,
+                |query, row| {
+                    let scores = &scores[query];
+                    let order = self.order(first + query, |index| match scores[index] > 0.0 {
+                        true => ascending(-scores[index]),
+                        false => u64::from(u32::MAX) + 1 + ascending(row[index]),
+                    });
+                    self.judge(first + query, &order)
+                },
+            ));
+        }
+        Ok(judged)
+    }
+
+    /// The gallery without the query itself, by `key` (below 2^33) and then index.
+    fn order(&self, query: usize, key: impl Fn(usize) -> u64) -> Vec<u32> {
+        let mut keyed: Vec<u64> = (0..self.gallery.len())
+            .filter(|&index| !(self.leave_out && index == query))
+            .map(|index| key(index) << 31 | index as u64)
+            .collect();
+        keyed.sort_unstable();
+        let index = |keyed: u64| (keyed & 0x7fff_ffff) as u32;
+        keyed.into_iter().map(index).collect()
+    }
+
+    fn judge(&self, query: usize, order: &[u32]) -> Judged {
+        let class = self.query_classes[query];
+        let (mut right, mut sum) = (0usize, 0.0);
+        for (place, &index) in order.iter().enumerate() {
+            if self.gallery_classes[index as usize] == class {
+                right += 1;
+                sum += right as f64 / (place + 1) as f64;
+            }
+        }
+        Judged {
+            right: self.right(query, order),
+            average_precision: (right > 0).then(|| sum / right as f64),
+        }
+    }
+
+    fn right(&self, query: usize, order: &[u32]) -> [bool; 5] {
+        let mut right = [false; 5];
+        for (right, &index) in right.iter_mut().zip(order) {
+            *right = self.gallery_classes[index as usize] == self.query_classes[query];
+        }
+        right
+    }
+}
+
+/// Bits that order as unsigned numbers as the floats do.
+fn ascending(value: f32) -> u64 {
+    // Zero has two signs but one place.
+    let bits = (value + 0.0).to_bits();
+    let flip = if bits >> 31 == 1 { u32::MAX } else { 1 << 31 };
+    u64::from(bits ^ flip)
+}
+
+fn summary(judged: &[Judged], gallery: Codes, queries: usize) -> Scores {
+    let share = |count: usize, of: usize| count as f64 / of as f64;
+    let rights = |verdict: &Judged| verdict.right.iter().filter(|&&right| right).count();
+    let precisions: Vec<f64> = judged.iter().filter_map(|v| v.average_precision).collect();
+    Scores {
+        images: gallery.len(),
+        queries,
+        dims: gallery.dims(),
+        precision_at_1: share(judged.iter().filter(|v| v.right[0]).count(), queries),
+        precision_at_5: share(judged.iter().map(rights).sum(), 5 * queries),
+        all_5: share(judged.iter().filter(|v| rights(v) == 5).count(), queries),
+        map: precisions.iter().sum::<f64>() / precisions.len().max(1) as f64,
+    }
+}

@@ -1,0 +1,33 @@
+//! How good are the answers? Retrieval measures, baselines to hold them against, and `.npy` files
+//! to check them with other tools.
+//!
+//! This crate sees only vectors and labels. [`evaluate`] asks with every code and counts an answer
+//! as right when its label equals the query's; [`baselines`] does the same with the raw pixels and
+//! with their principal components, because a network that is no better than those is not worth
+//! its training.
+//!
+//! ```
+//! use lookalike_eval::{Labelled, Options, evaluate};
+//! use lookalike_neighbours::{Codes, Metric};
+//!
+//! let data = [0.0, 0.1, 0.2, 5.0, 5.1, 5.2];
+//! let codes = Codes::new(&data, 1)?;
+//! let labels = ["near", "near", "near", "far", "far", "far"];
+//! let gallery = Labelled::new(codes, &labels)?;
+//! let scores = evaluate(gallery, None, Metric::Euclidean, &Options::default())?;
+//! assert_eq!((scores.precision_at_1, scores.map), (1.0, 1.0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod baselines;
+mod eigen;
+mod evaluation;
+pub mod npy;
+mod pca;
+mod product;
+mod recall;
+
+pub use baselines::{Baselines, baselines};
+pub use evaluation::{EvalError, Labelled, Options, Scores, evaluate};
+pub use pca::Pca;
+pub use recall::recall;

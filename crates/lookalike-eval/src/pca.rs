@@ -1,0 +1,223 @@
+//! Principal components.
+
+use lookalike_neighbours::Codes;
+
+use crate::eigen;
+use crate::product::{Matrix, add_product};
+
+/// The directions in which a set of codes varies most.
+#[derive(Clone, Debug)]
+pub struct Pca {
+    dims: usize,
+    mean: Vec<f32>,
+    /// One direction per row.
+    directions: Vec<f32>,
+    variances: Vec<f64>,
+    total_variance: f64,
+}
+
+/// Up to this many dimensions the whole covariance is solved; beyond, its cube is too much work.
+const EXACT: usize = 1024;
+/// Directions that are iterated beside the wanted ones, so that those settle fast.
+const SPARE: usize = 64;
+/// Products with the covariance that the directions go through.
+const ROUNDS: usize = 16;
+/// Codes that are turned to `f64` at a time.
+const BLOCK: usize = 4096;
+
+impl Pca {
+    /// Finds the first `components` directions, or as many as there are dimensions.
+    ///
+    /// Exact up to 1024 dimensions: the covariance, in `f64`, and its eigenvectors. Beyond that,
+    /// subspace iteration from a fixed random start (Halko, Martinsson and Tropp, *Finding
+    /// structure with randomness*, 2011). At least 1 component is found, whatever is asked.
+    pub fn fit(codes: Codes, components: usize) -> Self {
+        let dims = codes.dims();
+        let components = components.clamp(1, dims);
+        let mean = mean(codes);
+        let count = codes.len().saturating_sub(1).max(1) as f64;
+        let total_variance = codes
+            .data()
+            .chunks_exact(dims)
+            .flat_map(|row| row.iter().zip(&mean))
+            .map(|(&value, mean)| (f64::from(value) - mean).powi(2))
+            .sum::<f64>()
+            / count;
+        let mut solved = match dims <= EXACT {
+            true => eigen::symmetric(scatter(codes, &mean), dims, components),
+            false => iterate(codes, &mean, components),
+        };
+        solved.values.truncate(components);
+        Self {
+            dims,
+            mean: mean.iter().map(|&value| value as f32).collect(),
+            directions: solved.vectors.iter().map(|&value| value as f32).collect(),
+            variances: solved.values.iter().map(|v| v.max(0.0) / count).collect(),
+            total_variance,
+        }
+    }
+
+    /// Number of directions.
+    pub fn components(&self) -> usize {
+        self.variances.len()
+    }
+
+    /// The directions, one per row of as many values as the codes have dimensions; orthonormal.
+    pub fn directions(&self) -> &[f32] {
+        &self.directions
+    }
+
+    /// Variance along each direction, largest first.
+    pub fn variances(&self) -> &[f64] {
+        &self.variances
+    }
+
+    /// Variance of the codes over all dimensions; the directions explain a part of it.
+    pub fn total_variance(&self) -> f64 {
+        self.total_variance
+    }
+
+    /// Coordinates of `codes` along the directions, [`components`](Self::components) for each.
+    ///
+    /// # Panics
+    /// If the codes have other dimensions than those of [`fit`](Self::fit).
+    pub fn project(&self, codes: Codes) -> Vec<f32> {
+        assert_eq!(codes.dims(), self.dims, "codes of other dimensions");
+        let mut out = Vec::with_capacity(codes.len() * self.components());
+        let mut centred = Vec::new();
+        for block in codes.data().chunks(BLOCK * self.dims) {
+            centred.clear();
+            for row in block.chunks_exact(self.dims) {
+                centred.extend(row.iter().zip(&self.mean).map(|(value, mean)| value - mean));
+            }
+            let start = out.len();
+            out.resize(start + block.len() / self.dims * self.components(), 0.0);
+            add_product(
+                Matrix::new(&centred, self.dims),
+                Matrix::new(&self.directions, self.dims).transposed(),
+                &mut out[start..],
+            );
+        }
+        out
+    }
+}
+
+fn mean(codes: Codes) -> Vec<f64> {
+    let mut sums = vec![0.0f64; codes.dims()];
+    for row in codes.data().chunks_exact(codes.dims()) {
+        for (sum, &value) in sums.iter_mut().zip(row) {
+            *sum += f64::from(value);
+        }
+    }
+    let count = codes.len().max(1) as f64;
+    sums.iter_mut().for_each(|sum| *sum /= count);
+    sums
+}
+
+/// The sum of outer products of the centred codes.
+fn scatter(codes: Codes, mean: &[f64]) -> Vec<f64> {
+    let dims = codes.dims();
+    let mut scatter = vec![0.0f64; dims * dims];
+    let mut centred = Vec::new();
+    for block in codes.data().chunks(BLOCK * dims) {
+        centre(block, mean, &mut centred);
+        let rows = Matrix::new(&centred, dims);
+        add_product(rows.transposed(), rows, &mut scatter);
+    }
+    scatter
+}
+
+fn centre(block: &[f32], mean: &[f64], centred: &mut Vec<f64>) {
+    centred.clear();
+    for row in block.chunks_exact(mean.len()) {
+        centred.extend(
+            row.iter()
+                .zip(mean)
+                .map(|(&value, mean)| f64::from(value) - mean),
+        );
+    }
+}
+
+/// Applies the scatter matrix, without forming it, to `directions` (one per row).
+fn spread(codes: Codes, mean: &[f64], directions: &[f64]) -> Vec<f64> {
+    let dims = codes.dims();
+    let count = directions.len() / dims;
+    let mut out = vec![0.0; directions.len()];
+    let mut centred = Vec::new();
+    // Fewer rows at a time, because there are many dimensions.
+    for block in codes.data().chunks(BLOCK / 8 * dims) {
+        centre(block, mean, &mut centred);
+        let rows = Matrix::new(&centred, dims);
+        let mut along = vec![0.0; count * (block.len() / dims)];
+        add_product(Matrix::new(directions, dims), rows.transposed(), &mut along);
+        add_product(Matrix::new(&along, block.len() / dims), rows, &mut out);
+    }
+    out
+}
+
+fn iterate(codes: Codes, mean: &[f64], components: usize) -> eigen::Eigen {
+    let dims = codes.dims();
+    let count = (components + SPARE).min(dims);
+    let mut state = 0u64;
+    let mut directions: Vec<f64> = (0..count * dims).map(|_| random(&mut state)).collect();
+    orthonormalise(&mut directions, dims);
+    for _ in 0..ROUNDS {
+        directions = spread(codes, mean, &directions);
+        orthonormalise(&mut directions, dims);
+    }
+    // Rayleigh and Ritz: the best directions within the space they span.
+    let spread = spread(codes, mean, &directions);
+    let mut small = vec![0.0; count * count];
+    add_product(
+        Matrix::new(&directions, dims),
+        Matrix::new(&spread, dims).transposed(),
+        &mut small,
+    );
+    let inner = eigen::symmetric(small, count, components);
+    let mut vectors = vec![0.0; components * dims];
+    add_product(
+        Matrix::new(&inner.vectors, count),
+        Matrix::new(&directions, dims),
+        &mut vectors,
+    );
+    eigen::Eigen {
+        values: inner.values,
+        vectors,
+    }
+}
+
+/// Between -1 and 1, by SplitMix64 (Steele, Lea and Flood, 2014).
+fn random(state: &mut u64) -> f64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut bits = *state;
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^= bits >> 31;
+    (bits >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+}
+
+/// Gram and Schmidt, each direction twice, which is enough. A direction that is nothing but
+/// rounding error of the ones before it (the codes span fewer dimensions) becomes zero.
+fn orthonormalise(directions: &mut [f64], dims: usize) {
+    let count = directions.len() / dims;
+    for row in 0..count {
+        let (before, rest) = directions.split_at_mut(row * dims);
+        let vector = &mut rest[..dims];
+        let length = eigen::dot(vector, vector).sqrt();
+        for _ in 0..2 {
+            for other in before.chunks_exact(dims) {
+                let along = eigen::dot(vector, other);
+                for (value, other) in vector.iter_mut().zip(other) {
+                    *value -= along * other;
+                }
+            }
+        }
+        let left = eigen::dot(vector, vector).sqrt();
+        let scale = if left > 1e-12 * length {
+            1.0 / left
+        } else {
+            0.0
+        };
+        vector.iter_mut().for_each(|value| *value *= scale);
+    }
+}

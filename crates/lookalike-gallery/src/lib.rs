@@ -1,0 +1,1 @@
+//! An embedded, durable gallery of codes, and how to search it

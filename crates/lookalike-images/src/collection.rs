@@ -1,0 +1,210 @@
+//! A whole collection in memory.
+
+use std::collections::HashSet;
+
+use crate::error::SourceError;
+use crate::fit::{InputShape, fit};
+use crate::pixels::{Image, Pixels};
+use crate::source::{Images, Source};
+
+/// A whole collection in memory, as bytes of one shape.
+///
+/// It is a [`Source`] itself, so what was loaded, or made by hand, goes wherever a source does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collection {
+    name: String,
+    shape: InputShape,
+    keys: Vec<String>,
+    labels: Vec<Option<String>>,
+    pixels: Vec<u8>,
+}
+
+impl Collection {
+    /// Reads a source, up to `limit` images, each brought to `shape`; without one, to that of the first.
+    ///
+    /// # Errors
+    ///
+    /// When the source fails, has no images, or gives a key twice.
+    pub fn load(
+        source: &dyn Source,
+        shape: Option<InputShape>,
+        limit: Option<usize>,
+    ) -> Result<Self, SourceError> {
+        let mut shape = shape;
+        let mut keys = Vec::new();
+        let mut seen = HashSet::new();
+        let mut labels = Vec::new();
+        // Not sized by `source.len()`, which may be a damaged header's promise.
+        let mut pixels = Vec::new();
+        for image in source.read()?.take(limit.unwrap_or(usize::MAX)) {
+            let image = image?;
+            let shape = *shape.get_or_insert(InputShape::of(&image.pixels));
+            if InputShape::of(&image.pixels) == shape {
+                pixels.extend_from_slice(image.pixels.data());
+            } else {
+                pixels.extend_from_slice(fit(&image.pixels, shape).data());
+            }
+            if !seen.insert(image.key.clone()) {
+                return Err(SourceError::DuplicateKey {
+                    name: source.name().to_owned(),
+                    key: image.key,
+                });
+            }
+            keys.push(image.key);
+            labels.push(image.label);
+        }
+        let empty = || SourceError::Empty {
+            name: source.name().to_owned(),
+        };
+        let shape = shape.filter(|_| !keys.is_empty()).ok_or_else(empty)?;
+        Self::from_parts(source.name(), shape, keys, labels, pixels)
+    }
+
+    /// A collection from its parts: for each image a key, a label or none, and the pixels (height x width
+    /// x channels) of all images one after another.
+    ///
+    /// # Errors
+    ///
+    /// When there are no images, a key comes twice, or the parts are not of one length.
+    pub fn from_parts(
+        name: impl Into<String>,
+        shape: InputShape,
+        keys: Vec<String>,
+        labels: Vec<Option<String>>,
+        pixels: Vec<u8>,
+    ) -> Result<Self, SourceError> {
+        let name = name.into();
+        if keys.is_empty() {
+            return Err(SourceError::Empty { name });
+        }
+        let sides = 1..=65_535;
+        if !matches!(shape.channels, 1 | 3)
+            || !sides.contains(&shape.width)
+            || !sides.contains(&shape.height)
+        {
+            let reason = format!("no image has the shape {shape} (channels x height x width)");
+            return Err(SourceError::Parts { name, reason });
+        }
+        if labels.len() != keys.len() {
+            let reason = format!("{} keys but {} labels", keys.len(), labels.len());
+            return Err(SourceError::Parts { name, reason });
+        }
+        if keys.len().checked_mul(shape.values()) != Some(pixels.len()) {
+            let reason = format!(
+                "{} images of {shape} take {} bytes each, but there are {} bytes",
+                keys.len(),
+                shape.values(),
+                pixels.len()
+            );
+            return Err(SourceError::Parts { name, reason });
+        }
+        let mut seen = HashSet::new();
+        if let Some(key) = keys.iter().find(|key| !seen.insert(key.as_str())) {
+            let key = key.clone();
+            return Err(SourceError::DuplicateKey { name, key });
+        }
+        Ok(Self {
+            name,
+            shape,
+            keys,
+            labels,
+            pixels,
+        })
+    }
+
+    /// The name of the source it was loaded from.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of images, at least 1.
+    #[expect(clippy::len_without_is_empty, reason = "a collection is never empty")]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The shape of every image.
+    pub fn shape(&self) -> InputShape {
+        self.shape
+    }
+
+    /// The key of image `index`.
+    ///
+    /// # Panics
+    ///
+    /// When `index` is not below [`len`](Self::len), as do the other methods that take one.
+    pub fn key(&self, index: usize) -> &str {
+        &self.keys[index]
+    }
+
+    /// The label of image `index`, if it has one.
+    pub fn label(&self, index: usize) -> Option<&str> {
+        self.labels[index].as_deref()
+    }
+
+    /// Whether every image has a label.
+    pub fn is_labelled(&self) -> bool {
+        self.labels.iter().all(Option::is_some)
+    }
+
+    /// The bytes of image `index`: height x width x channels.
+    pub fn image(&self, index: usize) -> &[u8] {
+        let size = self.shape.values();
+        &self.pixels[index * size..(index + 1) * size]
+    }
+
+    /// A copy of image `index`, to be drawn or written.
+    pub fn picture(&self, index: usize) -> Pixels {
+        let InputShape {
+            channels,
+            height,
+            width,
+        } = self.shape;
+        Pixels::trusted(width, height, channels, self.image(index).to_vec())
+    }
+
+    /// The bytes of all images: images x height x width x channels.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The place of the image with a key. Looks through all keys.
+    pub fn position(&self, key: &str) -> Option<usize> {
+        self.keys.iter().position(|other| other == key)
+    }
+
+    fn copy(&self, index: usize) -> Image {
+        Image {
+            key: self.keys[index].clone(),
+            label: self.labels[index].clone(),
+            pixels: self.picture(index),
+        }
+    }
+}
+
+impl Source for Collection {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> Option<usize> {
+        Some(self.keys.len())
+    }
+
+    fn read(&self) -> Result<Images<'_>, SourceError> {
+        Ok(Box::new(
+            (0..self.keys.len()).map(|index| Ok(self.copy(index))),
+        ))
+    }
+
+    fn get(&self, key: &str) -> Result<Image, SourceError> {
+        match self.position(key) {
+            Some(index) => Ok(self.copy(index)),
+            None => Err(SourceError::NoSuchImage {
+                name: self.name.clone(),
+                key: key.to_owned(),
+                hint: format!("the first of its keys is {:?}", self.keys[0]),
+            }),
+        }
+    }
+}

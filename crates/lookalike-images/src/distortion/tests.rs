@@ -1,0 +1,278 @@
+use super::*;
+use proptest::prelude::*;
+
+const GREY: InputShape = InputShape {
+    channels: 1,
+    height: 28,
+    width: 28,
+};
+
+fn distorted(distortion: &Distortion, source: &[u8], shape: InputShape, seed: u64) -> Vec<f32> {
+    let mut out = vec![f32::NAN; shape.values()];
+    distortion.apply(source, shape, seed, &mut out);
+    out
+}
+
+fn blob(shape: InputShape) -> Vec<u8> {
+    let mut pixels = Vec::new();
+    for y in 0..shape.height {
+        for x in 0..shape.width {
+            let (dx, dy) = (
+                x as f32 / shape.width as f32 - 0.4,
+                y as f32 / shape.height as f32 - 0.55,
+            );
+            let value = 255.0 * (-20.0 * (dx * dx + 2.0 * dy * dy)).exp();
+            pixels.extend(std::iter::repeat_n(value as u8, shape.channels));
+        }
+    }
+    pixels
+}
+
+/// The displacement of every pixel, in pixels.
+fn displacements(distortion: &Distortion, shape: InputShape, seed: u64) -> Vec<(f32, f32)> {
+    let mut distorter = Distorter::new(distortion, shape);
+    let affine = distorter.draw(seed);
+    let mut all = Vec::new();
+    for y in 0..shape.height {
+        distorter.places(&affine, y);
+        for (x, (to_x, to_y)) in distorter.xs.iter().zip(&distorter.ys).enumerate() {
+            all.push((to_x - 1.0 - x as f32, to_y - 1.0 - y as f32));
+        }
+    }
+    all
+}
+
+#[test]
+fn the_weights_of_a_pixel_sum_to_one() {
+    for (points, length) in [(1, 5), (4, 28), (4, 3), (7, 64)] {
+        let weights = cubic_weights(points, length);
+        for pixel in 0..length {
+            let sum: f32 = (0..points)
+                .map(|point| weights[point * length + pixel])
+                .sum();
+            assert!((sum - 1.0).abs() < 1e-5, "{points} {length} {pixel}: {sum}");
+        }
+    }
+}
+
+#[test]
+fn cubic_weights_are_those_of_pytorch() {
+    // The row for a quarter past a point: its fractions of 256 are -27, 225, 67 and -9.
+    let weights = cubic_weights(4, 8);
+    let at = |pixel: usize| [0, 1, 2, 3].map(|point| weights[point * 8 + pixel]);
+    for (found, expected) in
+        at(3)
+            .into_iter()
+            .zip([-0.105_468_75, 0.878_906_25, 0.261_718_75, -0.035_156_25])
+    {
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+    }
+}
+
+#[test]
+fn a_small_nudge_is_nearly_the_identity() {
+    let source = blob(GREY);
+    let plain = distorted(&Distortion::strength(0.0), &source, GREY, 1);
+    let nudged = distorted(&Distortion::strength(1e-4), &source, GREY, 1);
+    for (a, b) in plain.iter().zip(&nudged) {
+        assert!((a - b).abs() < 2e-3, "{a} {b}");
+    }
+}
+
+#[test]
+fn a_shift_by_whole_pixels_moves_them() {
+    // The draw of a seed is known from its displacements, so the moved image can be made by hand.
+    let shift = Distortion {
+        shift: 0.25,
+        ..Distortion::strength(0.0)
+    };
+    let source = blob(GREY);
+    let (dx, dy) = displacements(&shift, GREY, 5)[0];
+    let out = distorted(&shift, &source, GREY, 5);
+    let fill = border_mean(&source, GREY)[0];
+    let at = |x: i32, y: i32| match (0..28).contains(&x) && (0..28).contains(&y) {
+        true => f32::from(source[(y * 28 + x) as usize]) / 255.0,
+        false => fill,
+    };
+    for y in 0..28 {
+        for x in 0..28 {
+            let (from_x, from_y) = (x as f32 + dx, y as f32 + dy);
+            let (left, top) = (from_x.floor() as i32, from_y.floor() as i32);
+            let (tx, ty) = (from_x - left as f32, from_y - top as f32);
+            let expected = at(left, top) * (1.0 - tx) * (1.0 - ty)
+                + at(left + 1, top) * tx * (1.0 - ty)
+                + at(left, top + 1) * (1.0 - tx) * ty
+                + at(left + 1, top + 1) * tx * ty;
+            let found = out[y * 28 + x];
+            assert!(
+                (found - expected).abs() < 1e-4,
+                "({x}, {y}): {found} {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_half_turn_turns_the_image_round() {
+    let turn = Distortion {
+        rotation_degrees: 180.0,
+        ..Distortion::strength(0.0)
+    };
+    let shape = InputShape {
+        channels: 1,
+        height: 20,
+        width: 41,
+    };
+    // The farther a seed turns, the farther the corner goes; none beyond the opposite one.
+    let diagonal = (40.0f32.powi(2) + 19.0f32.powi(2)).sqrt();
+    let mut farthest = 0.0f32;
+    for seed in 0..50 {
+        let (dx, dy) = displacements(&turn, shape, seed)[0];
+        farthest = farthest.max((dx * dx + dy * dy).sqrt());
+        let centre = displacements(&turn, shape, seed)[10 * 41 + 20];
+        assert!(centre.0.abs() <= 1.0 && centre.1.abs() <= 1.0, "{centre:?}");
+    }
+    assert!(
+        farthest > 0.9 * diagonal && farthest < diagonal * 1.001,
+        "{farthest}"
+    );
+}
+
+#[test]
+fn mirroring_happens_half_the_time_and_is_exact() {
+    let mirror = Distortion {
+        mirror: true,
+        ..Distortion::strength(0.0)
+    };
+    let source = blob(GREY);
+    let plain = distorted(&Distortion::strength(0.0), &source, GREY, 0);
+    let flipped: Vec<f32> = plain
+        .chunks(28)
+        .flat_map(|row| row.iter().rev().copied())
+        .collect();
+    let mut count = 0;
+    for seed in 0..100 {
+        let out = distorted(&mirror, &source, GREY, seed);
+        let near = |other: &[f32]| out.iter().zip(other).all(|(a, b)| (a - b).abs() < 1e-4);
+        assert!(near(&plain) || near(&flipped));
+        count += usize::from(near(&flipped));
+    }
+    assert!((35..65).contains(&count), "{count}");
+}
+
+#[test]
+fn outside_has_the_colour_of_the_border() {
+    let shape = InputShape {
+        channels: 3,
+        height: 16,
+        width: 16,
+    };
+    let source: Vec<u8> = (0..256).flat_map(|_| [250, 128, 10]).collect();
+    for seed in 0..20 {
+        for pixel in distorted(&Distortion::strength(1.5), &source, shape, seed).chunks(3) {
+            for (found, value) in pixel.iter().zip([250.0, 128.0, 10.0]) {
+                assert!((found - value / 255.0).abs() < 1e-5, "{found} {value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn mean_displacements_are_those_of_the_range() {
+    let only = |set: fn(&mut Distortion)| {
+        let mut distortion = Distortion::strength(0.0);
+        set(&mut distortion);
+        distortion
+    };
+    let mean = |distortion: &Distortion| {
+        let all = (0..400).flat_map(|seed| displacements(distortion, GREY, seed));
+        let (sum, count) = all.fold((0.0, 0), |(sum, count), (dx, _)| {
+            (sum + f64::from(dx.abs()), count + 1)
+        });
+        sum / f64::from(count)
+    };
+    // A shift evenly drawn from +-2.8 pixels is 1.4 away on average.
+    let shift = mean(&only(|d| d.shift = 0.1));
+    assert!((1.25..1.55).contains(&shift), "{shift}");
+    // The elastic field's points too; between them independent ones partly cancel.
+    let elastic = mean(&only(|d| d.elastic = 0.2));
+    assert!((0.9..1.4).contains(&elastic), "{elastic}");
+    // Scaling moves a pixel by its distance from the centre, 7 on average, times 7.5 % on average.
+    let scale = mean(&only(|d| d.scale = 0.15));
+    assert!((0.45..0.6).contains(&scale), "{scale}");
+}
+
+#[test]
+fn ranges_are_checked_and_harmless() {
+    assert!(Distortion::strength(1.5).check().is_ok());
+    for strength in [-1.0, f32::NAN, f32::INFINITY, 100.0] {
+        let distortion = Distortion::strength(strength);
+        assert!(distortion.check().is_err(), "{strength}");
+        let out = distorted(&distortion, &blob(GREY), GREY, 3);
+        assert!(out.iter().all(|v| (0.0..=1.0).contains(v)), "{strength}");
+    }
+    for elastic_grid in [0, 33, usize::MAX] {
+        let distortion = Distortion {
+            elastic_grid,
+            ..Distortion::strength(1.0)
+        };
+        assert!(distortion.check().is_err());
+        distorted(&distortion, &blob(GREY), GREY, 3);
+    }
+}
+
+fn any_shape() -> impl Strategy<Value = InputShape> {
+    (prop_oneof![Just(1usize), Just(3)], 1usize..40, 1usize..40).prop_map(
+        |(channels, height, width)| InputShape {
+            channels,
+            height,
+            width,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn strength_zero_is_the_identity(source in proptest::collection::vec(any::<u8>(), 28 * 28), seed: u64) {
+        let out = distorted(&Distortion::strength(0.0), &source, GREY, seed);
+        prop_assert!(out.iter().zip(&source).all(|(&out, &v)| out == f32::from(v) / 255.0));
+    }
+
+    #[test]
+    fn bounded_deterministic_and_without_memory(
+        shape in any_shape(), strength in 0f32..3.0, mirror: bool, seed: u64, pattern: u8,
+    ) {
+        let distortion = Distortion { mirror, ..Distortion::strength(strength) };
+        let source: Vec<u8> = (0..shape.values()).map(|i| (i as u8).wrapping_mul(pattern)).collect();
+        let out = distorted(&distortion, &source, shape, seed);
+        prop_assert!(out.iter().all(|v| (0.0..=1.0).contains(v)));
+        let mut distorter = Distorter::new(&distortion, shape);
+        let mut again = vec![0.0; out.len()];
+        distorter.apply(&vec![255; shape.values()], seed ^ 1, &mut again);
+        distorter.apply(&source, seed, &mut again);
+        prop_assert_eq!(out, again);
+    }
+
+    #[test]
+    fn colours_move_together(seed: u64, strength in 0f32..2.0) {
+        let colour = InputShape { channels: 3, ..GREY };
+        let grey = distorted(&Distortion::strength(strength), &blob(GREY), GREY, seed);
+        let all = distorted(&Distortion::strength(strength), &blob(colour), colour, seed);
+        prop_assert!(all.chunks(3).zip(&grey).all(|(pixel, grey)| pixel.iter().all(|v| v == grey)));
+    }
+
+    #[test]
+    fn displacements_stay_within_the_ranges(seed: u64, shift in 0f32..0.3, elastic in 0f32..0.3) {
+        let none = Distortion::strength(0.0);
+        let most = shift * 28.0 + 1e-3;
+        for (dx, dy) in displacements(&Distortion { shift, ..none.clone() }, GREY, seed) {
+            prop_assert!(dx.abs() <= most && dy.abs() <= most);
+        }
+        let most = elastic * 14.0 * 1.9 + 1e-3;
+        for (dx, dy) in displacements(&Distortion { elastic, ..none }, GREY, seed) {
+            prop_assert!(dx.abs() <= most && dy.abs() <= most);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What can go wrong with one image and with a source of images.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::idx::IdxError;
+
+/// What can go wrong with one image.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// Neither grey nor colour.
+    #[error("an image has 1 channel (grey) or 3 (red, green, blue), not {channels}")]
+    Channels {
+        /// The number of channels that was asked for.
+        channels: usize,
+    },
+    /// A side is zero or beyond what an image may have.
+    #[error(
+        "an image of {width} x {height} pixels cannot be held: each side is 1 to 65,535 pixels"
+    )]
+    Sides {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
+    /// The data do not fill the image, or overflow it.
+    #[error(
+        "an image of {width} x {height} pixels with {channels} channels takes \
+         {expected} bytes, but {found} were given"
+    )]
+    DataLength {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+        /// Channels, 1 or 3.
+        channels: usize,
+        /// Bytes that such an image takes.
+        expected: usize,
+        /// Bytes that were given.
+        found: usize,
+    },
+    /// A picture file that holds more pixels than any picture we accept.
+    #[error(
+        "the picture says it is {width} x {height} pixels; at most {limit} pixels are accepted: \
+         scale it down first"
+    )]
+    TooLarge {
+        /// Width in pixels, as the file says.
+        width: u32,
+        /// Height in pixels, as the file says.
+        height: u32,
+        /// The most pixels accepted.
+        limit: u64,
+    },
+    /// Not a picture in a format that is understood, or a damaged one.
+    #[error("cannot decode the picture as PNG: {reason}")]
+    Decode {
+        /// What the decoder found.
+        reason: String,
+    },
+    /// A picture could not be turned into PNG.
+    #[error("cannot encode the picture as PNG: {reason}")]
+    Encode {
+        /// What the encoder found.
+        reason: String,
+    },
+    /// The file system refused.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done: "read", "write".
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The file system's answer.
+        source: io::Error,
+    },
+    /// A distortion's or noise's setting outside its range.
+    #[error("{setting} must be {expected}, not {found}")]
+    Setting {
+        /// The field's name.
+        setting: &'static str,
+        /// Its range, in words.
+        expected: &'static str,
+        /// What was given.
+        found: f32,
+    },
+}
+
+/// What can go wrong with a source of images.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// What the user typed names no source or image.
+    #[error("cannot open {spec:?}: {reason}")]
+    Spec {
+        /// What was typed.
+        spec: String,
+        /// Why it cannot be opened, and what can.
+        reason: String,
+    },
+    /// The file system refused.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done: "open", "write".
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The file system's answer.
+        source: io::Error,
+    },
+    /// An IDX file is damaged, truncated or lies about its size.
+    #[error(transparent)]
+    Idx(#[from] IdxError),
+    /// One image of a source is not usable.
+    #[error("{name}: {source}")]
+    Image {
+        /// The image's name.
+        name: String,
+        /// What is wrong with it.
+        source: ImageError,
+    },
+    /// The source has no image with that key.
+    #[error("{name} has no image {key:?}: {hint}")]
+    NoSuchImage {
+        /// The source's name.
+        name: String,
+        /// The key that was asked for.
+        key: String,
+        /// What keys there are.
+        hint: String,
+    },
+    /// Two images of one source have the same key.
+    #[error("{name} has two images with the key {key:?}; keys must be unique: rename one")]
+    DuplicateKey {
+        /// The source's name.
+        name: String,
+        /// The key that came twice.
+        key: String,
+    },
+    /// A source without a single image.
+    #[error("{name} has no images; give a source with at least one")]
+    Empty {
+        /// The source's name.
+        name: String,
+    },
+    /// The parts of a collection do not belong together.
+    #[error("cannot make the collection {name}: {reason}")]
+    Parts {
+        /// The collection's name.
+        name: String,
+        /// Which parts disagree.
+        reason: String,
+    },
+    /// No mirror gave a good copy of a file.
+    #[error(
+        "cannot download {file}; every mirror failed:{}\n\
+         put the file into a folder yourself and set LOOKALIKE_DATA to that folder",
+        failures.iter().map(|failure| format!("\n  {failure}")).collect::<String>()
+    )]
+    Download {
+        /// The file's name.
+        file: String,
+        /// One line per mirror: its address and what went wrong.
+        failures: Vec<String>,
+    },
+    /// There is no folder to keep a download in.
+    #[error(
+        "{file} is not on this machine and there is no cache folder to download it to; set LOOKALIKE_DATA to a folder that holds it"
+    )]
+    NoCacheFolder {
+        /// The file's name.
+        file: String,
+    },
+}

@@ -1,0 +1,639 @@
+//! IDX, the format of MNIST and its relatives.
+//!
+//! A file is a magic number `00 00 08 d` (unsigned bytes, `d` dimensions), `d` big-endian `u32` sizes and
+//! the bytes, the last dimension varying fastest; often the whole is packed with gzip, which is seen from
+//! the content and not from the name. Images have three dimensions (count x height x width) or four
+//! (count x height x width x channels), labels one.
+//!
+//! [`IdxImages`] and [`IdxLabels`] parse any [`Read`] as a stream: memory is taken for bytes that have
+//! come, never for bytes that a header promises. [`IdxSource`] is the two files of a data set as a
+//! [`Source`].
+
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use thiserror::Error;
+
+use crate::error::SourceError;
+use crate::fit::InputShape;
+use crate::pixels::{Image, Pixels};
+use crate::source::{Images, Source};
+
+/// The most bytes one image may have: 64 Mi, so that a small packed file cannot fill the memory.
+const MOST_BYTES: u64 = 1 << 26;
+
+/// A file that is not the IDX file it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "{file}: at byte {offset}{}: expected {expected}, found {found}",
+    if *.unpacked { " of the unpacked content" } else { "" }
+)]
+pub struct IdxError {
+    /// The file.
+    pub file: String,
+    /// Where in its content; after unpacking, if it is packed.
+    pub offset: u64,
+    /// Whether the content was packed with gzip.
+    pub unpacked: bool,
+    /// What should have been there.
+    pub expected: String,
+    /// What was there.
+    pub found: String,
+}
+
+/// The images of an IDX file, one after another.
+///
+/// After the last image the iterator checks that nothing follows it. After an error it is at its end.
+pub struct IdxImages<R: Read> {
+    stream: Stream<R>,
+    count: usize,
+    shape: InputShape,
+    left: usize,
+    ended: bool,
+}
+
+impl<R: Read> IdxImages<R> {
+    /// Reads the header; `file` is the name for errors.
+    ///
+    /// # Errors
+    ///
+    /// When it is not an IDX file of unsigned bytes with three or four dimensions, when a dimension is
+    /// zero, or when the sizes overflow.
+    pub fn new(reader: R, file: &str) -> Result<Self, IdxError> {
+        let mut stream = Stream::new(reader, file)?;
+        let expected = "the magic number 00 00 08 03 or 00 00 08 04 of IDX images";
+        let magic = stream.magic(expected)?;
+        let channels_follow = match magic {
+            [0, 0, 8, 3] => false,
+            [0, 0, 8, 4] => true,
+            _ => return Err(stream.error_at(0, expected, describe_magic(magic))),
+        };
+        let count = stream.dimension("the number of images", u32::MAX)?;
+        let height = stream.dimension("the height", 65_535)?;
+        let width = stream.dimension("the width", 65_535)?;
+        let channels = match channels_follow {
+            true => stream.dimension("the number of channels", u32::MAX)?,
+            false => 1,
+        };
+        if channels != 1 && channels != 3 {
+            return Err(stream.error_at(16, "1 or 3 channels", channels));
+        }
+        // Sides are at most 65,535, so this cannot overflow.
+        let bytes = u64::from(height) * u64::from(width) * u64::from(channels);
+        if bytes > MOST_BYTES {
+            return Err(stream.error_at(
+                8,
+                format!("images of at most {MOST_BYTES} bytes"),
+                format!("{height} x {width} x {channels} = {bytes} bytes"),
+            ));
+        }
+        if bytes
+            .checked_mul(u64::from(count))
+            .is_none_or(|all| all > i64::MAX as u64)
+        {
+            return Err(stream.error_at(
+                4,
+                "a size that a file can have",
+                format!("{count} x {bytes} bytes"),
+            ));
+        }
+        Ok(Self {
+            stream,
+            count: count as usize,
+            shape: InputShape {
+                channels: channels as usize,
+                height: height as usize,
+                width: width as usize,
+            },
+            left: count as usize,
+            ended: false,
+        })
+    }
+
+    /// The number of images that the header promises.
+    pub fn promised(&self) -> usize {
+        self.count
+    }
+
+    /// The shape of every image.
+    pub fn shape(&self) -> InputShape {
+        self.shape
+    }
+
+    /// Passes over up to `images` images.
+    ///
+    /// # Errors
+    ///
+    /// When the file ends before.
+    pub fn pass(&mut self, images: usize) -> Result<(), IdxError> {
+        let images = images.min(self.left);
+        self.left -= images;
+        let what = "the bytes of the images that the header promises";
+        self.stream
+            .pass(images as u64 * self.shape.values() as u64, what)
+    }
+
+    fn bytes_in_all(&self) -> u64 {
+        self.stream.offset + self.count as u64 * self.shape.values() as u64
+    }
+}
+
+impl<R: Read> Iterator for IdxImages<R> {
+    type Item = Result<Pixels, IdxError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let shape = self.shape;
+        let answer = match self.left.checked_sub(1) {
+            None => self.stream.end("images").err().map(Err),
+            Some(left) => {
+                let number = self.count - self.left;
+                self.left = left;
+                Some(self.stream.block(shape.values(), || {
+                    format!("image {number} of {}", self.count)
+                }))
+            }
+        };
+        self.ended = !matches!(answer, Some(Ok(_)));
+        Some(answer?.map(|data| Pixels::trusted(shape.width, shape.height, shape.channels, data)))
+    }
+}
+
+/// The labels of an IDX file, one after another; checks at the end as [`IdxImages`] does.
+pub struct IdxLabels<R: Read> {
+    stream: Stream<R>,
+    count: usize,
+    left: usize,
+    ended: bool,
+}
+
+impl<R: Read> IdxLabels<R> {
+    /// Reads the header; `file` is the name for errors.
+    ///
+    /// # Errors
+    ///
+    /// When it is not an IDX file of unsigned bytes with one dimension, or has no labels.
+    pub fn new(reader: R, file: &str) -> Result<Self, IdxError> {
+        let mut stream = Stream::new(reader, file)?;
+        let expected = "the magic number 00 00 08 01 of IDX labels";
+        let magic = stream.magic(expected)?;
+        if magic != [0, 0, 8, 1] {
+            return Err(stream.error_at(0, expected, describe_magic(magic)));
+        }
+        let count = stream.dimension("the number of labels", u32::MAX)? as usize;
+        Ok(Self {
+            stream,
+            count,
+            left: count,
+            ended: false,
+        })
+    }
+
+    /// The number of labels that the header promises.
+    pub fn promised(&self) -> usize {
+        self.count
+    }
+
+    /// Passes over up to `labels` labels.
+    ///
+    /// # Errors
+    ///
+    /// When the file ends before.
+    pub fn pass(&mut self, labels: usize) -> Result<(), IdxError> {
+        let labels = labels.min(self.left);
+        self.left -= labels;
+        self.stream
+            .pass(labels as u64, "the labels that the header promises")
+    }
+}
+
+impl<R: Read> Iterator for IdxLabels<R> {
+    type Item = Result<u8, IdxError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let answer = match self.left.checked_sub(1) {
+            None => self.stream.end("labels").err().map(Err),
+            Some(left) => {
+                let number = self.count - self.left;
+                self.left = left;
+                Some(
+                    self.stream
+                        .array(|| format!("label {number} of {}", self.count)),
+                )
+            }
+        };
+        self.ended = !matches!(answer, Some(Ok(_)));
+        Some(answer?.map(|[label]| label))
+    }
+}
+
+/// An IDX file of images, with the labels file beside it if there is one.
+///
+/// The labels file has the same name with `labels` for `images` and `idx1` for `idx3` (or `idx4`), packed
+/// or not. Keys are the images' places in the file, counted from 0.
+#[derive(Debug, Clone)]
+pub struct IdxSource {
+    name: String,
+    images: PathBuf,
+    labels: Option<PathBuf>,
+    count: usize,
+    shape: InputShape,
+}
+
+impl IdxSource {
+    /// Opens the file, reads both headers and compares them with each other and, for a file that is not
+    /// packed, with its length.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read or is not what it should be, or when there are more or fewer labels
+    /// than images.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SourceError> {
+        let path = path.as_ref();
+        let canonical = path.canonicalize().map_err(|source| SourceError::Io {
+            doing: "open",
+            path: path.to_owned(),
+            source,
+        })?;
+        let name = canonical.to_string_lossy().into_owned();
+        let labels = labels_beside(&canonical);
+        Self::open_named(&name, canonical, labels)
+    }
+
+    /// Opens two files under the name of a built-in collection.
+    pub(crate) fn open_named(
+        name: &str,
+        images: PathBuf,
+        labels: Option<PathBuf>,
+    ) -> Result<Self, SourceError> {
+        let header = open_images(&images)?;
+        let (count, shape) = (header.promised(), header.shape());
+        check_length(&images, header.stream.unpacked, header.bytes_in_all())?;
+        if let Some(path) = &labels {
+            let header = open_labels(path)?;
+            check_length(
+                path,
+                header.stream.unpacked,
+                header.stream.offset + header.count as u64,
+            )?;
+            if header.promised() != count {
+                let expected =
+                    format!("{count} labels, one for each image of {}", images.display());
+                return Err(header
+                    .stream
+                    .error_at(4, expected, header.promised())
+                    .into());
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            images,
+            labels,
+            count,
+            shape,
+        })
+    }
+
+    /// The shape of every image.
+    pub fn shape(&self) -> InputShape {
+        self.shape
+    }
+
+    /// The labels file, if there is one.
+    pub fn labels(&self) -> Option<&Path> {
+        self.labels.as_deref()
+    }
+
+    fn read_from(&self, first: usize) -> Result<LabelledImages, SourceError> {
+        let mut images = open_images(&self.images)?;
+        images.pass(first)?;
+        let labels = match &self.labels {
+            None => None,
+            Some(path) => {
+                let mut labels = open_labels(path)?;
+                labels.pass(first)?;
+                Some(labels)
+            }
+        };
+        Ok(LabelledImages {
+            images,
+            labels,
+            next: first,
+        })
+    }
+}
+
+impl Source for IdxSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> Option<usize> {
+        Some(self.count)
+    }
+
+    fn read(&self) -> Result<Images<'_>, SourceError> {
+        Ok(Box::new(self.read_from(0)?))
+    }
+
+    fn get(&self, key: &str) -> Result<Image, SourceError> {
+        let absent = || SourceError::NoSuchImage {
+            name: self.name.clone(),
+            key: key.to_owned(),
+            hint: format!("its images are numbered 0 to {}", self.count - 1),
+        };
+        let number: usize = key.parse().map_err(|_| absent())?;
+        // "+7" and "007" parse too, but a key has one spelling.
+        if number >= self.count || number.to_string() != key {
+            return Err(absent());
+        }
+        self.read_from(number)?.next().ok_or_else(absent)?
+    }
+}
+
+/// Images and labels read in step.
+struct LabelledImages {
+    images: IdxImages<File>,
+    labels: Option<IdxLabels<File>>,
+    next: usize,
+}
+
+impl Iterator for LabelledImages {
+    type Item = Result<Image, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // Both are asked at the end too, so that bytes left over in either file are seen.
+        let pixels = self.images.next();
+        let label = self.labels.as_mut().and_then(Iterator::next).transpose();
+        let label = match label {
+            Ok(label) => label.map(|label| label.to_string()),
+            Err(error) => {
+                self.images.ended = true;
+                return Some(Err(error.into()));
+            }
+        };
+        let key = self.next.to_string();
+        self.next += 1;
+        Some(match pixels? {
+            Ok(pixels) => Ok(Image { key, label, pixels }),
+            Err(error) => Err(error.into()),
+        })
+    }
+}
+
+fn open_file(path: &Path) -> Result<File, SourceError> {
+    File::open(path).map_err(|source| SourceError::Io {
+        doing: "open",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn open_images(path: &Path) -> Result<IdxImages<File>, SourceError> {
+    Ok(IdxImages::new(open_file(path)?, &path.to_string_lossy())?)
+}
+
+fn open_labels(path: &Path) -> Result<IdxLabels<File>, SourceError> {
+    Ok(IdxLabels::new(open_file(path)?, &path.to_string_lossy())?)
+}
+
+/// A file that is not packed tells its length before it is read.
+fn check_length(path: &Path, unpacked: bool, expected: u64) -> Result<(), SourceError> {
+    let length = match path.metadata() {
+        Ok(about) if about.is_file() && !unpacked => about.len(),
+        _ => return Ok(()),
+    };
+    if length == expected {
+        return Ok(());
+    }
+    Err(IdxError {
+        file: path.to_string_lossy().into_owned(),
+        offset: length.min(expected),
+        unpacked,
+        expected: format!("{expected} bytes in all, as the header says"),
+        found: format!("{length} bytes"),
+    }
+    .into())
+}
+
+/// The labels file that belongs to an images file, if it exists.
+fn labels_beside(images: &Path) -> Option<PathBuf> {
+    let name = images.file_name()?.to_str()?;
+    if !name.contains("images") {
+        return None;
+    }
+    let name = name
+        .replace("images", "labels")
+        .replace("idx3", "idx1")
+        .replace("idx4", "idx1");
+    let plain = name.strip_suffix(".gz").unwrap_or(&name);
+    [name.clone(), plain.to_owned(), format!("{plain}.gz")]
+        .into_iter()
+        .map(|name| images.with_file_name(name))
+        .find(|path| path.is_file())
+}
+
+fn describe_magic(magic: [u8; 4]) -> String {
+    let [a, b, c, d] = magic;
+    let meaning = match magic {
+        [0, 0, 8, 1] => " (IDX labels)",
+        [0, 0, 8, 3 | 4] => " (IDX images)",
+        [0, 0, 8..=14, _] => " (IDX with values of another type or number of dimensions)",
+        [0x89, b'P', b'N', b'G'] => " (a PNG picture)",
+        [b'P', b'K', ..] => " (a zip archive)",
+        _ => "",
+    };
+    format!("{a:02x} {b:02x} {c:02x} {d:02x}{meaning}")
+}
+
+/// A file's content, unpacked if need be.
+enum Content<R: Read> {
+    Plain(io::Chain<Cursor<Vec<u8>>, R>),
+    Gzip(Box<MultiGzDecoder<io::Chain<Cursor<Vec<u8>>, R>>>),
+}
+
+impl<R: Read> Read for Content<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(reader) => reader.read(buffer),
+            Self::Gzip(reader) => reader.read(buffer),
+        }
+    }
+}
+
+/// A content that knows where it is.
+struct Stream<R: Read> {
+    file: String,
+    unpacked: bool,
+    offset: u64,
+    reader: BufReader<Content<R>>,
+}
+
+impl<R: Read> Stream<R> {
+    fn new(mut reader: R, file: &str) -> Result<Self, IdxError> {
+        let mut start = Vec::with_capacity(2);
+        let read = reader.by_ref().take(2).read_to_end(&mut start);
+        let unpacked = start == [0x1f, 0x8b];
+        let whole = Cursor::new(start).chain(reader);
+        let content = match unpacked {
+            true => Content::Gzip(Box::new(MultiGzDecoder::new(whole))),
+            false => Content::Plain(whole),
+        };
+        let stream = Self {
+            file: file.to_owned(),
+            unpacked,
+            offset: 0,
+            reader: BufReader::with_capacity(1 << 16, content),
+        };
+        match read {
+            Ok(_) => Ok(stream),
+            Err(error) => Err(stream.error_at(0, "an IDX file", error)),
+        }
+    }
+
+    fn error_at(&self, offset: u64, expected: impl ToString, found: impl ToString) -> IdxError {
+        IdxError {
+            file: self.file.clone(),
+            offset,
+            unpacked: self.unpacked,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+    }
+
+    fn magic(&mut self, expected: &str) -> Result<[u8; 4], IdxError> {
+        self.array(|| expected.to_owned())
+    }
+
+    /// A size of the header: 1 to `most`.
+    fn dimension(&mut self, what: &str, most: u32) -> Result<u32, IdxError> {
+        let at = self.offset;
+        let size = u32::from_be_bytes(self.array(|| what.to_owned())?);
+        if (1..=most).contains(&size) {
+            return Ok(size);
+        }
+        Err(self.error_at(at, format!("{what}, 1 to {most}"), size))
+    }
+
+    fn array<const N: usize>(&mut self, what: impl Fn() -> String) -> Result<[u8; N], IdxError> {
+        let mut bytes = [0; N];
+        let mut come = 0;
+        while come < N {
+            match self.reader.read(&mut bytes[come..]) {
+                Ok(0) => return Err(self.missing(N as u64, come as u64, what, None)),
+                Ok(more) => come += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.missing(N as u64, come as u64, what, Some(error))),
+            }
+        }
+        self.offset += N as u64;
+        Ok(bytes)
+    }
+
+    /// `length` bytes; memory grows with what comes.
+    fn block(&mut self, length: usize, what: impl Fn() -> String) -> Result<Vec<u8>, IdxError> {
+        let mut bytes = Vec::with_capacity(length.min(1 << 16));
+        let read = self
+            .reader
+            .by_ref()
+            .take(length as u64)
+            .read_to_end(&mut bytes);
+        if bytes.len() < length {
+            return Err(self.missing(length as u64, bytes.len() as u64, what, read.err()));
+        }
+        self.offset += length as u64;
+        Ok(bytes)
+    }
+
+    fn pass(&mut self, length: u64, what: &str) -> Result<(), IdxError> {
+        // Copying into the sink may fail half-way, so it is done in blocks of which each is counted.
+        let mut left = length;
+        while left > 0 {
+            let next = left.min(1 << 16);
+            let copied = io::copy(&mut self.reader.by_ref().take(next), &mut io::sink());
+            match copied {
+                Ok(come) if come == next => self.offset += come,
+                Ok(come) => return Err(self.missing(left, come, || what.to_owned(), None)),
+                Err(error) => return Err(self.missing(left, 0, || what.to_owned(), Some(error))),
+            }
+            left -= next;
+        }
+        Ok(())
+    }
+
+    /// The error for a content that ends, or breaks, after `come` of `length` bytes.
+    fn missing(
+        &self,
+        length: u64,
+        come: u64,
+        what: impl Fn() -> String,
+        error: Option<io::Error>,
+    ) -> IdxError {
+        let bytes = if length == 1 { "byte" } else { "bytes" };
+        let expected = format!("{length} {bytes} ({})", what());
+        let found = match error {
+            None => format!("the end after {come}"),
+            Some(error) => format!("a fault after {come}: {error}"),
+        };
+        self.error_at(self.offset + come, expected, found)
+    }
+
+    /// Checks that nothing follows. For a packed file this also checks the packer's own checksum.
+    fn end(&mut self, of: &str) -> Result<(), IdxError> {
+        let mut byte = [0];
+        loop {
+            let found = match self.reader.read(&mut byte) {
+                Ok(0) => return Ok(()),
+                Ok(_) => "more bytes".to_owned(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => format!("a fault: {error}"),
+            };
+            let expected = format!("the end, after all the {of} that the header promises");
+            return Err(self.error_at(self.offset, expected, found));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_files_are_found_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for (images, labels) in [
+            ("a-images-idx3-ubyte", "a-labels-idx1-ubyte.gz"),
+            ("b-images-idx4-ubyte.gz", "b-labels-idx1-ubyte"),
+            ("c-images.idx3-ubyte", "c-labels.idx1-ubyte"),
+        ] {
+            assert_eq!(labels_beside(&path(images)), None);
+            std::fs::write(path(labels), b"").unwrap();
+            assert_eq!(labels_beside(&path(images)), Some(path(labels)));
+        }
+        assert_eq!(labels_beside(&path("digits.idx")), None);
+    }
+
+    #[test]
+    fn passing_over_counts_what_is_there() {
+        let bytes: Vec<u8> = [
+            0, 0, 8, 3, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6,
+        ]
+        .into();
+        let mut images = IdxImages::new(&bytes[..], "a").unwrap();
+        images.pass(2).unwrap();
+        assert_eq!(images.next().unwrap().unwrap().data(), [5, 6]);
+        assert!(images.next().is_none());
+
+        let mut images = IdxImages::new(&bytes[..19], "a").unwrap();
+        let error = images.pass(2).unwrap_err();
+        assert_eq!(error.offset, 19, "{error}");
+    }
+}

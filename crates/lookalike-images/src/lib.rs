@@ -1,0 +1,61 @@
+//! Images for Lookalike: where they come from, what they look like, and how answers are drawn.
+//!
+//! # Overview
+//!
+//! - A [`Source`] is a collection of images read one after another. [`open`] makes one from what a user
+//!   typed: `mnist:train`, `mnist:test`, or the path of an [IDX](idx) file. [`open_image`] opens a single
+//!   picture: `photo.png`, `mnist:test#7`, `digits-images-idx3-ubyte.gz#7`.
+//! - A [`Collection`] holds a whole source in memory, every image brought to one [`InputShape`] by [`fit`].
+//! - [`Distorter`] and [`Noise`] make the inputs of the augmented and the denoising autoencoder.
+//! - [`ContactSheet`] and [`Curve`] draw answers and losses; [`Pixels::write_png`] writes them.
+//!
+//! # Example
+//!
+//! ```
+//! use lookalike_images::{Collection, InputShape, Pixels, Source, fit};
+//!
+//! let shape = InputShape { channels: 1, height: 2, width: 2 };
+//! let collection = Collection::from_parts(
+//!     "two",
+//!     shape,
+//!     vec!["a".into(), "b".into()],
+//!     vec![Some("dark".into()), None],
+//!     vec![0, 0, 0, 0, 255, 255, 255, 255],
+//! )?;
+//! assert_eq!(collection.label(0), Some("dark"));
+//!
+//! // A collection is a source itself.
+//! for image in collection.read()? {
+//!     let image = image?;
+//!     let colour = fit(&image.pixels, InputShape { channels: 3, ..shape });
+//!     assert_eq!(colour.channels(), 3);
+//! }
+//! # Ok::<(), lookalike_images::SourceError>(())
+//! ```
+
+mod canvas;
+mod collection;
+mod curve;
+mod distortion;
+mod download;
+mod error;
+mod fit;
+pub mod idx;
+pub mod mnist;
+mod noise;
+mod pixels;
+mod png;
+mod random;
+mod sheet;
+mod source;
+
+pub use collection::Collection;
+pub use curve::{Curve, Series};
+pub use distortion::{Distorter, Distortion};
+pub use download::DownloadProgress;
+pub use error::{ImageError, SourceError};
+pub use fit::{InputShape, fit};
+pub use noise::Noise;
+pub use pixels::{Image, Pixels};
+pub use sheet::{Cell, ContactSheet, Mark, Row};
+pub use source::{Images, Source, open, open_image, open_image_in_source};

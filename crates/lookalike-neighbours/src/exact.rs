@@ -1,0 +1,331 @@
+//! Exact neighbours.
+//!
+//! Keys from blocked matrix products screen the gallery; every code that the keys cannot rule out,
+//! given the bound on their error, gets its exact distance. So the answer is that of a direct
+//! comparison of all pairs, near-duplicates and ties included, at the speed of a matrix product.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::screen::{Rows, Screen};
+use crate::{Codes, Metric};
+
+/// One answer: which code of the gallery, and how far it is from the query.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Neighbour {
+    /// Row of the gallery.
+    pub index: usize,
+    /// Distance to the query; smaller is nearer.
+    pub distance: f32,
+}
+
+impl Neighbour {
+    /// Nearer first; at equal distance, the lower index first.
+    pub fn order(&self, other: &Self) -> Ordering {
+        self.distance
+            .total_cmp(&other.distance)
+            .then(self.index.cmp(&other.index))
+    }
+}
+
+/// Queries that share one matrix product.
+const QUERIES: usize = 128;
+/// Gallery codes that share one matrix product.
+const GALLERY: usize = 2048;
+/// From this many queries on, preparing the gallery for products pays.
+const SCREENED: usize = 6;
+
+/// The `k` nearest gallery codes of every query, exact, sorted by distance and then index.
+///
+/// Distances are those of [`Metric::distance`]. A gallery of fewer than `k` codes is returned
+/// whole. All threads of the current rayon pool take part.
+///
+/// # Panics
+/// If the dimensions of `gallery` and `queries` differ.
+pub fn nearest(gallery: Codes, queries: Codes, metric: Metric, k: usize) -> Vec<Vec<Neighbour>> {
+    search(gallery, queries, metric, k, false)
+}
+
+/// [`nearest`] with the gallery as queries, each code left out of its own answer.
+pub fn nearest_others(gallery: Codes, metric: Metric, k: usize) -> Vec<Vec<Neighbour>> {
+    search(gallery, gallery, metric, k, true)
+}
+
+/// Calls `visit(query, distances)` with the distances of each query to the whole gallery and
+/// returns what it returns, in the order of the queries. Several threads call at once.
+///
+/// The distances come from matrix products and carry their rounding error (relative to the
+/// lengths of the codes, some 1e-6): right for measures over a whole ranking, while [`nearest`]
+/// is exact. `visit` may use the row as scratch space.
+///
+/// # Panics
+/// If the dimensions of `gallery` and `queries` differ.
+pub fn map_distances<T: Send>(
+    gallery: Codes,
+    queries: Codes,
+    metric: Metric,
+    visit: impl Fn(usize, &mut [f32]) -> T + Sync,
+) -> Vec<T> {
+    check_dims(gallery, queries);
+    let screen = Screen::new(gallery, metric);
+    // 16 MiB of keys at a time and thread, but enough rows for the product to be worth packing.
+    let rows = (4_194_304 / screen.len().max(1)).clamp(8, QUERIES);
+    let blocks: Vec<Vec<T>> = block_starts(queries.len(), rows)
+        .into_par_iter()
+        .map(|start| {
+            let block = queries.rows(start, (start + rows).min(queries.len()));
+            let prepared = screen.prepare(block);
+            let mut keys = vec![0.0; block.len() * screen.len()];
+            screen.keys(&prepared, 0, screen.len(), &mut keys);
+            (0..block.len())
+                .map(|query| {
+                    let row = &mut keys[query * screen.len()..(query + 1) * screen.len()];
+                    row.iter_mut().for_each(|key| *key = screen.distance(*key));
+                    visit(start + query, row)
+                })
+                .collect()
+        })
+        .collect();
+    blocks.into_iter().flatten().collect()
+}
+
+fn search(
+    gallery: Codes,
+    queries: Codes,
+    metric: Metric,
+    k: usize,
+    leave_out: bool,
+) -> Vec<Vec<Neighbour>> {
+    check_dims(gallery, queries);
+    if k == 0 || gallery.is_empty() {
+        return vec![Vec::new(); queries.len()];
+    }
+    if queries.len() < SCREENED {
+        return (0..queries.len())
+            .map(|query| {
+                direct(
+                    gallery,
+                    queries.row(query),
+                    metric,
+                    k,
+                    leave_out.then_some(query),
+                )
+            })
+            .collect();
+    }
+    let screen = Screen::new(gallery, metric);
+    let threads = rayon::current_num_threads();
+    // Few queries cannot keep all threads busy, so then the gallery is shared out as well.
+    let parts = match queries.len().div_ceil(QUERIES) {
+        blocks if blocks >= 2 * threads => 1,
+        _ => (2 * threads).min(gallery.len().div_ceil(GALLERY)),
+    };
+    let part = gallery.len().div_ceil(parts);
+    let blocks: Vec<Vec<Vec<Neighbour>>> = block_starts(queries.len(), QUERIES)
+        .into_par_iter()
+        .map(|first| {
+            let block = queries.rows(first, (first + QUERIES).min(queries.len()));
+            let prepared = screen.prepare(block);
+            let own = |query: usize| leave_out.then_some(first + query);
+            let shortlists = block_starts(gallery.len(), part)
+                .into_par_iter()
+                .map(|start| {
+                    let end = (start + part).min(gallery.len());
+                    shortlist(&screen, &prepared, block.len(), start, end, k, own)
+                })
+                .reduce_with(|mut left, right| {
+                    left.iter_mut().zip(right).for_each(|(l, r)| l.merge(r));
+                    left
+                })
+                .unwrap_or_default();
+            shortlists
+                .into_iter()
+                .enumerate()
+                .map(|(query, list)| {
+                    best(gallery, block.row(query), metric, k, list.into_candidates())
+                })
+                .collect()
+        })
+        .collect();
+    blocks.into_iter().flatten().collect()
+}
+
+/// The nearest of one query by comparing it with every code.
+fn direct(
+    gallery: Codes,
+    query: &[f32],
+    metric: Metric,
+    k: usize,
+    own: Option<usize>,
+) -> Vec<Neighbour> {
+    let found: Vec<Vec<Neighbour>> = block_starts(gallery.len(), GALLERY)
+        .into_par_iter()
+        .map(|start| {
+            let block = start..(start + GALLERY).min(gallery.len());
+            best(gallery, query, metric, k, block.filter(|&i| own != Some(i)))
+        })
+        .collect();
+    first(found.concat(), k)
+}
+
+fn check_dims(gallery: Codes, queries: Codes) {
+    assert_eq!(
+        gallery.dims(),
+        queries.dims(),
+        "queries must have the dimensions of the gallery"
+    );
+}
+
+fn block_starts(len: usize, block: usize) -> Vec<usize> {
+    (0..len).step_by(block).collect()
+}
+
+/// The candidates of a block of queries among the gallery codes `start..end`.
+fn shortlist(
+    screen: &Screen,
+    queries: &Rows,
+    count: usize,
+    start: usize,
+    end: usize,
+    k: usize,
+    own: impl Fn(usize) -> Option<usize>,
+) -> Vec<Shortlist> {
+    let mut lists: Vec<_> = (0..count).map(|_| Shortlist::new(k)).collect();
+    let mut keys = vec![0.0; count * GALLERY.min(end - start)];
+    for from in (start..end).step_by(GALLERY) {
+        let to = (from + GALLERY).min(end);
+        let width = to - from;
+        let keys = &mut keys[..count * width];
+        screen.keys(queries, from, to, keys);
+        for (query, (list, row)) in lists.iter_mut().zip(keys.chunks_exact(width)).enumerate() {
+            let norm = queries.norm(query);
+            let own = own(query);
+            for (item, &key) in (from..to).zip(row) {
+                let error = screen.error(norm, item, key);
+                list.offer(item, key - error, key + error, own);
+            }
+        }
+    }
+    lists
+}
+
+/// Exact distances of the candidates, the best `k` of them in order.
+fn best(
+    gallery: Codes,
+    query: &[f32],
+    metric: Metric,
+    k: usize,
+    candidates: impl Iterator<Item = usize>,
+) -> Vec<Neighbour> {
+    let found = candidates.map(|index| Neighbour {
+        index,
+        distance: metric.distance(gallery.row(index), query),
+    });
+    first(found.collect(), k)
+}
+
+/// The first `k` in order.
+fn first(mut found: Vec<Neighbour>, k: usize) -> Vec<Neighbour> {
+    if found.len() > k {
+        found.select_nth_unstable_by(k, Neighbour::order);
+        found.truncate(k);
+    }
+    found.sort_unstable_by(Neighbour::order);
+    found
+}
+
+/// The codes that may be among the `k` nearest, given keys with a known error.
+///
+/// At least `k` codes are certainly no farther than the k-th smallest upper bound, so a code
+/// whose lower bound is above that cannot be among the nearest. Comparisons are written so that
+/// NaN, from codes too long for `f32`, rules nothing out.
+struct Shortlist {
+    k: usize,
+    /// The `k` smallest upper bounds, the largest on top.
+    uppers: BinaryHeap<Bound>,
+    limit: f32,
+    candidates: Vec<(f32, usize)>,
+    room: usize,
+}
+
+impl Shortlist {
+    fn new(k: usize) -> Self {
+        Self {
+            k,
+            uppers: BinaryHeap::new(),
+            limit: f32::INFINITY,
+            candidates: Vec::new(),
+            room: k.saturating_mul(2).saturating_add(64),
+        }
+    }
+
+    #[inline(always)]
+    fn offer(&mut self, item: usize, lower: f32, upper: f32, own: Option<usize>) {
+        if lower > self.limit || own == Some(item) {
+            return;
+        }
+        self.add(item, lower, upper);
+    }
+
+    fn add(&mut self, item: usize, lower: f32, upper: f32) {
+        self.bound(upper);
+        self.candidates.push((lower, item));
+        if self.candidates.len() > self.room {
+            self.prune();
+            self.room = self.room.max(2 * self.candidates.len());
+        }
+    }
+
+    fn bound(&mut self, upper: f32) {
+        if upper < self.limit {
+            self.uppers.push(Bound(upper));
+            if self.uppers.len() > self.k {
+                self.uppers.pop();
+            }
+            if self.uppers.len() == self.k
+                && let Some(largest) = self.uppers.peek()
+            {
+                self.limit = largest.0;
+            }
+        }
+    }
+
+    fn prune(&mut self) {
+        let limit = self.limit;
+        #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN must be kept")]
+        self.candidates.retain(|&(lower, _)| !(lower > limit));
+    }
+
+    fn merge(&mut self, other: Self) {
+        for Bound(upper) in other.uppers {
+            self.bound(upper);
+        }
+        self.candidates.extend(other.candidates);
+        self.prune();
+    }
+
+    fn into_candidates(mut self) -> impl Iterator<Item = usize> {
+        self.prune();
+        self.candidates.into_iter().map(|(_, item)| item)
+    }
+}
+
+#[derive(PartialEq)]
+struct Bound(f32);
+
+impl Eq for Bound {}
+
+impl PartialOrd for Bound {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Bound {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}

@@ -1,0 +1,39 @@
+//! Exact neighbours, the k-nearest-neighbour graph, and ranking by diffusion on it.
+//!
+//! Everything works on plain slices of `f32` and knows nothing of images, networks or files.
+//!
+//! - [`Codes`] is a matrix of vectors, [`Metric`] says how far apart two of them are.
+//! - [`nearest`] and [`nearest_others`] give exact neighbours by blocked matrix products;
+//!   [`map_distances`] hands out whole rows of distances for measures over complete rankings.
+//! - [`KnnGraph`] joins every code to its nearest, and [`map_diffused`] ranks along that graph.
+//! - [`DiffusionRows`] is the same ranking computed ahead for every code, so that a query costs
+//!   a merge of a few short rows.
+//!
+//! ```
+//! use lookalike_neighbours::{Codes, Metric, nearest, nearest_others};
+//!
+//! let data = [0.0, 0.0, 1.0, 0.0, 5.0, 5.0];
+//! let gallery = Codes::new(&data, 2)?;
+//! let answers = nearest(gallery, Codes::new(&[0.9, 0.0], 2)?, Metric::Euclidean, 2);
+//! assert_eq!((answers[0][0].index, answers[0][1].index), (1, 0));
+//!
+//! let others = nearest_others(gallery, Metric::Euclidean, 1);
+//! assert_eq!(others[0][0].index, 1);
+//! # Ok::<(), lookalike_neighbours::CodesError>(())
+//! ```
+
+mod codes;
+mod diffusion;
+mod exact;
+mod graph;
+mod metric;
+mod offline;
+mod products;
+mod screen;
+
+pub use codes::{Codes, CodesError};
+pub use diffusion::{DiffusionConfig, map_diffused};
+pub use exact::{Neighbour, map_distances, nearest, nearest_others};
+pub use graph::{GraphError, GraphParts, KnnGraph};
+pub use metric::{Metric, MetricError};
+pub use offline::DiffusionRows;

@@ -1,0 +1,2 @@
+//! The `lookalike` program.
+fn main() {}
