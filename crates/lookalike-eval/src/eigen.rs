@@ -186,3 +186,77 @@ fn sweep(
     beside[start] = lead;
     beside[end] = 0.0;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(matrix: Vec<f64>, size: usize) -> Eigen {
+        let found = symmetric(matrix.clone(), size, size);
+        assert!(found.values.is_sorted_by(|a, b| a >= b));
+        let scale = found.values.iter().fold(1e-300f64, |m, v| m.max(v.abs()));
+        let rows: Vec<&[f64]> = found.vectors.chunks(size).collect();
+        for (i, (vector, value)) in rows.iter().zip(&found.values).enumerate() {
+            for (row, component) in matrix.chunks(size).zip(*vector) {
+                assert!((dot(row, vector) - value * component).abs() < 1e-11 * scale);
+            }
+            for (j, other) in rows.iter().enumerate() {
+                let expected = f64::from(u8::from(i == j));
+                assert!((dot(vector, other) - expected).abs() < 1e-11);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn small_matrices_by_hand() {
+        let found = check(vec![2.0, 1.0, 1.0, 2.0], 2);
+        assert!((found.values[0] - 3.0).abs() < 1e-15 && (found.values[1] - 1.0).abs() < 1e-15);
+        assert_eq!(check(vec![-7.0], 1).values, [-7.0]);
+        assert!(symmetric(Vec::new(), 0, 0).values.is_empty());
+        let found = check(vec![1.0, 0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 2.0], 3);
+        assert_eq!(found.values, [3.0, 2.0, 1.0]);
+    }
+
+    /// The path of `size` points has the eigenvalues `2 cos(i π / (size + 1))`.
+    #[test]
+    fn the_path_has_its_known_values() {
+        let size = 50;
+        let mut matrix = vec![0.0; size * size];
+        for i in 1..size {
+            matrix[i * size + i - 1] = 1.0;
+            matrix[(i - 1) * size + i] = 1.0;
+        }
+        for (i, value) in check(matrix, size).values.into_iter().enumerate() {
+            let angle = (i + 1) as f64 * std::f64::consts::PI / 51.0;
+            assert!((value - 2.0 * angle.cos()).abs() < 1e-13);
+        }
+    }
+
+    #[test]
+    fn dense_singular_and_badly_scaled_matrices() {
+        for (size, rank, scale) in [
+            (90, 90, 1.0),
+            (60, 7, 1.0),
+            (40, 40, 1e150),
+            (40, 9, 1e-150),
+        ] {
+            let part = |i: usize| ((i * i * 31 + i * 17) % 1009) as f64 / 500.0 - 1.0;
+            let mut matrix = vec![0.0; size * size];
+            for i in 0..size {
+                for j in 0..size {
+                    let dot: f64 = (0..rank)
+                        .map(|r| part(i * rank + r) * part(j * rank + r))
+                        .sum();
+                    matrix[i * size + j] = dot * scale;
+                }
+            }
+            let found = check(matrix, size);
+            let largest = found.values[0];
+            assert!(found.values.iter().all(|value| *value > -1e-12 * largest));
+            if rank < size {
+                assert!(found.values[rank] < 1e-12 * largest);
+            }
+        }
+    }
+}

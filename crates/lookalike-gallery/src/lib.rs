@@ -1,1 +1,49 @@
-//! An embedded, durable gallery of codes, and how to search it
+//! Keeping and searching codes.
+//!
+//! A [`Gallery`] holds [`Point`]s (a code and what is known about its image) and answers
+//! [`SearchRequest`]s. [`EmbeddedGallery`] is one in a folder of this machine, with the Qdrant engine
+//! inside; the trait is written so that a cluster can stand behind it as well.
+//!
+//! ```
+//! use lookalike_gallery::{EmbeddedGallery, Gallery, Payload, Point, SearchRequest};
+//! use lookalike_neighbours::Metric;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let gallery = EmbeddedGallery::create(folder.path().join("digits.gallery"), Metric::Cosine, 2, b"the model")?;
+//! let image = |key: &str, code| {
+//!     let payload = Payload { source: "digits".into(), key: key.into(), ..Payload::default() };
+//!     Point::new(code, payload)
+//! };
+//! gallery.upsert(&[image("seven", vec![1.0, 0.0]), image("one", vec![0.9, 0.1]), image("eight", vec![0.0, 1.0])])?;
+//!
+//! let answer = gallery.search(&SearchRequest::new(vec![1.0, 0.01], 2))?;
+//! let keys: Vec<_> = answer.neighbours.iter().map(|hit| hit.payload.key.as_str()).collect();
+//! assert_eq!(keys, ["seven", "one"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! - **Distances** are those of [`Metric::distance`](lookalike_neighbours::Metric::distance), computed on
+//!   the codes as they were given, whichever path found the neighbour. Another metric than the gallery's
+//!   is answered by comparing with every point, and the [`Answer`] says so.
+//! - **Durability**: what [`upsert`](Gallery::upsert) or [`delete`](Gallery::delete) reported done is on
+//!   disk. A process killed at any moment leaves a gallery that opens, and storing the same points again
+//!   completes it: ids follow from source and key ([`point_id`]), so nothing is doubled.
+//! - **One process** at a time has an embedded gallery open; the next gets an error that names it.
+//! - **Errors, not panics**: damaged files, full disks and codes that hold NaN give a [`GalleryError`].
+
+mod embedded;
+mod error;
+mod filter;
+mod gallery;
+mod point;
+
+pub use embedded::EmbeddedGallery;
+pub use error::GalleryError;
+pub use filter::Filter;
+pub use gallery::{
+    Answer, DiffusionState, Gallery, GalleryInfo, Hit, Points, Rerank, SearchRequest, Upserted,
+    model_fingerprint,
+};
+pub use point::{Payload, Point, point_id};

@@ -11,7 +11,7 @@ use embedded_graphics::text::{Baseline, Text};
 use embedded_graphics::{Drawable, mono_font::iso_8859_1 as fonts};
 
 use crate::fit::to_colour;
-use crate::pixels::Pixels;
+use crate::pixels::{LONGEST_SIDE, Pixels};
 
 /// Red, green, blue.
 pub(crate) type Colour = [u8; 3];
@@ -20,7 +20,7 @@ pub(crate) const WHITE: Colour = [255, 255, 255];
 /// Titles and captions: dark, not black.
 pub(crate) const INK: Colour = [33, 37, 41];
 /// What explains: axes' numbers, headings.
-pub(crate) const FAINT_INK: Colour = [108, 117, 125];
+pub(crate) const FAINT_INK: Colour = [84, 92, 100];
 /// Lines that should not be looked at.
 pub(crate) const HAIRLINE: Colour = [222, 226, 230];
 
@@ -30,9 +30,6 @@ pub(crate) const TEXT_FONT: &MonoFont<'static> = &fonts::FONT_7X14;
 
 /// The most pixels a drawn picture may have; beyond it the canvas is cut off below.
 const MOST_PIXELS: usize = 1 << 27;
-
-/// The longest side, that of [`Pixels`].
-const LONGEST_SIDE: usize = 65_535;
 
 /// An RGB picture under construction; what is drawn outside of it is cut off.
 pub(crate) struct Canvas {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::error::SourceError;
 use crate::fit::{InputShape, fit};
-use crate::pixels::{Image, Pixels};
+use crate::pixels::{Image, LONGEST_SIDE, Pixels};
 use crate::source::{Images, Source};
 
 /// A whole collection in memory, as bytes of one shape.
@@ -24,15 +24,17 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// When the source fails, has no images, or gives a key twice.
+    /// When the source fails, has no images, or gives a key twice, or no image has the shape.
     pub fn load(
         source: &dyn Source,
         shape: Option<InputShape>,
         limit: Option<usize>,
     ) -> Result<Self, SourceError> {
+        if let Some(shape) = shape {
+            check_shape(source.name(), shape)?;
+        }
         let mut shape = shape;
         let mut keys = Vec::new();
-        let mut seen = HashSet::new();
         let mut labels = Vec::new();
         // Not sized by `source.len()`, which may be a damaged header's promise.
         let mut pixels = Vec::new();
@@ -43,12 +45,6 @@ impl Collection {
                 pixels.extend_from_slice(image.pixels.data());
             } else {
                 pixels.extend_from_slice(fit(&image.pixels, shape).data());
-            }
-            if !seen.insert(image.key.clone()) {
-                return Err(SourceError::DuplicateKey {
-                    name: source.name().to_owned(),
-                    key: image.key,
-                });
             }
             keys.push(image.key);
             labels.push(image.label);
@@ -77,14 +73,7 @@ impl Collection {
         if keys.is_empty() {
             return Err(SourceError::Empty { name });
         }
-        let sides = 1..=65_535;
-        if !matches!(shape.channels, 1 | 3)
-            || !sides.contains(&shape.width)
-            || !sides.contains(&shape.height)
-        {
-            let reason = format!("no image has the shape {shape} (channels x height x width)");
-            return Err(SourceError::Parts { name, reason });
-        }
+        check_shape(&name, shape)?;
         if labels.len() != keys.len() {
             let reason = format!("{} keys but {} labels", keys.len(), labels.len());
             return Err(SourceError::Parts { name, reason });
@@ -207,4 +196,22 @@ impl Source for Collection {
             }),
         }
     }
+}
+
+/// Refuses a shape before anything is scaled to it.
+fn check_shape(name: &str, shape: InputShape) -> Result<(), SourceError> {
+    let sides = 1..=LONGEST_SIDE;
+    let exists = matches!(shape.channels, 1 | 3)
+        && sides.contains(&shape.width)
+        && sides.contains(&shape.height);
+    if exists {
+        return Ok(());
+    }
+    Err(SourceError::Parts {
+        name: name.to_owned(),
+        reason: format!(
+            "no image has the shape {shape} (channels x height x width): there are 1 or 3 channels \
+             and sides of 1 to {LONGEST_SIDE}"
+        ),
+    })
 }

@@ -50,7 +50,7 @@ impl Curve {
     pub fn render(&self) -> Pixels {
         let mut canvas = Canvas::new(WIDTH, HEIGHT);
         let x_axis = Axis::new(self.points().map(|(x, _)| x), false);
-        let y_axis = Axis::new(self.points().map(|(_, y)| y), self.log_y);
+        let y_axis = Axis::new(self.points().map(|(_, y)| y).chain(self.zero()), self.log_y);
         let widest = y_axis
             .ticks
             .iter()
@@ -131,6 +131,13 @@ impl Curve {
             .flat_map(|series| &series.points)
             .copied()
             .filter(drawable)
+    }
+
+    /// Zero, if the values come near enough to it that the axis should begin there.
+    fn zero(&self) -> Option<f64> {
+        let values = || self.points().map(|(_, y)| y);
+        let (low, high) = (values().reduce(f64::min)?, values().reduce(f64::max)?);
+        (!self.log_y && 0.0 <= low && low < high / 2.0).then_some(0.0)
     }
 
     /// Names and colours, right-aligned in the line at `y`.
@@ -339,17 +346,7 @@ mod tests {
 
     #[test]
     fn curves_of_anything_can_be_drawn() {
-        let extremes = [
-            0.0,
-            1.0,
-            -1.0,
-            1e-300,
-            1e300,
-            f64::MAX,
-            f64::MIN,
-            f64::NAN,
-            f64::INFINITY,
-        ];
+        let extremes = [0.0, -1.0, 1e-300, f64::MAX, f64::NAN, f64::INFINITY];
         for log_y in [false, true] {
             for a in extremes {
                 for b in extremes {
@@ -360,14 +357,19 @@ mod tests {
                     };
                     let curve = Curve {
                         log_y,
-                        series: vec![series; 9],
+                        series: vec![series],
                         ..Curve::default()
                     };
                     assert_eq!(curve.render().width(), WIDTH);
                 }
             }
         }
-        Curve::default().render();
+        // More series than colours, and than names fit the legend.
+        let many = Curve {
+            series: vec![Series::default(); 9],
+            ..Curve::default()
+        };
+        assert_eq!(many.render().height(), HEIGHT);
     }
 
     #[test]

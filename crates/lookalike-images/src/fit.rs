@@ -4,7 +4,7 @@ use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Luma, Rgb};
 use serde::{Deserialize, Serialize};
 
-use crate::pixels::Pixels;
+use crate::pixels::{LONGEST_SIDE, Pixels};
 
 /// What a network takes: every image is brought to this.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -43,10 +43,13 @@ impl std::fmt::Display for InputShape {
 ///
 /// Scaling down averages over the area that falls on a pixel, scaling up interpolates linearly (a
 /// triangle filter as wide as the larger of the two pixels). Grey is the luma of Rec. 709. An image that
-/// already has the shape comes back as it is. A shape of another number of channels than 1 or 3, or with
-/// a side of 0, is read as the nearest one that exists.
+/// already has the shape comes back as it is. A shape that no image has (another number of
+/// channels than 1 or 3, a side of 0 or above 65,535) is read as the nearest one that exists.
 pub fn fit(pixels: &Pixels, shape: InputShape) -> Pixels {
-    let (height, width) = (shape.height.max(1), shape.width.max(1));
+    let (height, width) = (
+        shape.height.clamp(1, LONGEST_SIDE),
+        shape.width.clamp(1, LONGEST_SIDE),
+    );
     let grey = shape.channels < 3;
     // Colour becomes grey before scaling and grey becomes colour after it, so that the scaling, which is
     // the dear part, sees the fewer channels.

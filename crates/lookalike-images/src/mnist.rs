@@ -6,7 +6,8 @@
 //! 2. in `datasets/mnist` of the checkout around the current folder, or of the one we were built from,
 //! 3. in the user's cache folder, under `lookalike/mnist`,
 //!
-//! and otherwise downloaded to the last. [`Places`] holds these as values, for programs that want others.
+//! and otherwise downloaded to the last. A download is checked against the known SHA-256; files that are
+//! found are taken as they are. [`Places`] holds these as values, for programs that want others.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

@@ -3,7 +3,7 @@
 use crate::error::ImageError;
 
 /// The longest side an image may have; products of two sides and three channels stay far from overflow.
-const LONGEST_SIDE: usize = 65_535;
+pub(crate) const LONGEST_SIDE: usize = 65_535;
 
 /// 8-bit pixels, rows top to bottom, channels interleaved (height x width x channels).
 ///

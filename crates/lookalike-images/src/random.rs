@@ -31,3 +31,17 @@ impl Random {
         [radius * cos, radius * sin]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_mean_the_same_for_ever() {
+        // The first words of the ChaCha8 key stream for the key zero, as its authors give them.
+        let mut random = Random::new(0);
+        let expected = [0x2fef_003e_u32, 0xd640_5f89].map(|word| (word >> 8) as f32 / 16_777_216.0);
+        assert_eq!([random.fraction(), random.fraction()], expected);
+        assert_ne!(Random::new(1).fraction(), expected[0]);
+    }
+}

@@ -8,7 +8,7 @@ use crate::fit::scale;
 use crate::pixels::Pixels;
 
 /// Pictures with a longer side below this are enlarged, each pixel to a square.
-const LEAST_SIDE: usize = 84;
+const LEAST_SIDE: usize = 100;
 /// Pictures with a longer side above this are scaled down.
 const MOST_SIDE: usize = 160;
 /// Around the sheet.
@@ -393,11 +393,12 @@ mod tests {
     #[test]
     fn small_pictures_grow_by_whole_numbers_and_large_ones_shrink() {
         for (side, expected) in [
-            (1, 84),
-            (16, 96),
-            (28, 84),
+            (1, 100),
+            (16, 112),
+            (28, 112),
             (64, 128),
-            (84, 84),
+            (84, 168),
+            (100, 100),
             (160, 160),
             (500, 160),
         ] {
@@ -424,7 +425,7 @@ mod tests {
                 .filter(|pixel| *pixel == colour)
                 .count()
         };
-        assert_eq!((count([9, 8, 7]), count([1, 2, 3])), (42 * 42, 42 * 42));
+        assert_eq!((count([9, 8, 7]), count([1, 2, 3])), (50 * 50, 50 * 50));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn adam(
 /// Floats in a piece of work: below this, a second thread costs more than it brings.
 const PIECE: usize = 16 * 1024;
 
-fn run(
+pub(crate) fn run(
     set: InstructionSet,
     s: &AdamStep,
     parameter: &mut [f32],

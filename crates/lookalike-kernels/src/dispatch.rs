@@ -51,6 +51,11 @@ impl InstructionSet {
         })
     }
 
+    /// Floats in one of its registers.
+    pub(crate) fn lanes(self) -> usize {
+        lanes(self)
+    }
+
     /// Its name, as `LOOKALIKE_SIMD` takes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -69,23 +74,20 @@ impl InstructionSet {
 /// instructions and plain loops are vectorised for that set. Everything that the body calls on its hot
 /// path must be `#[inline(always)]`.
 macro_rules! per_instruction_set {
-    ($(#[$meta:meta])* fn $name:ident<$v:ident>($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$v:ident>($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$meta])*
-        #[allow(clippy::too_many_arguments)]
-        fn $name(set: $crate::dispatch::InstructionSet, $($arg: $type),*) $(-> $out)? {
+        $vis fn $name(set: $crate::dispatch::InstructionSet, $($arg: $type),*) $(-> $out)? {
             #[inline(always)]
-            #[allow(clippy::extra_unused_type_parameters, clippy::too_many_arguments)]
+            #[allow(clippy::extra_unused_type_parameters)]
             fn body<$v: $crate::vector::Vector>($($arg: $type),*) $(-> $out)? $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            #[allow(clippy::too_many_arguments)]
             fn avx512($($arg: $type),*) $(-> $out)? {
                 body::<$crate::arch::avx512::Vector16>($($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            #[allow(clippy::too_many_arguments)]
             fn avx2($($arg: $type),*) $(-> $out)? {
                 body::<$crate::arch::avx2::Vector8>($($arg),*)
             }
@@ -105,3 +107,9 @@ macro_rules! per_instruction_set {
     };
 }
 pub(crate) use per_instruction_set;
+
+per_instruction_set! {
+    fn lanes<V>() -> usize {
+        V::LANES
+    }
+}

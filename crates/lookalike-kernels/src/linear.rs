@@ -1,6 +1,17 @@
-//! Linear layers.
+//! Linear layers: matrix products on the two primitives of the convolutions.
 
-/// y = x·w + b; x (rows, inputs), w (inputs, outputs), y (rows, outputs).
+use crate::correlate::{Filter, Geometry};
+use crate::dispatch::InstructionSet;
+use crate::outer::{Outer, Strides};
+use crate::scratch::Scratch;
+use rayon::prelude::*;
+
+/// y = x · w + b, with ReLU after it if asked; x is (rows, inputs), w (inputs, outputs), y (rows,
+/// outputs).
+///
+/// # Panics
+///
+/// If a slice's length does not fit the sizes.
 pub fn linear_forward(
     rows: usize,
     inputs: usize,
@@ -11,27 +22,25 @@ pub fn linear_forward(
     relu: bool,
     y: &mut [f32],
 ) {
-    use rayon::prelude::*;
-    assert_eq!(x.len(), rows * inputs, "linear: length of x");
-    y.par_chunks_mut(outputs)
-        .zip(x.par_chunks(inputs))
-        .for_each(|(y, x)| {
-            match b {
-                Some(b) => y.copy_from_slice(b),
-                None => y.fill(0.0),
-            }
-            for (x, w) in x.iter().zip(w.chunks_exact(outputs)) {
-                for (y, w) in y.iter_mut().zip(w) {
-                    *y += x * w;
-                }
-            }
-            if relu {
-                y.iter_mut().for_each(|y| *y = y.max(0.0));
-            }
-        });
+    forward(
+        InstructionSet::in_use(),
+        rows,
+        inputs,
+        outputs,
+        x,
+        w,
+        b,
+        relu,
+        y,
+    );
 }
 
-/// The gradient of [`linear_forward`].
+/// The gradients of [`linear_forward`]. `dy` is the gradient of its output `y`, which masks it with
+/// ReLU (`y` may be empty otherwise); `dx`, `dw` and `db` are overwritten.
+///
+/// # Panics
+///
+/// If a slice's length does not fit the sizes.
 pub fn linear_backward(
     rows: usize,
     inputs: usize,
@@ -45,29 +54,224 @@ pub fn linear_backward(
     dw: &mut [f32],
     db: Option<&mut [f32]>,
 ) {
-    use rayon::prelude::*;
-    let slope = |i: usize| if !relu || y[i] > 0.0 { dy[i] } else { 0.0 };
-    if let Some(db) = db {
-        db.fill(0.0);
-        for i in 0..dy.len() {
-            db[i % outputs] += slope(i);
+    backward(
+        InstructionSet::in_use(),
+        rows,
+        inputs,
+        outputs,
+        x,
+        w,
+        y,
+        relu,
+        dy,
+        dx,
+        dw,
+        db,
+    );
+}
+
+/// Rows in a piece of work: two of the largest tiles.
+const ROWS: usize = 28;
+
+fn check(rows: usize, inputs: usize, outputs: usize, x: usize, w: usize, y: usize) {
+    assert!(
+        inputs > 0 && outputs > 0,
+        "linear layer: no inputs or no outputs"
+    );
+    assert_eq!(x, rows * inputs, "linear layer: length of the input");
+    assert_eq!(w, inputs * outputs, "linear layer: length of the weight");
+    assert_eq!(y, rows * outputs, "linear layer: length of the output");
+}
+
+/// `rows` rows of `from` floats to rows of `to`.
+fn product(rows: usize, from: usize, to: usize) -> Geometry {
+    Geometry {
+        height: 1,
+        width: rows,
+        input_pixel: from,
+        input_row: 0,
+        segments: 1,
+        segment_len: from,
+        segment_stride: 0,
+        output_pixel: to,
+        output_row: 0,
+        channels: to,
+    }
+}
+
+fn apply(filter: &Filter, from: usize, to: usize, x: &[f32], y: &mut [f32]) {
+    x.par_chunks(ROWS * from)
+        .zip(y.par_chunks_mut(ROWS * to))
+        .for_each(|(x, y)| filter.apply_row(x.len() / from, x, y));
+}
+
+pub(crate) fn forward(
+    set: InstructionSet,
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    x: &[f32],
+    w: &[f32],
+    b: Option<&[f32]>,
+    relu: bool,
+    y: &mut [f32],
+) {
+    check(rows, inputs, outputs, x.len(), w.len(), y.len());
+    if let Some(b) = b {
+        assert_eq!(b.len(), outputs, "linear layer: length of the bias");
+    }
+    let fill = |k: usize, row: &mut [f32]| row.copy_from_slice(&w[k * outputs..][..outputs]);
+    let filter = Filter::new(set, product(ROWS, inputs, outputs), fill, b, relu);
+    apply(&filter, inputs, outputs, x, y);
+}
+
+pub(crate) fn backward(
+    set: InstructionSet,
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    x: &[f32],
+    w: &[f32],
+    y: &[f32],
+    relu: bool,
+    dy: &[f32],
+    dx: Option<&mut [f32]>,
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+) {
+    check(rows, inputs, outputs, x.len(), w.len(), dy.len());
+    assert!(
+        !relu || y.len() == dy.len(),
+        "linear layer, backward: length of y"
+    );
+    assert_eq!(
+        dw.len(),
+        w.len(),
+        "linear layer, backward: length of the weight's gradient"
+    );
+    let mut masked = Scratch::new(if relu { dy.len() } else { 0 });
+    if relu {
+        for ((masked, &dy), &y) in masked.iter_mut().zip(dy).zip(y) {
+            *masked = if y > 0.0 { dy } else { 0.0 };
         }
     }
-    dw.par_chunks_mut(outputs).enumerate().for_each(|(i, dw)| {
-        dw.fill(0.0);
-        for row in 0..rows {
-            for (o, dw) in dw.iter_mut().enumerate() {
-                *dw += x[row * inputs + i] * slope(row * outputs + o);
+    let dy = if relu { &*masked } else { dy };
+
+    if let Some(db) = db {
+        assert_eq!(
+            db.len(),
+            outputs,
+            "linear layer, backward: length of the bias's gradient"
+        );
+        db.fill(0.0);
+        for row in dy.chunks_exact(outputs) {
+            for (db, dy) in db.iter_mut().zip(row) {
+                *db += dy;
             }
         }
-    });
+    }
+    weight_gradient(set, rows, inputs, outputs, x, dy, dw);
     if let Some(dx) = dx {
-        dx.par_chunks_mut(inputs).enumerate().for_each(|(row, dx)| {
-            for (i, dx) in dx.iter_mut().enumerate() {
-                *dx = (0..outputs)
-                    .map(|o| slope(row * outputs + o) * w[i * outputs + o])
-                    .sum();
+        assert_eq!(
+            dx.len(),
+            x.len(),
+            "linear layer, backward: length of the input's gradient"
+        );
+        let transposed = transposed(w, inputs, outputs);
+        let fill =
+            |k: usize, row: &mut [f32]| row.copy_from_slice(&transposed[k * inputs..][..inputs]);
+        let filter = Filter::new(set, product(ROWS, outputs, inputs), fill, None, false);
+        apply(&filter, outputs, inputs, dy, dx);
+    }
+}
+
+/// dw = xᵀ · dy. Split by rows of dw, not by rows of x, so that nothing has to be added up afterwards.
+fn weight_gradient(
+    set: InstructionSet,
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
+    let width = 2 * set.lanes();
+    let padded = outputs.next_multiple_of(width);
+    // A tile walks down two vectors of dy: in panels that wide they are one run of memory, where rows
+    // of a few thousand floats would all meet in the same few sets of the cache.
+    let mut panels = Scratch::new(padded * rows);
+    for (panel, to) in panels.chunks_exact_mut((width * rows).max(1)).enumerate() {
+        let (first, end) = (panel * width, ((panel + 1) * width).min(outputs));
+        for (row, to) in to.chunks_exact_mut(width).enumerate() {
+            to[end - first..].fill(0.0);
+            to[..end - first].copy_from_slice(&dy[row * outputs + first..row * outputs + end]);
+        }
+    }
+    let panels = &*panels;
+    let strip = inputs.div_ceil(8).clamp(7, 56);
+    dw.par_chunks_mut(strip * outputs)
+        .enumerate()
+        .for_each(|(index, dw)| {
+            let (first, count) = (index * strip, dw.len() / outputs);
+            let mut left = Scratch::new(rows * count);
+            for (left, x) in left.chunks_exact_mut(count).zip(x.chunks_exact(inputs)) {
+                left.copy_from_slice(&x[first..first + count]);
+            }
+            let outer = Outer {
+                images: 1,
+                height: 1,
+                width: rows,
+                left: Strides {
+                    pixel: count,
+                    row: 0,
+                    image: 0,
+                },
+                segments: 1,
+                segment_len: count,
+                segment_stride: 0,
+                right: Strides {
+                    pixel: width,
+                    row: 0,
+                    image: 0,
+                },
+                right_len: width,
+                sums_row: width,
+            };
+            let mut sums = Scratch::new(count * width);
+            for panel in 0..padded / width {
+                sums.fill(0.0);
+                outer.add_to(
+                    set,
+                    &left,
+                    &panels[panel * width * rows..][..width * rows],
+                    &mut sums,
+                );
+                let (first, end) = (panel * width, ((panel + 1) * width).min(outputs));
+                for (dw, sums) in dw.chunks_exact_mut(outputs).zip(sums.chunks_exact(width)) {
+                    dw[first..end].copy_from_slice(&sums[..end - first]);
+                }
             }
         });
-    }
+}
+
+/// w as (outputs, inputs).
+fn transposed(w: &[f32], inputs: usize, outputs: usize) -> Scratch {
+    /// A block of 16 x 16 floats touches each cache line once, on either side.
+    const SIDE: usize = 16;
+    let mut transposed = Scratch::new(w.len());
+    transposed
+        .par_chunks_mut(SIDE * inputs)
+        .enumerate()
+        .for_each(|(block, to)| {
+            let first = block * SIDE;
+            let count = to.len() / inputs;
+            for from in (0..inputs).step_by(SIDE) {
+                for i in from..(from + SIDE).min(inputs) {
+                    for (o, value) in w[i * outputs + first..][..count].iter().enumerate() {
+                        to[o * inputs + i] = *value;
+                    }
+                }
+            }
+        });
+    transposed
 }

@@ -39,7 +39,13 @@ const PIECE: usize = 4096;
 /// Sums kept side by side within a piece, so that the loop is vectorised.
 const SUMS: usize = 32;
 
-fn loss(set: InstructionSet, kind: Loss, logits: &[f32], targets: &[f32], grad: &mut [f32]) -> f64 {
+pub(crate) fn loss(
+    set: InstructionSet,
+    kind: Loss,
+    logits: &[f32],
+    targets: &[f32],
+    grad: &mut [f32],
+) -> f64 {
     assert_eq!(
         targets.len(),
         logits.len(),
@@ -67,7 +73,7 @@ fn loss(set: InstructionSet, kind: Loss, logits: &[f32], targets: &[f32], grad: 
     sums.iter().map(|&sum| f64::from(sum)).sum::<f64>() / logits.len() as f64
 }
 
-fn activate(set: InstructionSet, logits: &[f32], out: &mut [f32]) {
+pub(crate) fn activate(set: InstructionSet, logits: &[f32], out: &mut [f32]) {
     assert_eq!(out.len(), logits.len(), "sigmoid: length of the output");
     logits
         .par_chunks(PIECE)

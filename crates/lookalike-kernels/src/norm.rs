@@ -13,7 +13,6 @@ use rayon::prelude::*;
 /// # Panics
 ///
 /// If a slice's length does not fit the sizes.
-#[allow(clippy::too_many_arguments)]
 pub fn batch_norm_forward(
     rows: usize,
     channels: usize,
@@ -47,7 +46,6 @@ pub fn batch_norm_forward(
 /// # Panics
 ///
 /// If a slice's length does not fit the sizes.
-#[allow(clippy::too_many_arguments)]
 pub fn batch_norm_backward(
     rows: usize,
     channels: usize,
@@ -113,8 +111,7 @@ fn check(channels: usize, slices: &[(&str, usize)]) {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn forward(
+pub(crate) fn forward(
     set: InstructionSet,
     rows: usize,
     channels: usize,
@@ -170,8 +167,7 @@ fn forward(
     apply(set, rows, channels, x, scale, shift, relu, y);
 }
 
-#[allow(clippy::too_many_arguments)]
-fn backward(
+pub(crate) fn backward(
     set: InstructionSet,
     rows: usize,
     channels: usize,
@@ -252,7 +248,6 @@ fn backward(
         .for_each(|((dx, x), (y, dy))| input_gradient(set, channels, a, b, d, relu, x, y, dy, dx));
 }
 
-#[allow(clippy::too_many_arguments)]
 fn apply(
     set: InstructionSet,
     rows: usize,
@@ -327,6 +322,7 @@ per_instruction_set! {
         sums: &mut [f32],
     ) {
         let (beta, gamma) = sums.split_at_mut(channels);
+        let mean = &mean[..channels];
         let rows = x.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(dy.chunks_exact(channels));
         for ((x, y), dy) in rows {
             for c in 0..channels {
@@ -353,6 +349,7 @@ per_instruction_set! {
         dy: &[f32],
         dx: &mut [f32],
     ) {
+        let (a, b, d) = (&a[..channels], &b[..channels], &d[..channels]);
         let rows = x.chunks_exact(channels).zip(y.chunks_exact(channels)).zip(dy.chunks_exact(channels));
         for (((x, y), dy), dx) in rows.zip(dx.chunks_exact_mut(channels)) {
             for c in 0..channels {

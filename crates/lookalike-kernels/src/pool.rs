@@ -85,8 +85,7 @@ pub fn max_pool_backward(
     );
 }
 
-#[allow(clippy::too_many_arguments)]
-fn forward(
+pub(crate) fn forward(
     set: InstructionSet,
     batch: usize,
     height: usize,
@@ -115,8 +114,7 @@ fn forward(
         .for_each(|((x, y), choice)| forward_image(set, height, width, channels, x, y, choice));
 }
 
-#[allow(clippy::too_many_arguments)]
-fn backward(
+pub(crate) fn backward(
     set: InstructionSet,
     batch: usize,
     height: usize,

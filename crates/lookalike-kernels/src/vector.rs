@@ -32,4 +32,22 @@ pub(crate) unsafe trait Vector: Copy {
     unsafe fn max(self, other: Self) -> Self;
     /// All lanes added up.
     unsafe fn total(self) -> f32;
+    /// Each register's [`total`](Self::total).
+    #[inline(always)]
+    unsafe fn totals(registers: [Self; 8]) -> [f32; 8] {
+        // SAFETY: as for every method, the caller has the instruction set.
+        unsafe {
+            let [a, b, c, d, e, f, g, h] = registers;
+            [
+                a.total(),
+                b.total(),
+                c.total(),
+                d.total(),
+                e.total(),
+                f.total(),
+                g.total(),
+                h.total(),
+            ]
+        }
+    }
 }

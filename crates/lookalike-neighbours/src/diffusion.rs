@@ -22,7 +22,8 @@ pub struct DiffusionConfig {
     pub alpha: f32,
     /// Number of steps, which is also how many links weight can travel.
     pub steps: usize,
-    /// Power of the affinity: larger trusts the nearest more.
+    /// Power of the affinity: larger trusts the nearest more. The same value suits every metric
+    /// (the exponent of the Euclidean affinity takes a third of it).
     pub gamma: f32,
     /// Codes kept in each row of [`DiffusionRows`](crate::DiffusionRows).
     pub kept: usize,
@@ -33,10 +34,10 @@ pub struct DiffusionConfig {
 impl Default for DiffusionConfig {
     fn default() -> Self {
         Self {
-            neighbours: 25,
+            neighbours: 20,
             alpha: 0.99,
             steps: 40,
-            gamma: 3.0,
+            gamma: 10.0,
             kept: 256,
             truncate: 1024,
         }

@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::screen::{Rows, Screen};
+use crate::screen::{Rows, Screen, TOGETHER};
 use crate::{Codes, Metric};
 
 /// One answer: which code of the gallery, and how far it is from the query.
@@ -203,9 +203,21 @@ fn shortlist(
         for (query, (list, row)) in lists.iter_mut().zip(keys.chunks_exact(width)).enumerate() {
             let norm = queries.norm(query);
             let own = own(query);
-            for (item, &key) in (from..to).zip(row) {
-                let error = screen.error(norm, item, key);
-                list.offer(item, key - error, key + error, own);
+            for (first, keys) in (from..).step_by(TOGETHER).zip(row.chunks(TOGETHER)) {
+                let errors = screen.errors(norm, first, keys);
+                // One look at all of them, because most codes are far from most queries.
+                #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN must be kept")]
+                let may = |(key, error): (&f32, f32)| !(key - error > list.limit);
+                if !keys
+                    .iter()
+                    .zip(errors)
+                    .fold(false, |any, pair| any | may(pair))
+                {
+                    continue;
+                }
+                for (item, (&key, error)) in (first..).zip(keys.iter().zip(errors)) {
+                    list.offer(item, key - error, key + error, own);
+                }
             }
         }
     }
@@ -262,15 +274,10 @@ impl Shortlist {
         }
     }
 
-    #[inline(always)]
     fn offer(&mut self, item: usize, lower: f32, upper: f32, own: Option<usize>) {
         if lower > self.limit || own == Some(item) {
             return;
         }
-        self.add(item, lower, upper);
-    }
-
-    fn add(&mut self, item: usize, lower: f32, upper: f32) {
         self.bound(upper);
         self.candidates.push((lower, item));
         if self.candidates.len() > self.room {

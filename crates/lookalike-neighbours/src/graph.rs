@@ -46,9 +46,11 @@ pub enum GraphError {
 
 /// A sparse symmetric matrix, `S = D^-1/2 W D^-1/2`, of the affinities between near codes.
 ///
-/// Two codes are joined when either is among the other's nearest. With cosine and dot the
+/// Two codes are joined when each is among the other's nearest, so that nothing leaks through
+/// codes that are near to many but to which few are near; every code also keeps the link to its
+/// very nearest, so that none is left alone. With cosine and dot the
 /// affinity of a pair is its similarity, without the negative, to the power `gamma`; with
-/// Euclidean and Manhattan it is `exp(-gamma d² / (σ_i σ_j))` where `σ` is a code's distance to
+/// Euclidean and Manhattan it is `exp(-gamma d² / (3 σ_i σ_j))` where `σ` is a code's distance to
 /// its farthest kept neighbour (Zelnik-Manor and Perona, *Self-tuning spectral clustering*,
 /// 2004). `D` holds the row sums of `W`, so the eigenvalues of `S` lie between -1 and 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +58,7 @@ pub struct KnnGraph {
     metric: Metric,
     gamma: f32,
     links: SparseRows,
-    /// `D^-1/2`; 0 for a code without links.
+    /// `D^-1/2`; 0 for a code like no other.
     scales: Vec<f32>,
     /// `σ` of every code.
     reaches: Vec<f32>,
@@ -125,19 +127,28 @@ impl KnnGraph {
         let reaches: Vec<f32> = (0..codes)
             .map(|row| kept(row).map(|n| n.distance).fold(0.0, f32::max))
             .collect();
-        let mut pairs: Vec<(u32, u32, f32)> = Vec::new();
+        let mut found: Vec<(u32, u32, f32, bool)> = Vec::new();
         for row in 0..codes {
-            for near in kept(row) {
+            for (place, near) in kept(row).enumerate() {
                 let scale = reaches[row] * reaches[near.index];
                 let weight = affinity(metric, config.gamma, near.distance, scale);
                 if weight >= FAINTEST {
-                    pairs.push((row as u32, near.index as u32, weight));
-                    pairs.push((near.index as u32, row as u32, weight));
+                    let (from, to) = (row as u32, near.index as u32);
+                    found.push((from, to, weight, place == 0));
+                    found.push((to, from, weight, place == 0));
                 }
             }
         }
-        pairs.par_sort_unstable_by_key(|&(row, column, _)| (row, column));
-        pairs.dedup_by_key(|&mut (row, column, _)| (row, column));
+        found.par_sort_unstable_by_key(|&(row, column, _, _)| (row, column));
+        // A pair that both codes name is there twice in each direction.
+        let pairs: Vec<(u32, u32, f32)> = found
+            .chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
+            .filter(|same| same.len() > 1 || same[0].3)
+            .map(|same| {
+                let weight = same.iter().map(|pair| pair.2).fold(0.0, f32::max);
+                (same[0].0, same[0].1, weight)
+            })
+            .collect();
         let mut degrees = vec![0.0f64; codes];
         for &(row, _, weight) in &pairs {
             degrees[row as usize] += f64::from(weight);
@@ -274,7 +285,7 @@ fn affinity(metric: Metric, gamma: f32, distance: f32, scale: f32) -> f32 {
             let ratio = distance * distance / scale;
             // A pair of reach 0 has other codes at distance 0: anything farther is no neighbour.
             if ratio.is_finite() {
-                (-gamma * ratio).exp()
+                (-gamma / 3.0 * ratio).exp()
             } else {
                 0.0
             }

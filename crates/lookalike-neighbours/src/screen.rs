@@ -16,6 +16,9 @@ use crate::metric::dot;
 use crate::products::{absolute_differences, inner_products};
 use crate::{Codes, Metric};
 
+/// Keys whose error is asked for at once.
+pub(crate) const TOGETHER: usize = 32;
+
 /// Rows made ready for keys: centred for Euclidean, normalised for cosine, as they are otherwise.
 pub(crate) struct Rows<'a> {
     data: Cow<'a, [f32]>,
@@ -86,20 +89,22 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// How far the key of a gallery code may be from the truth. It can be infinite or NaN when
-    /// the codes are too long for `f32`.
+    /// How far the keys of the gallery codes from `first` on may be from the truth; at most
+    /// [`TOGETHER`] of them. A bound can be infinite or NaN when codes are too long for `f32`.
     #[inline(always)]
-    pub(crate) fn error(&self, query_norm: f32, item: usize, key: f32) -> f32 {
-        let relative = match self.metric {
-            Metric::Cosine => 2.0,
-            Metric::Euclidean => {
-                let reach = query_norm + self.gallery.norms[item];
-                reach * reach
-            }
-            Metric::Dot => query_norm * self.gallery.norms[item],
-            Metric::Manhattan => key,
-        };
-        self.gamma * relative + self.underflow
+    pub(crate) fn errors(&self, query_norm: f32, first: usize, keys: &[f32]) -> [f32; TOGETHER] {
+        let norms = &self.gallery.norms[first..first + keys.len()];
+        let mut errors = [0.0; TOGETHER];
+        for (error, (&norm, &key)) in errors.iter_mut().zip(norms.iter().zip(keys)) {
+            let relative = match self.metric {
+                Metric::Cosine => 2.0,
+                Metric::Euclidean => (query_norm + norm) * (query_norm + norm),
+                Metric::Dot => query_norm * norm,
+                Metric::Manhattan => key,
+            };
+            *error = self.gamma * relative + self.underflow;
+        }
+        errors
     }
 
     /// The distance that a key stands for.

@@ -1,1 +1,59 @@
-//! Content-based image retrieval that learns from your own images, without labels
+//! Content-based image retrieval that learns from your own images, without labels.
+//!
+//! Lookalike trains an autoencoder on a collection, encodes every image, keeps the codes in a
+//! gallery and answers an image with its nearest neighbours. This crate is the front door: it
+//! joins the workspace's crates into the three steps below, and its program `lookalike` does the
+//! same from the command line.
+//!
+//! ```
+//! use lookalike::autoencoder::{Architecture, DeviceChoice, TrainConfig, train};
+//! use lookalike::images::{Collection, open, open_image_in_source};
+//! use lookalike::{Question, Searcher, create_gallery, index};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("digits.gallery");
+//! // Learn an autoencoder from the first 2,000 test images.
+//! let source = open("mnist:test")?;
+//! let collection = Collection::load(&*source, None, Some(2000))?;
+//! let config = TrainConfig { epochs: 1, ..TrainConfig::new(Architecture::Bottleneck) };
+//! let model = train(&collection, &config, DeviceChoice::Auto, None, &mut ())?;
+//!
+//! // Encode them into a gallery.
+//! let gallery = create_gallery(&path, &model, None)?;
+//! index(&collection, &model, &gallery, true, |_| {})?;
+//!
+//! // Ask for the 5 images most like test image 7, itself left out.
+//! let searcher = Searcher::new(Box::new(gallery), model);
+//! let (source, query) = open_image_in_source("mnist:test#7")?;
+//! let question = Question { k: 5, exclude_self: true, ..Question::default() };
+//! let answer = searcher.search(&source, &query, &question)?;
+//! assert_eq!(answer.neighbours.len(), 5);
+//! println!("nearest: {} at {}", answer.neighbours[0].payload.key, answer.neighbours[0].distance);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The parts are usable on their own: [`images`] (sources, distortions, contact sheets),
+//! [`autoencoder`] (networks, training, the model file), [`neighbours`] (metrics, exact search,
+//! diffusion), [`gallery`] (keeping and searching codes) and [`eval`] (precision, baselines).
+
+mod assess;
+mod error;
+mod indexing;
+mod searching;
+
+pub use lookalike_autoencoder as autoencoder;
+pub use lookalike_eval as eval;
+pub use lookalike_gallery as gallery;
+pub use lookalike_images as images;
+pub use lookalike_kernels as kernels;
+pub use lookalike_neighbours as neighbours;
+
+pub use assess::{Assessment, assess, assess_baselines};
+pub use error::Error;
+pub use indexing::{
+    IndexProgress, IndexSummary, create_gallery, default_metric, index, open_gallery,
+    open_or_create_gallery,
+};
+pub use searching::{Question, Searcher};

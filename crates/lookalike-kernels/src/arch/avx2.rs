@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 /// A ymm register.
 #[derive(Clone, Copy)]
-pub(crate) struct Vector8(__m256);
+pub(crate) struct Vector8(pub(super) __m256);
 
 /// All bits set in the first `count` lanes.
 #[inline(always)]
@@ -81,6 +81,23 @@ unsafe impl Vector for Vector8 {
             );
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn totals(r: [Self; 8]) -> [f32; 8] {
+        // SAFETY: the caller has AVX2; eight floats are written to an array of eight.
+        unsafe {
+            // Neighbours are added pairwise, three times: sums of four lanes, then the two halves.
+            let fours = |a: Self, b: Self, c: Self, d: Self| {
+                _mm256_hadd_ps(_mm256_hadd_ps(a.0, b.0), _mm256_hadd_ps(c.0, d.0))
+            };
+            let (low, high) = (fours(r[0], r[1], r[2], r[3]), fours(r[4], r[5], r[6], r[7]));
+            let crossed = _mm256_permute2f128_ps::<0x21>(low, high);
+            let straight = _mm256_blend_ps::<0xF0>(low, high);
+            let mut totals = [0.0; 8];
+            _mm256_storeu_ps(totals.as_mut_ptr(), _mm256_add_ps(crossed, straight));
+            totals
         }
     }
 }

@@ -1,5 +1,6 @@
 //! AVX-512: 16 lanes, 32 registers, masks for the tails.
 
+use super::avx2::Vector8;
 use crate::vector::Vector;
 use std::arch::x86_64::*;
 
@@ -70,5 +71,18 @@ unsafe impl Vector for Vector16 {
     unsafe fn total(self) -> f32 {
         // SAFETY: the caller has AVX-512.
         unsafe { _mm512_reduce_add_ps(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn totals(registers: [Self; 8]) -> [f32; 8] {
+        // SAFETY: the caller has AVX-512, of which AVX2 is a part.
+        unsafe {
+            let mut halves = [Vector8::splat(0.0); 8];
+            for (half, register) in halves.iter_mut().zip(registers) {
+                let high = _mm512_extractf32x8_ps::<1>(register.0);
+                *half = Vector8(_mm256_add_ps(_mm512_castps512_ps256(register.0), high));
+            }
+            Vector8::totals(halves)
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Plain Rust: eight floats in an array, which the compiler puts where it can.
 
+// Lane by lane, which the compiler makes vectors of.
+#![allow(clippy::needless_range_loop)]
+
 use crate::vector::Vector;
 
 /// Eight floats.

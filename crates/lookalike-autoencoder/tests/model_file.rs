@@ -1,0 +1,137 @@
+//! The model file: what is written is read, and nothing else is.
+
+mod common;
+
+use std::collections::HashMap;
+
+use common::{GREY, shapes};
+use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};
+use proptest::prelude::*;
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+
+const CPU: DeviceChoice = DeviceChoice::Cpu;
+
+fn small_model() -> Autoencoder {
+    let config = TrainConfig {
+        epochs: 1,
+        batch: 16,
+        ..TrainConfig::new(Architecture::Bottleneck)
+    };
+    train(&shapes(32, GREY), &config, CPU, None, &mut ()).unwrap()
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    Autoencoder::from_bytes(bytes, "m.safetensors", CPU)
+        .unwrap_err()
+        .to_string()
+}
+
+/// The file taken apart, changed and put together again.
+fn changed(
+    bytes: &[u8],
+    change: impl FnOnce(&mut serde_json::Value, &mut Vec<(String, Vec<usize>, Vec<u8>)>),
+) -> Vec<u8> {
+    let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+    let document = &header.metadata().as_ref().unwrap()["lookalike"];
+    let mut document = serde_json::from_str(document).unwrap();
+    let mut tensors: Vec<_> = SafeTensors::deserialize(bytes)
+        .unwrap()
+        .iter()
+        .map(|(name, view)| (name.to_owned(), view.shape().to_vec(), view.data().to_vec()))
+        .collect();
+    change(&mut document, &mut tensors);
+    let views = tensors.iter().map(|(name, shape, data)| {
+        (name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap())
+    });
+    let metadata = HashMap::from([("lookalike".to_owned(), document.to_string())]);
+    serialize(views, Some(metadata)).unwrap()
+}
+
+#[test]
+fn a_model_survives_its_file() {
+    let model = small_model();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.safetensors");
+    model.save(&path).unwrap();
+    let again = Autoencoder::load(&path, CPU).unwrap();
+    assert_eq!(again.config(), model.config());
+    assert_eq!(again.record(), model.record());
+    assert_eq!(again.to_bytes(), model.to_bytes());
+    let collection = shapes(20, GREY);
+    assert_eq!(
+        again.encode(collection.pixels()).unwrap(),
+        model.encode(collection.pixels()).unwrap()
+    );
+    // Nothing is left beside the file.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn encoding_does_not_depend_on_the_batch() {
+    let model = small_model();
+    let collection = shapes(300, GREY);
+    let together = model.encode(collection.pixels()).unwrap();
+    let dim = model.code_dim();
+    for i in [0, 1, 255, 256, 299] {
+        let alone = model.encode(collection.image(i)).unwrap();
+        assert_eq!(alone, together[i * dim..(i + 1) * dim]);
+    }
+    assert!(model.encode(&collection.pixels()[..100]).is_err());
+    assert!(model.encode(&[]).unwrap().is_empty());
+}
+
+#[test]
+fn files_that_are_no_models_are_refused_with_the_reason() {
+    let bytes = small_model().to_bytes();
+    let identity = changed(&bytes, |_, _| {});
+    Autoencoder::from_bytes(&identity, "m", CPU).unwrap();
+
+    assert!(refusal(b"").contains("no safetensors file"));
+    assert!(refusal(b"PK\x03\x04 something else").contains("no safetensors file"));
+    assert!(refusal(&bytes[..bytes.len() / 2]).contains("no safetensors file"));
+    let version = changed(&bytes, |d, _| d["model_format"] = 2.into());
+    assert!(refusal(&version).contains("model format 2"), "{}", refusal(&version));
+    let none = changed(&bytes, |d, _| {
+        d.as_object_mut().unwrap().remove("model_format");
+    });
+    assert!(refusal(&none).contains("not a finished model"));
+    let missing = changed(&bytes, |_, t| t.retain(|(n, _, _)| n != "encoder.conv1.weight"));
+    assert!(refusal(&missing).contains("tensors"), "{}", refusal(&missing));
+    let renamed = changed(&bytes, |_, t| t[0].0 = "surprise".to_owned());
+    assert!(refusal(&renamed).contains("is missing"), "{}", refusal(&renamed));
+    let misshapen = changed(&bytes, |_, t| {
+        let tensor = t.iter_mut().find(|t| t.0 == "encoder.linear1.weight");
+        tensor.unwrap().1.reverse();
+    });
+    assert!(refusal(&misshapen).contains("of shape"), "{}", refusal(&misshapen));
+    let infinite = changed(&bytes, |_, t| {
+        let tensor = t.iter_mut().find(|t| t.0 == "decoder.conv1.weight");
+        tensor.unwrap().2[8..12].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    assert!(refusal(&infinite).contains("NaN"), "{}", refusal(&infinite));
+    let shape = changed(&bytes, |d, _| {
+        d["preprocessing"]["shape"]["height"] = 1_000_000_000u64.into();
+    });
+    assert!(refusal(&shape).contains("sides"), "{}", refusal(&shape));
+    let dims = changed(&bytes, |d, _| d["config"]["code_dim"] = u64::MAX.into());
+    assert!(refusal(&dims).contains("--code-dim"), "{}", refusal(&dims));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Damage of the header gives an error or, where it does not matter, a model; never a panic.
+    #[test]
+    fn damaged_bytes_never_panic(at in 0usize..6000, value: u8, cut in 0usize..2_000_000) {
+        use std::sync::OnceLock;
+        static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+        let bytes = BYTES.get_or_init(|| small_model().to_bytes());
+        let mut damaged = bytes.clone();
+        let at = at % damaged.len();
+        damaged[at] = value;
+        let _ = Autoencoder::from_bytes(&damaged, "m", CPU);
+        damaged.truncate(cut % bytes.len());
+        let _ = Autoencoder::from_bytes(&damaged, "m", CPU);
+    }
+}

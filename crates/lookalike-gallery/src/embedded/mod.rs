@@ -1,0 +1,544 @@
+//! A gallery in one folder, with the Qdrant engine in the process.
+
+mod diffusion;
+mod folder;
+mod log;
+mod optimise;
+mod query;
+mod repair;
+mod search;
+mod shard;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use lookalike_neighbours::{DiffusionConfig, KnnGraph, Metric};
+use uuid::Uuid;
+
+use crate::point::check_code;
+use crate::{
+    Answer, DiffusionState, Filter, Gallery, GalleryError, GalleryInfo, Point, SearchRequest,
+    Upserted,
+};
+use diffusion::DiffusionFile;
+use folder::{DIFFUSION, DIFFUSION_STALE, Lock, Manifest, Partial, SHARD, UNCLEAN};
+use search::Scan;
+use shard::{Found, Shard};
+
+/// Points that are compared with what is stored at a time.
+const PAGE: usize = 1_000;
+/// Room that is left on the disk: the engine allocates ahead, and would end the process where it
+/// cannot.
+const SPARE_ROOM: u64 = 32 << 20;
+/// Room without which a gallery is not opened, for the same reason; less, so that one that filled the
+/// disk up to the spare room can still be opened and searched.
+const ROOM_TO_OPEN: u64 = 16 << 20;
+/// Bytes that a point may need beside its code's: payload, ids, log.
+const BYTES_PER_POINT: u64 = 2_048;
+/// Bytes per float of a code: stored twice, logged twice in five bytes each, and rounded up.
+const BYTES_PER_FLOAT: u64 = 32;
+/// When about this much has gone into the engine's log, the shard is closed and opened again so that
+/// the log can be shortened.
+const LOG_LIMIT: u64 = 256 << 20;
+/// Up to this many points the neighbour graph is exact; beyond, the index finds the neighbours.
+const EXACT_GRAPH_UP_TO: usize = 100_000;
+
+/// A gallery in one folder of this machine, opened by one process at a time.
+///
+/// The folder holds `gallery.json` (what the gallery is), `model.safetensors` (the model its codes come
+/// from), `shard` (the engine's files), `diffusion.bin` (the neighbour graph, once built) and `lock`.
+#[derive(Debug)]
+pub struct EmbeddedGallery {
+    path: PathBuf,
+    manifest: Manifest,
+    /// One change at a time; what only changes concern.
+    writer: Mutex<Writer>,
+    /// None after a failure that left the engine unreliable. Held for writing only while the shard is
+    /// exchanged.
+    shard: RwLock<Option<Shard>>,
+    /// Rises with every change.
+    generation: AtomicU64,
+    /// All codes, as of a generation, for answers by full scan.
+    scan: Mutex<Option<(u64, Arc<Scan>)>>,
+    diffusion: Mutex<Option<Arc<DiffusionFile>>>,
+    /// Given back last.
+    _lock: Lock,
+}
+
+#[derive(Debug, Default)]
+struct Writer {
+    /// Whether the folder says that changes have begun.
+    unclean: bool,
+    /// About how much this process has written to the engine's log.
+    logged: u64,
+}
+
+impl EmbeddedGallery {
+    /// Makes an empty gallery in the new folder `path`, for codes of length `dims` that the model whose
+    /// file is `model` gives. The folder appears at once and complete.
+    pub fn create(
+        path: impl AsRef<Path>,
+        metric: Metric,
+        dims: usize,
+        model: &[u8],
+    ) -> Result<Self, GalleryError> {
+        let path = path.as_ref();
+        if !(1..=65_536).contains(&dims) {
+            return Err(GalleryError::BadRequest(format!(
+                "a gallery for codes of {dims} dimensions was asked for; give 1 to 65536"
+            )));
+        }
+        let manifest = Manifest::new(metric, dims, model);
+        let partial = Partial::start(path)?;
+        check_room(partial.path(), "making a gallery", model.len() as u64)?;
+        folder::write_identity(partial.path(), &manifest, model)?;
+        let shard = partial.path().join(SHARD);
+        std::fs::create_dir(&shard).map_err(GalleryError::io("making the folder", &shard))?;
+        drop(Shard::create(&shard, metric, dims)?);
+        let lock = partial.finish()?;
+        Self::load(path, manifest, lock)
+    }
+
+    /// Opens the gallery in the folder `path`.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, GalleryError> {
+        let path = path.as_ref();
+        let manifest = Manifest::read(path)?;
+        let lock = Lock::acquire(path)?;
+        Self::load(path, manifest, lock)
+    }
+
+    /// Opens the gallery in the folder `path`, or makes it if nothing is there. One that is there must
+    /// have been made for this metric, length of codes and model.
+    pub fn open_or_create(
+        path: impl AsRef<Path>,
+        metric: Metric,
+        dims: usize,
+        model: &[u8],
+    ) -> Result<Self, GalleryError> {
+        let path = path.as_ref();
+        let found = match Manifest::read(path) {
+            Err(GalleryError::NotFound { .. }) => return Self::create(path, metric, dims, model),
+            found => found?,
+        };
+        let wanted = Manifest::new(metric, dims, model);
+        let mut differences = Vec::new();
+        let mut compare = |what: &str, found: String, wanted: String| {
+            if found != wanted {
+                differences.push(format!("its {what} is {found}, asked for is {wanted}"));
+            }
+        };
+        compare(
+            "metric",
+            found.metric.to_string(),
+            wanted.metric.to_string(),
+        );
+        compare(
+            "length of codes",
+            found.dims.to_string(),
+            wanted.dims.to_string(),
+        );
+        compare("model", found.model_fingerprint, wanted.model_fingerprint);
+        if !differences.is_empty() {
+            return Err(GalleryError::Mismatch {
+                path: path.to_path_buf(),
+                differences: differences.join("; "),
+            });
+        }
+        Self::open(path)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn load(path: &Path, manifest: Manifest, lock: Lock) -> Result<Self, GalleryError> {
+        check_free(path, "opening the gallery", ROOM_TO_OPEN)?;
+        optimise::recover(path)?;
+        let shard = open_shard(path, &manifest)?;
+        let unclean = path.join(UNCLEAN).exists();
+        if unclean {
+            repair::remove_doubles(&shard)?;
+        }
+        Ok(EmbeddedGallery {
+            path: path.to_path_buf(),
+            manifest,
+            writer: Mutex::new(Writer { unclean, logged: 0 }),
+            shard: RwLock::new(Some(shard)),
+            generation: AtomicU64::new(0),
+            scan: Mutex::new(None),
+            diffusion: Mutex::new(None),
+            _lock: lock,
+        })
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard(&self) -> RwLockReadGuard<'_, Option<Shard>> {
+        self.shard.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard_mut(&self) -> RwLockWriteGuard<'_, Option<Shard>> {
+        self.shard.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closed(&self) -> GalleryError {
+        GalleryError::Closed {
+            path: self.path.clone(),
+        }
+    }
+
+    /// Runs `action` on the shard.
+    fn read<T>(
+        &self,
+        action: impl FnOnce(&Shard) -> Result<T, GalleryError>,
+    ) -> Result<T, GalleryError> {
+        action(self.shard().as_ref().ok_or_else(|| self.closed())?)
+    }
+
+    /// Runs a change on the shard. Before it can be seen, the folder says that changes have begun and
+    /// that the neighbour graph is stale; when this returns, it is on disk.
+    fn change(
+        &self,
+        writer: &mut Writer,
+        bytes: u64,
+        action: impl FnOnce(&Shard) -> Result<(), GalleryError>,
+    ) -> Result<(), GalleryError> {
+        check_room(&self.path, "storing points", bytes)?;
+        if !writer.unclean {
+            folder::raise_flag(&self.path.join(UNCLEAN))?;
+            writer.unclean = true;
+        }
+        if self.diffusion_state() == DiffusionState::Fresh {
+            folder::raise_flag(&self.path.join(DIFFUSION_STALE))?;
+        }
+        let done = self.read(|shard| {
+            action(shard)?;
+            shard.flush()
+        });
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        if let Err(error) = done {
+            if matches!(error, GalleryError::Engine { .. }) {
+                *self.shard_mut() = None;
+            }
+            return Err(error);
+        }
+        writer.logged += bytes;
+        if writer.logged > LOG_LIMIT {
+            let mut shard = self.shard_mut();
+            *shard = None;
+            *shard = Some(open_shard(&self.path, &self.manifest)?);
+            writer.logged = 0;
+        }
+        Ok(())
+    }
+
+    /// The engine numbers its changes, and passes over those that look older than what is stored. That
+    /// cannot happen unless its log was tampered with; then it must not pass unseen.
+    fn change_was_ignored(&self) -> GalleryError {
+        GalleryError::Damaged {
+            path: self.path.clone(),
+            detail: "its log does not fit its points, so changes have no effect".into(),
+        }
+    }
+
+    fn diffusion_state(&self) -> DiffusionState {
+        if !self.path.join(DIFFUSION).exists() {
+            DiffusionState::Absent
+        } else if self.path.join(DIFFUSION_STALE).exists() {
+            DiffusionState::Stale
+        } else {
+            DiffusionState::Fresh
+        }
+    }
+
+    /// The neighbours that the index knows of every code, for a graph too large to compare all pairs.
+    fn indexed_graph(
+        &self,
+        scan: &Scan,
+        config: &DiffusionConfig,
+    ) -> Result<KnnGraph, GalleryError> {
+        use rayon::prelude::*;
+
+        let codes = scan.codes(self.manifest.dims)?;
+        let neighbours = (0..codes.len())
+            .into_par_iter()
+            .map(|index| {
+                let code = codes.row(index);
+                let ids = self.read(|shard| shard.nearest_ids(code, config.neighbours + 1))?;
+                let mut found: Vec<_> = ids
+                    .into_iter()
+                    .filter_map(|id| scan.ids.binary_search(&id).ok())
+                    .filter(|&other| other != index)
+                    .map(|other| lookalike_neighbours::Neighbour {
+                        index: other,
+                        distance: self.manifest.metric.distance(code, codes.row(other)),
+                    })
+                    .collect();
+                found.sort_by(|a, b| a.order(b));
+                found.truncate(config.neighbours);
+                Ok(found)
+            })
+            .collect::<Result<Vec<_>, GalleryError>>()?;
+        KnnGraph::from_neighbours(&neighbours, self.manifest.metric, config)
+            .map_err(|e| GalleryError::BadRequest(e.to_string()))
+    }
+}
+
+impl Gallery for EmbeddedGallery {
+    fn describe(&self) -> Result<GalleryInfo, GalleryError> {
+        let (points, size) = self.read(|shard| Ok((shard.count(None)?, shard.size()?)))?;
+        Ok(GalleryInfo {
+            name: self.path.display().to_string(),
+            metric: self.manifest.metric,
+            dims: self.manifest.dims,
+            points,
+            indexed: size.indexed.min(points),
+            model_fingerprint: self.manifest.model_fingerprint.clone(),
+            created: self.manifest.created,
+            diffusion: self.diffusion_state(),
+        })
+    }
+
+    fn model(&self) -> Result<Option<Vec<u8>>, GalleryError> {
+        folder::read_model(&self.path, &self.manifest).map(Some)
+    }
+
+    fn upsert(&self, points: &[Point]) -> Result<Upserted, GalleryError> {
+        for point in points {
+            check_code(&point.code, self.manifest.dims, || {
+                format!("the code of {}", point.payload.key)
+            })?;
+        }
+        let last: HashMap<Uuid, &Point> = points.iter().map(|point| (point.id, point)).collect();
+        let mut ids: Vec<Uuid> = last.keys().copied().collect();
+        ids.sort();
+        let mut writer = self.writer();
+        let mut result = Upserted::default();
+        let mut wanted: Vec<&Point> = Vec::new();
+        let mut changed: Vec<Uuid> = Vec::new();
+        for ids in ids.chunks(PAGE) {
+            let stored = self.read(|shard| shard.retrieve(ids))?;
+            let stored: HashMap<Uuid, Found> = stored.into_iter().map(|f| (f.id, f)).collect();
+            for id in ids {
+                match stored.get(id) {
+                    Some(found) if found.is(last[id]) => result.unchanged += 1,
+                    Some(_) => {
+                        result.changed += 1;
+                        wanted.push(last[id]);
+                        changed.push(*id);
+                    }
+                    None => {
+                        result.added += 1;
+                        wanted.push(last[id]);
+                    }
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(result);
+        }
+        let per_point = BYTES_PER_POINT + self.manifest.dims as u64 * BYTES_PER_FLOAT;
+        self.change(&mut writer, wanted.len() as u64 * per_point, |shard| {
+            shard.upsert(&wanted)
+        })?;
+        for ids in changed.chunks(PAGE) {
+            let stored = self.read(|shard| shard.retrieve(ids))?;
+            if stored.len() != ids.len() || !stored.iter().all(|found| found.is(last[&found.id])) {
+                return Err(self.change_was_ignored());
+            }
+        }
+        Ok(result)
+    }
+
+    fn existing(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError> {
+        self.read(|shard| shard.hashes(ids))
+    }
+
+    fn retrieve(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError> {
+        let found = self.read(|shard| shard.retrieve(ids))?;
+        Ok(found.into_iter().map(Point::from).collect())
+    }
+
+    fn search(&self, request: &SearchRequest) -> Result<Answer, GalleryError> {
+        self.answer(request)
+    }
+
+    fn scroll(
+        &self,
+        after: Option<Uuid>,
+        limit: usize,
+        filter: Option<&Filter>,
+    ) -> Result<Vec<Point>, GalleryError> {
+        let found = self.read(|shard| shard.scroll(after, limit, filter))?;
+        Ok(found.into_iter().map(Point::from).collect())
+    }
+
+    fn count(&self, filter: Option<&Filter>) -> Result<usize, GalleryError> {
+        self.read(|shard| shard.count(filter.map(query::filter)))
+    }
+
+    fn delete(&self, ids: &[Uuid]) -> Result<usize, GalleryError> {
+        let mut writer = self.writer();
+        let stored = self.read(|shard| shard.hashes(ids))?;
+        let stored: HashSet<Uuid> = stored.into_keys().collect();
+        if stored.is_empty() {
+            return Ok(0);
+        }
+        let mut stored: Vec<Uuid> = stored.into_iter().collect();
+        stored.sort();
+        self.change(&mut writer, stored.len() as u64 * ID_BYTES, |shard| {
+            shard.delete(&stored)
+        })?;
+        if !self.existing(&stored)?.is_empty() {
+            return Err(self.change_was_ignored());
+        }
+        Ok(stored.len())
+    }
+
+    fn optimise(&self) -> Result<bool, GalleryError> {
+        let mut writer = self.writer();
+        let (size, count) = self.read(|shard| {
+            shard.flush()?;
+            Ok((shard.size()?, shard.count(None)?))
+        })?;
+        if !shard::worth_optimising(&size, count) {
+            return Ok(false);
+        }
+        // Once for the copy, once for what the engine builds beside it.
+        let room = 2 * optimise::disk_usage(&self.path.join(SHARD));
+        check_room(&self.path, "building the index", room)?;
+        optimise::copy(&self.path)?;
+        let built = (|| {
+            let next = optimise::next(&self.path);
+            let next = Shard::open(&next, self.manifest.metric, self.manifest.dims)?;
+            let built = next.optimise()?;
+            next.flush()?;
+            Ok(built && next.count(None)? == count)
+        })();
+        if !matches!(built, Ok(true)) {
+            optimise::discard(&self.path)?;
+            return built;
+        }
+        let mut shard = self.shard_mut();
+        *shard = None;
+        optimise::exchange(&self.path)?;
+        *shard = Some(open_shard(&self.path, &self.manifest)?);
+        writer.logged = 0;
+        Ok(true)
+    }
+
+    fn flush(&self) -> Result<(), GalleryError> {
+        let _writer = self.writer();
+        self.read(Shard::flush)
+    }
+
+    fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError> {
+        config
+            .validate()
+            .map_err(|e| GalleryError::BadRequest(e.to_string()))?;
+        // Held throughout: the graph is of exactly the points that are there when it is done.
+        let _writer = self.writer();
+        let scan = self.scan()?;
+        let graph = if scan.ids.len() <= EXACT_GRAPH_UP_TO {
+            KnnGraph::build(
+                scan.codes(self.manifest.dims)?,
+                self.manifest.metric,
+                config,
+            )
+            .map_err(|e| GalleryError::BadRequest(e.to_string()))?
+        } else {
+            self.indexed_graph(&scan, config)?
+        };
+        let bytes = scan.ids.len() as u64 * (config.kept as u64 * 8 + 64);
+        check_room(&self.path, "storing the neighbour graph", bytes)?;
+        let path = self.path.join(DIFFUSION);
+        diffusion::build(&path, &scan.ids, &graph, self.manifest.metric, config)?;
+        *self
+            .diffusion
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+        folder::lower_flag(&self.path.join(DIFFUSION_STALE))
+    }
+}
+
+/// Bytes of an id in the log, and what deleting it costs elsewhere.
+const ID_BYTES: u64 = 256;
+
+impl Drop for EmbeddedGallery {
+    fn drop(&mut self) {
+        let unclean = self.writer().unclean;
+        let flushed = self.read(Shard::flush).is_ok();
+        *self.shard_mut() = None;
+        if unclean && flushed {
+            // If it stays, the next opening checks in vain, and that is all.
+            let _ = folder::lower_flag(&self.path.join(UNCLEAN));
+        }
+    }
+}
+
+impl Found {
+    fn is(&self, point: &Point) -> bool {
+        let bits = |code: &[f32]| code.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        bits(&self.code) == bits(&point.code) && self.payload == point.payload
+    }
+}
+
+impl From<Found> for Point {
+    fn from(found: Found) -> Self {
+        Point {
+            id: found.id,
+            code: found.code,
+            payload: found.payload,
+        }
+    }
+}
+
+/// Opens the shard of a gallery, and says so if it is damaged.
+fn open_shard(gallery: &Path, manifest: &Manifest) -> Result<Shard, GalleryError> {
+    let damaged = |detail: String| GalleryError::Damaged {
+        path: gallery.to_path_buf(),
+        detail,
+    };
+    let path = gallery.join(SHARD);
+    // The engine would make anew what is missing, and the points would be gone without a word.
+    let has_segments = std::fs::read_dir(path.join("segments"))
+        .is_ok_and(|mut segments| segments.next().is_some());
+    if !has_segments {
+        return Err(damaged("its points (shard/segments) are missing".into()));
+    }
+    if !log::is_present(&path) {
+        return Err(damaged("its log (shard/wal) is missing".into()));
+    }
+    log::shorten(&path).map_err(GalleryError::io("shortening the log of", &path))?;
+    Shard::open(&path, manifest.metric, manifest.dims).map_err(|error| match error {
+        GalleryError::Engine { detail, .. } => {
+            damaged(format!("its shard cannot be opened: {detail}"))
+        }
+        other => other,
+    })
+}
+
+/// Makes sure that the disk has room, because the engine maps files into memory, and a process that
+/// writes to such a file on a full disk is ended by the system.
+fn check_room(path: &Path, doing: &'static str, bytes: u64) -> Result<(), GalleryError> {
+    check_free(path, doing, bytes + SPARE_ROOM)
+}
+
+fn check_free(path: &Path, doing: &'static str, needed: u64) -> Result<(), GalleryError> {
+    let free = fs4::available_space(path)
+        .map_err(GalleryError::io("asking for the free space of", path))?;
+    if free < needed {
+        return Err(GalleryError::DiskFull {
+            doing,
+            path: path.to_path_buf(),
+            needed,
+            free,
+        });
+    }
+    Ok(())
+}

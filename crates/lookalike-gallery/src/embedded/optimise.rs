@@ -1,0 +1,175 @@
+//! Building the index, safe against a crash. The engine swaps its segments one by one in place, and a
+//! process killed in between would leave points doubled; so the work is done on a copy of the shard,
+//! which then takes the shard's place by two renames.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::folder::{SHARD, sync_folder};
+use crate::GalleryError;
+
+/// The copy that is worked on.
+pub(super) fn next(gallery: &Path) -> PathBuf {
+    gallery.join("shard.next")
+}
+
+/// The shard that was replaced, until it is removed.
+fn previous(gallery: &Path) -> PathBuf {
+    gallery.join("shard.previous")
+}
+
+/// Copies the shard to [`next`].
+pub(super) fn copy(gallery: &Path) -> Result<(), GalleryError> {
+    let next = next(gallery);
+    discard(gallery)?;
+    copy_folder(&gallery.join(SHARD), &next)
+        .map_err(GalleryError::io("copying the shard to", &next))
+}
+
+/// Puts the copy in the shard's place. Neither of the two may be open.
+pub(super) fn exchange(gallery: &Path) -> Result<(), GalleryError> {
+    let (shard, next, previous) = (gallery.join(SHARD), next(gallery), previous(gallery));
+    let rename = |from: &Path, to: &Path| {
+        fs::rename(from, to).map_err(GalleryError::io("renaming the shard to", to))
+    };
+    sync_tree(&next).map_err(GalleryError::io("writing", &next))?;
+    rename(&shard, &previous)?;
+    rename(&next, &shard)?;
+    sync_folder(gallery)?;
+    remove(&previous)
+}
+
+/// Drops the copy.
+pub(super) fn discard(gallery: &Path) -> Result<(), GalleryError> {
+    remove(&next(gallery))
+}
+
+/// Brings the folder in order after a crash at any point of the above.
+pub(super) fn recover(gallery: &Path) -> Result<(), GalleryError> {
+    let (shard, previous) = (gallery.join(SHARD), previous(gallery));
+    if !shard.exists() && previous.exists() {
+        fs::rename(&previous, &shard)
+            .map_err(GalleryError::io("bringing back the shard at", &shard))?;
+        sync_folder(gallery)?;
+    }
+    remove(&previous)?;
+    discard(gallery)
+}
+
+fn remove(folder: &Path) -> Result<(), GalleryError> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(GalleryError::io("removing", folder)(e))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            copy_file(&entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies a file, leaving holes where it holds nothing: the engine's files are mostly holes at first.
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    const BLOCK: usize = 1 << 16;
+    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
+    let mut block = vec![0; BLOCK];
+    let mut length = 0;
+    loop {
+        let read = from.read(&mut block)?;
+        if read == 0 {
+            return to.set_len(length);
+        }
+        length += read as u64;
+        if block[..read].iter().all(|&byte| byte == 0) {
+            to.seek(SeekFrom::Start(length))?;
+        } else {
+            to.write_all(&block[..read])?;
+        }
+    }
+}
+
+fn sync_tree(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            sync_tree(&entry?.path())?;
+        }
+    }
+    File::open(path)?.sync_all()
+}
+
+/// The bytes that a folder takes on disk.
+pub(super) fn disk_usage(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(metadata) = path.symlink_metadata() else {
+        return 0;
+    };
+    let inside = fs::read_dir(path).into_iter().flatten().flatten();
+    metadata.blocks() * 512 + inside.map(|entry| disk_usage(&entry.path())).sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gallery() -> tempfile::TempDir {
+        let gallery = tempfile::tempdir().unwrap();
+        fs::create_dir_all(gallery.path().join("shard/segments")).unwrap();
+        fs::write(gallery.path().join("shard/segments/a"), "old").unwrap();
+        gallery
+    }
+
+    fn content(gallery: &Path) -> String {
+        fs::read_to_string(gallery.join("shard/segments/a")).unwrap()
+    }
+
+    #[test]
+    fn a_copy_is_the_same_and_keeps_its_holes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes = vec![0; 1 << 20];
+        bytes[300_000] = 7;
+        fs::write(folder.path().join("a"), &bytes).unwrap();
+        copy_file(&folder.path().join("a"), &folder.path().join("b")).unwrap();
+        assert_eq!(fs::read(folder.path().join("b")).unwrap(), bytes);
+        assert!(disk_usage(&folder.path().join("b")) <= 1 << 17);
+    }
+
+    #[test]
+    fn the_copy_takes_the_place() {
+        let gallery = gallery();
+        copy(gallery.path()).unwrap();
+        fs::write(next(gallery.path()).join("segments/a"), "new").unwrap();
+        assert_eq!(content(gallery.path()), "old");
+        exchange(gallery.path()).unwrap();
+        assert_eq!(content(gallery.path()), "new");
+        assert_eq!(fs::read_dir(gallery.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_crash_between_the_renames_is_undone() {
+        let gallery = gallery();
+        let path = gallery.path();
+        copy(path).unwrap();
+        fs::rename(path.join(SHARD), previous(path)).unwrap();
+        recover(path).unwrap();
+        assert_eq!(content(path), "old");
+        assert_eq!(fs::read_dir(path).unwrap().count(), 1);
+        // And before the old one was removed.
+        copy(path).unwrap();
+        fs::rename(path.join(SHARD), previous(path)).unwrap();
+        fs::rename(next(path), path.join(SHARD)).unwrap();
+        recover(path).unwrap();
+        assert_eq!(fs::read_dir(path).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,324 @@
+//! Answering a search: by the engine, by comparing with every code, and by diffusion.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use lookalike_neighbours::{Codes, Metric, nearest};
+use uuid::Uuid;
+
+use super::diffusion::DiffusionFile;
+use super::shard::Found;
+use super::{DIFFUSION, EmbeddedGallery};
+use crate::point::check_code;
+use crate::{Answer, DiffusionState, Filter, GalleryError, Hit, Rerank, SearchRequest};
+
+/// Points asked of the engine beyond those wanted: its distances are rounded, so among points almost
+/// equally far it may be wrong about the last.
+const SLACK: usize = 16;
+/// Codes read at a time for a full scan.
+const PAGE: usize = 10_000;
+/// Candidates of diffusion looked up at a time, at least.
+const CANDIDATES: usize = 64;
+
+/// All codes of a gallery, in the order of their ids.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) ids: Vec<Uuid>,
+    codes: Vec<f32>,
+}
+
+impl Scan {
+    pub(super) fn codes(&self, dims: usize) -> Result<Codes<'_>, GalleryError> {
+        Codes::new(&self.codes, dims).map_err(|e| GalleryError::BadRequest(e.to_string()))
+    }
+}
+
+/// Points and their distances, nearest first, and whether every point was compared with.
+struct Plain {
+    found: Vec<(Found, f32)>,
+    exact: bool,
+}
+
+impl EmbeddedGallery {
+    pub(super) fn answer(&self, request: &SearchRequest) -> Result<Answer, GalleryError> {
+        check_code(&request.code, self.manifest.dims, || "the query".into())?;
+        if request.max_distance.is_some_and(f32::is_nan) {
+            return Err(GalleryError::BadRequest(
+                "the largest distance is not a number; give one, or leave it out".into(),
+            ));
+        }
+        let metric = request.metric.unwrap_or(self.manifest.metric);
+        let mut answer = Answer {
+            neighbours: Vec::new(),
+            metric,
+            exact: true,
+            notes: Vec::new(),
+        };
+        if metric != self.manifest.metric {
+            answer.notes.push(format!(
+                "the gallery's index is for the {} metric; for {metric} every point was compared with",
+                self.manifest.metric
+            ));
+        }
+        if request.rerank == Rerank::Diffusion {
+            self.diffuse(request, metric, &mut answer)?;
+        } else {
+            let plain = self.plain(request, request.k, metric)?;
+            answer.exact = plain.exact;
+            answer.neighbours = plain.found.into_iter().map(|f| hit(f, None)).collect();
+        }
+        Ok(answer)
+    }
+
+    /// The `k` nearest that the request admits.
+    fn plain(
+        &self,
+        request: &SearchRequest,
+        k: usize,
+        metric: Metric,
+    ) -> Result<Plain, GalleryError> {
+        if k == 0 {
+            return Ok(Plain {
+                found: Vec::new(),
+                exact: true,
+            });
+        }
+        let (found, exact) = if metric == self.manifest.metric {
+            self.read(|shard| {
+                let size = shard.size()?;
+                let limit = k.saturating_add(SLACK).min(size.points.max(1));
+                let found = shard.nearest(
+                    &request.code,
+                    limit,
+                    request.filter.as_ref(),
+                    request.exclude,
+                    request.exact,
+                )?;
+                Ok((found, request.exact || size.indexed == 0))
+            })?
+        } else {
+            (self.scanned(request, k, metric)?, true)
+        };
+        let mut found: Vec<_> = found
+            .into_iter()
+            .map(|f| (metric.distance(&request.code, &f.code), f))
+            .filter(|(distance, _)| request.max_distance.is_none_or(|max| *distance <= max))
+            .map(|(distance, f)| (f, distance))
+            .collect();
+        found.sort_by(|(a, a_distance), (b, b_distance)| {
+            a_distance.total_cmp(b_distance).then(a.id.cmp(&b.id))
+        });
+        found.truncate(k);
+        Ok(Plain { found, exact })
+    }
+
+    /// The `k` nearest that pass the request's filter, by comparing with every code.
+    fn scanned(
+        &self,
+        request: &SearchRequest,
+        k: usize,
+        metric: Metric,
+    ) -> Result<Vec<Found>, GalleryError> {
+        let dims = self.manifest.dims;
+        let scan = self.scan()?;
+        let subset = request
+            .filter
+            .as_ref()
+            .map(|filter| self.subset(&scan, filter));
+        let subset = subset.transpose()?;
+        let scan = subset.as_ref().unwrap_or(&scan);
+        let query =
+            Codes::new(&request.code, dims).map_err(|e| GalleryError::BadRequest(e.to_string()))?;
+        let nearest = nearest(scan.codes(dims)?, query, metric, k.saturating_add(1));
+        let ids: Vec<_> = nearest
+            .into_iter()
+            .flatten()
+            .map(|neighbour| scan.ids[neighbour.index])
+            .filter(|id| Some(*id) != request.exclude)
+            .take(k)
+            .collect();
+        self.read(|shard| shard.retrieve(&ids))
+    }
+
+    /// All codes, read once and kept until something changes.
+    pub(super) fn scan(&self) -> Result<Arc<Scan>, GalleryError> {
+        let mut kept = self.scan.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = self.generation.load(Ordering::SeqCst);
+        if let Some((of, scan)) = &*kept
+            && *of == generation
+        {
+            return Ok(Arc::clone(scan));
+        }
+        // The old one goes before the new one comes: each may be large.
+        *kept = None;
+        let mut scan = Scan {
+            ids: Vec::new(),
+            codes: Vec::new(),
+        };
+        loop {
+            let last = scan.ids.last().copied();
+            let page = self.read(|shard| shard.scroll_codes(last, PAGE))?;
+            let is_last = page.len() < PAGE;
+            for (id, code) in page {
+                scan.ids.push(id);
+                scan.codes.extend(code);
+            }
+            if is_last {
+                break;
+            }
+        }
+        let scan = Arc::new(scan);
+        *kept = Some((generation, Arc::clone(&scan)));
+        Ok(scan)
+    }
+
+    /// The codes whose payloads pass a filter.
+    fn subset(&self, scan: &Scan, filter: &Filter) -> Result<Arc<Scan>, GalleryError> {
+        let codes = scan.codes(self.manifest.dims)?;
+        let mut subset = Scan {
+            ids: Vec::new(),
+            codes: Vec::new(),
+        };
+        loop {
+            let last = subset.ids.last().copied();
+            let page = self.read(|shard| shard.scroll_ids(last, PAGE, Some(filter)))?;
+            for id in &page {
+                if let Ok(index) = scan.ids.binary_search(id) {
+                    subset.ids.push(*id);
+                    subset.codes.extend(codes.row(index));
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(Arc::new(subset));
+            }
+        }
+    }
+
+    /// Ranks by diffusion: from the query's own row where it is in the gallery, else from its nearest
+    /// points; what diffusion does not reach follows by distance.
+    fn diffuse(
+        &self,
+        request: &SearchRequest,
+        metric: Metric,
+        answer: &mut Answer,
+    ) -> Result<(), GalleryError> {
+        let file = self.diffusion_file()?;
+        if self.diffusion_state() == DiffusionState::Stale {
+            answer.notes.push(
+                "points have changed since the neighbour graph was built: new ones are ranked by \
+                 distance; build it again for the best order"
+                    .into(),
+            );
+        }
+        let start = SearchRequest {
+            exact: request.exact,
+            ..SearchRequest::new(request.code.clone(), file.config().neighbours)
+        };
+        let start = self.plain(&start, start.k, self.manifest.metric)?;
+        answer.exact = start.exact;
+        let ranked = self.ranked(&file, request, &start.found)?;
+        self.admit(request, metric, &ranked, answer)?;
+        let missing = request.k - answer.neighbours.len();
+        if missing > 0 {
+            let have: HashSet<Uuid> = answer.neighbours.iter().map(|hit| hit.id).collect();
+            let rest = self.plain(request, request.k.saturating_add(have.len()), metric)?;
+            answer.exact &= rest.exact;
+            let rest = rest
+                .found
+                .into_iter()
+                .filter(|(f, _)| !have.contains(&f.id));
+            answer
+                .neighbours
+                .extend(rest.take(missing).map(|f| hit(f, None)));
+        }
+        Ok(())
+    }
+
+    fn ranked(
+        &self,
+        file: &DiffusionFile,
+        request: &SearchRequest,
+        nearest: &[(Found, f32)],
+    ) -> Result<Vec<(Uuid, f32)>, GalleryError> {
+        let excluded = match request.exclude {
+            Some(id) => self.read(|shard| shard.retrieve(&[id]))?,
+            None => Vec::new(),
+        };
+        let own = excluded
+            .iter()
+            .chain(nearest.iter().map(|(found, _)| found))
+            .filter(|found| found.code == request.code)
+            .find_map(|found| file.index(found.id));
+        if let Some(own) = own {
+            return file.reached_from_point(own);
+        }
+        let nearest: Vec<_> = nearest
+            .iter()
+            .filter_map(|(found, distance)| Some((file.index(found.id)?, *distance)))
+            .collect();
+        file.reached_from_outside(&nearest)
+    }
+
+    /// Fills the answer with the first `k` of `ranked` that the request admits.
+    fn admit(
+        &self,
+        request: &SearchRequest,
+        metric: Metric,
+        ranked: &[(Uuid, f32)],
+        answer: &mut Answer,
+    ) -> Result<(), GalleryError> {
+        for page in ranked.chunks(request.k.saturating_mul(2).max(CANDIDATES)) {
+            let ids: Vec<_> = page.iter().map(|(id, _)| *id).collect();
+            let found = self.read(|shard| shard.retrieve(&ids))?;
+            let mut scores = page.iter();
+            for found in found {
+                // Points that were deleted since are missing from `found`, otherwise the order is one.
+                let score = scores
+                    .find(|(id, _)| *id == found.id)
+                    .map(|(_, score)| *score);
+                let distance = metric.distance(&request.code, &found.code);
+                let admitted = request.exclude != Some(found.id)
+                    && request.max_distance.is_none_or(|max| distance <= max)
+                    && request
+                        .filter
+                        .as_ref()
+                        .is_none_or(|filter| filter.matches(&found.payload));
+                if answer.neighbours.len() == request.k {
+                    return Ok(());
+                }
+                if admitted {
+                    answer.neighbours.push(hit((found, distance), score));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn diffusion_file(&self) -> Result<Arc<DiffusionFile>, GalleryError> {
+        let mut kept = self
+            .diffusion
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &*kept {
+            return Ok(Arc::clone(file));
+        }
+        if self.diffusion_state() == DiffusionState::Absent {
+            return Err(GalleryError::NoDiffusion {
+                name: self.path.display().to_string(),
+            });
+        }
+        let file = Arc::new(DiffusionFile::open(&self.path.join(DIFFUSION))?);
+        *kept = Some(Arc::clone(&file));
+        Ok(file)
+    }
+}
+
+fn hit((found, distance): (Found, f32), score: Option<f32>) -> Hit {
+    Hit {
+        id: found.id,
+        distance,
+        score,
+        payload: found.payload,
+    }
+}

@@ -1,0 +1,176 @@
+use std::path::{Path, PathBuf};
+
+/// Whatever can go wrong with a gallery. Every message says what was being done to what, and what to
+/// do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GalleryError {
+    /// There is nothing at this place.
+    #[error("there is no gallery at {}; make one with `lookalike index`", path.display())]
+    NotFound {
+        /// The place that was asked for.
+        path: PathBuf,
+    },
+    /// Something is there, but it is no gallery.
+    #[error("{} is not a gallery: {reason}", path.display())]
+    NotAGallery {
+        /// The place that was asked for.
+        path: PathBuf,
+        /// What was found or missing.
+        reason: String,
+    },
+    /// A new gallery was to be made where something already is.
+    #[error(
+        "cannot make a new gallery at {}: something is already there; open it, or choose another name",
+        path.display()
+    )]
+    AlreadyExists {
+        /// The place that is taken.
+        path: PathBuf,
+    },
+    /// The gallery was written in a format that this version does not know.
+    #[error(
+        "the gallery {} has format {found}, this version of lookalike reads format {supported}; \
+         use the version that wrote it, or index the collection anew",
+        path.display()
+    )]
+    Version {
+        /// The gallery.
+        path: PathBuf,
+        /// The format it says it has.
+        found: u64,
+        /// The format that is read here.
+        supported: u64,
+    },
+    /// A file of the gallery cannot be understood.
+    #[error(
+        "the gallery {} is damaged: {detail}; restore it from a backup, or delete the folder and index \
+         the collection anew",
+        path.display()
+    )]
+    Damaged {
+        /// The gallery.
+        path: PathBuf,
+        /// Which part, and what is wrong with it.
+        detail: String,
+    },
+    /// Another process has the gallery open.
+    #[error(
+        "the gallery {} is in use by another process{}; wait until it has finished, or stop it",
+        path.display(),
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    InUse {
+        /// The gallery.
+        path: PathBuf,
+        /// The process that holds it, where it left its number.
+        pid: Option<u32>,
+    },
+    /// The gallery was made for something else than what it is now asked to hold.
+    #[error(
+        "the gallery {} does not fit: {differences}; use the model it was made with, or make a gallery \
+         under another name",
+        path.display()
+    )]
+    Mismatch {
+        /// The gallery.
+        path: PathBuf,
+        /// Every difference, both sides named.
+        differences: String,
+    },
+    /// A code has another length than the gallery's codes.
+    #[error(
+        "{what} has {found} dimensions, the codes of this gallery have {expected}; was it encoded with \
+         another model?"
+    )]
+    Dimensions {
+        /// Which code.
+        what: String,
+        /// Its length.
+        found: usize,
+        /// The length of the gallery's codes.
+        expected: usize,
+    },
+    /// A code holds values that cannot be compared.
+    #[error(
+        "{what} holds {value} at position {position}, which cannot be compared; the model that made it \
+         has probably diverged"
+    )]
+    BadCode {
+        /// Which code.
+        what: String,
+        /// Where in the code.
+        position: usize,
+        /// The value found there.
+        value: f32,
+    },
+    /// A request that makes no sense.
+    #[error("{0}")]
+    BadRequest(String),
+    /// The disk has no room for what was to be written.
+    #[error(
+        "the disk is full: {doing} in {} needs about {needed} bytes, {free} are free; make room and run \
+         the same command again, what was stored stays stored",
+        path.display()
+    )]
+    DiskFull {
+        /// What was being done.
+        doing: &'static str,
+        /// The gallery.
+        path: PathBuf,
+        /// An estimate of the bytes needed.
+        needed: u64,
+        /// The bytes that are free.
+        free: u64,
+    },
+    /// Diffusion was asked for, and the gallery has no graph.
+    #[error(
+        "the gallery {name} has no neighbour graph to diffuse on; build it first (`lookalike index` does), \
+         or search without re-ranking"
+    )]
+    NoDiffusion {
+        /// The gallery.
+        name: String,
+    },
+    /// The engine behind the gallery failed.
+    #[error("{doing} in the gallery {}: {detail}", path.display())]
+    Engine {
+        /// What was being done.
+        doing: String,
+        /// The gallery.
+        path: PathBuf,
+        /// The engine's own words.
+        detail: String,
+    },
+    /// An earlier failure has left the open gallery in a state that cannot be relied on.
+    #[error(
+        "the gallery {} was closed after an earlier error; open it again, what was stored is kept",
+        path.display()
+    )]
+    Closed {
+        /// The gallery.
+        path: PathBuf,
+    },
+    /// Reading or writing a file failed.
+    #[error("{doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+impl GalleryError {
+    /// For `map_err` on file operations.
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| GalleryError::Io {
+            doing,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,359 @@
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use crate::{GalleryError, Payload};
+
+/// A condition on payloads: `label=3`, `width>=100`, `key!=7`. Several are joined with [`Filter::and`].
+///
+/// `source`, `key`, `label` and `blake3` are compared as text, with `=` and `!=`; `width` and `height` as
+/// numbers, with `=`, `!=`, `<`, `<=`, `>` and `>=`. Any other name means an extra field of the payload:
+/// `=` and `!=` compare its text, number or truth value, the others numbers. `!=` is what `=` is not: it
+/// also holds where the field is missing.
+///
+/// ```
+/// use lookalike_gallery::Filter;
+///
+/// let filter: Filter = "label=3".parse()?;
+/// let filter = filter.and("width>=100".parse()?);
+/// assert_eq!(filter.to_string(), "label=3 and width>=100");
+/// assert!("wide".parse::<Filter>().is_err());
+/// # Ok::<(), lookalike_gallery::GalleryError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    conditions: Vec<Condition>,
+}
+
+impl Filter {
+    /// Both filters hold.
+    pub fn and(mut self, other: Filter) -> Filter {
+        self.conditions.extend(other.conditions);
+        self
+    }
+
+    /// Whether a payload passes.
+    pub fn matches(&self, payload: &Payload) -> bool {
+        self.conditions.iter().all(|c| c.matches(payload))
+    }
+
+    pub(crate) fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, condition) in self.conditions.iter().enumerate() {
+            let joint = if i == 0 { "" } else { " and " };
+            write!(
+                f,
+                "{joint}{}{}{}",
+                condition.field.name(),
+                condition.comparison.sign(),
+                condition.value
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Filter {
+    type Err = GalleryError;
+
+    fn from_str(text: &str) -> Result<Self, GalleryError> {
+        Ok(Filter {
+            conditions: vec![text.parse()?],
+        })
+    }
+}
+
+/// One comparison of one field with one value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Condition {
+    pub(crate) field: Field,
+    pub(crate) comparison: Comparison,
+    /// As it was written.
+    pub(crate) value: String,
+    /// The value as a number, where it is one.
+    pub(crate) number: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Field {
+    Source,
+    Key,
+    Label,
+    Blake3,
+    Width,
+    Height,
+    Extra(String),
+}
+
+impl Field {
+    fn name(&self) -> &str {
+        match self {
+            Field::Source => "source",
+            Field::Key => "key",
+            Field::Label => "label",
+            Field::Blake3 => "blake3",
+            Field::Width => "width",
+            Field::Height => "height",
+            Field::Extra(name) => name,
+        }
+    }
+
+    fn is_number(&self) -> bool {
+        matches!(self, Field::Width | Field::Height)
+    }
+
+    /// The field's place in a stored payload.
+    pub(crate) fn path(&self) -> String {
+        match self {
+            // Quoted: a name may have a hyphen in it.
+            Field::Extra(name) => format!("extra.\"{name}\""),
+            _ => self.name().to_string(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Comparison {
+    /// Longer signs before their beginnings.
+    const ALL: [(&str, Comparison); 6] = [
+        ("!=", Comparison::NotEqual),
+        ("<=", Comparison::LessOrEqual),
+        (">=", Comparison::GreaterOrEqual),
+        ("=", Comparison::Equal),
+        ("<", Comparison::Less),
+        (">", Comparison::Greater),
+    ];
+
+    fn sign(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(_, comparison)| *comparison == self)
+            .map_or("", |(sign, _)| sign)
+    }
+
+    fn is_equality(self) -> bool {
+        matches!(self, Comparison::Equal | Comparison::NotEqual)
+    }
+
+    fn holds(self, left: f64, right: f64) -> bool {
+        match self {
+            Comparison::Equal => left == right,
+            Comparison::NotEqual => left != right,
+            Comparison::Less => left < right,
+            Comparison::LessOrEqual => left <= right,
+            Comparison::Greater => left > right,
+            Comparison::GreaterOrEqual => left >= right,
+        }
+    }
+}
+
+impl Condition {
+    fn matches(&self, payload: &Payload) -> bool {
+        let text = |text: &str| (text == self.value) == (self.comparison == Comparison::Equal);
+        let number = |n: u32| {
+            self.number
+                .is_some_and(|wanted| self.comparison.holds(n.into(), wanted))
+        };
+        match &self.field {
+            Field::Source => text(&payload.source),
+            Field::Key => text(&payload.key),
+            Field::Blake3 => text(&payload.blake3),
+            Field::Label => match &payload.label {
+                Some(label) => text(label),
+                None => self.comparison == Comparison::NotEqual,
+            },
+            Field::Width => number(payload.width),
+            Field::Height => number(payload.height),
+            Field::Extra(name) => match (payload.extra.get(name), self.comparison) {
+                (None, comparison) => comparison == Comparison::NotEqual,
+                (Some(value), Comparison::NotEqual) => !self.equals(value),
+                (Some(value), Comparison::Equal) => self.equals(value),
+                (Some(value), comparison) => any(value, &|value| {
+                    value
+                        .as_f64()
+                        .zip(self.number)
+                        .is_some_and(|(n, wanted)| comparison.holds(n, wanted))
+                }),
+            },
+        }
+    }
+
+    fn equals(&self, value: &Value) -> bool {
+        any(value, &|value| match value {
+            Value::String(text) => *text == self.value,
+            Value::Number(_) => value.as_f64().is_some() && value.as_f64() == self.number,
+            Value::Bool(truth) => self.truth() == Some(*truth),
+            _ => false,
+        })
+    }
+
+    /// The value as a truth value, where it is one.
+    pub(crate) fn truth(&self) -> Option<bool> {
+        self.value.parse().ok()
+    }
+}
+
+/// An array passes a test when one of its elements does.
+fn any(value: &Value, test: &dyn Fn(&Value) -> bool) -> bool {
+    match value {
+        Value::Array(values) => values.iter().any(test),
+        value => test(value),
+    }
+}
+
+impl FromStr for Condition {
+    type Err = GalleryError;
+
+    fn from_str(text: &str) -> Result<Self, GalleryError> {
+        let bad = |why: &str| {
+            GalleryError::BadRequest(format!(
+                "the filter `{text}` {why}; write for example label=3 or width>=100"
+            ))
+        };
+        let at = text
+            .find(['=', '!', '<', '>'])
+            .ok_or_else(|| bad("compares nothing: it has none of = != < <= > >="))?;
+        let (name, rest) = (text[..at].trim(), &text[at..]);
+        let (sign, comparison) = Comparison::ALL
+            .into_iter()
+            .find(|(sign, _)| rest.starts_with(sign))
+            .ok_or_else(|| bad("has a lone `!`"))?;
+        let value = rest[sign.len()..].trim();
+        if value.is_empty() {
+            return Err(bad("lacks the value to compare with"));
+        }
+        let name_is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.is_empty() || !name.chars().all(name_is_plain) {
+            return Err(bad(
+                "lacks a field name of letters, digits, `_` and `-` before the comparison",
+            ));
+        }
+        let field = match name {
+            "source" => Field::Source,
+            "key" => Field::Key,
+            "label" => Field::Label,
+            "blake3" => Field::Blake3,
+            "width" => Field::Width,
+            "height" => Field::Height,
+            extra => Field::Extra(extra.to_string()),
+        };
+        let number = value.parse().ok().filter(|n: &f64| n.is_finite());
+        let is_text = !field.is_number() && !matches!(field, Field::Extra(_));
+        if is_text && !comparison.is_equality() {
+            return Err(bad("orders text; only = and != compare this field"));
+        }
+        if number.is_none() && (field.is_number() || !comparison.is_equality()) {
+            return Err(bad("compares a number with something that is none"));
+        }
+        Ok(Condition {
+            field,
+            comparison,
+            value: value.to_string(),
+            number,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload() -> Payload {
+        let extra = serde_json::json!({
+            "year": 1999, "ratio": 0.5, "city": "Basel", "sharp": true, "tags": ["sea", "2"]
+        });
+        Payload {
+            source: "photos".into(),
+            key: "a=b".into(),
+            label: Some("3".into()),
+            width: 640,
+            height: 480,
+            blake3: "00ff".into(),
+            extra: extra.as_object().unwrap().clone(),
+        }
+    }
+
+    #[test]
+    fn says_what_passes() {
+        for (text, passes) in [
+            ("label=3", true),
+            ("label = 3", true),
+            ("label=4", false),
+            ("label!=4", true),
+            ("key=a=b", true),
+            ("width>=640", true),
+            ("width>640", false),
+            ("height<480.5", true),
+            ("height!=480", false),
+            ("year=1999", true),
+            ("year<=1998", false),
+            ("ratio<1", true),
+            ("city=Basel", true),
+            ("city!=Bern", true),
+            ("sharp=true", true),
+            ("sharp=false", false),
+            ("tags=sea", true),
+            ("tags=2", true),
+            ("nothing=1", false),
+            ("nothing!=1", true),
+            ("nothing<1", false),
+        ] {
+            let filter: Filter = text.parse().unwrap();
+            assert_eq!(filter.matches(&payload()), passes, "{text}");
+        }
+        let unlabelled = Payload::default();
+        assert!(!"label=3".parse::<Filter>().unwrap().matches(&unlabelled));
+        assert!("label!=3".parse::<Filter>().unwrap().matches(&unlabelled));
+    }
+
+    #[test]
+    fn both_must_hold() {
+        let both = |a: &str, b: &str| a.parse::<Filter>().unwrap().and(b.parse().unwrap());
+        assert!(both("label=3", "width>100").matches(&payload()));
+        assert!(!both("label=3", "width>1000").matches(&payload()));
+    }
+
+    #[test]
+    fn says_what_is_wrong() {
+        for (text, complaint) in [
+            ("", "compares nothing"),
+            ("label", "compares nothing"),
+            ("label!3", "lone `!`"),
+            ("label=", "lacks the value"),
+            ("=3", "lacks a field name"),
+            ("a b=3", "lacks a field name"),
+            ("label<3", "orders text"),
+            ("width=wide", "compares a number"),
+            ("width>NaN", "compares a number"),
+            ("year>soon", "compares a number"),
+        ] {
+            let message = text.parse::<Filter>().unwrap_err().to_string();
+            assert!(message.contains(complaint), "{text}: {message}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,40}") {
+            if let Ok(filter) = text.parse::<Filter>() {
+                // What was understood can be written and read again.
+                proptest::prop_assert_eq!(filter.to_string().parse::<Filter>().unwrap(), filter);
+            }
+        }
+    }
+}

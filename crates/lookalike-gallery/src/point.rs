@@ -1,0 +1,130 @@
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::GalleryError;
+
+/// The namespace of every id, itself the version 5 id of "lookalike" in the DNS namespace. It never
+/// changes: a point's id is all that ties an image to what is already stored about it.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6915_100a_6277_591c_9699_a5f8_5f52_2cb3);
+
+/// Beyond this magnitude a squared component leaves the range of `f32`.
+const LARGEST: f32 = 1e18;
+
+/// The id of the image `key` of `source`: a UUID version 5 over both, the same on every machine and in
+/// every gallery.
+pub fn point_id(source: &str, key: &str) -> Uuid {
+    // Sources are paths or names and never contain NUL, so no two pairs share a name.
+    Uuid::new_v5(&NAMESPACE, format!("{source}\0{key}").as_bytes())
+}
+
+/// What a gallery knows about one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Its identity, see [`point_id`].
+    pub id: Uuid,
+    /// Its code, exactly as the encoder gave it.
+    pub code: Vec<f32>,
+    /// Everything else.
+    pub payload: Payload,
+}
+
+impl Point {
+    /// A point under the id that follows from its payload's source and key.
+    pub fn new(code: Vec<f32>, payload: Payload) -> Self {
+        Point {
+            id: point_id(&payload.source, &payload.key),
+            code,
+            payload,
+        }
+    }
+}
+
+/// What is kept beside a code.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Payload {
+    /// Where the image came from, e.g. `mnist:test` or a folder.
+    pub source: String,
+    /// The image's name within its source.
+    pub key: String,
+    /// The class that the data set gives it, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Width of the original, in pixels.
+    pub width: u32,
+    /// Height of the original, in pixels.
+    pub height: u32,
+    /// BLAKE3 of the original's pixels, in hexadecimal.
+    pub blake3: String,
+    /// Whatever else the source says about the image.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Refuses codes of a wrong length and values that no metric can compare. `what` names the code, and is
+/// only asked for in case of an error.
+pub(crate) fn check_code(
+    code: &[f32],
+    dims: usize,
+    what: impl Fn() -> String,
+) -> Result<(), GalleryError> {
+    if code.len() != dims {
+        return Err(GalleryError::Dimensions {
+            what: what(),
+            found: code.len(),
+            expected: dims,
+        });
+    }
+    let is_bad = |value: &f32| value.is_nan() || value.abs() > LARGEST;
+    match code.iter().position(is_bad) {
+        None => Ok(()),
+        Some(position) => Err(GalleryError::BadCode {
+            what: what(),
+            position,
+            value: code[position],
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_fixed_for_ever() {
+        assert_eq!(
+            point_id("mnist:test", "7"),
+            point_id("mnist:test", "7"),
+            "the same pair gives the same id"
+        );
+        assert_ne!(point_id("a", "bc"), point_id("ab", "c"));
+        assert_eq!(
+            point_id("mnist:test", "7").to_string(),
+            "94226bf5-46a4-5ce7-ae48-dce1e14c41de"
+        );
+    }
+
+    #[test]
+    fn codes_that_cannot_be_compared_are_refused() {
+        let check = |code: &[f32]| check_code(code, 2, || "the query".into());
+        assert!(check(&[0.0, -1e18]).is_ok());
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e19] {
+            let message = check(&[0.0, bad]).unwrap_err().to_string();
+            assert!(message.contains("the query holds"), "{message}");
+            assert!(message.contains("position 1"), "{message}");
+        }
+        let message = check(&[0.0]).unwrap_err().to_string();
+        assert!(message.contains("has 1 dimensions"), "{message}");
+    }
+
+    #[test]
+    fn empty_fields_are_not_stored() {
+        let payload = Payload {
+            source: "s".into(),
+            key: "k".into(),
+            ..Payload::default()
+        };
+        let json = serde_json::to_value(&payload).unwrap();
+        assert!(json.get("label").is_none() && json.get("extra").is_none());
+        assert_eq!(serde_json::from_value::<Payload>(json).unwrap(), payload);
+    }
+}

@@ -1,0 +1,121 @@
+//! The contract, on the embedded gallery, and on one that was closed and opened again.
+
+use lookalike_gallery::{DiffusionState, EmbeddedGallery, Gallery, GalleryError, SearchRequest};
+use lookalike_neighbours::{DiffusionConfig, Metric};
+
+use crate::samples::{folder, points};
+use crate::suite::{MODEL, Subject, contract_suite};
+
+fn fresh(metric: Metric, dims: usize) -> Subject {
+    let folder = folder();
+    let path = folder.path().join("test.gallery");
+    let gallery = EmbeddedGallery::create(path, metric, dims, MODEL).unwrap();
+    Subject {
+        gallery: Box::new(gallery),
+        _keep: Box::new(folder),
+    }
+}
+
+contract_suite!(fresh);
+
+#[test]
+fn all_is_there_after_opening_again() {
+    let folder = folder();
+    let path = folder.path().join("test.gallery");
+    let points = points(300, 8, 21);
+    let gallery = EmbeddedGallery::create(&path, Metric::Cosine, 8, MODEL).unwrap();
+    gallery.upsert(&points).unwrap();
+    gallery
+        .build_diffusion(&DiffusionConfig::default())
+        .unwrap();
+    let request = SearchRequest::new(points[0].code.clone(), 30);
+    let before = gallery.search(&request).unwrap();
+    let info = gallery.describe().unwrap();
+    drop(gallery);
+    for _ in 0..3 {
+        let gallery = EmbeddedGallery::open(&path).unwrap();
+        assert_eq!(gallery.search(&request).unwrap(), before);
+        assert_eq!(gallery.describe().unwrap(), info);
+        assert_eq!(info.diffusion, DiffusionState::Fresh);
+    }
+    let gallery = EmbeddedGallery::open_or_create(&path, Metric::Cosine, 8, MODEL).unwrap();
+    assert_eq!(gallery.upsert(&points).unwrap().unchanged, 300);
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let folder = folder();
+    let path = folder.path().join("deep/er/test.gallery");
+    drop(EmbeddedGallery::create(&path, Metric::Cosine, 8, MODEL).unwrap());
+    let error = EmbeddedGallery::create(&path, Metric::Cosine, 8, MODEL).unwrap_err();
+    assert!(
+        matches!(error, GalleryError::AlreadyExists { .. }),
+        "{error}"
+    );
+    let file = folder.path().join("file");
+    std::fs::write(&file, "mine").unwrap();
+    let error = EmbeddedGallery::create(&file, Metric::Cosine, 8, MODEL).unwrap_err();
+    assert!(
+        matches!(error, GalleryError::AlreadyExists { .. }),
+        "{error}"
+    );
+    let error = EmbeddedGallery::create(folder.path().join("new"), Metric::Dot, 0, MODEL);
+    assert!(matches!(error.unwrap_err(), GalleryError::BadRequest(_)));
+    // Nothing is left beside it either.
+    let names = std::fs::read_dir(path.parent().unwrap()).unwrap();
+    assert_eq!(names.count(), 1);
+}
+
+#[test]
+fn a_gallery_for_something_else_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("test.gallery");
+    drop(EmbeddedGallery::create(&path, Metric::Cosine, 8, MODEL).unwrap());
+    let error = EmbeddedGallery::open_or_create(&path, Metric::Dot, 9, b"other").unwrap_err();
+    let message = error.to_string();
+    for part in ["cosine", "dot", "is 8", "is 9"] {
+        assert!(message.contains(part), "{message}");
+    }
+    for model in [MODEL, b"other"] {
+        let fingerprint = lookalike_gallery::model_fingerprint(model);
+        assert!(message.contains(&fingerprint), "{message}");
+    }
+}
+
+#[test]
+fn an_index_is_built_and_kept_and_grows() {
+    let folder = folder();
+    let path = folder.path().join("test.gallery");
+    let points = points(12_000, 8, 22);
+    let gallery = EmbeddedGallery::create(&path, Metric::Cosine, 8, MODEL).unwrap();
+    gallery.upsert(&points[..1_000]).unwrap();
+    assert!(
+        !gallery.optimise().unwrap(),
+        "small galleries need no index"
+    );
+    gallery.upsert(&points[..11_500]).unwrap();
+    assert!(gallery.optimise().unwrap());
+    assert!(!gallery.optimise().unwrap(), "nothing is left to do");
+    let info = gallery.describe().unwrap();
+    assert_eq!((info.points, info.indexed), (11_500, 11_500));
+    let request = SearchRequest::new(points[0].code.clone(), 5);
+    assert!(!gallery.search(&request).unwrap().exact);
+    // Points beside the index, and points replaced within it.
+    gallery.upsert(&points).unwrap();
+    let mut changed = points[..100].to_vec();
+    for point in &mut changed {
+        point.payload.label = Some("changed".into());
+    }
+    assert_eq!(gallery.upsert(&changed).unwrap().changed, 100);
+    assert_eq!(gallery.count(None).unwrap(), 12_000);
+    let changed = "label=changed".parse().unwrap();
+    assert_eq!(gallery.count(Some(&changed)).unwrap(), 100);
+    assert_eq!(gallery.delete(&[points[101].id]).unwrap(), 1);
+    drop(gallery);
+    let gallery = EmbeddedGallery::open(&path).unwrap();
+    assert_eq!(gallery.count(None).unwrap(), 11_999);
+    assert_eq!(gallery.count(Some(&changed)).unwrap(), 100);
+    assert!(gallery.describe().unwrap().indexed >= 11_000);
+    let found = gallery.search(&request).unwrap();
+    assert_eq!(found.neighbours[0].id, points[0].id);
+}

@@ -1,0 +1,9 @@
+//! What every gallery must do (`suite`), and what the embedded one promises beyond it.
+
+mod crash;
+mod damage;
+mod diffusing;
+mod embedded;
+mod recall;
+mod samples;
+mod suite;

@@ -1,0 +1,70 @@
+//! Points to fill galleries with, the same in every run.
+
+use std::path::Path;
+
+use lookalike_gallery::{Payload, Point};
+
+/// A folder for a test, gone when dropped. In memory where there is such a place: these tests are about
+/// processes that end and files that are damaged, and waiting for a disk would not make them stricter.
+pub fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    tempfile::tempdir_in(memory)
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+/// A small generator of numbers that look random (SplitMix64, Steele, Lea and Flood 2014).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Between -1 and 1.
+    pub fn float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    pub fn code(&mut self, dims: usize) -> Vec<f32> {
+        (0..dims).map(|_| self.float()).collect()
+    }
+}
+
+/// Codes of very different lengths around ten centres: what normalising would blur shows.
+pub fn points(count: usize, dims: usize, seed: u64) -> Vec<Point> {
+    let mut random = Random(seed);
+    let centres: Vec<_> = (0..10).map(|_| random.code(dims)).collect();
+    (0..count)
+        .map(|i| {
+            let scale = 1.0 + 9.0 * (random.float() + 1.0);
+            let code = centres[i % 10]
+                .iter()
+                .map(|x| scale * (x + 0.3 * random.float()))
+                .collect();
+            point(i, code)
+        })
+        .collect()
+}
+
+/// The point of the `i`th image, labelled with its last digit.
+pub fn point(i: usize, code: Vec<f32>) -> Point {
+    let mut payload = Payload {
+        source: "samples".into(),
+        key: i.to_string(),
+        label: (!i.is_multiple_of(7)).then(|| (i % 10).to_string()),
+        width: 20 + (i % 5) as u32 * 10,
+        height: 28,
+        blake3: format!("{i:064x}"),
+        ..Payload::default()
+    };
+    if i.is_multiple_of(3) {
+        payload.extra.insert("year".into(), (1990 + i % 30).into());
+        payload.extra.insert("city".into(), "Basel".into());
+    }
+    Point::new(code, payload)
+}

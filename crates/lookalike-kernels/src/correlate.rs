@@ -1,0 +1,505 @@
+//! The first of the two primitives: every output pixel is a window of the input times a matrix.
+//!
+//! In a padded NHWC image the taps of one kernel row are neighbours in memory, so a window is a few
+//! *segments* of consecutive floats (three of 3·channels for a 3x3 kernel), and a convolution is a
+//! matrix product whose left-hand rows overlap. Nothing is gathered or copied to make them.
+//!
+//! A tile keeps `GROUPS` runs of `RUN` pixels times one or two vectors of output channels in
+//! registers, walks the window float by float, broadcasts each pixel's float and multiplies it with
+//! the weights that belong to it. The runs of a tile may lie in different rows, so that images four or
+//! seven pixels wide still fill the registers. AVX-512: 14 pixels x 2 vectors, 28 independent sums; 16
+//! loads for 28 multiply-adds.
+//!
+//! With four output channels or fewer most lanes would be idle. Then the lanes lie along the window
+//! instead, and are added up at its end.
+
+// The tiles' loops count registers, in arrays that the compiler takes apart; iterators hide that.
+#![allow(clippy::needless_range_loop)]
+
+use crate::dispatch::{InstructionSet, per_instruction_set};
+use crate::scratch::Scratch;
+use crate::vector::Vector;
+
+/// Where windows and outputs lie, in floats.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Geometry {
+    /// Rows of output pixels.
+    pub(crate) height: usize,
+    /// Columns of output pixels.
+    pub(crate) width: usize,
+    /// From a pixel's window to its right neighbour's.
+    pub(crate) input_pixel: usize,
+    /// From a pixel's window to that of the pixel below.
+    pub(crate) input_row: usize,
+    /// Segments in a window.
+    pub(crate) segments: usize,
+    /// Floats in a segment.
+    pub(crate) segment_len: usize,
+    /// From a segment to the next one of the same window.
+    pub(crate) segment_stride: usize,
+    /// From an output pixel to its right neighbour.
+    pub(crate) output_pixel: usize,
+    /// From an output pixel to the one below.
+    pub(crate) output_row: usize,
+    /// Output channels.
+    pub(crate) channels: usize,
+}
+
+impl Geometry {
+    /// Floats in a window.
+    fn depth(&self) -> usize {
+        self.segments * self.segment_len
+    }
+
+    /// Floats that the input must have.
+    fn input_len(&self) -> usize {
+        (self.height - 1) * self.input_row
+            + (self.width - 1) * self.input_pixel
+            + (self.segments - 1) * self.segment_stride
+            + self.segment_len
+    }
+
+    /// Floats that the output must have.
+    fn output_len(&self) -> usize {
+        (self.height - 1) * self.output_row + (self.width - 1) * self.output_pixel + self.channels
+    }
+}
+
+/// A geometry with its weights packed for an instruction set, to be applied to many images.
+pub(crate) struct Filter {
+    set: InstructionSet,
+    geometry: Geometry,
+    /// Lanes along the window rather than along the output channels.
+    narrow: bool,
+    /// Narrow: (channels, depth). Else: blocks of two vectors of channels (the last may be of one),
+    /// each (depth, channels of the block), missing channels zero.
+    weights: Scratch,
+    /// Channels rounded up to whole vectors.
+    bias: Scratch,
+    floor: f32,
+}
+
+/// Output channels up to which the lanes lie along the window.
+const NARROW: usize = 4;
+
+impl Filter {
+    /// `fill(k, row)` writes what float `k` of the window counts for each output channel.
+    pub(crate) fn new(
+        set: InstructionSet,
+        geometry: Geometry,
+        fill: impl Fn(usize, &mut [f32]),
+        bias: Option<&[f32]>,
+        relu: bool,
+    ) -> Self {
+        let (depth, channels, lanes) = (geometry.depth(), geometry.channels, set.lanes());
+        let padded = channels.next_multiple_of(lanes);
+        let narrow = channels <= NARROW && geometry.segment_len >= lanes;
+        let mut row = Scratch::zeroed(padded);
+        let mut weights = Scratch::new(depth * if narrow { channels } else { padded });
+        for k in 0..depth {
+            fill(k, &mut row[..channels]);
+            if narrow {
+                for (o, &value) in row[..channels].iter().enumerate() {
+                    weights[o * depth + k] = value;
+                }
+            } else {
+                for (block, row) in row.chunks(2 * lanes).enumerate() {
+                    let at = block * 2 * lanes * depth + k * row.len();
+                    weights[at..at + row.len()].copy_from_slice(row);
+                }
+            }
+        }
+        let mut padded_bias = Scratch::zeroed(padded);
+        if let Some(bias) = bias {
+            padded_bias[..channels].copy_from_slice(bias);
+        }
+        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+        Self {
+            set,
+            geometry,
+            narrow,
+            weights,
+            bias: padded_bias,
+            floor,
+        }
+    }
+
+    /// Writes every output pixel of one image.
+    pub(crate) fn apply(&self, input: &[f32], output: &mut [f32]) {
+        self.apply_to(&self.geometry, input, output);
+    }
+
+    /// The same for an image of one row that has `width` pixels.
+    pub(crate) fn apply_row(&self, width: usize, input: &[f32], output: &mut [f32]) {
+        self.apply_to(
+            &Geometry {
+                height: 1,
+                width,
+                ..self.geometry
+            },
+            input,
+            output,
+        );
+    }
+
+    fn apply_to(&self, geometry: &Geometry, input: &[f32], output: &mut [f32]) {
+        if geometry.height == 0 || geometry.width == 0 {
+            return;
+        }
+        assert!(
+            input.len() >= geometry.input_len(),
+            "correlation: the input is too short"
+        );
+        assert!(
+            output.len() >= geometry.output_len(),
+            "correlation: the output is too short"
+        );
+        if self.narrow {
+            apply_narrow(
+                self.set,
+                geometry,
+                input,
+                &self.weights,
+                &self.bias,
+                self.floor,
+                output,
+            );
+        } else {
+            apply_wide(
+                self.set,
+                geometry,
+                input,
+                &self.weights,
+                &self.bias,
+                self.floor,
+                output,
+            );
+        }
+    }
+}
+
+/// One tile's place: where its weights, bias and output channels begin and how many there are.
+#[derive(Clone, Copy)]
+struct Block {
+    weights: *const f32,
+    bias: *const f32,
+    floor: f32,
+    /// Channels in the last vector of the block.
+    last: usize,
+}
+
+per_instruction_set! {
+    fn apply_wide<V>(
+        geometry: &Geometry,
+        input: &[f32],
+        weights: &[f32],
+        bias: &[f32],
+        floor: f32,
+        output: &mut [f32],
+    ) {
+        let depth = geometry.depth();
+        let mut first = 0;
+        while first < geometry.channels {
+            let left = geometry.channels - first;
+            let vectors = if left > V::LANES { 2 } else { 1 };
+            let last = (left - (vectors - 1) * V::LANES).min(V::LANES);
+            // SAFETY: `weights` and `bias` cover the channels rounded up to whole vectors, so the block
+            // at `first` is inside both; `Filter::apply` has checked the input's and the output's
+            // lengths against the geometry, and a block writes only channels below `channels`.
+            unsafe {
+                let block = Block {
+                    weights: weights.as_ptr().add(first * depth),
+                    bias: bias.as_ptr().add(first),
+                    floor,
+                    last,
+                };
+                let output = output.as_mut_ptr().add(first);
+                if vectors == 2 {
+                    image::<V, 2>(geometry, input.as_ptr(), block, output);
+                } else {
+                    image::<V, 1>(geometry, input.as_ptr(), block, output);
+                }
+            }
+            first += vectors * V::LANES;
+        }
+    }
+}
+
+/// All pixels of an image for one block of `N` vectors of channels.
+///
+/// # Safety
+///
+/// `input` and `output` must be good for the geometry's lengths, and `block` for `N` vectors.
+#[inline(always)]
+unsafe fn image<V: Vector, const N: usize>(
+    geometry: &Geometry,
+    input: *const f32,
+    block: Block,
+    output: *mut f32,
+) {
+    // At most 14 pixels a tile: beyond that the window's addresses no longer fit the registers.
+    let most = (V::SUMS / N).min(14);
+    let longest = most.min(7);
+    // A row is cut into runs as even as can be: `longer` runs of `short + 1` pixels, then those of
+    // `short`.
+    let parts = geometry.width.div_ceil(longest);
+    let (short, longer) = (geometry.width / parts, geometry.width % parts);
+    for (run, start, count) in [
+        (short + 1, 0, longer),
+        (short, longer * (short + 1), parts - longer),
+    ] {
+        let runs = count * geometry.height;
+        if runs == 0 {
+            continue;
+        }
+        let tiles = runs.div_ceil((most / run).min(most_groups(run)));
+        let (mut row, mut part) = (0, 0);
+        for tile in 0..tiles {
+            let groups = (runs * (tile + 1)) / tiles - (runs * tile) / tiles;
+            let mut from = [input; MOST_GROUPS];
+            let mut to = [output; MOST_GROUPS];
+            for group in 0..groups {
+                let column = start + part * run;
+                // SAFETY: row < height and column + run <= width, so both stay inside what the caller
+                // vouches for.
+                unsafe {
+                    from[group] =
+                        input.add(row * geometry.input_row + column * geometry.input_pixel);
+                    to[group] =
+                        output.add(row * geometry.output_row + column * geometry.output_pixel);
+                }
+                part += 1;
+                if part == count {
+                    (row, part) = (row + 1, 0);
+                }
+            }
+            // SAFETY: the first `groups` pointers are runs of `run` pixels of the image.
+            unsafe { pick_tile::<V, N>(run, groups, geometry, &from, block, &to) };
+        }
+    }
+}
+
+const MOST_GROUPS: usize = 4;
+
+/// Runs in a tile, for which code is generated.
+#[inline(always)]
+const fn most_groups(run: usize) -> usize {
+    match run {
+        5.. => 2,
+        4 => 3,
+        _ => MOST_GROUPS,
+    }
+}
+
+/// Calls the tile compiled for `groups` runs of `run` pixels.
+///
+/// # Safety
+///
+/// As for [`tile`], for the first `groups` pointers.
+#[inline(always)]
+unsafe fn pick_tile<V: Vector, const N: usize>(
+    run: usize,
+    groups: usize,
+    geometry: &Geometry,
+    from: &[*const f32; MOST_GROUPS],
+    block: Block,
+    to: &[*mut f32; MOST_GROUPS],
+) {
+    macro_rules! pick {
+        ($($run:literal x $groups:literal),*) => {
+            match (run, groups) {
+                $(($run, $groups) if $run * $groups * N <= V::SUMS => {
+                    // SAFETY: the caller's promise, for this many runs of this length.
+                    unsafe { tile::<V, N, $run, $groups>(geometry, from, block, to) }
+                })*
+                _ => unreachable!("no tile of {groups} runs of {run} pixels"),
+            }
+        };
+    }
+    pick!(
+        1 x 1, 1 x 2, 1 x 3, 1 x 4, 2 x 1, 2 x 2, 2 x 3, 2 x 4, 3 x 1, 3 x 2, 3 x 3, 3 x 4,
+        4 x 1, 4 x 2, 4 x 3, 5 x 1, 5 x 2, 6 x 1, 6 x 2, 7 x 1, 7 x 2
+    );
+}
+
+/// `GROUPS` runs of `RUN` pixels times `N` vectors of channels, all in registers.
+///
+/// # Safety
+///
+/// Every pointer in `from` must be good for the windows of `RUN` pixels, every one in `to` for their
+/// outputs, and `block` for `N` vectors of channels.
+#[inline(always)]
+unsafe fn tile<V: Vector, const N: usize, const RUN: usize, const GROUPS: usize>(
+    geometry: &Geometry,
+    from: &[*const f32; MOST_GROUPS],
+    block: Block,
+    to: &[*mut f32; MOST_GROUPS],
+) {
+    // SAFETY: every read and write below is inside what the caller vouches for: `segments` times
+    // `segment_len` floats of each of the RUN windows, as many rows of N vectors of weights, N vectors
+    // of bias, and N vectors of output per pixel, the last one cut to `last` channels.
+    unsafe {
+        let bias: [V; N] = std::array::from_fn(|n| V::load(block.bias.add(n * V::LANES)));
+        let mut sums = [[bias; RUN]; GROUPS];
+        let mut weights = block.weights;
+        let pixel = geometry.input_pixel;
+        for segment in 0..geometry.segments {
+            let mut at: [*const f32; GROUPS] =
+                std::array::from_fn(|g| from[g].add(segment * geometry.segment_stride));
+            for _ in 0..geometry.segment_len {
+                let w: [V; N] = std::array::from_fn(|n| V::load(weights.add(n * V::LANES)));
+                for g in 0..GROUPS {
+                    for q in 0..RUN {
+                        let x = V::splat(*at[g].add(q * pixel));
+                        for n in 0..N {
+                            sums[g][q][n] = x.multiply_add(w[n], sums[g][q][n]);
+                        }
+                    }
+                    at[g] = at[g].add(1);
+                }
+                weights = weights.add(N * V::LANES);
+            }
+        }
+        let floor = V::splat(block.floor);
+        for g in 0..GROUPS {
+            for q in 0..RUN {
+                let out = to[g].add(q * geometry.output_pixel);
+                for n in 0..N {
+                    // In this order a NaN stays one.
+                    let sum = floor.max(sums[g][q][n]);
+                    if n + 1 == N && block.last < V::LANES {
+                        sum.store_partial(out.add(n * V::LANES), block.last);
+                    } else {
+                        sum.store(out.add(n * V::LANES));
+                    }
+                }
+            }
+        }
+    }
+}
+
+per_instruction_set! {
+    fn apply_narrow<V>(
+        geometry: &Geometry,
+        input: &[f32],
+        weights: &[f32],
+        bias: &[f32],
+        floor: f32,
+        output: &mut [f32],
+    ) {
+        let (input, weights, output) = (input.as_ptr(), weights.as_ptr(), output.as_mut_ptr());
+        // SAFETY: `Filter::apply` has checked the lengths against the geometry; the weights are
+        // `channels` rows of a window's length.
+        unsafe {
+            match geometry.channels {
+                1 => narrow_image::<V, 1, 8>(geometry, input, weights, bias, floor, output),
+                2 => narrow_image::<V, 2, 4>(geometry, input, weights, bias, floor, output),
+                3 => narrow_image::<V, 3, 2>(geometry, input, weights, bias, floor, output),
+                _ => narrow_image::<V, 4, 2>(geometry, input, weights, bias, floor, output),
+            }
+        }
+    }
+}
+
+/// All pixels of an image with `C` output channels, `P` pixels at a time.
+///
+/// # Safety
+///
+/// The pointers must be good for the geometry's lengths, `weights` for `C` windows.
+#[inline(always)]
+unsafe fn narrow_image<V: Vector, const C: usize, const P: usize>(
+    geometry: &Geometry,
+    input: *const f32,
+    weights: *const f32,
+    bias: &[f32],
+    floor: f32,
+    output: *mut f32,
+) {
+    for row in 0..geometry.height {
+        // SAFETY: every pixel named is one of the image's: `column + P <= width` in the first loop.
+        unsafe {
+            let input = input.add(row * geometry.input_row);
+            let output = output.add(row * geometry.output_row);
+            let mut column = 0;
+            while column < geometry.width {
+                if geometry.width >= P {
+                    // The last tile of a row goes back over pixels done already.
+                    column = column.min(geometry.width - P);
+                    narrow_tile::<V, C, P>(geometry, input, weights, bias, floor, output, column);
+                    column += P;
+                } else {
+                    narrow_tile::<V, C, 1>(geometry, input, weights, bias, floor, output, column);
+                    column += 1;
+                }
+            }
+        }
+    }
+}
+
+/// `P` pixels of a row from `column` on.
+///
+/// # Safety
+///
+/// As for [`narrow_image`]; `input` and `output` point at the row, which has `column + P` pixels.
+#[inline(always)]
+unsafe fn narrow_tile<V: Vector, const C: usize, const P: usize>(
+    geometry: &Geometry,
+    input: *const f32,
+    weights: *const f32,
+    bias: &[f32],
+    floor: f32,
+    output: *mut f32,
+    column: usize,
+) {
+    // SAFETY: reads `segments` times `segment_len` floats of each window and of each channel's weights,
+    // the tail of a segment by a partial load; writes `C` floats per pixel.
+    unsafe {
+        let mut sums = [[V::splat(0.0); C]; P];
+        let from: [*const f32; P] =
+            std::array::from_fn(|p| input.add((column + p) * geometry.input_pixel));
+        let whole = geometry.segment_len / V::LANES * V::LANES;
+        let tail = geometry.segment_len - whole;
+        for segment in 0..geometry.segments {
+            let skip = segment * geometry.segment_stride;
+            let weights = weights.add(segment * geometry.segment_len);
+            let mut at = 0;
+            while at < whole {
+                let w: [V; C] =
+                    std::array::from_fn(|c| V::load(weights.add(c * geometry.depth() + at)));
+                for p in 0..P {
+                    let x = V::load(from[p].add(skip + at));
+                    for c in 0..C {
+                        sums[p][c] = x.multiply_add(w[c], sums[p][c]);
+                    }
+                }
+                at += V::LANES;
+            }
+            if tail > 0 {
+                let w: [V; C] = std::array::from_fn(|c| {
+                    V::load_partial(weights.add(c * geometry.depth() + at), tail)
+                });
+                for p in 0..P {
+                    let x = V::load_partial(from[p].add(skip + at), tail);
+                    for c in 0..C {
+                        sums[p][c] = x.multiply_add(w[c], sums[p][c]);
+                    }
+                }
+            }
+        }
+        // Eight totals at a time cost a third of eight on their own. (A full tile has six to eight.)
+        let mut eight = [V::splat(0.0); 8];
+        for p in 0..P {
+            for c in 0..C {
+                eight[p * C + c] = sums[p][c];
+            }
+        }
+        let totals = V::totals(eight);
+        for p in 0..P {
+            let to = output.add((column + p) * geometry.output_pixel);
+            for c in 0..C {
+                let sum = totals[p * C + c] + bias[c];
+                *to.add(c) = if floor > sum { floor } else { sum };
+            }
+        }
+    }
+}

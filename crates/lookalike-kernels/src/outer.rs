@@ -1,0 +1,222 @@
+//! The second of the two primitives: sums of outer products, for the gradients of weights.
+//!
+//! A weight's gradient is the sum, over all pixels of all images, of an input float times an output
+//! gradient. The left-hand factor of a pixel is its window (segments of consecutive floats, as in
+//! [`correlate`](crate::correlate)), the right-hand one a run of consecutive floats. A tile keeps up to
+//! 14 floats of the window times one or two vectors of the right-hand side in registers while it walks
+//! over every pixel of a group of images: per pixel it loads two vectors and 14 broadcasts for 28
+//! multiply-adds, and memory sees the sums only once per group.
+
+// The tiles' loops count registers, in arrays that the compiler takes apart; iterators hide that.
+#![allow(clippy::needless_range_loop)]
+
+use crate::dispatch::{InstructionSet, per_instruction_set};
+use crate::vector::Vector;
+
+/// Distances in floats from one pixel to the next, to the one below, and to the next image's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Strides {
+    pub(crate) pixel: usize,
+    pub(crate) row: usize,
+    pub(crate) image: usize,
+}
+
+/// Which pixels are summed over, and how large the factors are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outer {
+    pub(crate) images: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) left: Strides,
+    /// Segments of the left-hand factor.
+    pub(crate) segments: usize,
+    /// Floats in a segment.
+    pub(crate) segment_len: usize,
+    /// From a segment to the next one.
+    pub(crate) segment_stride: usize,
+    pub(crate) right: Strides,
+    /// Floats of the right-hand factor, rounded up to whole vectors by [`InstructionSet::lanes`].
+    pub(crate) right_len: usize,
+    /// From a row of sums to the next; there is one row per float of the left-hand factor.
+    pub(crate) sums_row: usize,
+}
+
+impl Outer {
+    /// Floats from the first pixel's to the last pixel's.
+    fn reach(&self, strides: &Strides) -> usize {
+        (self.images - 1) * strides.image
+            + (self.height - 1) * strides.row
+            + (self.width - 1) * strides.pixel
+    }
+
+    /// Adds the outer products of `left` and `right` over all pixels to `sums`.
+    ///
+    /// `right` must be readable up to `right_len` floats from its last pixel on: floats beyond the real
+    /// ones may be anything, their sums are to be ignored.
+    pub(crate) fn add_to(
+        &self,
+        set: InstructionSet,
+        left: &[f32],
+        right: &[f32],
+        sums: &mut [f32],
+    ) {
+        if self.images * self.height * self.width == 0 {
+            return;
+        }
+        let window = (self.segments - 1) * self.segment_stride + self.segment_len;
+        let rows = self.segments * self.segment_len;
+        assert_eq!(
+            self.right_len % set.lanes(),
+            0,
+            "outer products: the right-hand length in whole vectors"
+        );
+        assert!(
+            left.len() >= self.reach(&self.left) + window,
+            "outer products: the left-hand side is too short"
+        );
+        assert!(
+            right.len() >= self.reach(&self.right) + self.right_len,
+            "outer products: the right-hand side is too short"
+        );
+        assert!(
+            sums.len() >= (rows - 1) * self.sums_row + self.right_len,
+            "outer products: too few sums"
+        );
+        run(set, self, left, right, sums);
+    }
+}
+
+per_instruction_set! {
+    fn run<V>(outer: &Outer, left: &[f32], right: &[f32], sums: &mut [f32]) {
+        let mut column = 0;
+        while column < outer.right_len {
+            let vectors = if outer.right_len - column > V::LANES { 2 } else { 1 };
+            // SAFETY: `add_to` has checked all three lengths; `column` plus the vectors is at most
+            // `right_len`.
+            unsafe {
+                let (right, sums) = (right.as_ptr().add(column), sums.as_mut_ptr().add(column));
+                if vectors == 2 {
+                    column_of_tiles::<V, 2>(outer, left.as_ptr(), right, sums);
+                } else {
+                    column_of_tiles::<V, 1>(outer, left.as_ptr(), right, sums);
+                }
+            }
+            column += vectors * V::LANES;
+        }
+    }
+}
+
+/// All rows of sums for `N` vectors of the right-hand side.
+///
+/// # Safety
+///
+/// The pointers must be good for the lengths that [`Outer::add_to`] checks.
+#[inline(always)]
+unsafe fn column_of_tiles<V: Vector, const N: usize>(
+    outer: &Outer,
+    left: *const f32,
+    right: *const f32,
+    sums: *mut f32,
+) {
+    // Short segments are taken together, so that there are sums enough to hide the latency.
+    let together = match outer.segments {
+        _ if outer.segment_len > 4 => 1,
+        segments if segments % 3 == 0 && 3 * outer.segment_len * N <= V::SUMS => 3,
+        segments if segments % 2 == 0 && 2 * outer.segment_len * N <= V::SUMS => 2,
+        _ => 1,
+    };
+    let parts = outer.segment_len.div_ceil((V::SUMS / N).min(14));
+    for segment in (0..outer.segments).step_by(together) {
+        for part in 0..parts {
+            let (first, end) = (
+                outer.segment_len * part / parts,
+                outer.segment_len * (part + 1) / parts,
+            );
+            // SAFETY: the tile takes floats `first..end` of `together` segments from `segment` on, all
+            // below `segments`, and the rows of sums that belong to them.
+            unsafe {
+                let left = left.add(segment * outer.segment_stride + first);
+                let sums = sums.add((segment * outer.segment_len + first) * outer.sums_row);
+                pick_tile::<V, N>(together, end - first, outer, left, right, sums);
+            }
+        }
+    }
+}
+
+/// Calls the tile compiled for `floats` floats of each of `segments` segments.
+///
+/// # Safety
+///
+/// As for [`tile`].
+#[inline(always)]
+unsafe fn pick_tile<V: Vector, const N: usize>(
+    segments: usize,
+    floats: usize,
+    outer: &Outer,
+    left: *const f32,
+    right: *const f32,
+    sums: *mut f32,
+) {
+    macro_rules! pick {
+        ($($segments:literal x $floats:literal),*) => {
+            match (segments, floats) {
+                $(($segments, $floats) if $segments * $floats * N <= V::SUMS => {
+                    // SAFETY: the caller's promise, for this many segments and floats.
+                    unsafe { tile::<V, N, $segments, $floats>(outer, left, right, sums) }
+                })*
+                _ => unreachable!("no tile of {segments} segments of {floats} floats"),
+            }
+        };
+    }
+    pick!(
+        1 x 1, 1 x 2, 1 x 3, 1 x 4, 1 x 5, 1 x 6, 1 x 7, 1 x 8, 1 x 9, 1 x 10, 1 x 11, 1 x 12, 1 x 13,
+        1 x 14, 2 x 1, 2 x 2, 2 x 3, 2 x 4, 3 x 1, 3 x 2, 3 x 3, 3 x 4
+    );
+}
+
+/// `FLOATS` floats of each of `SEGMENTS` segments times `N` vectors, summed over every pixel.
+///
+/// # Safety
+///
+/// `left` and `right` must be good for every pixel's factors, `sums` for the rows that belong to them.
+#[inline(always)]
+unsafe fn tile<V: Vector, const N: usize, const SEGMENTS: usize, const FLOATS: usize>(
+    outer: &Outer,
+    left: *const f32,
+    right: *const f32,
+    sums: *mut f32,
+) {
+    // SAFETY: per pixel, reads FLOATS floats of SEGMENTS segments and N vectors, and at the end reads
+    // and writes N vectors of each of their rows of sums: what the caller vouches for.
+    unsafe {
+        let mut total = [[[V::splat(0.0); N]; FLOATS]; SEGMENTS];
+        for image in 0..outer.images {
+            for row in 0..outer.height {
+                let mut left = left.add(image * outer.left.image + row * outer.left.row);
+                let mut right = right.add(image * outer.right.image + row * outer.right.row);
+                for _ in 0..outer.width {
+                    let r: [V; N] = std::array::from_fn(|n| V::load(right.add(n * V::LANES)));
+                    for s in 0..SEGMENTS {
+                        for f in 0..FLOATS {
+                            let l = V::splat(*left.add(s * outer.segment_stride + f));
+                            for n in 0..N {
+                                total[s][f][n] = l.multiply_add(r[n], total[s][f][n]);
+                            }
+                        }
+                    }
+                    left = left.add(outer.left.pixel);
+                    right = right.add(outer.right.pixel);
+                }
+            }
+        }
+        for s in 0..SEGMENTS {
+            for f in 0..FLOATS {
+                let to = sums.add((s * outer.segment_len + f) * outer.sums_row);
+                for n in 0..N {
+                    let to = to.add(n * V::LANES);
+                    V::load(to).add(total[s][f][n]).store(to);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Any part's error, and those of joining the parts.
+
+use lookalike_autoencoder::AutoencoderError;
+use lookalike_eval::EvalError;
+use lookalike_gallery::GalleryError;
+use lookalike_images::{ImageError, SourceError};
+use lookalike_neighbours::CodesError;
+
+/// Why one of the crate's steps failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A source could not be opened or read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A picture could not be decoded, drawn or written.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A model could not be trained, read or used.
+    #[error(transparent)]
+    Autoencoder(#[from] AutoencoderError),
+    /// A gallery could not be opened, changed or searched.
+    #[error(transparent)]
+    Gallery(#[from] GalleryError),
+    /// Codes could not be scored.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// An encoder gave codes that cannot be compared.
+    #[error(transparent)]
+    Codes(#[from] CodesError),
+    /// A file of the program's own could not be written.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// "write", "make the folder" and the like.
+        action: &'static str,
+        /// The file or folder.
+        path: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// What was asked for cannot be done; the message says what can.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl Error {
+    /// For a failed file operation.
+    pub fn io(
+        action: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What can be typed. Meanings are made of it in each command's file.
+
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lookalike::autoencoder::{
+    Architecture, DeviceChoice, Loss, Objective, Optimiser, Schedule,
+};
+use lookalike::gallery::{Filter, Rerank};
+use lookalike::neighbours::Metric;
+
+/// Find images that look alike, with an autoencoder that learns from your own images.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Start with `lookalike demo`: the whole story on handwritten digits, in minutes.\nA SOURCE is mnist:train, mnist:test or an IDX file; an IMAGE is a PNG file or one image of a source, as in mnist:test#7."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command has, with the same meaning.
+#[derive(Args)]
+pub struct Common {
+    /// Print machine-readable JSON, and nothing else, on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Which processor computes: auto, cpu, cuda, vulkan or metal
+    #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
+    pub device: DeviceChoice,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = threads())]
+    pub threads: Option<usize>,
+}
+
+fn threads() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=1024)
+}
+
+fn positive() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// The article, start to end, on MNIST
+    Demo(DemoArguments),
+    /// Learn an autoencoder from images, without labels
+    Train(Box<TrainArguments>),
+    /// Encode images into a gallery
+    Index(IndexArguments),
+    /// Find the images of a gallery that look like a given one
+    Search(SearchArguments),
+    /// Score a model's answers on labelled images, beside raw pixels and PCA
+    Eval(EvalArguments),
+    /// Show images beside what the autoencoder makes of them
+    Reconstruct(ReconstructArguments),
+    /// Write a gallery's codes as a NumPy array
+    Export(ExportArguments),
+    /// Say what a model or a gallery is
+    Info(InfoArguments),
+}
+
+#[derive(Args)]
+pub struct DemoArguments {
+    /// Folder for the models, the gallery and the pictures
+    #[arg(long, default_value = "lookalike-demo", value_name = "FOLDER")]
+    pub out: PathBuf,
+    /// Use only the first N training and the first N test images: faster, with worse answers
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(100..))]
+    pub limit: Option<usize>,
+    /// Epochs of the augmented autoencoder [default: the recipe's]
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub epochs: Option<usize>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+}
+
+#[derive(Args)]
+pub struct TrainArguments {
+    /// Images to learn from
+    pub source: String,
+    /// The model file to write
+    #[arg(long, value_name = "MODEL")]
+    pub out: PathBuf,
+    /// Network: bottleneck, conv (the article's) or compact (its notebook's)
+    #[arg(long, default_value = "bottleneck", value_name = "NAME")]
+    pub arch: Architecture,
+    /// What to learn: augment, reconstruct, denoise or variational [default: augment; the article's networks: reconstruct]
+    #[arg(long, value_name = "NAME")]
+    pub objective: Option<Objective>,
+    /// Floats of a code (bottleneck only)
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub code_dim: Option<usize>,
+    /// mse or bce [default: bce; the article's networks: mse]
+    #[arg(long, value_name = "NAME")]
+    pub loss: Option<Loss>,
+    /// adam or adamw [default: adamw; the article's networks: adam]
+    #[arg(long, value_name = "NAME")]
+    pub optimiser: Option<Optimiser>,
+    /// Learning rate over the run: onecycle or constant [default: onecycle; the article's networks: constant]
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<Schedule>,
+    /// Highest learning rate
+    #[arg(long, value_name = "RATE")]
+    pub learning_rate: Option<f64>,
+    /// Decoupled weight decay of adamw
+    #[arg(long, value_name = "RATE")]
+    pub weight_decay: Option<f64>,
+    /// Images of a step
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub batch: Option<usize>,
+    /// Passes over the images
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub epochs: Option<usize>,
+    /// Seed of everything random
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    /// Strength of the distortions of objective augment: 1 suits handwriting, .3 images whose pose and proportions matter
+    #[arg(long, value_name = "S")]
+    pub strength: Option<f32>,
+    /// Let the distortions mirror images left to right
+    #[arg(long)]
+    pub mirror: bool,
+    /// Gaussian noise of objective denoise, standard deviation (pixels are 0 to 1)
+    #[arg(long, value_name = "S")]
+    pub noise: Option<f32>,
+    /// Share of pixels that objective denoise blackens
+    #[arg(long, value_name = "P")]
+    pub mask: Option<f32>,
+    /// Bring images to this size, as WIDTHxHEIGHT [default: the first image's]
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    pub size: Option<(usize, usize)>,
+    /// Learn from the first N images only
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub limit: Option<usize>,
+    /// Go on from the checkpoint of a run that was stopped
+    #[arg(long, conflicts_with = "restart")]
+    pub resume: bool,
+    /// Begin again, discarding the checkpoint of a run that was stopped
+    #[arg(long)]
+    pub restart: bool,
+    /// Where the run's checkpoint is kept until it ends [default: MODEL.checkpoint]
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Seconds between checkpoints, besides those after each epoch
+    #[arg(long, default_value_t = 30.0, value_name = "SECONDS", value_parser = seconds)]
+    pub checkpoint_every: f64,
+    /// Draw the loss curve there (PNG)
+    #[arg(long, value_name = "PNG")]
+    pub curve: Option<PathBuf>,
+    /// Draw images beside their reconstructions there (PNG)
+    #[arg(long, value_name = "PNG")]
+    pub sheet: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct IndexArguments {
+    /// Images to encode
+    pub source: String,
+    /// The model to encode with
+    #[arg(long, value_name = "MODEL")]
+    pub model: PathBuf,
+    /// The gallery to make or to bring up to date
+    #[arg(long, value_name = "GALLERY")]
+    pub gallery: String,
+    /// cosine, euclidean, dot or manhattan, fixed when the gallery is made [default: cosine; the article's networks: euclidean]
+    #[arg(long, value_name = "NAME")]
+    pub metric: Option<Metric>,
+    /// Do not build the neighbour graph that `search --rerank diffusion` needs
+    #[arg(long)]
+    pub no_diffusion: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum RerankArgument {
+    /// Rank by diffusion on the gallery's neighbour graph
+    Diffusion,
+    /// Rank by distance
+    None,
+}
+
+impl From<RerankArgument> for Rerank {
+    fn from(argument: RerankArgument) -> Self {
+        match argument {
+            RerankArgument::Diffusion => Rerank::Diffusion,
+            RerankArgument::None => Rerank::None,
+        }
+    }
+}
+
+#[derive(Args)]
+pub struct SearchArguments {
+    /// Query images
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<String>,
+    /// Where to search
+    #[arg(long, value_name = "GALLERY")]
+    pub gallery: String,
+    /// How many neighbours
+    #[arg(short, default_value_t = 5, value_name = "N", value_parser = positive())]
+    pub k: usize,
+    /// Another metric than the gallery's: answered exactly, by comparing with every point
+    #[arg(long, value_name = "NAME")]
+    pub metric: Option<Metric>,
+    /// Compare with every point instead of trusting the index
+    #[arg(long)]
+    pub exact: bool,
+    /// Only neighbours at this distance or nearer
+    #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = finite)]
+    pub max_distance: Option<f32>,
+    /// Only neighbours whose payload passes, as in label=3 or width>=100; repeatable, all must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub filters: Vec<Filter>,
+    /// Leave the query itself out of its answer
+    #[arg(long)]
+    pub exclude_self: bool,
+    /// Order of the neighbours
+    #[arg(long, value_enum, default_value = "none")]
+    pub rerank: RerankArgument,
+    /// Draw queries and neighbours there (PNG)
+    #[arg(long, value_name = "PNG")]
+    pub sheet: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct EvalArguments {
+    /// Labelled images: each is a query against all others
+    pub source: String,
+    /// The model to score
+    #[arg(long, value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Ask with these labelled images instead
+    #[arg(long, value_name = "SOURCE")]
+    pub queries: Option<String>,
+    /// cosine, euclidean, dot or manhattan [default: the model's]
+    #[arg(long, value_name = "NAME")]
+    pub metric: Option<Metric>,
+    /// Order of the neighbours
+    #[arg(long, value_enum, default_value = "none")]
+    pub rerank: RerankArgument,
+    /// Use the first N images only
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub limit: Option<usize>,
+    /// Do not score raw pixels and PCA
+    #[arg(long)]
+    pub no_baselines: bool,
+}
+
+#[derive(Args)]
+pub struct ReconstructArguments {
+    /// Images to send through the autoencoder
+    pub source: String,
+    /// The model
+    #[arg(long, value_name = "MODEL")]
+    pub model: PathBuf,
+    /// Draw images beside their reconstructions there (PNG)
+    #[arg(long, value_name = "PNG")]
+    pub sheet: PathBuf,
+    /// How many of the first images
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    pub count: usize,
+}
+
+#[derive(Args)]
+pub struct ExportArguments {
+    /// The gallery whose codes are written
+    #[arg(long, value_name = "GALLERY")]
+    pub gallery: String,
+    /// Where to write the codes: a NumPy array of points x dimensions, in the order of ids
+    #[arg(long, value_name = "NPY")]
+    pub codes: PathBuf,
+    /// Where to write what is known of each point, one JSON object a line in the same order
+    #[arg(long, value_name = "JSONL")]
+    pub payload: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct InfoArguments {
+    /// A model file or a gallery
+    pub what: String,
+}
+
+fn finite(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if value.is_finite() => Ok(value),
+        _ => Err("expected a number".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..=1e9).contains(&value) => Ok(value),
+        _ => Err("expected a number of seconds".to_owned()),
+    }
+}
+
+fn size(text: &str) -> Result<(usize, usize), String> {
+    let sides = text
+        .split_once('x')
+        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    sides.ok_or_else(|| "expected WIDTHxHEIGHT, as in 64x64".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn impossible_values_are_usage_errors() {
+        for line in [
+            "lookalike train mnist:train",
+            "lookalike train mnist:train --out m --arch resnet",
+            "lookalike train mnist:train --out m --size 28",
+            "lookalike train mnist:train --out m --resume --restart",
+            "lookalike search --gallery g",
+            "lookalike search a.png --gallery g -k 0",
+            "lookalike search a.png --gallery g --max-distance NaN",
+            "lookalike search a.png --gallery g --where label",
+            "lookalike info x --threads 0",
+        ] {
+            let parsed = Arguments::try_parse_from(line.split(' '));
+            assert!(parsed.is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Talking to the user: results on standard output, everything else on standard error.
+
+use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use lookalike::autoencoder::{EpochRecord, Observer, Progress};
+use serde::Serialize;
+
+use super::{Failure, output};
+
+/// How this run talks.
+pub struct Console {
+    json: bool,
+}
+
+impl Console {
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether results are JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether standard output is a person's terminal.
+    pub fn is_terminal(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
+    }
+
+    /// A line of results for people; says nothing in JSON mode.
+    pub fn say(&self, line: impl AsRef<str>) -> Result<(), Failure> {
+        if self.json {
+            return Ok(());
+        }
+        writeln!(io::stdout().lock(), "{}", line.as_ref()).map_err(output)
+    }
+
+    /// A line of results for machines; says nothing otherwise.
+    pub fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
+        if !self.json {
+            return Ok(());
+        }
+        let line = serde_json::to_string(value).map_err(|e| output(e.into()))?;
+        writeln!(io::stdout().lock(), "{line}").map_err(output)
+    }
+
+    /// A word beside the results.
+    pub fn note(&self, line: impl AsRef<str>) {
+        eprintln!("{}", line.as_ref());
+    }
+
+    /// A bar that counts to `total`, on a terminal; nothing elsewhere.
+    pub fn bar(&self, total: Option<usize>, what: &str) -> ProgressBar {
+        if !io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let bar = match total {
+            Some(total) => ProgressBar::new(total as u64),
+            None => ProgressBar::new_spinner(),
+        };
+        let style = ProgressStyle::with_template(
+            "{prefix} {bar:32} {pos}/{len}  {msg}",
+        )
+        .expect("the template is valid");
+        bar.set_style(style);
+        bar.set_prefix(what.to_owned());
+        bar
+    }
+
+    /// Follows a training run.
+    pub fn training(&self) -> TrainingView {
+        TrainingView {
+            bar: self.bar(Some(0), "train"),
+            interrupted: interruption(),
+        }
+    }
+}
+
+/// Set by Ctrl-C or a request to end; the first lets work end in order, a second ends at once.
+fn interruption() -> &'static AtomicBool {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    static HANDLER: OnceLock<()> = OnceLock::new();
+    HANDLER.get_or_init(|| {
+        let handler = || {
+            if INTERRUPTED.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+        };
+        // Without a handler an interruption ends the program at once, which loses no more than
+        // the work since the last checkpoint.
+        let _ = ctrlc::set_handler(handler);
+    });
+    &INTERRUPTED
+}
+
+/// Shows a training run as a bar on a terminal, and as a line an epoch elsewhere.
+pub struct TrainingView {
+    bar: ProgressBar,
+    interrupted: &'static AtomicBool,
+}
+
+impl Observer for TrainingView {
+    fn step(&mut self, progress: &Progress) -> ControlFlow<()> {
+        let done = (progress.epoch - 1) * progress.steps + progress.step;
+        self.bar.set_length((progress.epochs * progress.steps) as u64);
+        self.bar.set_position(done as u64);
+        self.bar.set_message(format!(
+            "epoch {}/{}  loss {:.5}  {:.0} images/s  {} left",
+            progress.epoch,
+            progress.epochs,
+            progress.loss,
+            progress.images_per_second,
+            duration(progress.seconds_left)
+        ));
+        match self.interrupted.load(Ordering::SeqCst) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn epoch(&mut self, number: usize, epoch: &EpochRecord) {
+        let line = format!(
+            "epoch {number}: loss {:.5}, {}",
+            epoch.loss,
+            duration(epoch.seconds)
+        );
+        self.note(&line);
+    }
+
+    fn note(&mut self, message: &str) {
+        self.bar.suspend(|| eprintln!("{message}"));
+    }
+}
+
+impl Drop for TrainingView {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// "4.2 s", "3 min 20 s", "2 h 5 min".
+pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "?".to_owned();
+    }
+    let whole = Duration::from_secs_f64(seconds.clamp(0.0, 1e9)).as_secs();
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// Rows of text in columns, the first left-aligned, the others right-aligned.
+pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(&widths).enumerate();
+            let line: Vec<String> = cells
+                .map(|(column, (cell, &width))| match column {
+                    0 => format!("{cell:width$}"),
+                    _ => format!("{cell:>width$}"),
+                })
+                .collect();
+            line.join("  ").trim_end().to_owned()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(duration(4.21), "4.2 s");
+        assert_eq!(duration(200.0), "3 min 20 s");
+        assert_eq!(duration(7500.0), "2 h 5 min");
+        assert_eq!(duration(f64::INFINITY), "?");
+        assert_eq!(duration(-1.0), "-1.0 s");
+    }
+
+    #[test]
+    fn tables_line_up() {
+        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+        let lines = table(&[row("", "P@5"), row("pixels", ".93"), row("ours", ".982")]);
+        assert_eq!(lines, ["         P@5", "pixels   .93", "ours    .982"]);
+    }
+}

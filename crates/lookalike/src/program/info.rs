@@ -1,0 +1,123 @@
+//! `lookalike info`.
+
+use std::path::Path;
+
+use lookalike::autoencoder::{Autoencoder, DeviceChoice, TrainConfig, TrainRecord};
+use lookalike::gallery::{Gallery, GalleryInfo, model_fingerprint};
+use lookalike::images::InputShape;
+use lookalike::{Searcher, open_gallery};
+use serde::Serialize;
+
+use super::Failure;
+use super::arguments::InfoArguments;
+use super::console::{Console, duration};
+
+#[derive(Serialize)]
+struct ModelReport<'a> {
+    model: &'a str,
+    fingerprint: String,
+    parameters: usize,
+    code_dim: usize,
+    code_map: [usize; 3],
+    input: InputShape,
+    collapsed: bool,
+    config: &'a TrainConfig,
+    record: &'a TrainRecord,
+}
+
+#[derive(Serialize)]
+struct GalleryReport {
+    #[serde(flatten)]
+    info: GalleryInfo,
+    model: Option<TrainConfig>,
+}
+
+pub fn run(
+    arguments: InfoArguments,
+    device: DeviceChoice,
+    console: &Console,
+) -> Result<(), Failure> {
+    let what = arguments.what.as_str();
+    match Path::new(what).is_file() {
+        true => model(what, device, console),
+        false => gallery(what, device, console),
+    }
+}
+
+fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {
+    let model = Autoencoder::load(Path::new(path), device)?;
+    let (config, record) = (model.config(), model.record());
+    let report = ModelReport {
+        model: path,
+        fingerprint: model_fingerprint(&model.to_bytes()),
+        parameters: model.parameters(),
+        code_dim: model.code_dim(),
+        code_map: model.code_map(),
+        input: model.shape(),
+        collapsed: record.collapsed(),
+        config,
+        record,
+    };
+    let seconds: f64 = record.epochs.iter().map(|e| e.seconds).sum();
+    for line in [
+        format!("model        {path}"),
+        format!("fingerprint  {}", report.fingerprint),
+        format!(
+            "network      {}, {} parameters, codes of {} floats",
+            config.architecture, report.parameters, report.code_dim
+        ),
+        format!(
+            "input        {} channel(s), {} x {} pixels",
+            report.input.channels, report.input.width, report.input.height
+        ),
+        format!("objective    {}, loss {}", config.objective, config.loss),
+        format!(
+            "trained on   {} images of {}, {} epochs, {}",
+            record.data.images,
+            record.data.name,
+            record.epochs.len(),
+            duration(seconds)
+        ),
+        format!(
+            "loss         {:.5} (the mean image's: {:.5}){}",
+            record.final_loss(),
+            record.mean_image_loss,
+            if report.collapsed { ": it has learned nothing" } else { "" }
+        ),
+    ] {
+        console.say(line)?;
+    }
+    console.json(&report)
+}
+
+fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {
+    let keeps_model = open_gallery(name)?.model()?.is_some();
+    let (info, config) = if keeps_model {
+        let searcher = Searcher::open(name, device)?;
+        (
+            searcher.gallery().describe()?,
+            Some(searcher.model().config().clone()),
+        )
+    } else {
+        (open_gallery(name)?.describe()?, None)
+    };
+    for line in [
+        format!("gallery      {}", info.name),
+        format!("points       {} ({} indexed)", info.points, info.indexed),
+        format!("codes        {} floats, metric {}", info.dims, info.metric),
+        format!("model        {}", info.model_fingerprint),
+        format!("diffusion    {:?}", info.diffusion).to_lowercase(),
+    ] {
+        console.say(line)?;
+    }
+    if let Some(config) = &config {
+        console.say(format!(
+            "network      {}, {}",
+            config.architecture, config.objective
+        ))?;
+    }
+    console.json(&GalleryReport {
+        info,
+        model: config,
+    })
+}

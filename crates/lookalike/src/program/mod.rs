@@ -1,0 +1,65 @@
+//! The commands, a file each; what they share is in [`console`] and [`pictures`].
+
+mod arguments;
+mod console;
+mod demo;
+mod eval;
+mod export;
+mod index;
+mod info;
+mod pictures;
+mod reconstruct;
+mod search;
+mod train;
+
+use std::io;
+
+use lookalike::Error;
+
+pub use arguments::Arguments;
+use arguments::Command;
+use console::Console;
+
+/// Why the program ends early.
+pub enum Failure {
+    /// Standard output was closed by its reader.
+    ClosedPipe,
+    /// Anything else.
+    Error(Error),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+/// For failed writes to standard output.
+fn output(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+        _ => Failure::Error(Error::Io {
+            action: "write to",
+            path: "standard output".to_owned(),
+            source: error,
+        }),
+    }
+}
+
+/// Does what was asked for.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    lookalike::kernels::set_threads(arguments.common.threads);
+    lookalike::kernels::flush_denormals();
+    let console = Console::new(arguments.common.json);
+    let device = arguments.common.device;
+    match arguments.command {
+        Command::Demo(a) => demo::run(a, device, &console),
+        Command::Train(a) => train::run(*a, device, &console),
+        Command::Index(a) => index::run(a, device, &console),
+        Command::Search(a) => search::run(a, device, &console),
+        Command::Eval(a) => eval::run(a, device, &console),
+        Command::Reconstruct(a) => reconstruct::run(a, device, &console),
+        Command::Export(a) => export::run(a, &console),
+        Command::Info(a) => info::run(a, device, &console),
+    }
+}

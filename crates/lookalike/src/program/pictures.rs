@@ -1,0 +1,128 @@
+//! Sheets and curves as the commands draw them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use lookalike::Error;
+use lookalike::autoencoder::{Autoencoder, EpochRecord};
+use lookalike::gallery::{Answer, Hit, Payload};
+use lookalike::images::{
+    Cell, Collection, ContactSheet, Curve, Image, Mark, Pixels, Row, Series, Source, open,
+};
+
+use super::Failure;
+
+/// Pairs in a row of a sheet of reconstructions.
+const SHEET_COLUMNS: usize = 10;
+
+/// Finds the pictures behind a gallery's points, opening each source once.
+#[derive(Default)]
+pub struct Originals {
+    sources: HashMap<String, Option<Box<dyn Source>>>,
+}
+
+impl Originals {
+    /// The point's picture, or none where its source is gone.
+    fn get(&mut self, payload: &Payload) -> Option<Pixels> {
+        let source = self
+            .sources
+            .entry(payload.source.clone())
+            .or_insert_with(|| open(&payload.source).ok());
+        let image = source.as_ref()?.get(&payload.key).ok()?;
+        Some(image.pixels)
+    }
+}
+
+/// One row: the query and its neighbours.
+pub fn answer_row(
+    query: &Image,
+    answer: &Answer,
+    originals: &mut Originals,
+) -> Result<Row, Failure> {
+    let name = query.label.as_deref().unwrap_or(&query.key);
+    let mut cells = vec![Cell::query(query.pixels.clone(), name)];
+    for (rank, hit) in answer.neighbours.iter().enumerate() {
+        let pixels = match originals.get(&hit.payload) {
+            Some(pixels) => pixels,
+            None => blank(&query.pixels)?,
+        };
+        cells.push(neighbour_cell(rank + 1, hit, pixels, query.label.as_deref()));
+    }
+    Ok(Row::new(cells))
+}
+
+fn neighbour_cell(rank: usize, hit: &Hit, pixels: Pixels, query_label: Option<&str>) -> Cell {
+    let label = hit.payload.label.as_deref();
+    Cell::neighbour(
+        pixels,
+        rank,
+        label.unwrap_or(&hit.payload.key),
+        hit.distance,
+        Mark::of_labels(query_label, label),
+    )
+}
+
+/// Stands in for an original that is gone: light grey, as large as the query.
+fn blank(like: &Pixels) -> Result<Pixels, Error> {
+    let data = vec![230; like.width() * like.height()];
+    Ok(Pixels::new(like.width(), like.height(), 1, data)?)
+}
+
+/// The first `count` images of a collection over their reconstructions.
+pub fn reconstruction_sheet(
+    model: &Autoencoder,
+    collection: &Collection,
+    count: usize,
+    title: Vec<String>,
+) -> Result<Pixels, Error> {
+    let count = count.min(collection.len());
+    let shape = collection.shape();
+    let pixels = &collection.pixels()[..count * shape.values()];
+    let outputs = model.reconstruct(pixels)?;
+    let pictures = |all: &[u8]| -> Result<Vec<Pixels>, Error> {
+        all.chunks_exact(shape.values())
+            .map(|p| {
+                let (width, height) = (shape.width, shape.height);
+                Ok(Pixels::new(width, height, shape.channels, p.to_vec())?)
+            })
+            .collect()
+    };
+    let pairs = pictures(pixels)?.into_iter().zip(pictures(&outputs)?);
+    Ok(ContactSheet::of_reconstructions(title, pairs, SHEET_COLUMNS).render())
+}
+
+/// One line of a loss curve: the epochs' losses.
+pub fn losses(name: &str, epochs: &[EpochRecord]) -> Series {
+    let points = epochs.iter().enumerate();
+    Series {
+        name: name.to_owned(),
+        points: points.map(|(i, e)| ((i + 1) as f64, e.loss)).collect(),
+    }
+}
+
+/// Losses over epochs, beside the mean image's if it is given.
+pub fn loss_curve(title: &str, mut series: Vec<Series>, mean_image_loss: Option<f64>) -> Pixels {
+    if let Some(loss) = mean_image_loss {
+        let last = series.iter().map(|s| s.points.len()).max().unwrap_or(1);
+        series.push(Series {
+            name: "the mean image".to_owned(),
+            points: vec![(1.0, loss), (last as f64, loss)],
+        });
+    }
+    let curve = Curve {
+        title: title.to_owned(),
+        x_label: "epoch".to_owned(),
+        y_label: "loss".to_owned(),
+        log_y: true,
+        series,
+    };
+    curve.render()
+}
+
+/// Writes a picture, making its folder.
+pub fn write(pixels: &Pixels, path: &Path) -> Result<(), Error> {
+    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
+    }
+    Ok(pixels.write_png(path)?)
+}

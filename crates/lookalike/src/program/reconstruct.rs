@@ -1,0 +1,41 @@
+//! `lookalike reconstruct`.
+
+use lookalike::autoencoder::{Autoencoder, DeviceChoice};
+use lookalike::images::{Collection, open};
+use serde::Serialize;
+
+use super::arguments::ReconstructArguments;
+use super::console::Console;
+use super::{Failure, pictures};
+
+#[derive(Serialize)]
+struct ReconstructReport {
+    images: usize,
+    sheet: String,
+}
+
+pub fn run(
+    arguments: ReconstructArguments,
+    device: DeviceChoice,
+    console: &Console,
+) -> Result<(), Failure> {
+    let model = Autoencoder::load(&arguments.model, device)?;
+    let source = open(&arguments.source)?;
+    let collection = Collection::load(&*source, Some(model.shape()), Some(arguments.count))?;
+    let title = vec![format!(
+        "{}: images and their reconstructions by {}",
+        collection.name(),
+        arguments.model.display()
+    )];
+    let sheet = pictures::reconstruction_sheet(&model, &collection, arguments.count, title)?;
+    pictures::write(&sheet, &arguments.sheet)?;
+    let report = ReconstructReport {
+        images: collection.len(),
+        sheet: arguments.sheet.display().to_string(),
+    };
+    console.say(format!(
+        "{}: {} images and their reconstructions",
+        report.sheet, report.images
+    ))?;
+    console.json(&report)
+}

@@ -1,0 +1,205 @@
+//! `lookalike train`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lookalike::Error;
+use lookalike::autoencoder::{
+    Autoencoder, Checkpointing, DeviceChoice, EpochRecord, TrainConfig, TrainRecord, train,
+};
+use lookalike::images::{Collection, Distortion, InputShape, open};
+use serde::Serialize;
+
+use super::arguments::TrainArguments;
+use super::console::{Console, duration};
+use super::{Failure, pictures};
+
+/// Images on `--sheet`.
+const SHEET_IMAGES: usize = 20;
+
+/// What `train --json` prints.
+#[derive(Serialize)]
+pub struct TrainReport {
+    pub architecture: String,
+    pub objective: String,
+    pub parameters: usize,
+    pub images: usize,
+    pub epochs: Vec<EpochRecord>,
+    /// Of the last epoch.
+    pub images_per_second: f64,
+    pub model: String,
+    pub code_dim: usize,
+    pub mean_image_loss: f64,
+    pub collapsed: bool,
+}
+
+pub fn run(
+    arguments: TrainArguments,
+    device: DeviceChoice,
+    console: &Console,
+) -> Result<(), Failure> {
+    let config = config(&arguments);
+    let checkpointing = checkpointing(&arguments)?;
+    let collection = load(&arguments)?;
+    let mut view = console.training();
+    let model = train(
+        &collection,
+        &config,
+        device,
+        Some(&checkpointing),
+        &mut view,
+    )
+    .map_err(|e| hint_at_resuming(e, &arguments))?;
+    drop(view);
+    model.save(&arguments.out)?;
+    // The model is safe on the disk: the checkpoint has done its work.
+    std::fs::remove_file(&checkpointing.path)
+        .map_err(Error::io("remove", &checkpointing.path))?;
+    draw(&arguments, &model, &collection)?;
+    let report = report(&model, &arguments.out);
+    if let Some(warning) = collapse_warning(model.record()) {
+        console.note(warning);
+    }
+    console.say(format!(
+        "{}: {} parameters learned from {} images in {}, loss {:.5}",
+        report.model,
+        report.parameters,
+        report.images,
+        duration(report.epochs.iter().map(|e| e.seconds).sum()),
+        model.record().final_loss(),
+    ))?;
+    console.json(&report)
+}
+
+/// What the arguments mean: the architecture's recipe with the changes asked for.
+fn config(a: &TrainArguments) -> TrainConfig {
+    let mut config = TrainConfig::new(a.arch);
+    config.seed = a.seed;
+    macro_rules! change {
+        ($($field:ident),+) => { $(if let Some(value) = a.$field { config.$field = value; })+ };
+    }
+    change!(
+        objective,
+        code_dim,
+        loss,
+        optimiser,
+        schedule,
+        learning_rate,
+        weight_decay,
+        batch,
+        epochs
+    );
+    if let Some(strength) = a.strength {
+        config.distortion = Distortion::strength(strength);
+    }
+    config.distortion.mirror = a.mirror;
+    if let Some(gaussian) = a.noise {
+        config.noise.gaussian = gaussian;
+    }
+    if let Some(mask) = a.mask {
+        config.noise.mask = mask;
+    }
+    config
+}
+
+fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
+    let path = a.checkpoint.clone().unwrap_or_else(|| {
+        let mut name = a.out.clone().into_os_string();
+        name.push(".checkpoint");
+        PathBuf::from(name)
+    });
+    if path.exists() && !a.resume && !a.restart {
+        return Err(Error::Unusable(format!(
+            "{} holds a run that was stopped: add --resume to go on with it, or --restart to discard it",
+            path.display()
+        )));
+    }
+    // Found out now, not after an hour of training.
+    if let Some(folder) = a.out.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
+    }
+    if a.out.is_dir() {
+        return Err(Error::Unusable(format!(
+            "cannot write a model to {}: it is a folder; name a file in it",
+            a.out.display()
+        )));
+    }
+    Ok(Checkpointing {
+        path,
+        every: Duration::from_secs_f64(a.checkpoint_every),
+        resume: a.resume,
+    })
+}
+
+fn load(a: &TrainArguments) -> Result<Collection, Error> {
+    let source = open(&a.source)?;
+    let shape = match a.size {
+        None => None,
+        Some((width, height)) => {
+            let first = Collection::load(&*source, None, Some(1))?;
+            Some(InputShape {
+                channels: first.shape().channels,
+                height,
+                width,
+            })
+        }
+    };
+    Ok(Collection::load(&*source, shape, a.limit)?)
+}
+
+fn hint_at_resuming(
+    error: lookalike::autoencoder::AutoencoderError,
+    a: &TrainArguments,
+) -> Failure {
+    use lookalike::autoencoder::AutoencoderError::Stopped;
+    match error {
+        Stopped { .. } => Failure::Error(Error::Unusable(format!(
+            "{error}; the same command with --resume goes on to {}",
+            a.out.display()
+        ))),
+        other => other.into(),
+    }
+}
+
+fn draw(a: &TrainArguments, model: &Autoencoder, collection: &Collection) -> Result<(), Error> {
+    let record = model.record();
+    if let Some(path) = &a.curve {
+        let title = format!("{} on {}", a.arch, record.data.name);
+        let series = vec![pictures::losses("training loss", &record.epochs)];
+        let curve = pictures::loss_curve(&title, series, Some(record.mean_image_loss));
+        pictures::write(&curve, path)?;
+    }
+    if let Some(path) = &a.sheet {
+        let title = vec![format!("{}: images and their reconstructions", a.arch)];
+        let sheet = pictures::reconstruction_sheet(model, collection, SHEET_IMAGES, title)?;
+        pictures::write(&sheet, path)?;
+    }
+    Ok(())
+}
+
+fn report(model: &Autoencoder, out: &std::path::Path) -> TrainReport {
+    let record = model.record();
+    TrainReport {
+        architecture: model.config().architecture.to_string(),
+        objective: model.config().objective.to_string(),
+        parameters: model.parameters(),
+        images: record.data.images,
+        epochs: record.epochs.clone(),
+        images_per_second: record.images_per_second(),
+        model: out.display().to_string(),
+        code_dim: model.code_dim(),
+        mean_image_loss: record.mean_image_loss,
+        collapsed: record.collapsed(),
+    }
+}
+
+/// Says plainly that a model has learned nothing, if so.
+pub fn collapse_warning(record: &TrainRecord) -> Option<String> {
+    record.collapsed().then(|| {
+        format!(
+            "warning: this model has learned nothing: its loss, {:.5}, is no better than that of answering every image with the mean image, {:.5}. Its codes are useless. Try more --epochs, another --learning-rate or another --seed.",
+            record.final_loss(),
+            record.mean_image_loss
+        )
+    })
+}
