@@ -177,6 +177,17 @@ impl Plan {
         self.parameters.iter().map(Parameter::len).sum()
     }
 
+    /// Floats of the largest activation that one image makes.
+    pub fn widest(&self) -> usize {
+        let output = |layer: &Layer| match layer {
+            Layer::Convolution { geometry, .. } => geometry.output_len(1),
+            Layer::MaxPool { .. } => 0,
+            Layer::Linear { outputs, .. } => *outputs,
+        };
+        let layers = self.encoder.iter().chain(&self.decoder);
+        layers.map(output).max().unwrap_or(0).max(self.input_len())
+    }
+
     /// Floats of one image.
     pub fn input_len(&self) -> usize {
         self.shape.channels * self.shape.height * self.shape.width

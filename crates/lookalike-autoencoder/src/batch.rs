@@ -23,9 +23,7 @@ enum Stream {
 fn derive(seed: u64, stream: Stream, epoch: usize, item: usize) -> u64 {
     let mut state = seed;
     for part in [stream as u64, epoch as u64, item as u64] {
-        state = state
-            .wrapping_add(part)
-            .wrapping_add(0x9e37_79b9_7f4a_7c15);
+        state = state.wrapping_add(part).wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

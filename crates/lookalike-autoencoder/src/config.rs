@@ -222,7 +222,9 @@ impl TrainConfig {
             return fail(format!("batch {}: --batch must be 1 to 65536", self.batch));
         }
         if self.batch == 1 && self.architecture == Architecture::Bottleneck {
-            return fail("batch 1: batch norm needs at least 2 images; use --batch 2 or more".into());
+            return fail(
+                "batch 1: batch norm needs at least 2 images; use --batch 2 or more".into(),
+            );
         }
         if self.epochs == 0 || self.epochs > 100_000 {
             return fail(format!(
@@ -277,7 +279,10 @@ mod tests {
     #[test]
     fn names_go_both_ways_and_unknown_ones_list_the_known() {
         for objective in Objective::ALL {
-            assert_eq!(objective.to_string().parse::<Objective>().unwrap(), objective);
+            assert_eq!(
+                objective.to_string().parse::<Objective>().unwrap(),
+                objective
+            );
         }
         let error = "agument".parse::<Objective>().unwrap_err().to_string();
         assert!(error.contains("augment, reconstruct"), "{error}");
@@ -288,11 +293,26 @@ mod tests {
         let good = TrainConfig::new(Architecture::Bottleneck);
         assert!(good.check().is_ok());
         for bad in [
-            TrainConfig { batch: 0, ..good.clone() },
-            TrainConfig { batch: 1, ..good.clone() },
-            TrainConfig { epochs: 0, ..good.clone() },
-            TrainConfig { learning_rate: f64::NAN, ..good.clone() },
-            TrainConfig { weight_decay: -1.0, ..good.clone() },
+            TrainConfig {
+                batch: 0,
+                ..good.clone()
+            },
+            TrainConfig {
+                batch: 1,
+                ..good.clone()
+            },
+            TrainConfig {
+                epochs: 0,
+                ..good.clone()
+            },
+            TrainConfig {
+                learning_rate: f64::NAN,
+                ..good.clone()
+            },
+            TrainConfig {
+                weight_decay: -1.0,
+                ..good.clone()
+            },
         ] {
             assert!(bad.check().is_err());
         }

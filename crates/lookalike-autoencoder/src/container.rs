@@ -1,8 +1,7 @@
 //! Safetensors with one JSON document in its metadata: the form of model files and checkpoints.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
@@ -99,26 +98,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AutoencoderError> {
     fs::read(path).map_err(error)
 }
 
-/// Writes `bytes` aside, flushes them to the disk and renames, so that `path` holds either what
-/// it held before or all of the new.
+/// Replaces a file whole.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), AutoencoderError> {
-    let error = |e| AutoencoderError::write(path, e);
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".{}.part", std::process::id()));
-    let aside = Path::new(&aside);
-    let written = File::create(aside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    if let Err(e) = written.and_then(|()| fs::rename(aside, path)) {
-        // Best effort: the error that matters is the first one.
-        let _ = fs::remove_file(aside);
-        return Err(error(e));
-    }
-    // The rename itself is durable once its folder is; not every file system can flush a folder.
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
-        let _ = folder.sync_all();
-    }
-    Ok(())
+    lookalike_images::replace_file(path, bytes).map_err(|e| AutoencoderError::write(path, e))
 }

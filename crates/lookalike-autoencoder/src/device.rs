@@ -28,13 +28,8 @@ pub enum DeviceChoice {
 
 impl DeviceChoice {
     /// Every choice, in the order of the command line's help.
-    pub const ALL: [DeviceChoice; 5] = [
-        Self::Auto,
-        Self::Cpu,
-        Self::Cuda,
-        Self::Vulkan,
-        Self::Metal,
-    ];
+    pub const ALL: [DeviceChoice; 5] =
+        [Self::Auto, Self::Cpu, Self::Cuda, Self::Vulkan, Self::Metal];
 
     /// Burn's device and the path of the operations on it.
     pub(crate) fn open(self) -> Result<(Device, Path), AutoencoderError> {

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// Why an autoencoder could not be configured, trained, saved or loaded.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum AutoencoderError {
     /// A setting that cannot work; the message says which would.

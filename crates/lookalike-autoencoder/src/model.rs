@@ -17,8 +17,12 @@ use crate::record::TrainRecord;
 
 /// Version of the model file; another one is refused.
 const FORMAT: u32 = 1;
-/// Images encoded at a time.
+/// Pixels are divided by it.
+const DIVISOR: u8 = 255;
+/// Images encoded at a time, at most, and the floats that their largest activation may have: 256
+/// digits, but a few photographs.
 const ENCODE_BATCH: usize = 256;
+const ENCODE_FLOATS: usize = 16 << 20;
 
 /// The JSON document in a model file's metadata.
 #[derive(Serialize, Deserialize)]
@@ -66,6 +70,9 @@ pub struct Autoencoder {
     weights: Weights,
     config: TrainConfig,
     record: TrainRecord,
+    /// The file's JSON document, as it was written first: another version of this program gives
+    /// the same bytes, and so the same fingerprint.
+    document: String,
     inference: Inference,
 }
 
@@ -80,6 +87,7 @@ impl std::fmt::Debug for Autoencoder {
 }
 
 impl Autoencoder {
+    /// Of what training gave.
     pub(crate) fn new(
         plan: Plan,
         weights: Weights,
@@ -87,13 +95,40 @@ impl Autoencoder {
         record: TrainRecord,
         device: DeviceChoice,
     ) -> Result<Self, AutoencoderError> {
+        let document = Document {
+            model_format: FORMAT,
+            program: concat!("lookalike ", env!("CARGO_PKG_VERSION")).to_owned(),
+            parameters: plan.parameter_count(),
+            code_dim: plan.code_dim,
+            code_map: plan.code_map,
+            preprocessing: Preprocessing {
+                shape: plan.shape,
+                layout: Layout::ChannelsLast,
+                fit: Fit::Stretch,
+                divisor: DIVISOR,
+            },
+            config,
+            record,
+        };
+        let text = serde_json::to_string(&document).expect("a model's document serialises");
+        Self::of_document(plan, weights, document, text, device)
+    }
+
+    fn of_document(
+        plan: Plan,
+        weights: Weights,
+        document: Document,
+        text: String,
+        device: DeviceChoice,
+    ) -> Result<Self, AutoencoderError> {
         let (device, path) = device.open()?;
         Ok(Self {
             inference: Inference::new(&plan, &weights, &device, path),
             plan,
             weights,
-            config,
-            record,
+            config: document.config,
+            record: document.record,
+            document: text,
         })
     }
 
@@ -139,19 +174,16 @@ impl Autoencoder {
         let len = self.plan.input_len();
         self.check_whole(pixels)?;
         let mut codes = Vec::with_capacity(pixels.len() / len * self.code_dim());
-        for batch in pixels.chunks(ENCODE_BATCH * len) {
+        for batch in pixels.chunks(self.batch() * len) {
             codes.extend(self.inference.encode(floats(batch)));
         }
         Ok(codes)
     }
 
     /// Brings one image to the model's shape and encodes it.
-    ///
-    /// # Errors
-    ///
-    /// None today; the signature leaves room for devices that can fail.
-    pub fn encode_image(&self, image: &Pixels) -> Result<Vec<f32>, AutoencoderError> {
-        self.encode(fit(image, self.shape()).data())
+    pub fn encode_image(&self, image: &Pixels) -> Vec<f32> {
+        self.inference
+            .encode(floats(fit(image, self.shape()).data()))
     }
 
     /// Encodes a whole collection; `progress` hears how many images are done after each batch.
@@ -165,7 +197,7 @@ impl Autoencoder {
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<f32>, AutoencoderError> {
         self.check_shape(collection)?;
-        let batch = ENCODE_BATCH * self.plan.input_len();
+        let batch = self.batch() * self.plan.input_len();
         let mut codes = Vec::with_capacity(collection.len() * self.code_dim());
         for pixels in collection.pixels().chunks(batch) {
             codes.extend(self.encode(pixels)?);
@@ -182,34 +214,17 @@ impl Autoencoder {
     pub fn reconstruct(&self, pixels: &[u8]) -> Result<Vec<u8>, AutoencoderError> {
         self.check_whole(pixels)?;
         let mut answer = Vec::with_capacity(pixels.len());
-        for batch in pixels.chunks(ENCODE_BATCH * self.plan.input_len()) {
-            let output = self
-                .inference
-                .decode(self.inference.encode(floats(batch)));
+        for batch in pixels.chunks(self.batch() * self.plan.input_len()) {
+            let output = self.inference.decode(self.inference.encode(floats(batch)));
             answer.extend(output.iter().map(|v| (v * 255.0).round() as u8));
         }
         Ok(answer)
     }
 
-    /// The model file's bytes. Equal models give equal bytes.
+    /// The model file's bytes: those that it was read from, if it was.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let document = Document {
-            model_format: FORMAT,
-            program: concat!("lookalike ", env!("CARGO_PKG_VERSION")).to_owned(),
-            parameters: self.parameters(),
-            code_dim: self.code_dim(),
-            code_map: self.code_map(),
-            preprocessing: Preprocessing {
-                shape: self.shape(),
-                layout: Layout::ChannelsLast,
-                fit: Fit::Stretch,
-                divisor: 255,
-            },
-            config: self.config.clone(),
-            record: self.record.clone(),
-        };
-        let document = serde_json::to_string(&document).expect("a model's document serialises");
-        container::to_bytes(document, &model_tensors(&self.plan, &self.weights))
+        let tensors = model_tensors(&self.plan, &self.weights);
+        container::to_bytes(self.document.clone(), &tensors)
     }
 
     /// Reads a model file's bytes; `what` names them in errors.
@@ -223,12 +238,12 @@ impl Autoencoder {
         what: &str,
         device: DeviceChoice,
     ) -> Result<Self, AutoencoderError> {
-        let (plan, weights, document) =
+        let (plan, weights, document, text) =
             parse(bytes).map_err(|why| AutoencoderError::Model {
                 what: what.to_owned(),
                 why,
             })?;
-        Self::new(plan, weights, document.config, document.record, device)
+        Self::of_document(plan, weights, document, text, device)
     }
 
     /// Writes the model file: all of it or, on failure, what was there before.
@@ -246,11 +261,12 @@ impl Autoencoder {
     ///
     /// When it cannot be read, and as [`Self::from_bytes`].
     pub fn load(path: &FilePath, device: DeviceChoice) -> Result<Self, AutoencoderError> {
-        Self::from_bytes(
-            &container::read(path)?,
-            &path.display().to_string(),
-            device,
-        )
+        Self::from_bytes(&container::read(path)?, &path.display().to_string(), device)
+    }
+
+    /// Images to encode at a time.
+    fn batch(&self) -> usize {
+        (ENCODE_FLOATS / self.plan.widest()).clamp(1, ENCODE_BATCH)
     }
 
     fn check_whole(&self, pixels: &[u8]) -> Result<(), AutoencoderError> {
@@ -283,7 +299,7 @@ fn floats(pixels: &[u8]) -> Vec<f32> {
     out
 }
 
-fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document), String> {
+fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document, String), String> {
     #[derive(Deserialize)]
     struct Version {
         model_format: Option<u32>,
@@ -317,5 +333,22 @@ fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document), String> {
         ));
     }
     let weights = read_weights(&plan, &container)?;
-    Ok((plan, weights, document))
+    let (code_dim, code_map) = (plan.code_dim, plan.code_map);
+    if (document.code_dim, document.code_map) != (code_dim, code_map)
+        || document.parameters != plan.parameter_count()
+    {
+        return Err(format!(
+            "it says that it has {} parameters and codes of {} floats, its architecture has {} and {code_dim}",
+            document.parameters,
+            document.code_dim,
+            plan.parameter_count()
+        ));
+    }
+    if document.preprocessing.divisor != DIVISOR {
+        return Err(format!(
+            "its pixels are divided by {}, this program divides by {DIVISOR}",
+            document.preprocessing.divisor
+        ));
+    }
+    Ok((plan, weights, document, container.document))
 }

@@ -70,12 +70,6 @@ pub(crate) struct Trainable {
     pub device: Device,
 }
 
-/// What a step of the network gives.
-pub(crate) struct Forward {
-    /// `[batch, code_dim]`; for a variational plan mean and log-variance, `[batch, 2 code_dim]`.
-    pub code: Tensor<2>,
-}
-
 impl Trainable {
     /// Puts `weights` on `device`.
     pub fn new(plan: Plan, weights: &Weights, device: &Device, path: Path) -> Self {
@@ -110,12 +104,13 @@ impl Trainable {
         }
     }
 
-    /// Encodes `[batch, input_len]`, channels last, 0 to 1.
-    pub fn encode(&mut self, input: Tensor<2>) -> Forward {
+    /// Encodes `[batch, input_len]`, channels last, 0 to 1, into `[batch, code_dim]`; for a
+    /// variational plan into mean and log-variance, `[batch, 2 code_dim]`.
+    pub fn encode(&mut self, input: Tensor<2>) -> Tensor<2> {
         let layers = std::mem::take(&mut self.plan.encoder);
         let code = layers.iter().fold(input, |x, layer| self.layer(x, layer));
         self.plan.encoder = layers;
-        Forward { code }
+        code
     }
 
     /// Decodes `[batch, code_dim]` into logits, `[batch, input_len]`.
@@ -157,9 +152,10 @@ impl Trainable {
                 relu,
                 ..
             } => {
-                let bias =
-                    bias.map_or_else(|| Tensor::zeros([*outputs], &self.device), parameter);
-                let y = self.path.linear(x, parameter(*weight), bias, *outputs, *relu);
+                let bias = bias.map_or_else(|| Tensor::zeros([*outputs], &self.device), parameter);
+                let y = self
+                    .path
+                    .linear(x, parameter(*weight), bias, *outputs, *relu);
                 self.normalise(y, *norm)
             }
         }
@@ -239,6 +235,7 @@ impl Inference {
 
     /// Codes of images given as floats 0 to 1, channels last: `code_dim` floats an image.
     pub fn encode(&self, images: Vec<f32>) -> Vec<f32> {
+        flush_denormals();
         let batch = images.len() / self.input_len;
         let x = matrix(images, batch, &self.device);
         let code = self.run(&self.encoder, x);
@@ -393,4 +390,11 @@ pub(crate) fn to_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         .into_data()
         .try_into_vec()
         .expect("the networks compute in f32")
+}
+
+/// Lets this thread and the workers of its pool take denormal numbers as zero: all of them, or
+/// which of them computes would decide the result.
+pub(crate) fn flush_denormals() {
+    lookalike_kernels::flush_denormals();
+    rayon::broadcast(|_| lookalike_kernels::flush_denormals());
 }

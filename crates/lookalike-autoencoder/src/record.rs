@@ -1,5 +1,6 @@
 //! What is remembered of a training run, in the model file and in `train --json`.
 
+use lookalike_images::Collection;
 use serde::{Deserialize, Serialize};
 
 /// One pass over the collection.
@@ -9,6 +10,17 @@ pub struct EpochRecord {
     pub loss: f64,
     /// Wall-clock time, without checkpoints.
     pub seconds: f64,
+}
+
+impl DataRecord {
+    /// Of a collection.
+    pub fn of(collection: &Collection) -> Self {
+        Self {
+            name: collection.name().to_owned(),
+            images: collection.len(),
+            digest: blake3::hash(collection.pixels()).to_hex().to_string(),
+        }
+    }
 }
 
 /// Which images a model was trained on.
@@ -31,10 +43,13 @@ pub struct TrainRecord {
     pub epochs: Vec<EpochRecord>,
     /// Loss of the best answer that ignores its input, the mean image.
     pub mean_image_loss: f64,
+    /// Loss of a perfect reconstruction: 0 for MSE; for BCE the mean entropy of the pixels, which
+    /// is large where they are grey.
+    pub perfect_loss: f64,
 }
 
-/// A loss this close to the mean image's counts as no better.
-const COLLAPSED: f64 = 0.98;
+/// A model that removes less than this part of what the mean image gets wrong has learned nothing.
+const LEAST_GAIN: f64 = 0.02;
 
 impl TrainRecord {
     /// Loss of the last epoch.
@@ -47,7 +62,9 @@ impl TrainRecord {
     /// A collapsed autoencoder's codes hold nothing about the images; the article's published
     /// weights are such a model.
     pub fn collapsed(&self) -> bool {
-        self.final_loss() >= COLLAPSED * self.mean_image_loss
+        let room = self.mean_image_loss - self.perfect_loss;
+        // Written so that a loss that is no number counts as collapsed.
+        !(self.mean_image_loss - self.final_loss() > LEAST_GAIN * room)
     }
 
     /// Images a second in the last epoch.

@@ -7,14 +7,14 @@ use burn::tensor::Tensor;
 use lookalike_images::Collection;
 
 use crate::architecture::{Architecture, Plan};
-use crate::baseline::mean_image_loss;
+use crate::baseline::{mean_image_loss, perfect_loss};
 use crate::batch::{normal, order, prepare, steps};
 use crate::checkpoint::{self, Checkpointing, Position, State};
 use crate::config::{Objective, Optimiser, TrainConfig};
 use crate::device::DeviceChoice;
 use crate::error::AutoencoderError;
 use crate::model::Autoencoder;
-use crate::network::{Trainable, Weights, matrix, mean_pixel, to_host};
+use crate::network::{Trainable, Weights, flush_denormals, matrix, mean_pixel, to_host};
 use crate::optimiser::{Adam, AdamState};
 use crate::record::{DataRecord, EpochRecord, TrainRecord};
 
@@ -60,6 +60,9 @@ impl Observer for () {}
 /// gives the same losses and weights as an unbroken run, on the CPU bit by bit and on any number
 /// of threads. The finished checkpoint is left for the caller to delete once the model is safe.
 ///
+/// From then on the calling thread and the workers of its rayon pool take denormal numbers (below
+/// 1.2e-38) as zero.
+///
 /// # Errors
 ///
 /// A configuration that cannot work, a collection that is too small, a loss that is no longer a
@@ -88,20 +91,17 @@ pub fn train(
             smallest
         )));
     }
-    let data = DataRecord {
-        name: collection.name().to_owned(),
-        images: collection.len(),
-        digest: blake3::hash(collection.pixels()).to_hex().to_string(),
-    };
+    let data = DataRecord::of(collection);
     let state = first_state(collection, config, &plan, &data, checkpointing, observer)?;
-    let epochs = Run::start(collection, config, plan.clone(), &data, device, state)?
+    let end = Run::start(collection, config, plan.clone(), &data, device, state)?
         .go(checkpointing, observer)?;
     let record = TrainRecord {
         data,
-        epochs: epochs.position.epochs,
+        epochs: end.position.epochs,
         mean_image_loss: mean_image_loss(collection, config.loss),
+        perfect_loss: perfect_loss(collection, config.loss),
     };
-    Autoencoder::new(plan, epochs.weights, config.clone(), record, device)
+    Autoencoder::new(plan, end.weights, config.clone(), record, device)
 }
 
 /// Batch norm cannot take one image: its variance would be 0.
@@ -188,7 +188,7 @@ impl<'a> Run<'a> {
         checkpointing: Option<&Checkpointing>,
         observer: &mut dyn Observer,
     ) -> Result<State, AutoencoderError> {
-        lookalike_kernels::flush_denormals();
+        flush_denormals();
         let smallest = smallest_batch(self.config.architecture);
         let steps = steps(self.collection.len(), self.config.batch, smallest);
         let mut saved = Instant::now();
@@ -227,15 +227,10 @@ impl<'a> Run<'a> {
                 saved = Instant::now();
             }
         }
-        Ok(self.state())
+        self.state()
     }
 
-    fn step(
-        &mut self,
-        epoch: usize,
-        images: &[u32],
-        steps: usize,
-    ) -> Result<(), AutoencoderError> {
+    fn step(&mut self, epoch: usize, images: &[u32], steps: usize) -> Result<(), AutoencoderError> {
         let start = Instant::now();
         let batch = prepare(self.collection, images, self.config, epoch);
         let inputs = matrix(batch.inputs, images.len(), &self.network.device);
@@ -275,7 +270,7 @@ impl<'a> Run<'a> {
         epoch: usize,
         step: usize,
     ) -> Tensor<1> {
-        let code = self.network.encode(inputs).code;
+        let code = self.network.encode(inputs);
         let path = self.network.path;
         let kernel = self.config.loss.kernel();
         if !self.network.plan.variational {
@@ -317,12 +312,30 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn state(&self) -> State {
-        State {
+    /// Where the run stands. A step whose loss was a number may still have left weights that are
+    /// none: they never reach a file.
+    fn state(&self) -> Result<State, AutoencoderError> {
+        let state = State {
             weights: self.network.weights(),
             adam: self.adam.state(),
             position: self.position.clone(),
+        };
+        let Weights {
+            parameters,
+            means,
+            variances,
+        } = &state.weights;
+        let learned = parameters.iter().chain(means).chain(variances);
+        let moments = state.adam.first.iter().chain(&state.adam.second);
+        if learned.chain(moments).flatten().all(|v| v.is_finite()) {
+            return Ok(state);
         }
+        Err(AutoencoderError::Diverged {
+            loss: f64::NAN,
+            epoch: self.position.epochs.len() + 1,
+            step: self.position.step,
+            learning_rate: self.config.learning_rate,
+        })
     }
 
     fn save(&self, checkpointing: &Checkpointing) -> Result<(), AutoencoderError> {
@@ -331,7 +344,7 @@ impl<'a> Run<'a> {
             &self.network.plan,
             self.config,
             self.data,
-            &self.state(),
+            &self.state()?,
         )
     }
 }

@@ -42,7 +42,10 @@ fn changed(
         .collect();
     change(&mut document, &mut tensors);
     let views = tensors.iter().map(|(name, shape, data)| {
-        (name, TensorView::new(Dtype::F32, shape.clone(), data).unwrap())
+        (
+            name,
+            TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
+        )
     });
     let metadata = HashMap::from([("lookalike".to_owned(), document.to_string())]);
     serialize(views, Some(metadata)).unwrap()
@@ -65,6 +68,16 @@ fn a_model_survives_its_file() {
     );
     // Nothing is left beside the file.
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn another_versions_model_keeps_its_bytes() {
+    let bytes = changed(&small_model().to_bytes(), |d, _| {
+        d["program"] = "lookalike 7.8.9".into();
+        d["something_new"] = 1.into();
+    });
+    let model = Autoencoder::from_bytes(&bytes, "m", CPU).unwrap();
+    assert_eq!(model.to_bytes(), bytes);
 }
 
 #[test]
@@ -91,20 +104,38 @@ fn files_that_are_no_models_are_refused_with_the_reason() {
     assert!(refusal(b"PK\x03\x04 something else").contains("no safetensors file"));
     assert!(refusal(&bytes[..bytes.len() / 2]).contains("no safetensors file"));
     let version = changed(&bytes, |d, _| d["model_format"] = 2.into());
-    assert!(refusal(&version).contains("model format 2"), "{}", refusal(&version));
+    assert!(
+        refusal(&version).contains("model format 2"),
+        "{}",
+        refusal(&version)
+    );
     let none = changed(&bytes, |d, _| {
         d.as_object_mut().unwrap().remove("model_format");
     });
     assert!(refusal(&none).contains("not a finished model"));
-    let missing = changed(&bytes, |_, t| t.retain(|(n, _, _)| n != "encoder.conv1.weight"));
-    assert!(refusal(&missing).contains("tensors"), "{}", refusal(&missing));
+    let missing = changed(&bytes, |_, t| {
+        t.retain(|(n, _, _)| n != "encoder.conv1.weight")
+    });
+    assert!(
+        refusal(&missing).contains("tensors"),
+        "{}",
+        refusal(&missing)
+    );
     let renamed = changed(&bytes, |_, t| t[0].0 = "surprise".to_owned());
-    assert!(refusal(&renamed).contains("is missing"), "{}", refusal(&renamed));
+    assert!(
+        refusal(&renamed).contains("is missing"),
+        "{}",
+        refusal(&renamed)
+    );
     let misshapen = changed(&bytes, |_, t| {
         let tensor = t.iter_mut().find(|t| t.0 == "encoder.linear1.weight");
         tensor.unwrap().1.reverse();
     });
-    assert!(refusal(&misshapen).contains("of shape"), "{}", refusal(&misshapen));
+    assert!(
+        refusal(&misshapen).contains("of shape"),
+        "{}",
+        refusal(&misshapen)
+    );
     let infinite = changed(&bytes, |_, t| {
         let tensor = t.iter_mut().find(|t| t.0 == "decoder.conv1.weight");
         tensor.unwrap().2[8..12].copy_from_slice(&f32::NAN.to_le_bytes());
@@ -114,6 +145,10 @@ fn files_that_are_no_models_are_refused_with_the_reason() {
         d["preprocessing"]["shape"]["height"] = 1_000_000_000u64.into();
     });
     assert!(refusal(&shape).contains("sides"), "{}", refusal(&shape));
+    let divisor = changed(&bytes, |d, _| d["preprocessing"]["divisor"] = 128.into());
+    assert!(refusal(&divisor).contains("divided by 128"));
+    let count = changed(&bytes, |d, _| d["parameters"] = 7.into());
+    assert!(refusal(&count).contains("7 parameters"));
     let dims = changed(&bytes, |d, _| d["config"]["code_dim"] = u64::MAX.into());
     assert!(refusal(&dims).contains("--code-dim"), "{}", refusal(&dims));
 }

@@ -193,8 +193,53 @@ fn divergence_ends_clearly() {
         ..config(Architecture::Bottleneck, Objective::Reconstruct, 3)
     };
     let error = train(&shapes(64, GREY), &config, CPU, None, &mut ()).unwrap_err();
-    assert!(matches!(error, AutoencoderError::Diverged { .. }), "{error}");
+    assert!(
+        matches!(error, AutoencoderError::Diverged { .. }),
+        "{error}"
+    );
     assert!(error.to_string().contains("--learning-rate"), "{error}");
+}
+
+#[test]
+fn weights_that_are_no_numbers_never_reach_a_file() {
+    // One step, whose loss is a number: what diverges is what it leaves.
+    let config = TrainConfig {
+        learning_rate: 10.0,
+        weight_decay: 1e38,
+        batch: 64,
+        ..config(Architecture::Bottleneck, Objective::Reconstruct, 1)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let checkpointing = Checkpointing {
+        path: folder.path().join("run"),
+        every: Duration::ZERO,
+        resume: false,
+    };
+    let collection = shapes(64, GREY);
+    let error = train(&collection, &config, CPU, Some(&checkpointing), &mut ()).unwrap_err();
+    assert!(
+        matches!(error, AutoencoderError::Diverged { .. }),
+        "{error}"
+    );
+    assert!(!checkpointing.path.exists());
+}
+
+#[test]
+fn faint_images_are_learned_and_known_to_be() {
+    // Grey on grey: a perfect reconstruction's cross-entropy is close to the mean image's.
+    let bright = shapes(384, GREY);
+    let faint = bright.pixels().iter().map(|&p| 118 + p / 25).collect();
+    let keys = (0..bright.len()).map(|i| i.to_string()).collect();
+    let none = vec![None; bright.len()];
+    let faint = lookalike_images::Collection::from_parts("faint", GREY, keys, none, faint).unwrap();
+    let config = config(Architecture::Bottleneck, Objective::Reconstruct, 8);
+    let model = train(&faint, &config, CPU, None, &mut ()).unwrap();
+    let record = model.record();
+    assert!(
+        record.final_loss() > 0.98 * record.mean_image_loss,
+        "{record:?}"
+    );
+    assert!(!record.collapsed(), "{record:?}");
 }
 
 #[test]

@@ -39,10 +39,10 @@ pub enum EvalError {
         images: usize,
     },
     /// Vectors that have no distances.
-    #[error("the codes cannot be compared")]
+    #[error("the codes cannot be compared: {0}")]
     Codes(#[from] CodesError),
     /// The re-ranking could not be set up.
-    #[error("re-ranking failed")]
+    #[error("re-ranking failed: {0}")]
     Graph(#[from] GraphError),
 }
 

@@ -12,7 +12,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum NpyError {
     /// The disk or pipe failed.
-    #[error("reading or writing the array failed")]
+    #[error("reading or writing the array failed: {0}")]
     Io(#[from] io::Error),
     /// The values do not make whole rows.
     #[error("{values} values are not a whole number of rows of {columns}")]

@@ -132,6 +132,18 @@ pub enum GalleryError {
         /// The gallery.
         name: String,
     },
+    /// The neighbour graph of the gallery cannot be used. The points are not concerned.
+    #[error(
+        "the neighbour graph {} is damaged: {detail}; run `lookalike index` again, which builds it anew, \
+         or search without re-ranking",
+        path.display()
+    )]
+    DamagedDiffusion {
+        /// The graph's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The engine behind the gallery failed.
     #[error("{doing} in the gallery {}: {detail}", path.display())]
     Engine {

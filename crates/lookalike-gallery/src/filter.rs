@@ -5,7 +5,13 @@ use serde_json::Value;
 
 use crate::{GalleryError, Payload};
 
-/// A condition on payloads: `label=3`, `width>=100`, `key!=7`. Several are joined with [`Filter::and`].
+/// Between two conditions.
+const AND: &str = " and ";
+
+/// Conditions on payloads that must all hold: `label=3`, `width>=100`, `label=3 and key!=7`.
+///
+/// In writing, conditions are joined with ` and `, which therefore no value can contain; [`Filter::and`]
+/// joins filters. What is displayed can be read again.
 ///
 /// `source`, `key`, `label` and `blake3` are compared as text, with `=` and `!=`; `width` and `height` as
 /// numbers, with `=`, `!=`, `<`, `<=`, `>` and `>=`. Any other name means an extra field of the payload:
@@ -18,6 +24,7 @@ use crate::{GalleryError, Payload};
 /// let filter: Filter = "label=3".parse()?;
 /// let filter = filter.and("width>=100".parse()?);
 /// assert_eq!(filter.to_string(), "label=3 and width>=100");
+/// assert_eq!("label=3 and width>=100".parse::<Filter>()?, filter);
 /// assert!("wide".parse::<Filter>().is_err());
 /// # Ok::<(), lookalike_gallery::GalleryError>(())
 /// ```
@@ -46,7 +53,7 @@ impl Filter {
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, condition) in self.conditions.iter().enumerate() {
-            let joint = if i == 0 { "" } else { " and " };
+            let joint = if i == 0 { "" } else { AND };
             write!(
                 f,
                 "{joint}{}{}{}",
@@ -62,9 +69,11 @@ impl fmt::Display for Filter {
 impl FromStr for Filter {
     type Err = GalleryError;
 
+    /// # Errors
+    /// [`GalleryError::BadRequest`] names the first condition that cannot be understood, and why.
     fn from_str(text: &str) -> Result<Self, GalleryError> {
         Ok(Filter {
-            conditions: vec![text.parse()?],
+            conditions: text.split(AND).map(str::parse).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -222,7 +231,8 @@ impl FromStr for Condition {
     fn from_str(text: &str) -> Result<Self, GalleryError> {
         let bad = |why: &str| {
             GalleryError::BadRequest(format!(
-                "the filter `{text}` {why}; write for example label=3 or width>=100"
+                "the filter `{text}` {why}; write for example label=3, or label=3 and width>=100 (no value \
+                 can contain ` and `)"
             ))
         };
         let at = text
@@ -236,6 +246,10 @@ impl FromStr for Condition {
         let value = rest[sign.len()..].trim();
         if value.is_empty() {
             return Err(bad("lacks the value to compare with"));
+        }
+        // Joined with another condition it would be read as two joints.
+        if value.ends_with(AND.trim_end()) {
+            return Err(bad("ends with `and`: a condition is missing after it"));
         }
         let name_is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || !name.chars().all(name_is_plain) {
@@ -329,6 +343,19 @@ mod tests {
     }
 
     #[test]
+    fn several_conditions_are_read_at_once() {
+        let passes = |text: &str| text.parse::<Filter>().unwrap().matches(&payload());
+        assert!(passes("label=3 and width>=640"));
+        assert!(passes("label = 3  and  width >= 640 and city=Basel"));
+        assert!(!passes("label=3 and width>640"));
+        assert!(!passes("label=4 and width>=640"));
+        // The letters alone join nothing.
+        for text in ["label=and", "label=android and key=and", "label=sandy"] {
+            assert_eq!(text.parse::<Filter>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
     fn says_what_is_wrong() {
         for (text, complaint) in [
             ("", "compares nothing"),
@@ -341,6 +368,11 @@ mod tests {
             ("width=wide", "compares a number"),
             ("width>NaN", "compares a number"),
             ("year>soon", "compares a number"),
+            ("label=3 and", "a condition is missing"),
+            ("label=3 and ", "compares nothing"),
+            ("label=3 and wide", "`wide` compares nothing"),
+            ("key=cats and dogs", "no value can contain ` and `"),
+            (" and label=3", "compares nothing"),
         ] {
             let message = text.parse::<Filter>().unwrap_err().to_string();
             assert!(message.contains(complaint), "{text}: {message}");
@@ -349,7 +381,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in ".{0,40}") {
+        fn any_text_is_read_or_refused(text in ".{0,40}|((a|label)(=|!=|>)(1|and| |and )( |and){0,3}){1,3}") {
             if let Ok(filter) = text.parse::<Filter>() {
                 // What was understood can be written and read again.
                 proptest::prop_assert_eq!(filter.to_string().parse::<Filter>().unwrap(), filter);

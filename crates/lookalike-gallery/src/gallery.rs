@@ -13,30 +13,64 @@ const PAGE: usize = 1_000;
 ///
 /// All methods take `&self`: a gallery can be shared between threads, searches run side by side, changes
 /// one after another. What a method has reported done survives the end of the process.
+///
+/// # Errors
+/// Every method that reads points fails with [`Engine`](GalleryError::Engine) if the engine does, with
+/// [`Damaged`](GalleryError::Damaged) if what it finds cannot be understood, with
+/// [`Io`](GalleryError::Io) if a file cannot be read, and with [`Closed`](GalleryError::Closed) once an
+/// earlier failure has made the open gallery unreliable. The methods say what else can go wrong.
 pub trait Gallery: Send + Sync {
     /// What this gallery is, and what it holds.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
     fn describe(&self) -> Result<GalleryInfo, GalleryError>;
 
     /// The bytes of the model file that the gallery was made with, where the gallery keeps them (one
     /// that only keeps the fingerprint answers `None`).
+    ///
+    /// # Errors
+    /// [`Io`](GalleryError::Io) if the file cannot be read, [`Damaged`](GalleryError::Damaged) if it is
+    /// not the one that the gallery was made with.
     fn model(&self) -> Result<Option<Vec<u8>>, GalleryError>;
 
     /// Stores points, replacing those of the same id. Points that are stored already, exactly so, are
-    /// left alone. Each call ends with a write to disk, so some thousands at a time are quickest. Of several points with one id in `points` the last counts. On an error some of the
-    /// points may have been stored; storing all of them again does no harm.
+    /// left alone. Each call ends with a write to disk, so some thousands at a time are quickest. Of
+    /// several points with one id in `points` the last counts.
+    ///
+    /// # Errors
+    /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for a code that does
+    /// not fit, and then nothing is stored. [`DiskFull`](GalleryError::DiskFull),
+    /// [`Engine`](GalleryError::Engine), [`Damaged`](GalleryError::Damaged) or [`Io`](GalleryError::Io) if
+    /// storing fails: some of the points may be there then, and storing all of them again does no harm.
     fn upsert(&self, points: &[Point]) -> Result<Upserted, GalleryError>;
 
     /// Which of these ids are there, each with the BLAKE3 of its image.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
     fn existing(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError>;
 
     /// The points of these ids, in this order; ids that are not there are left out.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
     fn retrieve(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError>;
 
     /// The points nearest to a code.
+    ///
+    /// # Errors
+    /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for a query that
+    /// does not fit, [`BadRequest`](GalleryError::BadRequest) for a largest distance that is no number;
+    /// for [`Rerank::Diffusion`] also [`NoDiffusion`](GalleryError::NoDiffusion) and
+    /// [`DamagedDiffusion`](GalleryError::DamagedDiffusion); and those of [reading](Gallery#errors).
     fn search(&self, request: &SearchRequest) -> Result<Answer, GalleryError>;
 
     /// The next `limit` points in the order of their ids, beginning after `after`. [`Points`] goes
     /// through all of them.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
     fn scroll(
         &self,
         after: Option<Uuid>,
@@ -45,20 +79,42 @@ pub trait Gallery: Send + Sync {
     ) -> Result<Vec<Point>, GalleryError>;
 
     /// The number of points, or of those that pass the filter.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
     fn count(&self, filter: Option<&Filter>) -> Result<usize, GalleryError>;
 
     /// Removes points; says how many of them were there.
+    ///
+    /// # Errors
+    /// As [`upsert`](Gallery::upsert) if it fails: some of the points may be gone then, and deleting all of
+    /// them again does no harm.
     fn delete(&self, ids: &[Uuid]) -> Result<usize, GalleryError>;
 
     /// Brings the index up to date with the points, so that searches are fast. To be called after many
     /// changes; says whether there was anything to do. Searches go on meanwhile.
+    ///
+    /// # Errors
+    /// [`DiskFull`](GalleryError::DiskFull) without room to build the index beside the old one, and
+    /// [`Engine`](GalleryError::Engine) or [`Io`](GalleryError::Io) if that fails: the points are as they
+    /// were. Those of [reading](Gallery#errors) as well.
     fn optimise(&self) -> Result<bool, GalleryError>;
 
     /// Writes everything to disk. What was upserted or deleted is there already; this is for engines
     /// that have more to write.
+    ///
+    /// # Errors
+    /// [`Engine`](GalleryError::Engine) if writing fails, [`Closed`](GalleryError::Closed) after an earlier
+    /// failure.
     fn flush(&self) -> Result<(), GalleryError>;
 
     /// Computes the neighbour graph of all codes and what [`Rerank::Diffusion`] needs of it.
+    ///
+    /// # Errors
+    /// [`BadRequest`](GalleryError::BadRequest) if `config` is not
+    /// [valid](DiffusionConfig::validate) or there are more points than a graph can hold;
+    /// [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if the graph cannot be stored, and
+    /// then an earlier one stays; and those of [reading](Gallery#errors).
     fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError>;
 }
 
@@ -118,7 +174,8 @@ pub struct GalleryInfo {
     pub dims: usize,
     /// Number of points.
     pub points: usize,
-    /// Number of points that the index covers; the others are compared one by one.
+    /// Number of points that the index covers, as they are now; the others, those that were added or
+    /// changed since it was built, are compared one by one.
     pub indexed: usize,
     /// BLAKE3 of the model file whose codes these are, see [`model_fingerprint`].
     pub model_fingerprint: String,
@@ -137,11 +194,11 @@ pub fn model_fingerprint(model: &[u8]) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiffusionState {
-    /// Nothing was built.
+    /// Nothing was built, or what was built is damaged and must be built anew.
     Absent,
     /// Built from exactly the points that are there.
     Fresh,
-    /// Points have changed since it was built.
+    /// Points have changed since it was built, or part of it was found damaged.
     Stale,
 }
 
@@ -213,7 +270,7 @@ pub struct Answer {
     /// The metric of the distances.
     pub metric: Metric,
     /// Whether every point was compared with; otherwise the index was trusted, and a neighbour may have
-    /// been missed.
+    /// been missed. Never so with [`Rerank::Diffusion`], which looks no farther than it reaches.
     pub exact: bool,
     /// What the asker should know about this answer, in plain words.
     pub notes: Vec<String>,

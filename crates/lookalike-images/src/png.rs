@@ -1,7 +1,7 @@
 //! PNG in and out.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Seek, Write};
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use image::codecs::png::{PngDecoder, PngEncoder};
@@ -75,21 +75,11 @@ impl Pixels {
     pub fn write_png(&self, path: impl AsRef<Path>) -> Result<(), ImageError> {
         let path = path.as_ref();
         let bytes = self.to_png()?;
-        let folder = match path.parent() {
-            Some(folder) if folder != Path::new("") => folder,
-            _ => Path::new("."),
-        };
-        crate::download::new_file_aside(folder)
-            .and_then(|mut aside| {
-                aside.write_all(&bytes)?;
-                aside.persist(path).map_err(|error| error.error)?;
-                Ok(())
-            })
-            .map_err(|source| ImageError::Io {
-                doing: "write",
-                path: path.to_owned(),
-                source,
-            })
+        crate::replace_file(path, &bytes).map_err(|source| ImageError::Io {
+            doing: "write",
+            path: path.to_owned(),
+            source,
+        })
     }
 }
 

@@ -36,8 +36,8 @@ impl Default for DiffusionConfig {
         Self {
             neighbours: 20,
             alpha: 0.99,
-            steps: 40,
-            gamma: 10.0,
+            steps: 30,
+            gamma: 3.0,
             kept: 256,
             truncate: 1024,
         }

@@ -46,9 +46,8 @@ pub enum GraphError {
 
 /// A sparse symmetric matrix, `S = D^-1/2 W D^-1/2`, of the affinities between near codes.
 ///
-/// Two codes are joined when each is among the other's nearest, so that nothing leaks through
-/// codes that are near to many but to which few are near; every code also keeps the link to its
-/// very nearest, so that none is left alone. With cosine and dot the
+/// Two codes are joined when either is among the other's nearest, half as much if only one is: a
+/// code that is near to many but to which few are near passes on less. With cosine and dot the
 /// affinity of a pair is its similarity, without the negative, to the power `gamma`; with
 /// Euclidean and Manhattan it is `exp(-gamma d² / (3 σ_i σ_j))` where `σ` is a code's distance to
 /// its farthest kept neighbour (Zelnik-Manor and Perona, *Self-tuning spectral clustering*,
@@ -127,27 +126,24 @@ impl KnnGraph {
         let reaches: Vec<f32> = (0..codes)
             .map(|row| kept(row).map(|n| n.distance).fold(0.0, f32::max))
             .collect();
-        let mut found: Vec<(u32, u32, f32, bool)> = Vec::new();
+        let mut found: Vec<(u32, u32, f32)> = Vec::new();
         for row in 0..codes {
-            for (place, near) in kept(row).enumerate() {
+            for near in kept(row) {
                 let scale = reaches[row] * reaches[near.index];
                 let weight = affinity(metric, config.gamma, near.distance, scale);
                 if weight >= FAINTEST {
                     let (from, to) = (row as u32, near.index as u32);
-                    found.push((from, to, weight, place == 0));
-                    found.push((to, from, weight, place == 0));
+                    found.push((from, to, weight / 2.0));
+                    found.push((to, from, weight / 2.0));
                 }
             }
         }
-        found.par_sort_unstable_by_key(|&(row, column, _, _)| (row, column));
-        // A pair that both codes name is there twice in each direction.
+        found.par_sort_unstable_by_key(|&(row, column, _)| (row, column));
+        // A pair that both codes name is there twice in each direction, with the same affinity:
+        // the sum does not depend on the order.
         let pairs: Vec<(u32, u32, f32)> = found
             .chunk_by(|a, b| (a.0, a.1) == (b.0, b.1))
-            .filter(|same| same.len() > 1 || same[0].3)
-            .map(|same| {
-                let weight = same.iter().map(|pair| pair.2).fold(0.0, f32::max);
-                (same[0].0, same[0].1, weight)
-            })
+            .map(|same| (same[0].0, same[0].1, same.iter().map(|pair| pair.2).sum()))
             .collect();
         let mut degrees = vec![0.0f64; codes];
         for &(row, _, weight) in &pairs {

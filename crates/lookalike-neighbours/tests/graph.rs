@@ -56,14 +56,25 @@ fn symmetric_and_no_eigenvalue_above_one() {
 }
 
 #[test]
-fn only_mutual_neighbours_and_the_nearest_are_joined() {
-    // On a line: 3 names 2 and 1, but these and 0 name each other.
-    let data = [[0.0f32], [1.0], [2.1], [5.0]].concat();
+fn either_ones_neighbours_are_joined_and_both_ones_twice_as_much() {
+    // On a line of equal steps but the last: 3 names 2 and 1, which name 1 and 3, 0 and 2.
+    let data = [0.0f32, 1.0, 2.0, 5.0];
     let codes = Codes::new(&data, 1).unwrap();
-    let graph = KnnGraph::build(codes, Metric::Euclidean, &config(2)).unwrap();
+    let graph = KnnGraph::build(codes, Metric::Dot, &config(1)).unwrap();
+    // By product everybody names 3 but 3, which names 2; 0 is like no other.
     let links: Vec<&[u32]> = (0..4).map(|row| graph.row(row).0).collect();
-    // 3 is nobody's neighbour, but 2 is its nearest.
-    assert_eq!(links, [&[1, 2][..], &[0, 2], &[0, 1, 3], &[2]]);
+    assert_eq!(links, [&[][..], &[3], &[3], &[1, 2]]);
+    // Before normalisation 2-3 weighs 10 (both name it) and 1-3 weighs 5 / 2.
+    let power = |product: f32| product.powf(config(1).gamma);
+    let (one_sided, mutual) = (power(5.0) / 2.0, power(10.0));
+    let (_, weights) = graph.row(3);
+    let expected = [
+        one_sided / (one_sided * (one_sided + mutual)).sqrt(),
+        mutual / (mutual * (one_sided + mutual)).sqrt(),
+    ];
+    for (weight, expected) in weights.iter().zip(expected) {
+        assert!((weight - expected).abs() < 1e-6, "{weights:?} {expected}");
+    }
 }
 
 #[test]

@@ -1,14 +1,11 @@
 //! How good a model's answers are on a labelled collection.
 
 use lookalike_autoencoder::Autoencoder;
-use lookalike_eval::{Baselines, Labelled, Options, Scores, baselines, evaluate};
+use lookalike_eval::{Baselines, EvalError, Labelled, Options, Scores, baselines, evaluate};
 use lookalike_images::Collection;
 use lookalike_neighbours::{Codes, DiffusionConfig, Metric};
 
 use crate::Error;
-
-/// Scores of a model's codes under a metric.
-pub type Assessment = Scores;
 
 /// Asks the collection's codes with each of its images (left out of its own answer), or with each
 /// image of `queries`, and scores the answers by label. Labels are read for nothing else.
@@ -22,16 +19,21 @@ pub fn assess(
     queries: Option<&Collection>,
     metric: Metric,
     rerank: Option<DiffusionConfig>,
-) -> Result<Assessment, Error> {
+) -> Result<Scores, Error> {
     let codes = model.encode_collection(collection, |_| {})?;
     let asked = queries
         .map(|q| model.encode_collection(q, |_| {}))
         .transpose()?;
     let dims = model.code_dim();
     let options = Options { rerank };
-    with_labels(collection, &codes, dims, queries, asked.as_deref(), |g, q| {
-        evaluate(g, q, metric, &options)
-    })
+    with_labels(
+        collection,
+        &codes,
+        dims,
+        queries,
+        asked.as_deref(),
+        |g, q| evaluate(g, q, metric, &options),
+    )
 }
 
 /// The same for what needs no learning: raw pixels and their principal components.
@@ -43,13 +45,39 @@ pub fn assess_baselines(
     collection: &Collection,
     queries: Option<&Collection>,
 ) -> Result<Baselines, Error> {
-    let floats = |c: &Collection| -> Vec<f32> {
-        c.pixels().iter().map(|&p| f32::from(p) / 255.0).collect()
-    };
-    let pixels = floats(collection);
-    let asked = queries.map(floats);
+    with_pixels(collection, queries, |g, q| baselines(g, q))
+}
+
+/// The same for raw pixels alone.
+///
+/// # Errors
+///
+/// When a collection has no labels.
+pub fn assess_pixels(
+    collection: &Collection,
+    queries: Option<&Collection>,
+    metric: Metric,
+) -> Result<Scores, Error> {
+    with_pixels(collection, queries, |g, q| {
+        evaluate(g, q, metric, &Options::default())
+    })
+}
+
+/// A collection's pixels as vectors, 0 to 1, one image after another.
+pub fn pixel_vectors(collection: &Collection) -> Vec<f32> {
+    let pixels = collection.pixels().iter();
+    pixels.map(|&p| f32::from(p) / 255.0).collect()
+}
+
+fn with_pixels<T>(
+    collection: &Collection,
+    queries: Option<&Collection>,
+    score: impl FnOnce(Labelled<&str>, Option<Labelled<&str>>) -> Result<T, EvalError>,
+) -> Result<T, Error> {
+    let pixels = pixel_vectors(collection);
+    let asked = queries.map(pixel_vectors);
     let dims = collection.shape().values();
-    with_labels(collection, &pixels, dims, queries, asked.as_deref(), |g, q| baselines(g, q))
+    with_labels(collection, &pixels, dims, queries, asked.as_deref(), score)
 }
 
 /// Joins vectors with their collections' labels and hands both to `score`.
@@ -59,7 +87,7 @@ fn with_labels<T>(
     dims: usize,
     queries: Option<&Collection>,
     asked: Option<&[f32]>,
-    score: impl FnOnce(Labelled<&str>, Option<Labelled<&str>>) -> Result<T, lookalike_eval::EvalError>,
+    score: impl FnOnce(Labelled<&str>, Option<Labelled<&str>>) -> Result<T, EvalError>,
 ) -> Result<T, Error> {
     let gallery_labels = labels(collection)?;
     let gallery = Labelled::new(Codes::new(vectors, dims)?, &gallery_labels)?;

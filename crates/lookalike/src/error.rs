@@ -7,6 +7,7 @@ use lookalike_images::{ImageError, SourceError};
 use lookalike_neighbours::CodesError;
 
 /// Why one of the crate's steps failed.
+#[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A source could not be opened or read.
@@ -44,10 +45,7 @@ pub enum Error {
 
 impl Error {
     /// For a failed file operation.
-    pub fn io(
-        action: &'static str,
-        path: &std::path::Path,
-    ) -> impl FnOnce(std::io::Error) -> Self {
+    pub fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.display().to_string();
         move |source| Self::Io {
             action,

@@ -7,15 +7,17 @@ use lookalike_autoencoder::{Architecture, Autoencoder};
 use lookalike_gallery::{
     DiffusionState, EmbeddedGallery, Gallery, Payload, Point, model_fingerprint, point_id,
 };
-use lookalike_images::{Image, Source, fit};
+use lookalike_images::{Image, Images, Source, fit};
 use lookalike_neighbours::{DiffusionConfig, Metric};
 use serde::Serialize;
 
 use crate::Error;
 
-/// Images that are encoded and stored at a time; what is stored is durable, so this is also the
-/// most work that a killed run loses.
-const BATCH: usize = 1_000;
+/// Images that are encoded and stored at a time, and the bytes of pixels that they may hold: what
+/// is stored is durable, so this is also the most work that a killed run loses. Each batch ends
+/// with a write to the disk, which smaller ones would wait for more often.
+const BATCH: usize = 4_000;
+const BATCH_BYTES: usize = 64 << 20;
 
 /// The metric that suits a model: cosine for the linear bottleneck, Euclidean for the article's
 /// networks.
@@ -38,7 +40,12 @@ pub fn create_gallery(
 ) -> Result<EmbeddedGallery, Error> {
     let metric = metric.unwrap_or_else(|| default_metric(model));
     let bytes = model.to_bytes();
-    Ok(EmbeddedGallery::create(path, metric, model.code_dim(), &bytes)?)
+    Ok(EmbeddedGallery::create(
+        path,
+        metric,
+        model.code_dim(),
+        &bytes,
+    )?)
 }
 
 /// Opens the gallery that `name` means: a folder's path. `qdrant://` addresses are named in the
@@ -147,10 +154,7 @@ pub fn index(
     };
     let mut images = source.read()?;
     loop {
-        let batch: Vec<Image> = images
-            .by_ref()
-            .take(BATCH)
-            .collect::<Result<_, _>>()?;
+        let batch = next_batch(&mut images)?;
         if batch.is_empty() {
             break;
         }
@@ -170,6 +174,19 @@ pub fn index(
     gallery.flush()?;
     summary.points = info.points;
     Ok(summary)
+}
+
+fn next_batch(images: &mut Images) -> Result<Vec<Image>, Error> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while batch.len() < BATCH && bytes < BATCH_BYTES {
+        let Some(image) = images.next().transpose()? else {
+            break;
+        };
+        bytes += image.pixels.data().len();
+        batch.push(image);
+    }
+    Ok(batch)
 }
 
 fn short(fingerprint: &str) -> &str {
@@ -223,7 +240,9 @@ impl Indexer<'_> {
             }
         }
         let codes = self.model.encode(&pixels)?;
-        let encoded = waiting.into_iter().zip(codes.chunks_exact(self.model.code_dim()));
+        let encoded = waiting
+            .into_iter()
+            .zip(codes.chunks_exact(self.model.code_dim()));
         points.extend(encoded.map(|(payload, code)| Point::new(code.to_vec(), payload)));
         let stored = self.gallery.upsert(&points)?;
         self.summary.images += batch.len();

@@ -50,7 +50,7 @@ pub use lookalike_images as images;
 pub use lookalike_kernels as kernels;
 pub use lookalike_neighbours as neighbours;
 
-pub use assess::{Assessment, assess, assess_baselines};
+pub use assess::{assess, assess_baselines, assess_pixels, pixel_vectors};
 pub use error::Error;
 pub use indexing::{
     IndexProgress, IndexSummary, create_gallery, default_metric, index, open_gallery,

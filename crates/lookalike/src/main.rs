@@ -11,6 +11,7 @@ use clap::Parser;
 use program::{Arguments, Failure};
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     match program::run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has enough of it: no error of ours.
@@ -19,5 +20,20 @@ fn main() -> ExitCode {
             eprintln!("lookalike: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Lets the C library keep what training frees, for its next step: given back to the system and
+/// asked for again, the same pages would be zeroed at every step, a fifth of the time.
+fn keep_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    for (parameter, value) in [
+        (libc::M_MMAP_THRESHOLD, 32 << 20),
+        (libc::M_TRIM_THRESHOLD, 1 << 30),
+        (libc::M_TOP_PAD, 64 << 20),
+    ] {
+        // SAFETY: mallopt takes two numbers and has no other precondition; no other thread runs
+        // yet.
+        unsafe { libc::mallopt(parameter, value) };
     }
 }

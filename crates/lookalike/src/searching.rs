@@ -95,8 +95,8 @@ impl Searcher {
         // asked for, and the first of the same pixels is dropped.
         let drop_twin = question.exclude_self && !there;
         let request = SearchRequest {
-            code: self.model.encode_image(&image.pixels)?,
-            k: question.k + usize::from(drop_twin),
+            code: self.model.encode_image(&image.pixels),
+            k: question.k.saturating_add(usize::from(drop_twin)),
             metric: question.metric,
             exact: question.exact,
             max_distance: question.max_distance,

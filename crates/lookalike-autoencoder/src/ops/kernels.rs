@@ -428,12 +428,8 @@ impl<C: CheckpointStrategy> NetworkOps for Autodiff<Flex, C> {
             .prepare::<C>([x.node()])
             .compute_bound()
             .stateful();
-        let (y, choice) = max_pool_forward(
-            &contiguous(x.into_primitive()),
-            height,
-            width,
-            channels,
-        );
+        let (y, choice) =
+            max_pool_forward(&contiguous(x.into_primitive()), height, width, channels);
         match prepared {
             OpsKind::Tracked(step) => step.finish((choice, [height, width, channels]), y),
             OpsKind::UnTracked(step) => step.finish(y),
@@ -484,7 +480,10 @@ impl<C: CheckpointStrategy> NetworkOps for Autodiff<Flex, C> {
         );
         let (y, mean, variance) =
             Flex::batch_norm(x.clone(), gamma.clone(), beta.into_primitive(), relu);
-        let statistics = (Lifted::<C>::new(mean.clone()), Lifted::<C>::new(variance.clone()));
+        let statistics = (
+            Lifted::<C>::new(mean.clone()),
+            Lifted::<C>::new(variance.clone()),
+        );
         let y = match prepared {
             OpsKind::Tracked(step) => {
                 let state = NormState {

@@ -59,13 +59,7 @@ impl Path {
     }
 
     /// 2x2 max pooling with stride 2, 'same': sides become ceil(side / 2).
-    pub fn max_pool(
-        self,
-        x: Tensor<2>,
-        height: usize,
-        width: usize,
-        channels: usize,
-    ) -> Tensor<2> {
+    pub fn max_pool(self, x: Tensor<2>, height: usize, width: usize, channels: usize) -> Tensor<2> {
         match self {
             Self::Kernels => Tensor::from_dispatch(<Dispatch as NetworkOps>::max_pool(
                 x.into_dispatch(),

@@ -113,8 +113,7 @@ pub(super) fn sigmoid_loss(logits: Tensor<2>, targets: Tensor<2>, kind: Loss) ->
     match kind {
         Loss::MeanSquaredError => (activation::sigmoid(logits) - targets).square().mean(),
         // max(x, 0) - x t + ln(1 + e^-|x|): stable for any logit.
-        Loss::BinaryCrossEntropy => (activation::relu(logits.clone())
-            - logits.clone() * targets
+        Loss::BinaryCrossEntropy => (activation::relu(logits.clone()) - logits.clone() * targets
             + (-logits.abs()).exp().log1p())
         .mean(),
     }

@@ -136,7 +136,7 @@ proptest! {
 
     #[test]
     fn batch_norm_agrees(
-        seed in 0u64..1000, batch in 2usize..9, places in 1usize..20, channels in 1usize..40,
+        seed in 0u64..1000, batch in 2usize..9, places in 2usize..20, channels in 1usize..40, relu: bool,
     ) {
         let mut case = Case::new(seed);
         let x = case.draw(batch * places * channels);
@@ -144,11 +144,11 @@ proptest! {
         let beta = case.draw(channels);
         let weights = case.draw(x.len());
         let operation = |path: Path, x, p: &[Tensor<1>]| {
-            path.batch_norm(x, p[0].clone(), p[1].clone(), false).output
+            path.batch_norm(x, p[0].clone(), p[1].clone(), relu).output
         };
         let go = |path| run(&case, path, (&x, batch), &[&gamma, &beta], &weights, &operation);
-        // Few rows make a small variance, and its root's inverse magnifies rounding.
-        assert_close(&go(Path::Kernels), &go(Path::Burn), 2e-3);
+        // Four rows can have a small variance, and its root's inverse magnifies rounding.
+        assert_close(&go(Path::Kernels), &go(Path::Burn), 1e-3);
     }
 
     #[test]

@@ -12,7 +12,9 @@ pub const GREY: InputShape = InputShape {
 pub fn shapes(count: usize, shape: InputShape) -> Collection {
     let mut state = 0x1234_5678_u64;
     let mut random = |range: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         (state >> 33) as usize % range.max(1)
     };
     let mut pixels = vec![0u8; count * shape.values()];

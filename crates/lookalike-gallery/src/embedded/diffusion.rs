@@ -53,7 +53,9 @@ pub(super) struct DiffusionFile {
     header: Header,
     ids: Vec<Uuid>,
     /// Where the records begin.
-    records: usize,
+    records: u64,
+    /// Bytes of a record's head and row.
+    body: usize,
 }
 
 /// Computes all rows of a graph over the points `ids`, which must ascend, and writes them to `path`.
@@ -103,6 +105,32 @@ pub(super) fn build(
     })
 }
 
+/// Where things are in a file, in bytes.
+struct Layout {
+    /// Everything before the first checksum.
+    start: usize,
+    /// A record without its checksum.
+    body: usize,
+    /// The whole file.
+    length: u64,
+}
+
+impl Layout {
+    /// None if the header's numbers are beyond all files.
+    fn new(header: &Header, header_length: usize) -> Option<Self> {
+        let ids = header.points.checked_mul(ID)?;
+        let start = ids.checked_add(PREAMBLE + header_length)?;
+        let body = header.kept.checked_mul(PAIR)?.checked_add(RECORD_HEAD)?;
+        let records = body.checked_add(RECORD_CHECK)?.checked_mul(header.points)?;
+        let length = start.checked_add(HASH)?.checked_add(records)?;
+        Some(Layout {
+            start,
+            body,
+            length: u64::try_from(length).ok()?,
+        })
+    }
+}
+
 /// One point's record.
 struct Record {
     scale: f32,
@@ -111,15 +139,19 @@ struct Record {
 }
 
 impl DiffusionFile {
-    pub(super) fn open(path: &Path) -> Result<Self, GalleryError> {
+    /// Opens the graph of a gallery with this metric. Everything but the records is checked, so that
+    /// nothing is ever allocated or read on the word of the file alone; a record is checked when it is
+    /// read.
+    pub(super) fn open(path: &Path, metric: Metric) -> Result<Self, GalleryError> {
         let damaged = |detail: &str| damaged(path, detail);
+        let too_short = || damaged("it ends too early");
         let reading = |e| GalleryError::io("reading", path)(e);
         let file = File::open(path).map_err(reading)?;
         let length = file.metadata().map_err(reading)?.len();
         let read = |from: usize, bytes: usize| -> Result<Vec<u8>, GalleryError> {
-            // Nothing is allocated on the word of the file alone.
-            if (from + bytes) as u64 > length {
-                return Err(damaged("it ends too early"));
+            let end = from.checked_add(bytes).ok_or_else(too_short)?;
+            if end as u64 > length {
+                return Err(too_short());
             }
             let mut buffer = vec![0; bytes];
             file.read_exact_at(&mut buffer, from as u64)
@@ -139,24 +171,33 @@ impl DiffusionFile {
         }
         let header: Header = serde_json::from_slice(&read(PREAMBLE, header_length)?)
             .map_err(|_| damaged("its header cannot be understood"))?;
-        let start_length = header
-            .points
-            .checked_mul(ID)
-            .and_then(|ids| ids.checked_add(PREAMBLE + header_length))
-            .filter(|&start| start as u64 <= length)
-            .ok_or_else(|| damaged("it ends too early"))?;
-        let start = read(0, start_length)?;
-        if blake3::hash(&start).as_bytes()[..] != read(start_length, HASH)?[..] {
+        let layout = Layout::new(&header, header_length)
+            .ok_or_else(|| damaged("its header asks for more than any file can hold"))?;
+        if layout.length != length {
+            return Err(damaged("its length is not what its header says"));
+        }
+        let start = read(0, layout.start)?;
+        if blake3::hash(&start).as_bytes()[..] != read(layout.start, HASH)?[..] {
             return Err(damaged("its checksum is wrong"));
         }
-        let ids = start[PREAMBLE + header_length..]
+        if header.metric != metric {
+            return Err(damaged("it was built for another metric"));
+        }
+        if header.config.validate().is_err() || header.kept > header.config.kept {
+            return Err(damaged("its settings make no sense"));
+        }
+        let ids: Vec<_> = start[PREAMBLE + header_length..]
             .as_chunks::<ID>()
             .0
             .iter()
             .map(|&bytes| Uuid::from_bytes(bytes))
             .collect();
+        if !ids.is_sorted_by(|a, b| a < b) {
+            return Err(damaged("its points are not in order"));
+        }
         Ok(DiffusionFile {
-            records: start_length + HASH,
+            records: (layout.start + HASH) as u64,
+            body: layout.body,
             path: path.to_path_buf(),
             file,
             header,
@@ -230,28 +271,33 @@ impl DiffusionFile {
     }
 
     fn record(&self, index: usize) -> Result<Record, GalleryError> {
-        let body = RECORD_HEAD + self.header.kept * PAIR;
-        let mut bytes = vec![0; body + RECORD_CHECK];
-        let offset = self.records + index * bytes.len();
+        let damaged = |detail: &str| damaged(&self.path, detail);
+        let mut bytes = vec![0; self.body + RECORD_CHECK];
+        let offset = self.records + index as u64 * bytes.len() as u64;
         self.file
-            .read_exact_at(&mut bytes, offset as u64)
+            .read_exact_at(&mut bytes, offset)
             .map_err(|e| match e.kind() {
-                io::ErrorKind::UnexpectedEof => damaged(&self.path, "it ends too early"),
+                io::ErrorKind::UnexpectedEof => damaged("it ends too early"),
                 _ => GalleryError::io("reading", &self.path)(e),
             })?;
-        let (body, check) = bytes.split_at(body);
+        let (body, check) = bytes.split_at(self.body);
         if blake3::hash(body).as_bytes()[..RECORD_CHECK] != *check {
-            return Err(damaged(&self.path, "the checksum of a row is wrong"));
+            return Err(damaged("the checksum of a row is wrong"));
         }
         let length = u32_at(body, 8) as usize;
         let pairs = body[RECORD_HEAD..].as_chunks::<PAIR>().0;
+        let pairs = pairs
+            .get(..length)
+            .ok_or_else(|| damaged("a row is longer than its place"))?;
         let row: Vec<_> = pairs
             .iter()
-            .take(length)
             .map(|pair| (u32_at(pair, 0), f32::from_bits(u32_at(pair, 4))))
             .collect();
         if row.iter().any(|&(i, _)| i as usize >= self.ids.len()) {
-            return Err(damaged(&self.path, "a row names a point that is not there"));
+            return Err(damaged("a row names a point that is not there"));
+        }
+        if row.iter().any(|(_, score)| !score.is_finite()) {
+            return Err(damaged("a row has a score that is no number"));
         }
         Ok(Record {
             scale: f32::from_bits(u32_at(body, 0)),
@@ -266,8 +312,168 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 }
 
 fn damaged(path: &Path, detail: &str) -> GalleryError {
-    GalleryError::BadRequest(format!(
-        "the neighbour graph {} is damaged: {detail}; build it again, or search without re-ranking",
-        path.display()
-    ))
+    GalleryError::DamagedDiffusion {
+        path: path.to_path_buf(),
+        detail: detail.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lookalike_neighbours::Codes;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const POINTS: usize = 12;
+    const METRIC: Metric = Metric::Euclidean;
+
+    fn config() -> DiffusionConfig {
+        DiffusionConfig {
+            neighbours: 3,
+            kept: 4,
+            ..DiffusionConfig::default()
+        }
+    }
+
+    /// A graph in a folder of its own, and its bytes.
+    fn file() -> (tempfile::TempDir, PathBuf, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("diffusion.bin");
+        let ids: Vec<_> = (1..=POINTS as u128).map(Uuid::from_u128).collect();
+        let codes: Vec<_> = (0..2 * POINTS).map(|i| (i * i % 7) as f32).collect();
+        let codes = Codes::new(&codes, 2).unwrap();
+        let graph = KnnGraph::build(codes, METRIC, &config()).unwrap();
+        build(&path, &ids, &graph, METRIC, &config()).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        (folder, path, bytes)
+    }
+
+    /// Opens the file and reads all of it.
+    fn read(path: &Path) -> Result<(), GalleryError> {
+        let file = DiffusionFile::open(path, METRIC)?;
+        for index in 0..file.ids.len() {
+            file.reached_from_point(index)?;
+        }
+        let nearest: Vec<_> = (0..3.min(file.ids.len())).map(|i| (i, 1.0)).collect();
+        file.reached_from_outside(&nearest).map(|_| ())
+    }
+
+    fn assert_damaged(path: &Path, bytes: &[u8], what: &str) {
+        std::fs::write(path, bytes).unwrap();
+        match read(path) {
+            Err(GalleryError::DamagedDiffusion { .. }) => {}
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+
+    /// The file with another header and other ids, and a checksum that fits them.
+    fn forged(bytes: &[u8], change: impl FnOnce(&mut Value, &mut [u8])) -> Vec<u8> {
+        let end = PREAMBLE + u32_at(bytes, 12) as usize;
+        let mut header: Value = serde_json::from_slice(&bytes[PREAMBLE..end]).unwrap();
+        let mut ids = bytes[end..end + POINTS * ID].to_vec();
+        change(&mut header, &mut ids);
+        let header = serde_json::to_vec(&header).unwrap();
+        let mut forged = bytes[..12].to_vec();
+        forged.extend((header.len() as u32).to_le_bytes());
+        forged.extend(header);
+        forged.extend(ids);
+        let check = blake3::hash(&forged);
+        forged.extend(check.as_bytes());
+        forged.extend(&bytes[end + POINTS * ID + HASH..]);
+        forged
+    }
+
+    #[test]
+    fn every_other_length_is_refused() {
+        let (_folder, path, bytes) = file();
+        read(&path).unwrap();
+        for length in 0..bytes.len() {
+            assert_damaged(&path, &bytes[..length], &format!("cut to {length}"));
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_damaged(&path, &longer, "one byte too many");
+    }
+
+    #[test]
+    fn every_changed_byte_is_noticed() {
+        let (_folder, path, bytes) = file();
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x10;
+            assert_damaged(&path, &changed, &format!("byte {at}"));
+        }
+    }
+
+    #[test]
+    fn a_header_that_lies_is_refused() {
+        let (_folder, path, bytes) = file();
+        assert_eq!(
+            forged(&bytes, |_, _| {}),
+            bytes,
+            "the forger knows the format"
+        );
+        let huge = [
+            usize::MAX,
+            usize::MAX / ID,
+            usize::MAX / PAIR,
+            1 << 60,
+            1 << 40,
+            1 << 33,
+            POINTS + 1,
+            POINTS - 1,
+            1,
+            0,
+        ];
+        for number in huge {
+            for name in ["points", "kept"] {
+                let lie = forged(&bytes, |header, _| header[name] = json!(number));
+                assert_damaged(&path, &lie, &format!("{name} {number}"));
+            }
+            let lie = forged(&bytes, |header, _| {
+                header["points"] = json!(number);
+                header["kept"] = json!(usize::MAX / number.max(1));
+            });
+            assert_damaged(&path, &lie, &format!("{number} points and as many as fit"));
+        }
+        for (name, value) in [
+            ("neighbours", json!(0)),
+            ("alpha", json!(2.0)),
+            ("gamma", json!(-1.0)),
+            ("kept", json!(3)),
+            ("kept", json!(-1)),
+            ("more", json!(1)),
+        ] {
+            let lie = forged(&bytes, |header, _| header["config"][name] = value.clone());
+            assert_damaged(&path, &lie, &format!("{name} {value}"));
+        }
+        let lie = forged(&bytes, |header, _| header["metric"] = json!("cosine"));
+        assert_damaged(&path, &lie, "another metric");
+        let lie = forged(&bytes, |_, ids| ids[..2 * ID].rotate_left(ID));
+        assert_damaged(&path, &lie, "ids out of order");
+        let lie = forged(&bytes, |_, ids| ids.copy_within(..ID, ID));
+        assert_damaged(&path, &lie, "an id twice");
+    }
+
+    #[test]
+    fn a_record_that_lies_is_refused() {
+        let (_folder, path, bytes) = file();
+        let body = DiffusionFile::open(&path, METRIC).unwrap().body;
+        let first = bytes.len() - POINTS * (body + RECORD_CHECK);
+        for (at, value, what) in [
+            (0, f32::NAN.to_bits(), "scale"),
+            (4, f32::NAN.to_bits(), "reach"),
+            (8, u32::MAX, "length"),
+            (8, 5, "length"),
+            (RECORD_HEAD, POINTS as u32, "index"),
+            (RECORD_HEAD + 4, f32::INFINITY.to_bits(), "score"),
+        ] {
+            let mut lie = bytes.clone();
+            let record = &mut lie[first..][..body + RECORD_CHECK];
+            record[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            let check = blake3::hash(&record[..body]);
+            record[body..].copy_from_slice(&check.as_bytes()[..RECORD_CHECK]);
+            assert_damaged(&path, &lie, what);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,8 @@ pub(super) const SHARD: &str = "shard";
 pub(super) const DIFFUSION: &str = "diffusion.bin";
 pub(super) const DIFFUSION_STALE: &str = "diffusion.stale";
 pub(super) const UNCLEAN: &str = "unclean";
+/// How long codes can be.
+pub(super) const DIMS: RangeInclusive<usize> = 1..=65_536;
 const MANIFEST: &str = "gallery.json";
 const MODEL: &str = "model.safetensors";
 const LOCK: &str = "lock";
@@ -91,10 +94,36 @@ impl Manifest {
         }
         let manifest: Manifest = serde_json::from_value(value)
             .map_err(|e| damaged(format!("gallery.json cannot be understood ({e})")))?;
-        if manifest.dims == 0 {
-            return Err(damaged("gallery.json says that codes are empty".into()));
+        if !DIMS.contains(&manifest.dims) {
+            return Err(damaged(format!(
+                "gallery.json says that codes have {} dimensions, there can be {} to {}",
+                manifest.dims,
+                DIMS.start(),
+                DIMS.end()
+            )));
         }
         Ok(manifest)
+    }
+
+    /// In what this gallery is not the one that is wanted.
+    pub(super) fn differences(&self, wanted: &Manifest) -> Vec<String> {
+        [
+            ("metric", self.metric.to_string(), wanted.metric.to_string()),
+            (
+                "length of codes",
+                self.dims.to_string(),
+                wanted.dims.to_string(),
+            ),
+            (
+                "model",
+                self.model_fingerprint.clone(),
+                wanted.model_fingerprint.clone(),
+            ),
+        ]
+        .into_iter()
+        .filter(|(_, found, wanted)| found != wanted)
+        .map(|(what, found, wanted)| format!("its {what} is {found}, asked for is {wanted}"))
+        .collect()
     }
 }
 
@@ -131,7 +160,7 @@ pub(super) fn read_model(gallery: &Path, manifest: &Manifest) -> Result<Vec<u8>,
 /// The exclusive right to a gallery, given back when dropped or when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -163,7 +192,15 @@ impl Lock {
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| write!(file, "{}", std::process::id()));
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that this process is just starting has it as well, until
+        // it becomes its own program.
+        let _ = self.file.unlock();
     }
 }
 

@@ -2,19 +2,24 @@
 
 mod diffusion;
 mod folder;
+mod graph;
 mod log;
 mod optimise;
 mod query;
 mod repair;
 mod search;
+mod segments;
+mod settings;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use lookalike_neighbours::{DiffusionConfig, KnnGraph, Metric};
+use lookalike_neighbours::{DiffusionConfig, Metric};
 use uuid::Uuid;
 
 use crate::point::check_code;
@@ -23,7 +28,7 @@ use crate::{
     Upserted,
 };
 use diffusion::DiffusionFile;
-use folder::{DIFFUSION, DIFFUSION_STALE, Lock, Manifest, Partial, SHARD, UNCLEAN};
+use folder::{DIFFUSION_STALE, DIMS, Lock, Manifest, Partial, SHARD, UNCLEAN};
 use search::Scan;
 use shard::{Found, Shard};
 
@@ -42,8 +47,6 @@ const BYTES_PER_FLOAT: u64 = 32;
 /// When about this much has gone into the engine's log, the shard is closed and opened again so that
 /// the log can be shortened.
 const LOG_LIMIT: u64 = 256 << 20;
-/// Up to this many points the neighbour graph is exact; beyond, the index finds the neighbours.
-const EXACT_GRAPH_UP_TO: usize = 100_000;
 
 /// A gallery in one folder of this machine, opened by one process at a time.
 ///
@@ -78,6 +81,12 @@ struct Writer {
 impl EmbeddedGallery {
     /// Makes an empty gallery in the new folder `path`, for codes of length `dims` that the model whose
     /// file is `model` gives. The folder appears at once and complete.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](GalleryError::AlreadyExists) if something is at `path`,
+    /// [`BadRequest`](GalleryError::BadRequest) if `dims` is not from 1 to 65536, and
+    /// [`DiskFull`](GalleryError::DiskFull), [`Engine`](GalleryError::Engine) or
+    /// [`Io`](GalleryError::Io) if the folder cannot be written.
     pub fn create(
         path: impl AsRef<Path>,
         metric: Metric,
@@ -85,9 +94,11 @@ impl EmbeddedGallery {
         model: &[u8],
     ) -> Result<Self, GalleryError> {
         let path = path.as_ref();
-        if !(1..=65_536).contains(&dims) {
+        if !DIMS.contains(&dims) {
             return Err(GalleryError::BadRequest(format!(
-                "a gallery for codes of {dims} dimensions was asked for; give 1 to 65536"
+                "a gallery for codes of {dims} dimensions was asked for; give {} to {}",
+                DIMS.start(),
+                DIMS.end()
             )));
         }
         let manifest = Manifest::new(metric, dims, model);
@@ -102,6 +113,13 @@ impl EmbeddedGallery {
     }
 
     /// Opens the gallery in the folder `path`.
+    ///
+    /// # Errors
+    /// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if none is
+    /// there, [`Version`](GalleryError::Version) or [`Damaged`](GalleryError::Damaged) if it cannot be
+    /// understood, [`InUse`](GalleryError::InUse) while another process has it open,
+    /// [`DiskFull`](GalleryError::DiskFull) if there is not even room to open it, and
+    /// [`Io`](GalleryError::Io) if its files cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GalleryError> {
         let path = path.as_ref();
         let manifest = Manifest::read(path)?;
@@ -111,35 +129,40 @@ impl EmbeddedGallery {
 
     /// Opens the gallery in the folder `path`, or makes it if nothing is there. One that is there must
     /// have been made for this metric, length of codes and model.
+    ///
+    /// # Errors
+    /// As [`open_or_create_with`](Self::open_or_create_with).
     pub fn open_or_create(
         path: impl AsRef<Path>,
         metric: Metric,
         dims: usize,
         model: &[u8],
     ) -> Result<Self, GalleryError> {
+        Self::open_or_create_with(path, Some(metric), metric, dims, model)
+    }
+
+    /// As [`open_or_create`](Self::open_or_create), for whoever need not have a certain metric: if none is
+    /// `wanted`, a gallery that is there keeps its own, and a new one is made for `default`.
+    ///
+    /// # Errors
+    /// [`Mismatch`](GalleryError::Mismatch) if the gallery that is there was made for something else;
+    /// otherwise those of [`open`](Self::open) or, where nothing is there, of [`create`](Self::create).
+    pub fn open_or_create_with(
+        path: impl AsRef<Path>,
+        wanted: Option<Metric>,
+        default: Metric,
+        dims: usize,
+        model: &[u8],
+    ) -> Result<Self, GalleryError> {
         let path = path.as_ref();
         let found = match Manifest::read(path) {
-            Err(GalleryError::NotFound { .. }) => return Self::create(path, metric, dims, model),
+            Err(GalleryError::NotFound { .. }) => {
+                return Self::create(path, wanted.unwrap_or(default), dims, model);
+            }
             found => found?,
         };
-        let wanted = Manifest::new(metric, dims, model);
-        let mut differences = Vec::new();
-        let mut compare = |what: &str, found: String, wanted: String| {
-            if found != wanted {
-                differences.push(format!("its {what} is {found}, asked for is {wanted}"));
-            }
-        };
-        compare(
-            "metric",
-            found.metric.to_string(),
-            wanted.metric.to_string(),
-        );
-        compare(
-            "length of codes",
-            found.dims.to_string(),
-            wanted.dims.to_string(),
-        );
-        compare("model", found.model_fingerprint, wanted.model_fingerprint);
+        let wanted = Manifest::new(wanted.unwrap_or(found.metric), dims, model);
+        let differences = found.differences(&wanted);
         if !differences.is_empty() {
             return Err(GalleryError::Mismatch {
                 path: path.to_path_buf(),
@@ -213,7 +236,7 @@ impl EmbeddedGallery {
             folder::raise_flag(&self.path.join(UNCLEAN))?;
             writer.unclean = true;
         }
-        if self.diffusion_state() == DiffusionState::Fresh {
+        if self.diffusion_flags() == DiffusionState::Fresh {
             folder::raise_flag(&self.path.join(DIFFUSION_STALE))?;
         }
         let done = self.read(|shard| {
@@ -224,17 +247,26 @@ impl EmbeddedGallery {
         if let Err(error) = done {
             if matches!(error, GalleryError::Engine { .. }) {
                 *self.shard_mut() = None;
+                // It stays closed, also if the log is long.
+                writer.logged = 0;
             }
             return Err(error);
         }
         writer.logged += bytes;
+        Ok(())
+    }
+
+    /// The right to change the gallery. If earlier changes have filled the log, it is shortened first:
+    /// now and not after them, so that a failure is not taken for theirs. The next change tries again.
+    fn begin_change(&self) -> Result<MutexGuard<'_, Writer>, GalleryError> {
+        let mut writer = self.writer();
         if writer.logged > LOG_LIMIT {
             let mut shard = self.shard_mut();
             *shard = None;
             *shard = Some(open_shard(&self.path, &self.manifest)?);
             writer.logged = 0;
         }
-        Ok(())
+        Ok(writer)
     }
 
     /// The engine numbers its changes, and passes over those that look older than what is stored. That
@@ -245,59 +277,18 @@ impl EmbeddedGallery {
             detail: "its log does not fit its points, so changes have no effect".into(),
         }
     }
-
-    fn diffusion_state(&self) -> DiffusionState {
-        if !self.path.join(DIFFUSION).exists() {
-            DiffusionState::Absent
-        } else if self.path.join(DIFFUSION_STALE).exists() {
-            DiffusionState::Stale
-        } else {
-            DiffusionState::Fresh
-        }
-    }
-
-    /// The neighbours that the index knows of every code, for a graph too large to compare all pairs.
-    fn indexed_graph(
-        &self,
-        scan: &Scan,
-        config: &DiffusionConfig,
-    ) -> Result<KnnGraph, GalleryError> {
-        use rayon::prelude::*;
-
-        let codes = scan.codes(self.manifest.dims)?;
-        let neighbours = (0..codes.len())
-            .into_par_iter()
-            .map(|index| {
-                let code = codes.row(index);
-                let ids = self.read(|shard| shard.nearest_ids(code, config.neighbours + 1))?;
-                let mut found: Vec<_> = ids
-                    .into_iter()
-                    .filter_map(|id| scan.ids.binary_search(&id).ok())
-                    .filter(|&other| other != index)
-                    .map(|other| lookalike_neighbours::Neighbour {
-                        index: other,
-                        distance: self.manifest.metric.distance(code, codes.row(other)),
-                    })
-                    .collect();
-                found.sort_by(|a, b| a.order(b));
-                found.truncate(config.neighbours);
-                Ok(found)
-            })
-            .collect::<Result<Vec<_>, GalleryError>>()?;
-        KnnGraph::from_neighbours(&neighbours, self.manifest.metric, config)
-            .map_err(|e| GalleryError::BadRequest(e.to_string()))
-    }
 }
 
 impl Gallery for EmbeddedGallery {
     fn describe(&self) -> Result<GalleryInfo, GalleryError> {
-        let (points, size) = self.read(|shard| Ok((shard.count(None)?, shard.size()?)))?;
+        let (points, coverage) = self.read(|shard| Ok((shard.count(None)?, shard.coverage()?)))?;
         Ok(GalleryInfo {
             name: self.path.display().to_string(),
             metric: self.manifest.metric,
             dims: self.manifest.dims,
             points,
-            indexed: size.indexed.min(points),
+            // Points that another thread is deleting are missing from the one number before the other.
+            indexed: coverage.indexed.min(points),
             model_fingerprint: self.manifest.model_fingerprint.clone(),
             created: self.manifest.created,
             diffusion: self.diffusion_state(),
@@ -317,7 +308,7 @@ impl Gallery for EmbeddedGallery {
         let last: HashMap<Uuid, &Point> = points.iter().map(|point| (point.id, point)).collect();
         let mut ids: Vec<Uuid> = last.keys().copied().collect();
         ids.sort();
-        let mut writer = self.writer();
+        let mut writer = self.begin_change()?;
         let mut result = Upserted::default();
         let mut wanted: Vec<&Point> = Vec::new();
         let mut changed: Vec<Uuid> = Vec::new();
@@ -383,7 +374,7 @@ impl Gallery for EmbeddedGallery {
     }
 
     fn delete(&self, ids: &[Uuid]) -> Result<usize, GalleryError> {
-        let mut writer = self.writer();
+        let mut writer = self.begin_change()?;
         let stored = self.read(|shard| shard.hashes(ids))?;
         let stored: HashSet<Uuid> = stored.into_keys().collect();
         if stored.is_empty() {
@@ -402,11 +393,11 @@ impl Gallery for EmbeddedGallery {
 
     fn optimise(&self) -> Result<bool, GalleryError> {
         let mut writer = self.writer();
-        let (size, count) = self.read(|shard| {
+        let (size, coverage, count) = self.read(|shard| {
             shard.flush()?;
-            Ok((shard.size()?, shard.count(None)?))
+            Ok((shard.size()?, shard.coverage()?, shard.count(None)?))
         })?;
-        if !shard::worth_optimising(&size, count) {
+        if !shard::worth_optimising(&size, &coverage, count) {
             return Ok(false);
         }
         // Once for the copy, once for what the engine builds beside it.
@@ -421,13 +412,17 @@ impl Gallery for EmbeddedGallery {
             Ok(built && next.count(None)? == count)
         })();
         if !matches!(built, Ok(true)) {
-            optimise::discard(&self.path)?;
+            // What stays behind is removed with the next copy or opening.
+            let _ = optimise::discard(&self.path);
             return built;
         }
         let mut shard = self.shard_mut();
         *shard = None;
-        optimise::exchange(&self.path)?;
-        *shard = Some(open_shard(&self.path, &self.manifest)?);
+        let exchanged = optimise::exchange(&self.path);
+        // Whichever of the two is in place now.
+        let opened = open_shard(&self.path, &self.manifest);
+        let opened = opened.map(|opened| *shard = Some(opened));
+        exchanged.and(opened)?;
         writer.logged = 0;
         Ok(true)
     }
@@ -438,31 +433,9 @@ impl Gallery for EmbeddedGallery {
     }
 
     fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError> {
-        config
-            .validate()
-            .map_err(|e| GalleryError::BadRequest(e.to_string()))?;
         // Held throughout: the graph is of exactly the points that are there when it is done.
         let _writer = self.writer();
-        let scan = self.scan()?;
-        let graph = if scan.ids.len() <= EXACT_GRAPH_UP_TO {
-            KnnGraph::build(
-                scan.codes(self.manifest.dims)?,
-                self.manifest.metric,
-                config,
-            )
-            .map_err(|e| GalleryError::BadRequest(e.to_string()))?
-        } else {
-            self.indexed_graph(&scan, config)?
-        };
-        let bytes = scan.ids.len() as u64 * (config.kept as u64 * 8 + 64);
-        check_room(&self.path, "storing the neighbour graph", bytes)?;
-        let path = self.path.join(DIFFUSION);
-        diffusion::build(&path, &scan.ids, &graph, self.manifest.metric, config)?;
-        *self
-            .diffusion
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
-        folder::lower_flag(&self.path.join(DIFFUSION_STALE))
+        self.build_graph(config)
     }
 }
 

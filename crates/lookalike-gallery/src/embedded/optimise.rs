@@ -19,25 +19,38 @@ fn previous(gallery: &Path) -> PathBuf {
     gallery.join("shard.previous")
 }
 
-/// Copies the shard to [`next`].
+/// Copies the shard to [`next`]. Remains of earlier attempts that were in the way later are removed
+/// before anything is begun.
 pub(super) fn copy(gallery: &Path) -> Result<(), GalleryError> {
     let next = next(gallery);
+    remove(&previous(gallery))?;
     discard(gallery)?;
     copy_folder(&gallery.join(SHARD), &next)
         .map_err(GalleryError::io("copying the shard to", &next))
 }
 
-/// Puts the copy in the shard's place. Neither of the two may be open.
+/// Puts the copy in the shard's place. Neither of the two may be open. After an error one of the two is
+/// in that place, if the file system allows it at all.
 pub(super) fn exchange(gallery: &Path) -> Result<(), GalleryError> {
+    let next = next(gallery);
+    sync_tree(&next).map_err(GalleryError::io("writing", &next))?;
+    swap(gallery)?;
+    sync_folder(gallery)?;
+    // What stays behind takes room until the gallery is opened next, and that is all.
+    let _ = remove(&previous(gallery));
+    Ok(())
+}
+
+fn swap(gallery: &Path) -> Result<(), GalleryError> {
     let (shard, next, previous) = (gallery.join(SHARD), next(gallery), previous(gallery));
     let rename = |from: &Path, to: &Path| {
         fs::rename(from, to).map_err(GalleryError::io("renaming the shard to", to))
     };
-    sync_tree(&next).map_err(GalleryError::io("writing", &next))?;
     rename(&shard, &previous)?;
-    rename(&next, &shard)?;
-    sync_folder(gallery)?;
-    remove(&previous)
+    rename(&next, &shard).inspect_err(|_| {
+        // If this fails as well, the next opening tries it again.
+        let _ = fs::rename(&previous, &shard);
+    })
 }
 
 /// Drops the copy.
@@ -53,8 +66,10 @@ pub(super) fn recover(gallery: &Path) -> Result<(), GalleryError> {
             .map_err(GalleryError::io("bringing back the shard at", &shard))?;
         sync_folder(gallery)?;
     }
-    remove(&previous)?;
-    discard(gallery)
+    // What cannot be removed takes room, but does not keep the gallery from being searched.
+    let _ = remove(&previous);
+    let _ = discard(gallery);
+    Ok(())
 }
 
 fn remove(folder: &Path) -> Result<(), GalleryError> {
@@ -171,5 +186,30 @@ mod tests {
         fs::rename(next(path), path.join(SHARD)).unwrap();
         recover(path).unwrap();
         assert_eq!(fs::read_dir(path).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_exchange_that_fails_leaves_the_shard() {
+        let gallery = gallery();
+        let path = gallery.path();
+        assert!(exchange(path).is_err(), "there is no copy");
+        assert_eq!(content(path), "old");
+        assert!(swap(path).is_err());
+        assert_eq!(
+            content(path),
+            "old",
+            "brought back after the first renaming"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_removed_does_not_keep_a_gallery_closed() {
+        let gallery = gallery();
+        let path = gallery.path();
+        // A folder would be removed; a file where a folder should be is not ours to remove.
+        fs::write(previous(path), "in the way").unwrap();
+        assert!(copy(path).is_err());
+        recover(path).unwrap();
+        assert_eq!(content(path), "old");
     }
 }

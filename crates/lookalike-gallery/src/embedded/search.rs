@@ -7,9 +7,9 @@ use std::sync::{Arc, PoisonError};
 use lookalike_neighbours::{Codes, Metric, nearest};
 use uuid::Uuid;
 
+use super::EmbeddedGallery;
 use super::diffusion::DiffusionFile;
 use super::shard::Found;
-use super::{DIFFUSION, EmbeddedGallery};
 use crate::point::check_code;
 use crate::{Answer, DiffusionState, Filter, GalleryError, Hit, Rerank, SearchRequest};
 
@@ -56,10 +56,17 @@ impl EmbeddedGallery {
             notes: Vec::new(),
         };
         if metric != self.manifest.metric {
-            answer.notes.push(format!(
-                "the gallery's index is for the {} metric; for {metric} every point was compared with",
-                self.manifest.metric
-            ));
+            let own = self.manifest.metric;
+            answer.notes.push(match request.rerank {
+                Rerank::None => format!(
+                    "the gallery's index is for the {own} metric; for {metric} every point was compared \
+                     with"
+                ),
+                Rerank::Diffusion => format!(
+                    "diffusion follows the gallery's {own} metric; {metric} only measures the distances, \
+                     and orders what diffusion does not reach"
+                ),
+            });
         }
         if request.rerank == Rerank::Diffusion {
             self.diffuse(request, metric, &mut answer)?;
@@ -95,7 +102,7 @@ impl EmbeddedGallery {
                     request.exclude,
                     request.exact,
                 )?;
-                Ok((found, request.exact || size.indexed == 0))
+                Ok((found, request.exact || size.built == 0))
             })?
         } else {
             (self.scanned(request, k, metric)?, true)
@@ -180,9 +187,11 @@ impl EmbeddedGallery {
             ids: Vec::new(),
             codes: Vec::new(),
         };
+        let mut last = None;
         loop {
-            let last = subset.ids.last().copied();
             let page = self.read(|shard| shard.scroll_ids(last, PAGE, Some(filter)))?;
+            // Of the page, not of the subset: points may have been added since the scan.
+            last = page.last().copied();
             for id in &page {
                 if let Ok(index) = scan.ids.binary_search(id) {
                     subset.ids.push(*id);
@@ -203,11 +212,14 @@ impl EmbeddedGallery {
         metric: Metric,
         answer: &mut Answer,
     ) -> Result<(), GalleryError> {
+        // Rows are cut off, so there is always a point that was never compared with.
+        answer.exact = false;
         let file = self.diffusion_file()?;
-        if self.diffusion_state() == DiffusionState::Stale {
+        if self.diffusion_flags() == DiffusionState::Stale {
             answer.notes.push(
-                "points have changed since the neighbour graph was built: new ones are ranked by \
-                 distance; build it again for the best order"
+                "points have changed since the neighbour graph was built: new ones follow, by distance, \
+                 after those that diffusion reaches, and changed ones keep their old neighbours; build \
+                 it again for the best order"
                     .into(),
             );
         }
@@ -216,14 +228,14 @@ impl EmbeddedGallery {
             ..SearchRequest::new(request.code.clone(), file.config().neighbours)
         };
         let start = self.plain(&start, start.k, self.manifest.metric)?;
-        answer.exact = start.exact;
-        let ranked = self.ranked(&file, request, &start.found)?;
+        let ranked = self
+            .ranked(&file, request, &start.found)
+            .inspect_err(|error| self.noticed(error))?;
         self.admit(request, metric, &ranked, answer)?;
         let missing = request.k - answer.neighbours.len();
         if missing > 0 {
             let have: HashSet<Uuid> = answer.neighbours.iter().map(|hit| hit.id).collect();
             let rest = self.plain(request, request.k.saturating_add(have.len()), metric)?;
-            answer.exact &= rest.exact;
             let rest = rest
                 .found
                 .into_iter()
@@ -293,24 +305,6 @@ impl EmbeddedGallery {
             }
         }
         Ok(())
-    }
-
-    fn diffusion_file(&self) -> Result<Arc<DiffusionFile>, GalleryError> {
-        let mut kept = self
-            .diffusion
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(file) = &*kept {
-            return Ok(Arc::clone(file));
-        }
-        if self.diffusion_state() == DiffusionState::Absent {
-            return Err(GalleryError::NoDiffusion {
-                name: self.path.display().to_string(),
-            });
-        }
-        let file = Arc::new(DiffusionFile::open(&self.path.join(DIFFUSION))?);
-        *kept = Some(Arc::clone(&file));
-        Ok(file)
     }
 }
 

@@ -2,57 +2,40 @@
 //! turns the engine's panics into errors.
 
 use std::collections::{HashMap, HashSet};
-use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lookalike_neighbours::Metric;
 use qdrant_edge::{
-    CountRequest, CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard,
-    EdgeVectorParams, FieldIndexOperations, HnswIndexConfig, NamedQuery, OperationResult,
+    CountRequest, CreateIndex, EdgeShard, FieldIndexOperations, NamedQuery, OperationResult,
     PayloadFieldSchema, PayloadSchemaType, PayloadSelector, PayloadSelectorInclude, PointId,
     PointInsertOperations, PointOperations, PointStructPersisted, QueryEnum, QueryRequest, Record,
     ScoringQuery, ScrollRequest, SearchParams, UpdateOperation, VectorInternal, VectorPersisted,
-    VectorStructInternal, VectorStructPersisted, WalOptions, WithPayloadInterface, WithVector,
+    VectorStructInternal, VectorStructPersisted, WithPayloadInterface, WithVector,
 };
 use uuid::Uuid;
 
-use super::query;
+use super::settings::{CODE, HNSW_EF, INDEX_FROM, RAW, SEGMENTS, config};
+use super::{query, segments};
 use crate::{Filter, GalleryError, Payload, Point};
 
-/// The vector that is searched.
-const CODE: &str = "code";
-/// For the cosine metric the engine keeps `CODE` normalised, so the code as it was given is kept beside
-/// it, on disk and without an index. That costs 4 bytes per dimension, and buys codes that come back bit
-/// for bit, and exact answers under every metric.
-const RAW: &str = "raw";
-
-/// From how many points on an index is built; fewer are compared with one by one, in under a
-/// millisecond.
-const INDEX_FROM: usize = 10_000;
-/// The engine's own limits, in kibibytes of vectors, for the same: a little lower, so that rounding does
-/// not put the two at odds. A filter that leaves fewer points is answered by comparing with each of them;
-/// for label values of more points the engine builds an index each.
-const INDEX_FROM_IN_ENGINE: usize = 9_000;
-/// How many segments may stand side by side before they are merged. More than one, so that adding a few
-/// points to a large gallery does not build its index again.
-const SEGMENTS: usize = 4;
-/// Edges per node, and width of the beam while building and while searching (HNSW, Malkov and Yashunin
-/// 2018).
-const HNSW_M: usize = 16;
-const HNSW_EF_CONSTRUCT: usize = 128;
-const HNSW_EF: usize = 128;
-/// The engine's log grows in files of this size.
-const LOG_FILE: usize = 8 << 20;
-/// Floats per operation; a batch is cut so that its log entry stays far below [`LOG_FILE`].
+/// Floats per operation; a batch is cut so that its log entry stays far below
+/// [`LOG_FILE`](super::settings::LOG_FILE).
 const FLOATS_PER_OPERATION: usize = 1 << 18;
 const POINTS_PER_OPERATION: usize = 1_000;
 
 /// An open shard of the engine.
 #[derive(Debug)]
 pub(super) struct Shard {
-    /// None only after the engine panicked: then it is left alone, also when dropped.
+    /// None only while it is dropped.
     edge: Option<EdgeShard>,
+    /// Whether the engine has panicked. What it holds in memory can no longer be relied on then, so it
+    /// is asked for nothing more. It is still closed in the usual way: its log stays locked otherwise, and
+    /// the gallery could not be opened again in this process.
+    panicked: AtomicBool,
+    /// The shard's folder.
+    path: PathBuf,
     /// The folder around the shard's, for messages.
     gallery: PathBuf,
     metric: Metric,
@@ -67,17 +50,27 @@ pub(super) struct Found {
 }
 
 /// The size of a shard.
+#[derive(PartialEq)]
 pub(super) struct Size {
     pub(super) segments: usize,
     /// One that lies in two segments counts twice.
     pub(super) points: usize,
+    /// The points that its indexes were built over, whether they are still there or not.
+    pub(super) built: usize,
+}
+
+/// How the points stand to the indexes.
+pub(super) struct Coverage {
+    /// Points that an index covers.
     pub(super) indexed: usize,
+    /// Points that an index was built over, and that have been deleted or changed since.
+    pub(super) gone: usize,
 }
 
 impl Shard {
     /// Makes an empty shard in the folder `path`, which must exist.
     pub(super) fn create(path: &Path, metric: Metric, dims: usize) -> Result<Self, GalleryError> {
-        let edge = guarded("making the shard", &gallery_of(path), || {
+        let edge = guarded(|| {
             let edge = EdgeShard::new(path, config(metric, dims))?;
             edge.update(UpdateOperation::FieldIndexOperation(
                 FieldIndexOperations::CreateIndex(CreateIndex {
@@ -87,26 +80,27 @@ impl Shard {
             ))?;
             edge.flush();
             Ok(edge)
-        })?;
-        Ok(Shard {
-            edge: Some(edge),
-            gallery: gallery_of(path),
-            metric,
-            dims,
         })
+        .map_err(|failure| failure.while_doing("making the shard", &gallery_of(path)))?;
+        Ok(Self::holding(edge, path, metric, dims))
     }
 
     /// Opens the shard in the folder `path`.
     pub(super) fn open(path: &Path, metric: Metric, dims: usize) -> Result<Self, GalleryError> {
-        let edge = guarded("opening the shard", &gallery_of(path), || {
-            EdgeShard::load(path, Some(config(metric, dims)))
-        })?;
-        Ok(Shard {
+        let edge = guarded(|| EdgeShard::load(path, Some(config(metric, dims))))
+            .map_err(|failure| failure.while_doing("opening the shard", &gallery_of(path)))?;
+        Ok(Self::holding(edge, path, metric, dims))
+    }
+
+    fn holding(edge: EdgeShard, path: &Path, metric: Metric, dims: usize) -> Self {
+        Shard {
             edge: Some(edge),
+            panicked: AtomicBool::new(false),
+            path: path.to_path_buf(),
             gallery: gallery_of(path),
             metric,
             dims,
-        })
+        }
     }
 
     /// Runs `action` on the engine. After a panic the shard answers nothing any more: what it holds in
@@ -116,10 +110,17 @@ impl Shard {
         doing: &str,
         action: impl FnOnce(&EdgeShard) -> OperationResult<T>,
     ) -> Result<T, GalleryError> {
-        let edge = self.edge.as_ref().ok_or_else(|| GalleryError::Closed {
+        let edge = self.edge.as_ref();
+        let edge = edge.filter(|_| !self.panicked.load(Ordering::SeqCst));
+        let edge = edge.ok_or_else(|| GalleryError::Closed {
             path: self.gallery.clone(),
         })?;
-        guarded(doing, &self.gallery, || action(edge))
+        guarded(|| action(edge)).map_err(|failure| {
+            if failure.panicked {
+                self.panicked.store(true, Ordering::SeqCst);
+            }
+            failure.while_doing(doing, &self.gallery)
+        })
     }
 
     /// Stores points; after [`Shard::flush`] they are there for good.
@@ -158,7 +159,10 @@ impl Shard {
 
     /// The engine's index building, in place. Not safe against a crash: see `optimise.rs`.
     pub(super) fn optimise(&self) -> Result<bool, GalleryError> {
-        self.with("building the index", EdgeShard::optimize)
+        let before = self.size()?;
+        let built = self.with("building the index", EdgeShard::optimize)?;
+        // The engine says no where it only took segments away whose points are all gone.
+        Ok(built || self.size()? != before)
     }
 
     pub(super) fn size(&self) -> Result<Size, GalleryError> {
@@ -167,8 +171,23 @@ impl Shard {
             Ok(Size {
                 segments: info.segments_count,
                 points: info.points_count,
-                indexed: info.indexed_vectors_count,
+                // The engine counts every vector of an indexed segment, those without an index, too.
+                built: info.indexed_vectors_count / self.vector_names().len(),
             })
+        })
+    }
+
+    /// As of the last [`Shard::flush`].
+    pub(super) fn coverage(&self) -> Result<Coverage, GalleryError> {
+        let built = self.size()?.built;
+        let gone = match built {
+            0 => 0,
+            _ => segments::gone_from_index(&self.path, CODE)
+                .map_err(GalleryError::io("reading the segments of", &self.path))?,
+        };
+        Ok(Coverage {
+            indexed: built.saturating_sub(gone),
+            gone,
         })
     }
 
@@ -329,13 +348,17 @@ impl Shard {
         }
     }
 
+    fn vector_names(&self) -> HashSet<&'static str> {
+        [CODE, self.code_name()].into()
+    }
+
     fn with_code(&self) -> WithVector {
         WithVector::Selector(vec![self.code_name().into()])
     }
 
     fn persisted(&self, point: &Point) -> Result<PointStructPersisted, GalleryError> {
-        let names: HashSet<_> = [CODE, self.code_name()].into();
-        let vectors = names
+        let vectors = self
+            .vector_names()
             .into_iter()
             .map(|name| (name.into(), VectorPersisted::Dense(point.code.clone())))
             .collect();
@@ -441,77 +464,78 @@ fn scroll_request(
     })
 }
 
-fn config(metric: Metric, dims: usize) -> EdgeConfig {
-    let kib = |points: usize| (points * dims * size_of::<f32>()).div_ceil(1024);
-    let hnsw = HnswIndexConfig {
-        m: HNSW_M,
-        ef_construct: HNSW_EF_CONSTRUCT,
-        full_scan_threshold: kib(INDEX_FROM_IN_ENGINE),
-        max_indexing_threads: 0,
-        on_disk: None,
-        payload_m: None,
-        inline_storage: None,
-    };
-    let distance = match metric {
-        Metric::Cosine => Distance::Cosine,
-        Metric::Euclidean => Distance::Euclid,
-        Metric::Dot => Distance::Dot,
-        Metric::Manhattan => Distance::Manhattan,
-    };
-    let mut builder = EdgeConfig::builder()
-        .on_disk_payload(true)
-        .vector(CODE, EdgeVectorParams::builder(dims, distance).build())
-        .hnsw_config(hnsw)
-        .optimizers(EdgeOptimizersConfig {
-            default_segment_number: Some(SEGMENTS),
-            max_segment_size: Some(kib(usize::MAX >> 40)),
-            indexing_threshold: Some(kib(INDEX_FROM_IN_ENGINE)),
-            ..EdgeOptimizersConfig::default()
-        })
-        .wal_options(WalOptions {
-            segment_capacity: LOG_FILE,
-            segment_queue_len: 0,
-            retain_closed: NonZeroUsize::MIN,
-        });
-    if metric == Metric::Cosine {
-        let no_index = HnswIndexConfig { m: 0, ..hnsw };
-        let raw = EdgeVectorParams::builder(dims, Distance::Dot)
-            .on_disk(true)
-            .hnsw_config(no_index)
-            .build();
-        builder = builder.vector(RAW, raw);
-    }
-    builder.build()
-}
-
-/// Whether building the index could change anything.
-pub(super) fn worth_optimising(size: &Size, points: usize) -> bool {
-    points.saturating_sub(size.indexed) >= INDEX_FROM || size.segments > SEGMENTS + 1
+/// Whether building the index could change anything: there is enough beside it, enough of it is gone
+/// (a fifth, the engine's own measure), or the points lie scattered.
+pub(super) fn worth_optimising(size: &Size, coverage: &Coverage, points: usize) -> bool {
+    points.saturating_sub(coverage.indexed) >= INDEX_FROM
+        || (coverage.gone >= INDEX_FROM && coverage.gone > size.built / 5)
+        || size.segments > SEGMENTS + 1
 }
 
 fn gallery_of(shard: &Path) -> PathBuf {
     shard.parent().unwrap_or(shard).to_path_buf()
 }
 
-/// Runs the engine, and makes an error of its errors and of its panics: it panics on some damaged files
+/// What the engine said, or how it panicked.
+struct Failure {
+    detail: String,
+    panicked: bool,
+}
+
+impl Failure {
+    fn while_doing(self, doing: &str, gallery: &Path) -> GalleryError {
+        GalleryError::Engine {
+            doing: doing.to_string(),
+            path: gallery.to_path_buf(),
+            detail: self.detail,
+        }
+    }
+}
+
+/// Runs the engine, and makes a failure of its errors and of its panics: it panics on some damaged files
 /// and on a full disk.
-fn guarded<T>(
-    doing: &str,
-    gallery: &Path,
-    action: impl FnOnce() -> OperationResult<T>,
-) -> Result<T, GalleryError> {
-    let detail = match catch_unwind(AssertUnwindSafe(action)) {
+fn guarded<T>(action: impl FnOnce() -> OperationResult<T>) -> Result<T, Failure> {
+    let (detail, panicked) = match catch_unwind(AssertUnwindSafe(action)) {
         Ok(Ok(done)) => return Ok(done),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => (error.to_string(), false),
         Err(panic) => match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
-            (Some(text), _) => text.clone(),
-            (_, Some(text)) => text.to_string(),
-            _ => "the engine stopped without saying why".into(),
+            (Some(text), _) => (text.clone(), true),
+            (_, Some(text)) => (text.to_string(), true),
+            _ => ("the engine stopped without saying why".into(), true),
         },
     };
-    Err(GalleryError::Engine {
-        doing: doing.to_string(),
-        path: gallery.to_path_buf(),
-        detail,
-    })
+    Err(Failure { detail, panicked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_panic_it_answers_nothing_and_can_be_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let shard = Shard::create(folder.path(), Metric::Cosine, 2).unwrap();
+        let refused = shard.with("testing", |_| {
+            Err::<(), _>(qdrant_edge::OperationError::service_error("no"))
+        });
+        assert!(matches!(refused, Err(GalleryError::Engine { .. })));
+        assert_eq!(
+            shard.count(None).unwrap(),
+            0,
+            "an error alone closes nothing"
+        );
+        let panicked = shard.with("testing", |_| -> OperationResult<()> {
+            panic!("a test's panic")
+        });
+        let message = panicked.unwrap_err().to_string();
+        assert!(message.contains("a test's panic"), "{message}");
+        assert!(matches!(
+            shard.count(None),
+            Err(GalleryError::Closed { .. })
+        ));
+        assert!(matches!(shard.flush(), Err(GalleryError::Closed { .. })));
+        drop(shard);
+        let shard = Shard::open(folder.path(), Metric::Cosine, 2).unwrap();
+        assert_eq!(shard.count(None).unwrap(), 0);
+    }
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lookalike_gallery::{EmbeddedGallery, Gallery, GalleryError, Rerank, SearchRequest};
+use lookalike_gallery::{
+    DiffusionState, EmbeddedGallery, Gallery, GalleryError, Rerank, SearchRequest,
+};
 use lookalike_neighbours::{DiffusionConfig, Metric};
 
 use crate::samples::{Random, folder, points};
@@ -80,7 +82,9 @@ fn a_manifest_that_is_not_ours_is_refused() {
         "{",
         "[]",
         "{\"format\": 1}",
-        &text.replace("4", "0"),
+        &text.replace("\"dims\": 4", "\"dims\": 0"),
+        &text.replace("\"dims\": 4", "\"dims\": 65537"),
+        &text.replace("\"dims\": 4", "\"dims\": 18446744073709551615"),
         "\0\0",
     ] {
         fs::write(&manifest, damage).unwrap();
@@ -106,7 +110,7 @@ fn a_model_that_was_exchanged_is_noticed() {
 }
 
 #[test]
-fn a_damaged_neighbour_graph_is_noticed() {
+fn a_damaged_neighbour_graph_is_noticed_and_built_anew() {
     let (_folder, path) = gallery();
     let file = path.join("diffusion.bin");
     let bytes = fs::read(&file).unwrap();
@@ -114,29 +118,48 @@ fn a_damaged_neighbour_graph_is_noticed() {
         rerank: Rerank::Diffusion,
         ..SearchRequest::new(points(1, 4, 51).remove(0).code, 5)
     };
-    let search = || EmbeddedGallery::open(&path).unwrap().search(&request);
-    search().unwrap();
-    for at in [0, 9, 13, 40, bytes.len() / 2, bytes.len() - 1] {
-        let mut damaged = bytes.clone();
-        // A whole stretch, so that the row that is read is among it.
-        let end = (at + bytes.len() / 2).min(bytes.len());
-        damaged[at..end].iter_mut().for_each(|byte| *byte ^= 0x55);
+    let open = || EmbeddedGallery::open(&path).unwrap();
+    let before = open().search(&request).unwrap();
+    let cuts = [0, 1, 7, 15, 16, 20, 300, bytes.len() / 2, bytes.len() - 1];
+    let cuts = cuts.map(|length| bytes[..length].to_vec());
+    let garbled = [0, 9, 13, 40, 1_000].map(|at| {
+        let mut garbled = bytes.clone();
+        garbled[at] ^= 0x55;
+        garbled
+    });
+    for damaged in cuts.into_iter().chain(garbled) {
         fs::write(&file, damaged).unwrap();
-        if let Err(error) = search() {
-            assert!(error.to_string().contains("build it again"), "{error}");
-        } else {
-            assert!(at > bytes.len() / 2, "damage at {at} went unnoticed");
-        }
+        let gallery = open();
+        let error = gallery.search(&request).unwrap_err();
+        assert!(
+            matches!(error, GalleryError::DamagedDiffusion { .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains("lookalike index"), "{error}");
+        // Whoever indexes again learns from this that it is missing.
+        let state = gallery.describe().unwrap().diffusion;
+        assert_eq!(state, DiffusionState::Absent);
+        let plain = SearchRequest::new(request.code.clone(), 5);
+        assert_eq!(gallery.search(&plain).unwrap().neighbours.len(), 5);
     }
-    for length in [0, 7, 20, 300, bytes.len() / 2] {
-        fs::write(&file, &bytes[..length]).unwrap();
-        let _ = search();
-    }
-    let gallery = EmbeddedGallery::open(&path).unwrap();
+    // Rows are not read when the graph is opened; once one was found damaged, that is remembered.
+    let mut damaged = bytes.clone();
+    damaged[3_000..].fill(0x55);
+    fs::write(&file, damaged).unwrap();
+    assert_eq!(open().describe().unwrap().diffusion, DiffusionState::Fresh);
+    let error = open().search(&request).unwrap_err();
+    assert!(
+        matches!(error, GalleryError::DamagedDiffusion { .. }),
+        "{error}"
+    );
+    let gallery = open();
+    assert_eq!(gallery.describe().unwrap().diffusion, DiffusionState::Stale);
     gallery
         .build_diffusion(&DiffusionConfig::default())
         .unwrap();
-    gallery.search(&request).unwrap();
+    assert_eq!(gallery.describe().unwrap().diffusion, DiffusionState::Fresh);
+    assert_eq!(gallery.search(&request).unwrap(), before);
+    assert_eq!(fs::read(&file).unwrap(), bytes);
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -89,6 +89,7 @@ pub fn diffusion_follows_the_chain(factory: Factory) {
         // The query itself comes first, whatever flows back to it.
         assert!(scores[1..].is_sorted_by(|a, b| a >= b), "{scores:?}");
         assert!(answer.notes.is_empty());
+        assert!(!answer.exact, "diffusion looks no farther than it reaches");
         for hit in &answer.neighbours {
             let point = points.iter().find(|p| p.id == hit.id).unwrap();
             assert_eq!(hit.payload, point.payload);
@@ -146,6 +147,15 @@ pub fn diffusion_respects_the_request(factory: Factory) {
             ..diffusing(code.clone(), 5)
         };
         let answer = subject.gallery.search(&measured).unwrap();
+        let [note] = &answer.notes[..] else {
+            panic!("one note, about the metric: {:?}", answer.notes);
+        };
+        assert!(
+            note.contains("cosine") && note.contains("manhattan"),
+            "{note}"
+        );
+        assert!(!note.contains("every point"), "{note}");
+        assert!(!answer.exact);
         let by_cosine = subject.gallery.search(&diffusing(code.clone(), 5)).unwrap();
         assert_eq!(ids(&answer), ids(&by_cosine));
         for hit in &answer.neighbours {
@@ -185,6 +195,18 @@ pub fn changes_make_the_graph_stale(factory: Factory) {
             .notes
             .iter()
             .any(|note| note.contains("build it again"))
+    );
+    // As the note says: new ones come last, by distance.
+    let old: HashSet<_> = points[..50].iter().map(|p| p.id).collect();
+    let diffused = answer.neighbours.iter().take_while(|h| h.score.is_some());
+    assert!(diffused.clone().all(|hit| old.contains(&hit.id)));
+    let rest = &answer.neighbours[diffused.count()..];
+    assert!(rest.iter().all(|hit| hit.score.is_none()));
+    assert!(rest.is_sorted_by_key(|hit| hit.distance));
+    assert!(
+        points[50..]
+            .iter()
+            .all(|p| rest.iter().any(|h| h.id == p.id))
     );
     build();
     assert_eq!(state(), DiffusionState::Fresh);

@@ -115,7 +115,90 @@ fn an_index_is_built_and_kept_and_grows() {
     let gallery = EmbeddedGallery::open(&path).unwrap();
     assert_eq!(gallery.count(None).unwrap(), 11_999);
     assert_eq!(gallery.count(Some(&changed)).unwrap(), 100);
-    assert!(gallery.describe().unwrap().indexed >= 11_000);
+    // Without those that were changed or deleted.
+    assert_eq!(gallery.describe().unwrap().indexed, 11_500 - 101);
     let found = gallery.search(&request).unwrap();
     assert_eq!(found.neighbours[0].id, points[0].id);
+}
+
+#[test]
+fn a_growing_gallery_is_indexed_again() {
+    let folder = folder();
+    let path = folder.path().join("test.gallery");
+    let points = points(22_000, 4, 23);
+    let gallery = EmbeddedGallery::create(&path, Metric::Cosine, 4, MODEL).unwrap();
+    let indexed = || {
+        let info = gallery.describe().unwrap();
+        (info.points, info.indexed)
+    };
+    gallery.upsert(&points[..11_500]).unwrap();
+    assert_eq!(indexed(), (11_500, 0));
+    assert!(gallery.optimise().unwrap());
+    assert_eq!(indexed(), (11_500, 11_500));
+    gallery.upsert(&points[11_500..]).unwrap();
+    assert_eq!(indexed(), (22_000, 11_500));
+    assert!(gallery.optimise().unwrap());
+    assert_eq!(indexed(), (22_000, 22_000));
+    assert!(!gallery.optimise().unwrap());
+    // Many of them deleted, among them all that one of the indexes covers.
+    let ids: Vec<_> = points[11_000..].iter().map(|p| p.id).collect();
+    assert_eq!(gallery.delete(&ids).unwrap(), 11_000);
+    assert_eq!(indexed(), (11_000, 11_000));
+    assert!(gallery.optimise().unwrap());
+    assert!(!gallery.optimise().unwrap());
+    // All of them replaced: the index covers nothing of what is there.
+    let mut replaced = points[..11_000].to_vec();
+    replaced.iter_mut().for_each(|p| p.code.rotate_left(1));
+    assert_eq!(gallery.upsert(&replaced).unwrap().changed, 11_000);
+    assert_eq!(indexed().1, 0);
+    assert!(gallery.optimise().unwrap());
+    assert_eq!(indexed(), (11_000, 11_000));
+    assert!(!gallery.optimise().unwrap());
+}
+
+#[test]
+fn a_gallery_that_is_there_can_keep_its_metric() {
+    let folder = folder();
+    let path = folder.path().join("test.gallery");
+    let open = |wanted, default| {
+        EmbeddedGallery::open_or_create_with(&path, wanted, default, 8, MODEL)
+            .map(|gallery| gallery.describe().unwrap().metric)
+    };
+    assert_eq!(open(None, Metric::Dot).unwrap(), Metric::Dot);
+    assert_eq!(open(None, Metric::Cosine).unwrap(), Metric::Dot);
+    assert_eq!(
+        open(Some(Metric::Dot), Metric::Cosine).unwrap(),
+        Metric::Dot
+    );
+    let error = open(Some(Metric::Cosine), Metric::Cosine).unwrap_err();
+    assert!(matches!(error, GalleryError::Mismatch { .. }), "{error}");
+    let other = folder.path().join("other.gallery");
+    let made =
+        EmbeddedGallery::open_or_create_with(other, Some(Metric::Cosine), Metric::Dot, 8, MODEL);
+    assert_eq!(made.unwrap().describe().unwrap().metric, Metric::Cosine);
+}
+
+#[test]
+fn filtering_by_another_metric_ends_while_points_are_added() {
+    let folder = folder();
+    let path = folder.path().join("test.gallery");
+    let points = points(24_000, 2, 24);
+    let gallery = EmbeddedGallery::create(path, Metric::Euclidean, 2, MODEL).unwrap();
+    gallery.upsert(&points[..100]).unwrap();
+    let request = SearchRequest {
+        metric: Some(Metric::Manhattan),
+        filter: Some("source=samples".parse().unwrap()),
+        ..SearchRequest::new(points[0].code.clone(), 5)
+    };
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for some in points.chunks(4_000) {
+                gallery.upsert(some).unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            assert_eq!(gallery.search(&request).unwrap().neighbours.len(), 5);
+        }
+    });
+    assert_eq!(gallery.search(&request).unwrap().neighbours.len(), 5);
 }

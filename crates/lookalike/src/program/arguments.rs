@@ -4,9 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lookalike::autoencoder::{
-    Architecture, DeviceChoice, Loss, Objective, Optimiser, Schedule,
-};
+use lookalike::autoencoder::{Architecture, DeviceChoice, Loss, Objective, Optimiser, Schedule};
 use lookalike::gallery::{Filter, Rerank};
 use lookalike::neighbours::Metric;
 

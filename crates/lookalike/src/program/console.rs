@@ -22,11 +22,6 @@ impl Console {
         Self { json }
     }
 
-    /// Whether results are JSON.
-    pub fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// Whether standard output is a person's terminal.
     pub fn is_terminal(&self) -> bool {
         !self.json && io::stdout().is_terminal()
@@ -63,10 +58,8 @@ impl Console {
             Some(total) => ProgressBar::new(total as u64),
             None => ProgressBar::new_spinner(),
         };
-        let style = ProgressStyle::with_template(
-            "{prefix} {bar:32} {pos}/{len}  {msg}",
-        )
-        .expect("the template is valid");
+        let style = ProgressStyle::with_template("{prefix} {bar:32} {pos}/{len}  {msg}")
+            .expect("the template is valid");
         bar.set_style(style);
         bar.set_prefix(what.to_owned());
         bar
@@ -74,20 +67,28 @@ impl Console {
 
     /// Follows a training run.
     pub fn training(&self) -> TrainingView {
+        listen_for_interruptions();
+        INTERRUPTED.store(false, Ordering::SeqCst);
+        TRAINING.store(true, Ordering::SeqCst);
         TrainingView {
             bar: self.bar(Some(0), "train"),
-            interrupted: interruption(),
         }
     }
 }
 
-/// Set by Ctrl-C or a request to end; the first lets work end in order, a second ends at once.
-fn interruption() -> &'static AtomicBool {
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Whether a run is being trained, which an interruption lets end in order.
+static TRAINING: AtomicBool = AtomicBool::new(false);
+/// Whether that run was asked to end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C, or a request to end, stops training after a checkpoint; a second one, or
+/// one while nothing is being trained, ends the program at once.
+fn listen_for_interruptions() {
     static HANDLER: OnceLock<()> = OnceLock::new();
     HANDLER.get_or_init(|| {
         let handler = || {
-            if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            let again = INTERRUPTED.swap(true, Ordering::SeqCst);
+            if again || !TRAINING.load(Ordering::SeqCst) {
                 std::process::exit(130);
             }
         };
@@ -95,19 +96,18 @@ fn interruption() -> &'static AtomicBool {
         // the work since the last checkpoint.
         let _ = ctrlc::set_handler(handler);
     });
-    &INTERRUPTED
 }
 
 /// Shows a training run as a bar on a terminal, and as a line an epoch elsewhere.
 pub struct TrainingView {
     bar: ProgressBar,
-    interrupted: &'static AtomicBool,
 }
 
 impl Observer for TrainingView {
     fn step(&mut self, progress: &Progress) -> ControlFlow<()> {
         let done = (progress.epoch - 1) * progress.steps + progress.step;
-        self.bar.set_length((progress.epochs * progress.steps) as u64);
+        self.bar
+            .set_length((progress.epochs * progress.steps) as u64);
         self.bar.set_position(done as u64);
         self.bar.set_message(format!(
             "epoch {}/{}  loss {:.5}  {:.0} images/s  {} left",
@@ -117,7 +117,7 @@ impl Observer for TrainingView {
             progress.images_per_second,
             duration(progress.seconds_left)
         ));
-        match self.interrupted.load(Ordering::SeqCst) {
+        match INTERRUPTED.load(Ordering::SeqCst) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -139,6 +139,7 @@ impl Observer for TrainingView {
 
 impl Drop for TrainingView {
     fn drop(&mut self) {
+        TRAINING.store(false, Ordering::SeqCst);
         self.bar.finish_and_clear();
     }
 }

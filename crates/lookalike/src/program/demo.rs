@@ -1,22 +1,26 @@
 //! `lookalike demo`: the article, start to end, and what goes beyond it.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{
-    Architecture, Autoencoder, DeviceChoice, EpochRecord, TrainConfig, train,
+    Architecture, Autoencoder, AutoencoderError, Checkpointing, DeviceChoice, EpochRecord,
+    TrainConfig, train,
 };
 use lookalike::eval::Scores;
 use lookalike::gallery::{Answer, Rerank};
 use lookalike::images::{Cell, Collection, ContactSheet, Image, Mark, Row, Source, open};
 use lookalike::neighbours::{Codes, DiffusionConfig, Metric, Neighbour, nearest};
-use lookalike::{Error, Question, Searcher, assess, create_gallery, default_metric, index};
+use lookalike::{
+    Error, Question, Searcher, assess, assess_pixels, create_gallery, default_metric, index,
+    open_gallery,
+};
 use serde::Serialize;
 
 use super::arguments::DemoArguments;
 use super::console::{Console, duration, table};
 use super::pictures::{self, Originals, answer_row};
-use super::train::collapse_warning;
+use super::train::{collapse_warning, remove};
 use super::{Failure, eval};
 
 /// The article's query: test image 7.
@@ -27,6 +31,7 @@ const K: usize = 5;
 const MORE_QUERIES: usize = 12;
 /// Images on each sheet of reconstructions.
 const RECONSTRUCTIONS: usize = 20;
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 /// One line of the final table.
 #[derive(Serialize)]
@@ -59,7 +64,9 @@ pub fn run(
     let demo = Demo::prepare(&arguments, device, console)?;
     demo.introduce()?;
 
-    demo.step("1. The article's network: a convolutional autoencoder that learns to give back its input.")?;
+    demo.step(
+        "1. The article's network: a convolutional autoencoder that learns to give back its input.",
+    )?;
     let article = demo.learn(Architecture::Conv, "article.safetensors")?;
     demo.step("2. Ours: it sees a distorted digit and must give back the undistorted one, through a narrow code.\n   What the code keeps is what the distortions leave alone: which digit it is.")?;
     let ours = demo.learn(Architecture::Bottleneck, "lookalike.safetensors")?;
@@ -140,10 +147,25 @@ impl<'a> Demo<'a> {
         if let (Architecture::Bottleneck, Some(epochs)) = (architecture, self.arguments.epochs) {
             config.epochs = epochs;
         }
+        // A demo that was stopped goes on where it was, unless it was another demo.
+        let mut checkpointing = Checkpointing {
+            path: self.path(&format!("{file}.checkpoint")),
+            every: CHECKPOINT_EVERY,
+            resume: true,
+        };
         let mut view = self.console.training();
-        let model = train(&self.training, &config, self.device, None, &mut view)?;
+        let mut learn =
+            |c: &Checkpointing| train(&self.training, &config, self.device, Some(c), &mut view);
+        let model = match learn(&checkpointing) {
+            Err(AutoencoderError::Checkpoint { .. }) => {
+                checkpointing.resume = false;
+                learn(&checkpointing)?
+            }
+            other => other?,
+        };
         drop(view);
         model.save(&self.path(file))?;
+        remove(&checkpointing.path)?;
         if let Some(warning) = collapse_warning(model.record()) {
             self.console.note(warning);
         }
@@ -158,17 +180,12 @@ impl<'a> Demo<'a> {
         ))?;
         let name = file.trim_end_matches(".safetensors");
         let title = vec![format!("{name}: test images and their reconstructions")];
-        let sheet =
-            pictures::reconstruction_sheet(&model, &self.test, RECONSTRUCTIONS, title)?;
+        let sheet = pictures::reconstruction_sheet(&model, &self.test, RECONSTRUCTIONS, title)?;
         pictures::write(&sheet, &self.path(&format!("{name}-reconstructions.png")))?;
         Ok(model)
     }
 
-    fn compare(
-        &self,
-        article: &Autoencoder,
-        ours: &Autoencoder,
-    ) -> Result<Vec<Line>, Failure> {
+    fn compare(&self, article: &Autoencoder, ours: &Autoencoder) -> Result<Vec<Line>, Failure> {
         let diffusion = Some(DiffusionConfig::default());
         let score = |codes, model: &Autoencoder, rerank| -> Result<Line, Error> {
             let start = Instant::now();
@@ -209,14 +226,7 @@ impl<'a> Demo<'a> {
 
     fn score_pixels(&self) -> Result<Line, Error> {
         let start = Instant::now();
-        let pixels = floats(&self.test);
-        let labels: Vec<&str> = (0..self.test.len())
-            .map(|i| self.test.label(i).unwrap_or_default())
-            .collect();
-        let codes = Codes::new(&pixels, self.test.shape().values())?;
-        let gallery = lookalike::eval::Labelled::new(codes, &labels)?;
-        let options = lookalike::eval::Options::default();
-        let scores = lookalike::eval::evaluate(gallery, None, Metric::Euclidean, &options)?;
+        let scores = assess_pixels(&self.test, None, Metric::Euclidean)?;
         Ok(Line {
             codes: "raw pixels",
             scores,
@@ -228,7 +238,7 @@ impl<'a> Demo<'a> {
     /// What the raw pixels and the article's codes answer to the query.
     fn rows_without_gallery(&self, article: &Autoencoder) -> Result<Vec<Row>, Failure> {
         let article_codes = article.encode_collection(&self.test, |_| {})?;
-        let pixels = floats(&self.test);
+        let pixels = lookalike::pixel_vectors(&self.test);
         let ask = |vectors: &[f32], dims: usize| -> Result<Vec<Neighbour>, Error> {
             let query = &vectors[QUERY * dims..(QUERY + 1) * dims];
             let (gallery, query) = (Codes::new(vectors, dims)?, Codes::new(query, dims)?);
@@ -269,10 +279,7 @@ impl<'a> Demo<'a> {
     /// Indexes the test images with our model, asks for the query and draws the answers.
     fn search(&self, model: Autoencoder, mut rows: Vec<Row>) -> Result<Answer, Failure> {
         let path = self.path("test.gallery");
-        // A former demo's gallery belongs to a former model.
-        if path.join("gallery.json").exists() {
-            std::fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
-        }
+        self.discard_gallery(&path)?;
         let gallery = create_gallery(&path, &model, None)?;
         let start = Instant::now();
         index(&self.test, &model, &gallery, true, |_| {})?;
@@ -309,6 +316,23 @@ impl<'a> Demo<'a> {
         let sheet = ContactSheet { title, rows };
         pictures::write(&sheet.render(), &self.path("more-answers.png"))?;
         Ok(answer)
+    }
+
+    /// Removes a former demo's gallery, which belongs to a former model: renamed first, so that a
+    /// demo that is killed meanwhile leaves no half of it in the way.
+    fn discard_gallery(&self, path: &Path) -> Result<(), Error> {
+        let discarded = self.path("discarded.gallery");
+        if path.join("gallery.json").exists() {
+            // Fails, saying so, while another process uses it.
+            drop(open_gallery(&path.display().to_string())?);
+            std::fs::rename(path, &discarded).map_err(Error::io("rename", path))?;
+        }
+        match std::fs::remove_dir_all(&discarded) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &discarded)(e))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn ask(
@@ -365,12 +389,4 @@ impl<'a> Demo<'a> {
 
 fn training_seconds(model: &Autoencoder) -> f64 {
     model.record().epochs.iter().map(|e| e.seconds).sum()
-}
-
-fn floats(collection: &Collection) -> Vec<f32> {
-    collection
-        .pixels()
-        .iter()
-        .map(|&p| f32::from(p) / 255.0)
-        .collect()
 }

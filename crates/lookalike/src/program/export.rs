@@ -1,11 +1,10 @@
 //! `lookalike export`.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use lookalike::eval::npy;
 use lookalike::gallery::{Gallery, Points};
+use lookalike::images::replace_file;
 use lookalike::{Error, open_gallery};
 use serde::Serialize;
 
@@ -68,10 +67,5 @@ pub fn run(arguments: ExportArguments, console: &Console) -> Result<(), Failure>
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let attempt = || {
-        let mut file = BufWriter::new(File::create(path)?);
-        file.write_all(bytes)?;
-        file.flush()
-    };
-    attempt().map_err(Error::io("write", path))
+    replace_file(path, bytes).map_err(Error::io("write", path))
 }

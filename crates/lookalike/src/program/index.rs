@@ -1,7 +1,7 @@
 //! `lookalike index`.
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
-use lookalike::gallery::Gallery;
+use lookalike::gallery::{DiffusionState, Gallery};
 use lookalike::images::open;
 use lookalike::{index, open_or_create_gallery};
 use serde::Serialize;
@@ -38,9 +38,15 @@ pub fn run(
         },
     )?;
     bar.finish_and_clear();
+    let info = gallery.describe()?;
+    if info.diffusion == DiffusionState::Stale {
+        console.note(
+            "the neighbour graph was left as it was, older than the gallery: index without --no-diffusion to bring it up to date",
+        );
+    }
     let report = IndexReport {
         gallery: arguments.gallery,
-        metric: gallery.describe()?.metric.to_string(),
+        metric: info.metric.to_string(),
         summary,
     };
     console.say(format!(

@@ -5,7 +5,7 @@ use std::path::Path;
 use lookalike::autoencoder::{Autoencoder, DeviceChoice, TrainConfig, TrainRecord};
 use lookalike::gallery::{Gallery, GalleryInfo, model_fingerprint};
 use lookalike::images::InputShape;
-use lookalike::{Searcher, open_gallery};
+use lookalike::{Error, open_gallery};
 use serde::Serialize;
 
 use super::Failure;
@@ -38,10 +38,17 @@ pub fn run(
     console: &Console,
 ) -> Result<(), Failure> {
     let what = arguments.what.as_str();
-    match Path::new(what).is_file() {
-        true => model(what, device, console),
-        false => gallery(what, device, console),
+    let path = Path::new(what);
+    if path.is_file() {
+        return model(what, device, console);
     }
+    if !path.exists() && !what.contains("://") {
+        return Err(Error::Unusable(format!(
+            "there is nothing at {what}: give a model file or a gallery"
+        ))
+        .into());
+    }
+    gallery(what, device, console)
 }
 
 fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {
@@ -82,7 +89,11 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
             "loss         {:.5} (the mean image's: {:.5}){}",
             record.final_loss(),
             record.mean_image_loss,
-            if report.collapsed { ": it has learned nothing" } else { "" }
+            if report.collapsed {
+                ": it has learned nothing"
+            } else {
+                ""
+            }
         ),
     ] {
         console.say(line)?;
@@ -91,16 +102,13 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
 }
 
 fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {
-    let keeps_model = open_gallery(name)?.model()?.is_some();
-    let (info, config) = if keeps_model {
-        let searcher = Searcher::open(name, device)?;
-        (
-            searcher.gallery().describe()?,
-            Some(searcher.model().config().clone()),
-        )
-    } else {
-        (open_gallery(name)?.describe()?, None)
-    };
+    let gallery = open_gallery(name)?;
+    let info = gallery.describe()?;
+    let model = gallery
+        .model()?
+        .map(|bytes| Autoencoder::from_bytes(&bytes, &format!("the model of {name}"), device))
+        .transpose()?;
+    let config = model.map(|m| m.config().clone());
     for line in [
         format!("gallery      {}", info.name),
         format!("points       {} ({} indexed)", info.points, info.indexed),

@@ -22,14 +22,14 @@ pub struct Originals {
 }
 
 impl Originals {
-    /// The point's picture, or none where its source is gone.
+    /// The point's picture, or none where its source is gone or holds another one now.
     fn get(&mut self, payload: &Payload) -> Option<Pixels> {
         let source = self
             .sources
             .entry(payload.source.clone())
             .or_insert_with(|| open(&payload.source).ok());
         let image = source.as_ref()?.get(&payload.key).ok()?;
-        Some(image.pixels)
+        (image.pixels.blake3() == payload.blake3).then_some(image.pixels)
     }
 }
 
@@ -46,7 +46,12 @@ pub fn answer_row(
             Some(pixels) => pixels,
             None => blank(&query.pixels)?,
         };
-        cells.push(neighbour_cell(rank + 1, hit, pixels, query.label.as_deref()));
+        cells.push(neighbour_cell(
+            rank + 1,
+            hit,
+            pixels,
+            query.label.as_deref(),
+        ));
     }
     Ok(Row::new(cells))
 }

@@ -6,10 +6,10 @@ use lookalike::images::{ContactSheet, Image, Pixels, open_image_in_source};
 use lookalike::{Question, Searcher};
 use serde::Serialize;
 
+use super::Failure;
 use super::arguments::SearchArguments;
 use super::console::{Console, table};
 use super::pictures::{self, Originals, answer_row};
-use super::Failure;
 
 /// One line of `search --json`.
 #[derive(Serialize)]
@@ -100,7 +100,9 @@ fn print_table(
             format!("{}#{}", hit.payload.source, hit.payload.key),
         ];
         if rerank == Rerank::Diffusion {
-            let score = hit.score.map_or_else(|| "-".to_owned(), |s| format!("{s:.5}"));
+            let score = hit
+                .score
+                .map_or_else(|| "-".to_owned(), |s| format!("{s:.5}"));
             row.insert(2, score);
         }
         rows.push(row);
@@ -128,6 +130,8 @@ fn show(sheet: &Pixels, console: &Console) {
         ..viuer::Config::default()
     };
     if let Err(error) = viuer::print(&buffer.into(), &config) {
-        console.note(format!("the terminal could not show the sheet ({error}); --sheet writes it to a file"));
+        console.note(format!(
+            "the terminal could not show the sheet ({error}); --sheet writes it to a file"
+        ));
     }
 }

@@ -1,11 +1,12 @@
 //! `lookalike train`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lookalike::Error;
 use lookalike::autoencoder::{
-    Autoencoder, Checkpointing, DeviceChoice, EpochRecord, TrainConfig, TrainRecord, train,
+    Architecture, Autoencoder, Checkpointing, DataRecord, DeviceChoice, EpochRecord, Objective,
+    Optimiser, TrainConfig, TrainRecord, train,
 };
 use lookalike::images::{Collection, Distortion, InputShape, open};
 use serde::Serialize;
@@ -38,9 +39,19 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
-    let config = config(&arguments);
+    let config = config(&arguments)?;
     let checkpointing = checkpointing(&arguments)?;
     let collection = load(&arguments)?;
+    if arguments.resume
+        && !checkpointing.path.exists()
+        && let Some(model) = finished(&arguments, &config, &collection, device)
+    {
+        console.note(format!(
+            "{} is finished: there is nothing to resume",
+            arguments.out.display()
+        ));
+        return conclude(&arguments, &model, &collection, console);
+    }
     let mut view = console.training();
     let model = train(
         &collection,
@@ -53,10 +64,19 @@ pub fn run(
     drop(view);
     model.save(&arguments.out)?;
     // The model is safe on the disk: the checkpoint has done its work.
-    std::fs::remove_file(&checkpointing.path)
-        .map_err(Error::io("remove", &checkpointing.path))?;
-    draw(&arguments, &model, &collection)?;
-    let report = report(&model, &arguments.out);
+    remove(&checkpointing.path)?;
+    conclude(&arguments, &model, &collection, console)
+}
+
+/// Draws what was asked for and says what came out.
+fn conclude(
+    arguments: &TrainArguments,
+    model: &Autoencoder,
+    collection: &Collection,
+    console: &Console,
+) -> Result<(), Failure> {
+    draw(arguments, model, collection)?;
+    let report = report(model, &arguments.out);
     if let Some(warning) = collapse_warning(model.record()) {
         console.note(warning);
     }
@@ -71,8 +91,30 @@ pub fn run(
     console.json(&report)
 }
 
+/// Removes a file that may be gone already.
+pub fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// The model that `--out` holds, if it is the result of this very run.
+fn finished(
+    a: &TrainArguments,
+    config: &TrainConfig,
+    collection: &Collection,
+    device: DeviceChoice,
+) -> Option<Autoencoder> {
+    let model = Autoencoder::load(&a.out, device).ok()?;
+    let same = model.config() == config
+        && model.shape() == collection.shape()
+        && model.record().data.digest == DataRecord::of(collection).digest;
+    same.then_some(model)
+}
+
 /// What the arguments mean: the architecture's recipe with the changes asked for.
-fn config(a: &TrainArguments) -> TrainConfig {
+fn config(a: &TrainArguments) -> Result<TrainConfig, Error> {
     let mut config = TrainConfig::new(a.arch);
     config.seed = a.seed;
     macro_rules! change {
@@ -99,7 +141,41 @@ fn config(a: &TrainArguments) -> TrainConfig {
     if let Some(mask) = a.mask {
         config.noise.mask = mask;
     }
-    config
+    let augments = config.objective == Objective::Augment;
+    let denoises = config.objective == Objective::Denoise;
+    for (given, works, option, needs) in [
+        (
+            a.code_dim.is_some(),
+            a.arch == Architecture::Bottleneck,
+            "--code-dim",
+            "--arch bottleneck",
+        ),
+        (
+            a.strength.is_some() || a.mirror,
+            augments,
+            "--strength and --mirror",
+            "--objective augment",
+        ),
+        (
+            a.noise.is_some() || a.mask.is_some(),
+            denoises,
+            "--noise and --mask",
+            "--objective denoise",
+        ),
+        (
+            a.weight_decay.is_some(),
+            config.optimiser == Optimiser::AdamW,
+            "--weight-decay",
+            "--optimiser adamw",
+        ),
+    ] {
+        if given && !works {
+            return Err(Error::Unusable(format!(
+                "{option} would change nothing here: only {needs} reads it"
+            )));
+        }
+    }
+    Ok(config)
 }
 
 fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
@@ -115,8 +191,10 @@ fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
         )));
     }
     // Found out now, not after an hour of training.
-    if let Some(folder) = a.out.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
+    for file in [&a.out, &path] {
+        if let Some(folder) = file.parent().filter(|p| !p.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
+        }
     }
     if a.out.is_dir() {
         return Err(Error::Unusable(format!(
@@ -177,7 +255,7 @@ fn draw(a: &TrainArguments, model: &Autoencoder, collection: &Collection) -> Res
     Ok(())
 }
 
-fn report(model: &Autoencoder, out: &std::path::Path) -> TrainReport {
+fn report(model: &Autoencoder, out: &Path) -> TrainReport {
     let record = model.record();
     TrainReport {
         architecture: model.config().architecture.to_string(),

@@ -1,0 +1,109 @@
+//! Writing a file so that it is there whole or not at all.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Replaces the file at `path` by one that holds `bytes`.
+///
+/// They are written to `PATH.part`, flushed to the disk and renamed: whenever the process ends,
+/// `path` holds all of the old or all of the new. What a killed process leaves in `PATH.part` the
+/// next write takes over; of two processes that write at once the second gets an error.
+///
+/// # Errors
+///
+/// When the file cannot be written; then `path` is as it was.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".part");
+    let aside = Path::new(&aside);
+    let mut file = claim(aside)?;
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.write_all(bytes))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(aside, path));
+    if let Err(error) = written {
+        // The error that matters is the first one.
+        let _ = fs::remove_file(aside);
+        return Err(error);
+    }
+    // The rename is durable once its folder is; not every file system can flush a folder.
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+    if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+/// Opens the file aside and locks it, so that nobody else writes to it.
+fn claim(aside: &Path) -> io::Result<File> {
+    loop {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(aside)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another process is writing {}", aside.display());
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, message));
+            }
+            // Not every file system has locks; then renaming alone must do.
+            Err(TryLockError::Error(_)) => return Ok(file),
+        }
+        // Between opening and locking, its former owner may have renamed it: then it is no longer
+        // aside but the finished file.
+        if is_at(&file, aside) {
+            return Ok(file);
+        }
+    }
+}
+
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |m: fs::Metadata| (m.dev(), m.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(file), Ok(path)) => identity(file) == identity(path),
+        _ => false,
+    }
+}
+
+/// Elsewhere an open file cannot be renamed.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_replaced_whole_and_nothing_is_left_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        replace_file(&path, b"first, and longer").unwrap();
+        // Left by a process that was killed.
+        fs::write(folder.path().join("f.part"), [7; 1000]).unwrap();
+        replace_file(&path, b"second").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(replace_file(&folder.path().join("no/such"), b"x").is_err());
+    }
+
+    #[test]
+    fn the_second_writer_is_refused_and_harms_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        replace_file(&path, b"old").unwrap();
+        let first = claim(&folder.path().join("f.part")).unwrap();
+        let error = replace_file(&path, b"new").unwrap_err();
+        assert!(error.to_string().contains("another process"), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(first);
+        replace_file(&path, b"new").unwrap();
+    }
+}
