@@ -176,6 +176,14 @@ pub(crate) fn load(
             document.data.images, document.data.name, data.images, data.name
         )));
     }
+    let position = &document.position;
+    if position.epochs.len() > config.epochs
+        || position.step > data.images
+        || !position.loss_sum.is_finite()
+        || document.steps > u32::MAX / 2
+    {
+        return Err(fail("the place that it says it has come to is not in this run".to_owned()));
+    }
     let read = |prefix: &str| {
         plan.parameters
             .iter()

@@ -85,15 +85,24 @@ impl<'a> Container<'a> {
     }
 }
 
-/// Reads a whole file of at most [`LARGEST_FILE`] bytes.
+/// Reads a whole regular file of at most [`LARGEST_FILE`] bytes.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AutoencoderError> {
     let error = |e| AutoencoderError::read(path, e);
-    let size = fs::metadata(path).map_err(error)?.len();
-    if size > LARGEST_FILE {
-        return Err(AutoencoderError::Model {
+    let about = fs::metadata(path).map_err(error)?;
+    let refuse = |why: String| {
+        Err(AutoencoderError::Model {
             what: path.display().to_string(),
-            why: format!("it has {size} bytes; models are smaller than {LARGEST_FILE}"),
-        });
+            why,
+        })
+    };
+    if !about.is_file() {
+        return refuse("it is no regular file".to_owned());
+    }
+    if about.len() > LARGEST_FILE {
+        return refuse(format!(
+            "it has {} bytes; models are smaller than {LARGEST_FILE}",
+            about.len()
+        ));
     }
     fs::read(path).map_err(error)
 }

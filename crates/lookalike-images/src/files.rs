@@ -8,12 +8,23 @@ use std::path::Path;
 ///
 /// They are written to `PATH.part`, flushed to the disk and renamed: whenever the process ends,
 /// `path` holds all of the old or all of the new. What a killed process leaves in `PATH.part` the
-/// next write takes over; of two processes that write at once the second gets an error.
+/// next write takes over; of two processes that write at once the second gets an error. A link is
+/// followed: what it points to is replaced.
 ///
 /// # Errors
 ///
-/// When the file cannot be written; then `path` is as it was.
+/// When the file cannot be written, or `path` is something else than a file, such as a device;
+/// then it is as it was.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let target = match fs::metadata(path) {
+        Ok(there) if !there.is_file() => {
+            let message = "there is something that is no regular file";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(_) => path.canonicalize()?,
+        Err(_) => path.to_owned(),
+    };
+    let path = target.as_path();
     let mut aside = path.as_os_str().to_owned();
     aside.push(".part");
     let aside = Path::new(&aside);
@@ -92,6 +103,19 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(replace_file(&folder.path().join("no/such"), b"x").is_err());
+        assert!(replace_file(folder.path(), b"x").is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("f"), folder.path().join("link"));
+        replace_file(&path, b"old").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        replace_file(&link, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 
     #[test]

@@ -176,12 +176,17 @@ fn report(progress: DownloadProgress, reported: &mut u64) {
     } = progress;
     if received == 0 {
         *reported = 0;
-        eprintln!("downloading {address}");
+        let _ = writeln!(std::io::stderr(), "downloading {address}");
     } else if let Some(total) = total.filter(|&total| total > 1 << 20) {
         let quarter = received * 4 / total;
         if quarter > *reported {
             *reported = quarter;
-            eprintln!("{file}: {} of {} KiB", received >> 10, total >> 10);
+            let _ = writeln!(
+                std::io::stderr(),
+                "{file}: {} of {} KiB",
+                received >> 10,
+                total >> 10
+            );
         }
     }
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use program::{Arguments, Failure};
+use program::{Arguments, Failure, note};
 
 fn main() -> ExitCode {
     keep_freed_memory();
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         // Whoever read our output has enough of it: no error of ours.
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Error(error)) => {
-            eprintln!("lookalike: {error}");
+            note(&format!("lookalike: {error}"));
             ExitCode::FAILURE
         }
     }

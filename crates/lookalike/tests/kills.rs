@@ -32,7 +32,7 @@ fn fractions() -> impl Iterator<Item = f64> {
 
 #[test]
 fn a_killed_index_is_completed_by_the_next() {
-    const IMAGES: u64 = 9000;
+    const IMAGES: u64 = 5000;
     let place = Workplace::new(IMAGES as usize);
     let images = place.images();
     place.json(&format!(
@@ -81,7 +81,7 @@ fn a_killed_index_is_completed_by_the_next() {
 
 #[test]
 fn a_killed_training_run_resumes_to_the_same_model() {
-    let place = Workplace::new(2000);
+    let place = Workplace::new(1000);
     let images = place.images();
     let mut fractions = fractions();
     let mut killed = 0;

@@ -12,6 +12,11 @@ use serde::Serialize;
 
 use super::{Failure, output};
 
+/// A line on standard error. That nobody reads it is no reason to stop working.
+pub fn note(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// How this run talks.
 pub struct Console {
     json: bool,
@@ -46,7 +51,7 @@ impl Console {
 
     /// A word beside the results.
     pub fn note(&self, line: impl AsRef<str>) {
-        eprintln!("{}", line.as_ref());
+        note(line.as_ref());
     }
 
     /// A bar that counts to `total`, on a terminal; nothing elsewhere.
@@ -133,7 +138,7 @@ impl Observer for TrainingView {
     }
 
     fn note(&mut self, message: &str) {
-        self.bar.suspend(|| eprintln!("{message}"));
+        self.bar.suspend(|| note(message));
     }
 }
 

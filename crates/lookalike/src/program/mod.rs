@@ -19,6 +19,7 @@ use lookalike::Error;
 pub use arguments::Arguments;
 use arguments::Command;
 use console::Console;
+pub use console::note;
 
 /// Why the program ends early.
 pub enum Failure {

@@ -196,6 +196,22 @@ fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
             std::fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
         }
     }
+    for (one, other) in [
+        (Some(&a.out), Some(&path)),
+        (Some(&a.out), a.sheet.as_ref()),
+        (Some(&a.out), a.curve.as_ref()),
+        (a.sheet.as_ref(), a.curve.as_ref()),
+        (Some(&a.out), Some(&PathBuf::from(&a.source))),
+    ] {
+        if let (Some(one), Some(other)) = (one, other)
+            && one == other
+        {
+            return Err(Error::Unusable(format!(
+                "{} is named twice: the second would destroy the first",
+                one.display()
+            )));
+        }
+    }
     if a.out.is_dir() {
         return Err(Error::Unusable(format!(
             "cannot write a model to {}: it is a folder; name a file in it",
