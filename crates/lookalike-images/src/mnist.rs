@@ -9,6 +9,7 @@
 //! and otherwise downloaded to the last. A download is checked against the known SHA-256; files that are
 //! found are taken as they are. [`Places`] holds these as values, for programs that want others.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 

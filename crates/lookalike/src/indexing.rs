@@ -70,18 +70,12 @@ pub fn open_or_create_gallery(
     metric: Option<Metric>,
 ) -> Result<EmbeddedGallery, Error> {
     refuse_cluster(name)?;
-    let bytes = model.to_bytes();
-    let metric = match (metric, Path::new(name).exists()) {
-        (Some(metric), _) => metric,
-        // Without a wish the metric of the gallery that is there stays.
-        (None, true) => EmbeddedGallery::open(name)?.describe()?.metric,
-        (None, false) => default_metric(model),
-    };
-    Ok(EmbeddedGallery::open_or_create(
+    Ok(EmbeddedGallery::open_or_create_with(
         name,
         metric,
+        default_metric(model),
         model.code_dim(),
-        &bytes,
+        &model.to_bytes(),
     )?)
 }
 
