@@ -207,7 +207,7 @@ impl TrainConfig {
                 optimiser: Optimiser::AdamW,
                 schedule: Schedule::OneCycle,
                 learning_rate: 4e-3,
-                weight_decay: 0.01,
+                weight_decay: 0.05,
                 batch: 256,
                 epochs: 16,
                 ..article
