@@ -207,9 +207,9 @@ impl TrainConfig {
                 optimiser: Optimiser::AdamW,
                 schedule: Schedule::OneCycle,
                 learning_rate: 4e-3,
-                weight_decay: 0.05,
+                weight_decay: 0.01,
                 batch: 256,
-                epochs: 16,
+                epochs: 12,
                 ..article
             },
         }
