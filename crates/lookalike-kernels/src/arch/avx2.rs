@@ -8,6 +8,9 @@ use std::arch::x86_64::*;
 pub(crate) struct Vector8(pub(super) __m256);
 
 /// All bits set in the first `count` lanes.
+///
+/// # Safety
+/// The processor has AVX2.
 #[inline(always)]
 unsafe fn mask(count: usize) -> __m256i {
     // SAFETY: the caller has AVX2.
