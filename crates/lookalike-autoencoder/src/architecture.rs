@@ -3,6 +3,7 @@
 //! A [`Plan`] is data. It knows nothing of devices; [`crate::network`] runs it.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use lookalike_images::InputShape;
@@ -178,6 +179,16 @@ impl Plan {
         self.parameters.iter().map(Parameter::len).sum()
     }
 
+    /// Where each parameter lies when all are put one after another.
+    pub fn parameter_ranges(&self) -> Vec<Range<usize>> {
+        consecutive(self.parameters.iter().map(Parameter::len))
+    }
+
+    /// Where each batch norm's means (and variances) lie when all are put one after another.
+    pub fn statistics_ranges(&self) -> Vec<Range<usize>> {
+        consecutive(self.statistics.iter().map(|(_, channels)| *channels))
+    }
+
     /// Floats of the largest activation that one image makes.
     pub fn widest(&self) -> usize {
         let output = |layer: &Layer| match layer {
@@ -193,6 +204,16 @@ impl Plan {
     pub fn input_len(&self) -> usize {
         self.shape.channels * self.shape.height * self.shape.width
     }
+}
+
+fn consecutive(lengths: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+    lengths
+        .scan(0, |end, len| {
+            let start = *end;
+            *end += len;
+            Some(start..*end)
+        })
+        .collect()
 }
 
 fn check_shape(shape: InputShape) -> Result<(), AutoencoderError> {

@@ -131,11 +131,11 @@ pub(crate) fn save(
     let document = serde_json::to_string(&document).expect("a checkpoint's document serialises");
     let mut tensors = model_tensors(plan, &state.weights);
     for (prefix, moments) in MOMENTS.iter().zip([&state.adam.first, &state.adam.second]) {
-        for (parameter, values) in plan.parameters.iter().zip(moments) {
+        for (parameter, range) in plan.parameters.iter().zip(plan.parameter_ranges()) {
             tensors.push(Named {
                 name: format!("{prefix}.{}", parameter.name),
                 shape: parameter.shape.clone(),
-                values,
+                values: &moments[range],
             });
         }
     }
@@ -191,6 +191,7 @@ pub(crate) fn load(
             .iter()
             .map(|p| container.tensor(&format!("{prefix}.{}", p.name), &p.shape))
             .collect::<Result<Vec<_>, _>>()
+            .map(|parts| parts.concat())
             .map_err(fail)
     };
     Ok(State {

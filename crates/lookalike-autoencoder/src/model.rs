@@ -6,7 +6,6 @@ use lookalike_images::{Collection, InputShape, Pixels, fit};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Plan;
-use crate::batch::to_floats;
 use crate::checkpoint::{model_tensors, read_weights};
 use crate::config::{Objective, TrainConfig};
 use crate::container::{self, Container};
@@ -175,15 +174,14 @@ impl Autoencoder {
         self.check_whole(pixels)?;
         let mut codes = Vec::with_capacity(pixels.len() / len * self.code_dim());
         for batch in pixels.chunks(self.batch() * len) {
-            codes.extend(self.inference.encode(floats(batch)));
+            codes.extend(self.inference.encode(batch));
         }
         Ok(codes)
     }
 
     /// Brings one image to the model's shape and encodes it.
     pub fn encode_image(&self, image: &Pixels) -> Vec<f32> {
-        self.inference
-            .encode(floats(fit(image, self.shape()).data()))
+        self.inference.encode(fit(image, self.shape()).data())
     }
 
     /// Encodes a whole collection; `progress` hears how many images are done after each batch.
@@ -215,7 +213,7 @@ impl Autoencoder {
         self.check_whole(pixels)?;
         let mut answer = Vec::with_capacity(pixels.len());
         for batch in pixels.chunks(self.batch() * self.plan.input_len()) {
-            let output = self.inference.decode(self.inference.encode(floats(batch)));
+            let output = self.inference.decode(&self.inference.encode(batch));
             answer.extend(output.iter().map(|v| (v * 255.0).round() as u8));
         }
         Ok(answer)
@@ -291,12 +289,6 @@ impl Autoencoder {
         }
         Ok(())
     }
-}
-
-fn floats(pixels: &[u8]) -> Vec<f32> {
-    let mut out = vec![0.0; pixels.len()];
-    to_floats(pixels, &mut out);
-    out
 }
 
 fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document, String), String> {

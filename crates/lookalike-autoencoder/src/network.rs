@@ -1,12 +1,18 @@
 //! Running a [`Plan`]: forward with gradients for training, and folded for inference.
 
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use burn::tensor::{Device, Tensor, TensorData};
 use lookalike_images::InputShape;
+use lookalike_kernels::{Input, Loss, Network, Workspace};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::architecture::{Initial, Layer, Norm, Plan};
-use crate::ops::{EPSILON, Path};
+use crate::batch::to_floats;
+use crate::ops::engine::{self, Engine, Step, Stepped};
+use crate::ops::{EPSILON, Path, reference};
 
 /// Share of each batch in the running statistics of batch norm.
 const MOMENTUM: f64 = 0.1;
@@ -62,67 +68,126 @@ fn logit(p: f32) -> f32 {
 /// A network in training: parameters that collect gradients, and running statistics.
 pub(crate) struct Trainable {
     pub plan: Plan,
-    pub path: Path,
-    pub parameters: Vec<Tensor<1>>,
-    means: Vec<Tensor<1>>,
-    variances: Vec<Tensor<1>>,
+    /// All of them, in the plan's order.
+    pub parameters: Tensor<1>,
+    means: Tensor<1>,
+    variances: Tensor<1>,
     /// Autodiff device.
     pub device: Device,
+    engine: Option<Engine>,
+}
+
+/// What a step's loss is made of.
+pub(crate) struct Judged {
+    pub inputs: Tensor<2>,
+    pub targets: Tensor<2>,
+    pub loss: Loss,
+    /// Standard normal numbers for a variational plan, `batch x code_dim`, else empty.
+    pub noise: Vec<f32>,
+    /// Weight of a variational code's divergence, beside the mean loss.
+    pub divergence_weight: f64,
 }
 
 impl Trainable {
     /// Puts `weights` on `device`.
     pub fn new(plan: Plan, weights: &Weights, device: &Device, path: Path) -> Self {
         let autodiff = device.clone().autodiff();
-        let parameters = weights
-            .parameters
-            .iter()
-            .map(|p| vector(p, &autodiff).require_grad())
-            .collect();
-        let plain = |all: &[Vec<f32>]| all.iter().map(|v| vector(v, device)).collect();
         Self {
-            parameters,
-            means: plain(&weights.means),
-            variances: plain(&weights.variances),
+            parameters: vector(&weights.parameters.concat(), &autodiff).require_grad(),
+            means: vector(&weights.means.concat(), device),
+            variances: vector(&weights.variances.concat(), device),
+            engine: (path == Path::Kernels).then(|| Engine::new(&plan)),
             plan,
-            path,
             device: autodiff,
         }
     }
 
     /// The numbers as they are now, in host memory.
     pub fn weights(&self) -> Weights {
-        let host = |all: &[Tensor<1>]| all.iter().map(|t| to_host(t.clone())).collect();
+        let statistics = self.plan.statistics_ranges();
         Weights {
-            parameters: self
-                .parameters
-                .iter()
-                .map(|t| to_host(t.clone().inner()))
-                .collect(),
-            means: host(&self.means),
-            variances: host(&self.variances),
+            parameters: split(
+                &to_host(self.parameters.clone().inner()),
+                &self.plan.parameter_ranges(),
+            ),
+            means: split(&to_host(self.means.clone()), &statistics),
+            variances: split(&to_host(self.variances.clone()), &statistics),
         }
     }
 
-    /// Encodes `[batch, input_len]`, channels last, 0 to 1, into `[batch, code_dim]`; for a
-    /// variational plan into mean and log-variance, `[batch, 2 code_dim]`.
-    pub fn encode(&mut self, input: Tensor<2>) -> Tensor<2> {
-        let layers = std::mem::take(&mut self.plan.encoder);
-        let code = layers.iter().fold(input, |x, layer| self.layer(x, layer));
-        self.plan.encoder = layers;
-        code
+    /// The mean loss of a batch (images `[batch, input_len]`, channels last, 0 to 1), ready for
+    /// `backward`. The running statistics of batch norm follow the batch's.
+    pub fn loss(&mut self, judged: Judged) -> Tensor<1> {
+        let stepped = match &self.engine {
+            Some(engine) => Step {
+                engine: engine.clone(),
+                loss: judged.loss,
+                noise: Arc::new(judged.noise),
+                divergence_weight: judged.divergence_weight as f32,
+            }
+            .take(self.parameters.clone(), judged.inputs, judged.targets),
+            None => self.layer_by_layer(judged),
+        };
+        if !self.plan.statistics.is_empty() {
+            let follow = |running: &mut Tensor<1>, batch: Tensor<1>| {
+                *running =
+                    running.clone().mul_scalar(1.0 - MOMENTUM) + batch.inner().mul_scalar(MOMENTUM);
+            };
+            follow(&mut self.means, stepped.means);
+            follow(&mut self.variances, stepped.variances);
+        }
+        stepped.loss
     }
 
-    /// Decodes `[batch, code_dim]` into logits, `[batch, input_len]`.
-    pub fn decode(&mut self, code: Tensor<2>) -> Tensor<2> {
-        let layers = std::mem::take(&mut self.plan.decoder);
-        let logits = layers.iter().fold(code, |x, layer| self.layer(x, layer));
-        self.plan.decoder = layers;
-        logits
+    /// The same by Burn's own operations.
+    fn layer_by_layer(&self, judged: Judged) -> Stepped {
+        let mut statistics = Vec::new();
+        let mut run = |layers: &[Layer], x: Tensor<2>| {
+            layers
+                .iter()
+                .fold(x, |x, layer| self.layer(x, layer, &mut statistics))
+        };
+        let mut code = run(&self.plan.encoder, judged.inputs);
+        let mut divergence = None;
+        if self.plan.variational {
+            let [batch, width] = code.dims();
+            let dim = width / 2;
+            let mean = code.clone().slice([0..batch, 0..dim]);
+            // Within ±10: exp() of what a fresh network says must not overflow.
+            let log_variance = code.slice([0..batch, dim..width]).clamp(-10.0, 10.0);
+            let noise = matrix(judged.noise, batch, &self.device);
+            code = mean.clone() + noise * (log_variance.clone() * 0.5).exp();
+            // Divergence of N(mean, variance) from N(0, 1), summed over the code.
+            let sum = (mean.square() + log_variance.clone().exp() - log_variance - 1.0).sum();
+            divergence = Some(sum.mul_scalar(0.5 * judged.divergence_weight / batch as f64));
+        }
+        let logits = run(&self.plan.decoder, code);
+        let loss = reference::sigmoid_loss(logits, judged.targets, judged.loss);
+        let (means, variances) = statistics.into_iter().unzip();
+        let flat = |all: Vec<Tensor<1>>| match all.is_empty() {
+            true => Tensor::zeros([0], &self.device),
+            false => Tensor::cat(all, 0),
+        };
+        Stepped {
+            loss: match divergence {
+                Some(divergence) => loss + divergence,
+                None => loss,
+            },
+            means: flat(means),
+            variances: flat(variances),
+        }
     }
 
-    fn layer(&mut self, x: Tensor<2>, layer: &Layer) -> Tensor<2> {
-        let parameter = |i: usize| self.parameters[i].clone();
+    /// One layer; batch norm adds its batch's mean and unbiased variance to `statistics`, in the
+    /// order of the plan.
+    fn layer(
+        &self,
+        x: Tensor<2>,
+        layer: &Layer,
+        statistics: &mut Vec<(Tensor<1>, Tensor<1>)>,
+    ) -> Tensor<2> {
+        let ranges = self.plan.parameter_ranges();
+        let parameter = |i: usize| self.parameters.clone().slice([ranges[i].clone()]);
         match layer {
             Layer::Convolution {
                 geometry,
@@ -134,198 +199,209 @@ impl Trainable {
                     || Tensor::zeros([geometry.out_channels], &self.device),
                     parameter,
                 );
-                let y = self
-                    .path
-                    .convolution(x, parameter(*weight), bias, *geometry);
-                self.normalise(y, *norm)
+                let y = reference::convolution(x, parameter(*weight), bias, *geometry);
+                let Some(norm) = norm else { return y };
+                let [batch, width] = y.dims();
+                let count = (batch * width / norm.channels) as f64;
+                let (gamma, beta) = (parameter(norm.gamma), parameter(norm.beta));
+                let normalised = reference::batch_norm(y, gamma, beta, norm.relu);
+                // The running variance is the unbiased one, as in every framework.
+                let unbiased = count / (count - 1.0).max(1.0);
+                statistics.push((normalised.mean, normalised.variance.mul_scalar(unbiased)));
+                normalised.output
             }
             Layer::MaxPool {
                 height,
                 width,
                 channels,
-            } => self.path.max_pool(x, *height, *width, *channels),
+            } => reference::max_pool(x, *height, *width, *channels),
             Layer::Linear {
                 outputs,
                 weight,
                 bias,
                 relu,
-            } => self
-                .path
-                .linear(x, parameter(*weight), parameter(*bias), *outputs, *relu),
+            } => reference::linear(x, parameter(*weight), parameter(*bias), *outputs, *relu),
         }
     }
-
-    fn normalise(&mut self, y: Tensor<2>, norm: Option<Norm>) -> Tensor<2> {
-        let Some(norm) = norm else { return y };
-        let [batch, width] = y.dims();
-        let count = (batch * width / norm.channels) as f64;
-        let gamma = self.parameters[norm.gamma].clone();
-        let beta = self.parameters[norm.beta].clone();
-        let normalised = self.path.batch_norm(y, gamma, beta, norm.relu);
-        let follow = |running: &mut Tensor<1>, batch: Tensor<1>, correction: f64| {
-            *running = running.clone().mul_scalar(1.0 - MOMENTUM)
-                + batch.inner().mul_scalar(MOMENTUM * correction);
-        };
-        follow(&mut self.means[norm.statistics], normalised.mean, 1.0);
-        // The running variance is the unbiased one, as in every framework.
-        let unbiased = count / (count - 1.0).max(1.0);
-        follow(
-            &mut self.variances[norm.statistics],
-            normalised.variance,
-            unbiased,
-        );
-        normalised.output
-    }
-}
-
-/// One layer of a network that no longer learns.
-enum FoldedLayer {
-    Convolution {
-        geometry: lookalike_kernels::Convolution,
-        weight: Tensor<1>,
-        bias: Tensor<1>,
-    },
-    MaxPool {
-        height: usize,
-        width: usize,
-        channels: usize,
-    },
-    Linear {
-        outputs: usize,
-        weight: Tensor<1>,
-        bias: Tensor<1>,
-        relu: bool,
-    },
 }
 
 /// A network for inference: batch norm folded into the layer before it.
 pub(crate) struct Inference {
-    encoder: Vec<FoldedLayer>,
-    decoder: Vec<FoldedLayer>,
-    device: Device,
-    path: Path,
+    encoder: Half,
+    decoder: Half,
     input_len: usize,
     code_dim: usize,
+}
+
+/// Encoder or decoder.
+enum Half {
+    Kernels {
+        network: Box<Network>,
+        /// Memory of passes that are over, for those to come.
+        idle: Mutex<Vec<Workspace>>,
+    },
+    Burn {
+        layers: Vec<Layer>,
+        parameters: Vec<Tensor<1>>,
+        device: Device,
+    },
 }
 
 impl Inference {
     /// Folds `weights` and puts them on `device`.
     pub fn new(plan: &Plan, weights: &Weights, device: &Device, path: Path) -> Self {
-        let fold = |layers: &[Layer]| {
-            layers
-                .iter()
-                .map(|layer| fold_layer(layer, weights, device))
-                .collect()
-        };
+        let plan = fold(plan, weights);
+        let half = |layers: &[Layer]| Half::new(&plan, layers, device, path);
         Self {
-            encoder: fold(&plan.encoder),
-            decoder: fold(&plan.decoder),
-            device: device.clone(),
-            path,
-            input_len: plan.input_len(),
-            code_dim: plan.code_dim,
+            encoder: half(&plan.plan.encoder),
+            decoder: half(&plan.plan.decoder),
+            input_len: plan.plan.input_len(),
+            code_dim: plan.plan.code_dim,
         }
     }
 
-    /// Codes of images given as floats 0 to 1, channels last: `code_dim` floats an image.
-    pub fn encode(&self, images: Vec<f32>) -> Vec<f32> {
-        flush_denormals();
+    /// Codes of images given as bytes, channels last: `code_dim` floats an image.
+    pub fn encode(&self, images: &[u8]) -> Vec<f32> {
         let batch = images.len() / self.input_len;
-        let x = matrix(images, batch, &self.device);
-        let code = self.run(&self.encoder, x);
+        let codes = self.encoder.run(batch, Input::Bytes(images));
+        let width = codes.len() / batch.max(1);
+        if width <= self.code_dim {
+            return codes;
+        }
         // A variational encoder gives the log-variance behind the mean.
-        let [_, width] = code.dims();
-        let code = if width > self.code_dim {
-            code.slice([0..batch, 0..self.code_dim])
-        } else {
-            code
-        };
-        to_host(code)
+        let rows = codes.chunks_exact(width);
+        rows.flat_map(|row| &row[..self.code_dim])
+            .copied()
+            .collect()
     }
 
     /// Reconstructions (0 to 1) of codes.
-    pub fn decode(&self, codes: Vec<f32>) -> Vec<f32> {
+    pub fn decode(&self, codes: &[f32]) -> Vec<f32> {
         let batch = codes.len() / self.code_dim;
-        let logits = self.run(&self.decoder, matrix(codes, batch, &self.device));
-        to_host(burn::tensor::activation::sigmoid(logits))
-    }
-
-    fn run(&self, layers: &[FoldedLayer], x: Tensor<2>) -> Tensor<2> {
-        layers.iter().fold(x, |x, layer| match layer {
-            FoldedLayer::Convolution {
-                geometry,
-                weight,
-                bias,
-            } => self
-                .path
-                .convolution(x, weight.clone(), bias.clone(), *geometry),
-            FoldedLayer::MaxPool {
-                height,
-                width,
-                channels,
-            } => self.path.max_pool(x, *height, *width, *channels),
-            FoldedLayer::Linear {
-                outputs,
-                weight,
-                bias,
-                relu,
-            } => self
-                .path
-                .linear(x, weight.clone(), bias.clone(), *outputs, *relu),
-        })
+        let logits = self.decoder.run(batch, Input::Floats(codes));
+        let mut images = vec![0.0; logits.len()];
+        lookalike_kernels::sigmoid(&logits, &mut images);
+        images
     }
 }
 
-fn fold_layer(layer: &Layer, weights: &Weights, device: &Device) -> FoldedLayer {
-    let bias_of = |bias: Option<usize>, len: usize| {
-        bias.map_or_else(|| vec![0.0; len], |i| weights.parameters[i].clone())
-    };
-    match layer {
-        Layer::Convolution {
+impl Half {
+    fn new(folded: &Folded, layers: &[Layer], device: &Device, path: Path) -> Self {
+        match path {
+            Path::Kernels => {
+                let layers = engine::layers(&folded.plan, layers);
+                let mut network = Network::new(&layers, false);
+                network.load(&folded.parameters.concat());
+                Self::Kernels {
+                    network: Box::new(network),
+                    idle: Mutex::default(),
+                }
+            }
+            Path::Burn => Self::Burn {
+                layers: layers.to_vec(),
+                parameters: folded
+                    .parameters
+                    .iter()
+                    .map(|p| vector(p, device))
+                    .collect(),
+                device: device.clone(),
+            },
+        }
+    }
+
+    fn run(&self, batch: usize, input: Input) -> Vec<f32> {
+        match self {
+            Self::Kernels { network, idle } => {
+                flush_denormals();
+                let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
+                let taken = idle().pop();
+                let mut workspace = taken.unwrap_or_else(|| Workspace::new(network));
+                let mut output = vec![0.0; batch * network.output_len()];
+                network.forward(&mut workspace, batch, input, &mut output);
+                idle().push(workspace);
+                output
+            }
+            Self::Burn {
+                layers,
+                parameters,
+                device,
+            } => {
+                let floats = match input {
+                    Input::Floats(floats) => floats.to_vec(),
+                    Input::Bytes(bytes) => {
+                        let mut floats = vec![0.0; bytes.len()];
+                        to_floats(bytes, &mut floats);
+                        floats
+                    }
+                };
+                let x = matrix(floats, batch, device);
+                to_host(layers.iter().fold(x, |x, layer| match layer {
+                    Layer::Convolution {
+                        geometry,
+                        weight,
+                        bias,
+                        ..
+                    } => {
+                        let bias = bias.expect("a folded convolution has a bias");
+                        let (weight, bias) = (&parameters[*weight], &parameters[bias]);
+                        reference::convolution(x, weight.clone(), bias.clone(), *geometry)
+                    }
+                    Layer::MaxPool {
+                        height,
+                        width,
+                        channels,
+                    } => reference::max_pool(x, *height, *width, *channels),
+                    Layer::Linear {
+                        outputs,
+                        weight,
+                        bias,
+                        relu,
+                    } => {
+                        let (weight, bias) = (&parameters[*weight], &parameters[*bias]);
+                        reference::linear(x, weight.clone(), bias.clone(), *outputs, *relu)
+                    }
+                }))
+            }
+        }
+    }
+}
+
+/// A plan without batch norm, and its parameters.
+struct Folded {
+    plan: Plan,
+    parameters: Vec<Vec<f32>>,
+}
+
+/// Folds every batch norm into the convolution before it, whose bias takes the place of `beta`.
+fn fold(plan: &Plan, weights: &Weights) -> Folded {
+    let mut plan = plan.clone();
+    let mut parameters = weights.parameters.clone();
+    for layer in plan.encoder.iter_mut().chain(&mut plan.decoder) {
+        let Layer::Convolution {
             geometry,
             weight,
             bias,
             norm,
-        } => {
-            let mut geometry = *geometry;
-            let mut bias = bias_of(*bias, geometry.out_channels);
-            let mut weight = weights.parameters[*weight].clone();
-            if let Some(norm) = norm {
-                let each = weight.len() / geometry.out_channels;
-                for (channel, row) in weight.chunks_exact_mut(each).enumerate() {
-                    let (scale, shift) = scale_shift(norm, weights, channel);
-                    row.iter_mut().for_each(|w| *w *= scale);
-                    bias[channel] = bias[channel] * scale + shift;
-                }
-                geometry.relu = norm.relu;
-            }
-            FoldedLayer::Convolution {
-                geometry,
-                weight: vector(&weight, device),
-                bias: vector(&bias, device),
-            }
+        } = layer
+        else {
+            continue;
+        };
+        let Some(folded) = norm.take() else { continue };
+        let each = parameters[*weight].len() / geometry.out_channels;
+        let mut shifts = vec![0.0; geometry.out_channels];
+        for (channel, total) in shifts.iter_mut().enumerate() {
+            let (scale, shift) = scale_shift(&folded, weights, channel);
+            let before = bias.map_or(0.0, |bias| weights.parameters[bias][channel]);
+            *total = before * scale + shift;
+            parameters[*weight][channel * each..][..each]
+                .iter_mut()
+                .for_each(|w| *w *= scale);
         }
-        Layer::MaxPool {
-            height,
-            width,
-            channels,
-        } => FoldedLayer::MaxPool {
-            height: *height,
-            width: *width,
-            channels: *channels,
-        },
-        Layer::Linear {
-            outputs,
-            weight,
-            bias,
-            relu,
-        } => FoldedLayer::Linear {
-            outputs: *outputs,
-            weight: vector(&weights.parameters[*weight], device),
-            bias: vector(&weights.parameters[*bias], device),
-            relu: *relu,
-        },
+        parameters[folded.beta] = shifts;
+        *bias = Some(folded.beta);
+        geometry.relu = folded.relu;
     }
+    Folded { plan, parameters }
 }
 
 /// Batch norm of one channel as y = x scale + shift.
@@ -350,6 +426,11 @@ pub(crate) fn mean_pixel(pixels: &[u8], shape: InputShape) -> Vec<f32> {
     sums.iter()
         .map(|&s| (s as f64 / count / 255.0) as f32)
         .collect()
+}
+
+/// Takes apart what was put one after another.
+pub(crate) fn split(flat: &[f32], ranges: &[Range<usize>]) -> Vec<Vec<f32>> {
+    ranges.iter().map(|r| flat[r.clone()].to_vec()).collect()
 }
 
 pub(crate) fn vector(values: &[f32], device: &Device) -> Tensor<1> {

@@ -12,12 +12,11 @@ const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 
-/// Running means of each parameter's gradient and squared gradient, and the steps taken.
+/// Running means of every parameter's gradient and squared gradient, and the steps taken.
 pub(crate) struct Adam {
-    first: Vec<Tensor<1>>,
-    second: Vec<Tensor<1>>,
-    /// Steps taken so far.
-    pub steps: u32,
+    first: Tensor<1>,
+    second: Tensor<1>,
+    steps: u32,
     weight_decay: f32,
     path: Path,
 }
@@ -25,17 +24,17 @@ pub(crate) struct Adam {
 /// [`Adam`] in host memory, for a checkpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AdamState {
-    pub first: Vec<Vec<f32>>,
-    pub second: Vec<Vec<f32>>,
+    pub first: Vec<f32>,
+    pub second: Vec<f32>,
     pub steps: u32,
 }
 
 impl AdamState {
-    /// Before the first step, for parameters of these lengths.
-    pub fn new(lengths: impl Iterator<Item = usize> + Clone) -> Self {
+    /// Before the first step, for so many parameters.
+    pub fn new(parameters: usize) -> Self {
         Self {
-            first: lengths.clone().map(|len| vec![0.0; len]).collect(),
-            second: lengths.map(|len| vec![0.0; len]).collect(),
+            first: vec![0.0; parameters],
+            second: vec![0.0; parameters],
             steps: 0,
         }
     }
@@ -44,10 +43,9 @@ impl AdamState {
 impl Adam {
     /// Continues from `state`; `weight_decay` is decoupled (0 is plain Adam).
     pub fn new(state: &AdamState, weight_decay: f64, device: &Device, path: Path) -> Self {
-        let load = |all: &[Vec<f32>]| all.iter().map(|v| vector(v, device)).collect();
         Self {
-            first: load(&state.first),
-            second: load(&state.second),
+            first: vector(&state.first, device),
+            second: vector(&state.second, device),
             steps: state.steps,
             weight_decay: weight_decay as f32,
             path,
@@ -56,16 +54,15 @@ impl Adam {
 
     /// The state in host memory.
     pub fn state(&self) -> AdamState {
-        let host = |all: &[Tensor<1>]| all.iter().map(|t| to_host(t.clone())).collect();
         AdamState {
-            first: host(&self.first),
-            second: host(&self.second),
+            first: to_host(self.first.clone()),
+            second: to_host(self.second.clone()),
             steps: self.steps,
         }
     }
 
-    /// Moves every parameter that has a gradient.
-    pub fn step(&mut self, parameters: &mut [Tensor<1>], grads: &mut Gradients, rate: f64) {
+    /// Moves the parameters, if they have a gradient.
+    pub fn step(&mut self, parameters: &mut Tensor<1>, grads: &mut Gradients, rate: f64) {
         self.steps += 1;
         let step = AdamStep {
             learning_rate: rate as f32,
@@ -75,25 +72,23 @@ impl Adam {
             weight_decay: self.weight_decay,
             step: self.steps,
         };
-        let moments = self.first.iter_mut().zip(&mut self.second);
-        for (parameter, (first, second)) in parameters.iter_mut().zip(moments) {
-            let Some(gradient) = parameter.grad_remove(grads) else {
-                continue;
-            };
-            // Taken out so that the buffers are held once and can be changed in place.
-            let take = |tensor: &mut Tensor<1>| {
-                let device = tensor.device();
-                std::mem::replace(tensor, Tensor::empty([0], &device))
-            };
-            let value = take(parameter).inner();
-            let (value, m, v) = match self.path {
-                Path::Kernels => step_kernels(&step, value, gradient, take(first), take(second)),
-                Path::Burn => step_burn(&step, value, gradient, take(first), take(second)),
-            };
-            *parameter = Tensor::from_inner(value).require_grad();
-            *first = m;
-            *second = v;
-        }
+        let Some(gradient) = parameters.grad_remove(grads) else {
+            return;
+        };
+        // Taken out so that the buffers are held once and can be changed in place.
+        let take = |tensor: &mut Tensor<1>| {
+            let device = tensor.device();
+            std::mem::replace(tensor, Tensor::empty([0], &device))
+        };
+        let value = take(parameters).inner();
+        let (first, second) = (take(&mut self.first), take(&mut self.second));
+        let (value, first, second) = match self.path {
+            Path::Kernels => step_kernels(&step, value, gradient, first, second),
+            Path::Burn => step_burn(&step, value, gradient, first, second),
+        };
+        *parameters = Tensor::from_inner(value).require_grad();
+        self.first = first;
+        self.second = second;
     }
 }
 
@@ -164,14 +159,13 @@ mod tests {
             TensorData::from([0.0f32, 1.0, 2.0, -3.0]),
             &device.clone().autodiff(),
         );
-        let mut parameters =
-            vec![Tensor::<1>::zeros([4], &device.clone().autodiff()).require_grad()];
-        let mut adam = Adam::new(&AdamState::new([4].into_iter()), 0.01, &device, path);
+        let mut parameters = Tensor::<1>::zeros([4], &device.clone().autodiff()).require_grad();
+        let mut adam = Adam::new(&AdamState::new(4), 0.01, &device, path);
         for _ in 0..10 {
-            let loss = (parameters[0].clone() - target.clone()).square().sum();
+            let loss = (parameters.clone() - target.clone()).square().sum();
             adam.step(&mut parameters, &mut loss.backward(), 0.1);
         }
-        to_host(parameters.remove(0).inner())
+        to_host(parameters.inner())
     }
 
     #[test]

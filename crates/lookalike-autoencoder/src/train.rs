@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use burn::tensor::Tensor;
 use lookalike_images::Collection;
 
 use crate::architecture::{Architecture, Plan};
@@ -14,7 +13,7 @@ use crate::config::{Objective, Optimiser, TrainConfig};
 use crate::device::DeviceChoice;
 use crate::error::AutoencoderError;
 use crate::model::Autoencoder;
-use crate::network::{Trainable, Weights, flush_denormals, matrix, mean_pixel, to_host};
+use crate::network::{Judged, Trainable, Weights, flush_denormals, matrix, mean_pixel, to_host};
 use crate::optimiser::{Adam, AdamState};
 use crate::record::{DataRecord, EpochRecord, TrainRecord};
 
@@ -139,7 +138,7 @@ fn first_state(
     let mean = mean_pixel(collection.pixels(), collection.shape());
     Ok(State {
         weights: Weights::initial(plan, &mean, config.seed),
-        adam: AdamState::new(plan.parameters.iter().map(|p| p.len())),
+        adam: AdamState::new(plan.parameter_count()),
         position: Position {
             epochs: Vec::new(),
             step: 0,
@@ -239,7 +238,21 @@ impl<'a> Run<'a> {
             None => inputs.clone(),
         };
         let step = self.position.step;
-        let loss = self.loss(inputs, targets, epoch, step);
+        let plan = &self.network.plan;
+        let noise = match plan.variational {
+            true => normal(images.len() * plan.code_dim, self.config.seed, epoch, step),
+            false => Vec::new(),
+        };
+        // The divergence is weighed on the scale of the reconstruction loss: a mean over the image's
+        // values.
+        let divergence_weight = self.config.divergence_weight / plan.input_len() as f64;
+        let loss = self.network.loss(Judged {
+            inputs,
+            targets,
+            loss: self.config.loss.kernel(),
+            noise,
+            divergence_weight,
+        });
         let value = f64::from(to_host(loss.clone().inner())[0]);
         let rate = self.config.schedule.rate(
             self.config.learning_rate,
@@ -261,39 +274,6 @@ impl<'a> Run<'a> {
         self.position.step += 1;
         self.position.seconds += start.elapsed().as_secs_f64();
         Ok(())
-    }
-
-    fn loss(
-        &mut self,
-        inputs: Tensor<2>,
-        targets: Tensor<2>,
-        epoch: usize,
-        step: usize,
-    ) -> Tensor<1> {
-        let code = self.network.encode(inputs);
-        let path = self.network.path;
-        let kernel = self.config.loss.kernel();
-        if !self.network.plan.variational {
-            let logits = self.network.decode(code);
-            return path.sigmoid_loss(logits, targets, kernel);
-        }
-        let [batch, width] = code.dims();
-        let dim = width / 2;
-        let mean = code.clone().slice([0..batch, 0..dim]);
-        // Within ±10: exp() of what a fresh network says must not overflow.
-        let log_variance = code.slice([0..batch, dim..width]).clamp(-10.0, 10.0);
-        let noise = normal(batch * dim, self.config.seed, epoch, step);
-        let noise = matrix(noise, batch, &self.network.device);
-        let sample = mean.clone() + noise * (log_variance.clone() * 0.5).exp();
-        let logits = self.network.decode(sample);
-        let reconstruction = path.sigmoid_loss(logits, targets, kernel);
-        // Divergence of N(mean, variance) from N(0, 1), summed over the code, on the scale of
-        // the reconstruction loss: a mean over the image's values.
-        let divergence = (mean.square() + log_variance.clone().exp() - log_variance - 1.0)
-            .sum()
-            .mul_scalar(0.5 / batch as f64);
-        let weight = self.config.divergence_weight / self.network.plan.input_len() as f64;
-        reconstruction + divergence.mul_scalar(weight)
     }
 
     fn progress(&self, epoch: usize, steps: &[std::ops::Range<usize>]) -> Progress {
@@ -325,9 +305,9 @@ impl<'a> Run<'a> {
             means,
             variances,
         } = &state.weights;
-        let learned = parameters.iter().chain(means).chain(variances);
+        let learned = parameters.iter().chain(means).chain(variances).flatten();
         let moments = state.adam.first.iter().chain(&state.adam.second);
-        if learned.chain(moments).flatten().all(|v| v.is_finite()) {
+        if learned.chain(moments).all(|v| v.is_finite()) {
             return Ok(state);
         }
         Err(AutoencoderError::Diverged {

@@ -1,12 +1,14 @@
 //! 3x3 convolutions, forward and backward.
 
 use crate::dispatch::InstructionSet;
-use crate::filters::{Filters, taps_first};
-use crate::frame::{Frame, channel_sums};
+use crate::filters::Filters;
+use crate::frame::{Frame, Load, channel_sums};
+use crate::pool::pool_rows;
 use crate::scratch::Scratch;
 use crate::taps::Axis;
 use crate::weight_gradient::WeightGradient;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// Zero padding in pixels on each side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,7 +123,7 @@ impl Convolution {
         2 * self.output_len(1) as u64 * self.in_channels as u64 * 9
     }
 
-    fn check(&self, batch: usize, x: usize, weight: usize, y: usize) {
+    pub(crate) fn check(&self, batch: usize, x: usize, weight: usize, y: usize) {
         assert!(
             matches!(self.stride, 1 | 2),
             "convolution: the stride is 1 or 2, not {}",
@@ -203,6 +205,182 @@ pub fn conv_backward(
     );
 }
 
+/// Pixels for which the weight gradient's sums stay in registers before they are written back: a tile
+/// touches one or two cache lines of each, and these should all stay in the first cache.
+const PIXELS_PER_GROUP: usize = 64;
+
+/// Floats in a strip of rows: half a first cache.
+const FLOATS_PER_STRIP: usize = 4096;
+
+/// A convolution, perhaps with max pooling after it, made ready for an instruction set; the weight is
+/// packed whenever it has changed, and then images are taken one by one, on any thread.
+pub(crate) struct Prepared {
+    pub(crate) c: Convolution,
+    set: InstructionSet,
+    pooled: bool,
+    inputs: Frame,
+    forward: Filters,
+    outputs: Frame,
+    backward: Option<Filters>,
+    gradient: WeightGradient,
+    /// Output rows taken at a time in the backward pass.
+    strip: usize,
+}
+
+/// What the backward pass of some images reads and where it writes; images are counted from 0.
+pub(crate) trait Backward {
+    /// The image that the forward pass read.
+    fn input(&self, image: usize) -> Load<'_>;
+    /// The gradient of those rows of the convolution's output (before pooling).
+    fn slopes(&self, image: usize, rows: Range<usize>) -> Load<'_>;
+    /// Where the gradient of the input goes, if it is wanted.
+    fn dx(&mut self, image: usize) -> &mut [f32];
+    /// The gradient of that image's input has just been written.
+    fn wrote(&mut self, image: usize);
+}
+
+impl Prepared {
+    /// `pooled`: 2x2 max pooling after it; `dx`: the input's gradient will be asked for.
+    pub(crate) fn new(set: InstructionSet, c: &Convolution, pooled: bool, dx: bool) -> Self {
+        let (vertical, horizontal) = (Axis::vertical(c).forward(), Axis::horizontal(c).forward());
+        let around = Some((&vertical, &horizontal));
+        let inputs = Frame::new(c.height, c.width, c.in_channels, around);
+        let forward = Filters::forward(set, c, &vertical, &horizontal, &inputs);
+
+        let (vertical, horizontal) = (Axis::vertical(c).backward(), Axis::horizontal(c).backward());
+        // Without upsampling, only the input's gradient needs zeros around dy.
+        let around = (dx || c.upsample).then_some((&vertical, &horizontal));
+        let outputs = Frame::new(c.output_height(), c.output_width(), c.out_channels, around);
+        // dy alone, without zeros around it, is taken in strips of rows that stay in the first cache.
+        let strip = match around {
+            None => {
+                let rows = FLOATS_PER_STRIP / (outputs.width * outputs.channels);
+                // Pooling pairs the rows.
+                let rows = if pooled { rows / 2 * 2 } else { rows };
+                rows.clamp(1 + usize::from(pooled), outputs.height.max(2))
+            }
+            Some(_) => outputs.height,
+        };
+        Self {
+            c: *c,
+            set,
+            pooled,
+            inputs,
+            forward,
+            outputs,
+            backward: dx.then(|| Filters::backward(set, c, &vertical, &horizontal, &outputs)),
+            gradient: WeightGradient::new(set, c, &vertical, &horizontal, outputs),
+            strip: strip.min(outputs.height),
+        }
+    }
+
+    /// Takes over weight and bias for the forward pass.
+    pub(crate) fn pack_forward(&mut self, weight: &[f32], bias: Option<&[f32]>) {
+        self.forward.pack(weight, bias);
+    }
+
+    /// Takes over the weight for the input's gradient.
+    pub(crate) fn pack_backward(&mut self, weight: &[f32]) {
+        if let Some(backward) = &mut self.backward {
+            backward.pack(weight, None);
+        }
+    }
+
+    /// One image; `y` is pooled, with `choice` as long as it, if the convolution is.
+    pub(crate) fn forward_image(&self, load: &Load, y: &mut [f32], choice: &mut [u8]) {
+        let mut padded = Scratch::new(self.inputs.len());
+        self.inputs.put(self.set, load, &mut padded);
+        if !self.pooled {
+            self.forward.apply(&padded, y);
+            return;
+        }
+        // Rows are pooled while they are in the first cache, and the large image is never kept.
+        let (height, width) = (self.outputs.height, self.outputs.width);
+        let channels = self.outputs.channels;
+        let strip = match self.forward.by_rows() {
+            true => (FLOATS_PER_STRIP / (width * channels) / 2 * 2).clamp(2, height.max(2)),
+            false => height,
+        };
+        let mut rows = Scratch::new(strip.min(height) * width * channels);
+        let pooled_row = width.div_ceil(2) * channels;
+        for top in (0..height).step_by(strip) {
+            let count = strip.min(height - top);
+            let rows = &mut rows[..count * width * channels];
+            match self.forward.by_rows() {
+                true => self.forward.apply_rows(top, count, &padded, rows),
+                false => self.forward.apply(&padded, rows),
+            }
+            let pooled = top / 2 * pooled_row..(top + count).div_ceil(2) * pooled_row;
+            let (y, choice) = (&mut y[pooled.clone()], &mut choice[pooled]);
+            pool_rows(self.set, count, width, channels, rows, y, choice);
+        }
+    }
+
+    /// Floats of a part's sums: see [`backward_images`](Self::backward_images).
+    pub(crate) fn sums_len(&self) -> usize {
+        self.gradient.sums_len() + self.c.out_channels
+    }
+
+    /// Adds the gradients of weight and bias by `images` images to `sums`, and writes their inputs'
+    /// gradients.
+    pub(crate) fn backward_images(
+        &self,
+        images: usize,
+        what: &mut impl Backward,
+        sums: &mut [f32],
+    ) {
+        let (weight_sums, bias_sums) = sums.split_at_mut(self.gradient.sums_len());
+        let (inputs, outputs) = (&self.gradient.inputs, &self.outputs);
+        let whole = self.strip == outputs.height;
+        let group = match whole {
+            true => PIXELS_PER_GROUP
+                .div_ceil(outputs.height * outputs.width)
+                .min(images),
+            false => 1,
+        };
+        let slack = self.set.lanes() * 2;
+        let mut slopes = Scratch::new(group * outputs.len() + slack);
+        let mut framed = Scratch::new(group * inputs.len() + slack);
+        for first in (0..images).step_by(group) {
+            let count = group.min(images - first);
+            for image in 0..count {
+                let framed = &mut framed[image * inputs.len()..][..inputs.len()];
+                inputs.put(self.set, &what.input(first + image), framed);
+            }
+            for top in (0..outputs.height).step_by(self.strip) {
+                let rows = top..(top + self.strip).min(outputs.height);
+                let len = if whole {
+                    outputs.len()
+                } else {
+                    rows.len() * outputs.row()
+                };
+                for image in 0..count {
+                    let slopes = &mut slopes[image * len..][..len];
+                    outputs.put(self.set, &what.slopes(first + image, rows.clone()), slopes);
+                    if let Some(backward) = &self.backward {
+                        backward.apply(slopes, what.dx(first + image));
+                        what.wrote(first + image);
+                    }
+                }
+                self.gradient
+                    .add_to(self.set, count, rows, &framed, &slopes, weight_sums);
+                channel_sums(self.set, &slopes[..count * len], bias_sums);
+            }
+        }
+    }
+
+    /// Adds up the parts' sums, into the first, and puts them where they belong.
+    pub(crate) fn finish(&self, sums: &mut [f32], dweight: &mut [f32], dbias: Option<&mut [f32]>) {
+        let (total, rest) = sums.split_at_mut(self.sums_len());
+        add_parts(total, rest);
+        self.gradient
+            .unpack(&total[..self.gradient.sums_len()], dweight);
+        if let Some(dbias) = dbias {
+            dbias.copy_from_slice(&total[self.gradient.sums_len()..]);
+        }
+    }
+}
+
 pub(crate) fn forward(
     set: InstructionSet,
     c: &Convolution,
@@ -220,48 +398,58 @@ pub(crate) fn forward(
             "convolution: length of the bias"
         );
     }
-    let (vertical, horizontal) = (Axis::vertical(c).forward(), Axis::horizontal(c).forward());
-    let frame = Frame::new(
-        c.height,
-        c.width,
-        c.in_channels,
-        Some((&vertical, &horizontal)),
-    );
-    let taps = taps_first(c, weight, c.in_channels, c.out_channels, |input, output| {
-        (output, input)
-    });
-    let target = (c.output_width(), c.out_channels);
-    let filters = Filters::new(
-        set,
-        &vertical,
-        &horizontal,
-        &frame,
-        target,
-        &taps,
-        bias,
-        c.relu,
-    );
+    let mut prepared = Prepared::new(set, c, false, false);
+    prepared.pack_forward(weight, bias);
     y.par_chunks_exact_mut(c.output_len(1))
         .zip(x.par_chunks_exact(c.input_len(1)))
-        .for_each(|(y, x)| {
-            let mut padded = Scratch::new(frame.len());
-            frame.put(set, x, &[], &mut padded);
-            filters.apply(&padded, y);
-        });
+        .for_each(|(y, x)| prepared.forward_image(&Load::Plain(x), y, &mut []));
 }
 
-/// Sums over a batch are made in this many parts, whatever the threads, and added up in order: the same
-/// batch gives the same bits on any number of threads.
-fn parts(weights: usize) -> usize {
-    // Every part has a weight gradient of its own to clear and to add up.
-    if weights > 16 * 1024 { 8 } else { 16 }
+/// Sums over a batch are made in at most this many parts, whatever the threads, and added up in order:
+/// the same batch gives the same bits on any number of threads.
+const PARTS: usize = 16;
+
+/// Images of a part, at least four: a part has sums of its own to clear and to add up.
+pub(crate) fn images_per_part(batch: usize) -> usize {
+    batch.div_ceil(PARTS).max(4)
 }
 
-/// Pixels for which the weight gradient's sums should stay in registers before they are written back.
-const PIXELS_PER_GROUP: usize = 256;
+/// The backward pass of a part of a batch, from plain slices.
+struct PlainBackward<'a> {
+    c: &'a Convolution,
+    x: &'a [f32],
+    y: &'a [f32],
+    dy: &'a [f32],
+    dx: &'a mut [f32],
+}
 
-/// Floats of dy in a strip of rows: half a first cache.
-const FLOATS_PER_STRIP: usize = 4096;
+impl Backward for PlainBackward<'_> {
+    fn input(&self, image: usize) -> Load<'_> {
+        let len = self.c.input_len(1);
+        Load::Plain(&self.x[image * len..][..len])
+    }
+
+    fn slopes(&self, image: usize, rows: Range<usize>) -> Load<'_> {
+        let row = self.c.output_width() * self.c.out_channels;
+        let at = image * self.c.output_len(1);
+        let range = at + rows.start * row..at + rows.end * row;
+        let slopes = &self.dy[range.clone()];
+        match self.c.relu {
+            true => Load::Rectified {
+                slopes,
+                outputs: &self.y[range],
+            },
+            false => Load::Plain(slopes),
+        }
+    }
+
+    fn dx(&mut self, image: usize) -> &mut [f32] {
+        let len = self.c.input_len(1);
+        &mut self.dx[image * len..][..len]
+    }
+
+    fn wrote(&mut self, _image: usize) {}
+}
 
 pub(crate) fn backward(
     set: InstructionSet,
@@ -306,104 +494,33 @@ pub(crate) fn backward(
         }
         return;
     }
-
-    let (vertical, horizontal) = (Axis::vertical(c).backward(), Axis::horizontal(c).backward());
-    // Without upsampling, only the input's gradient needs zeros around dy.
-    let around = (dx.is_some() || c.upsample).then_some((&vertical, &horizontal));
-    let outputs = Frame::new(c.output_height(), c.output_width(), c.out_channels, around);
-    let filters = dx.as_ref().map(|_| {
-        let taps = taps_first(c, weight, c.out_channels, c.in_channels, |output, input| {
-            (output, input)
-        });
-        Filters::new(
-            set,
-            &vertical,
-            &horizontal,
-            &outputs,
-            (c.width, c.in_channels),
-            &taps,
-            None,
-            false,
-        )
-    });
-    let gradient = WeightGradient::new(set, c, &vertical, &horizontal, outputs);
-
-    let per_part = batch.div_ceil(parts(weight.len()));
-    let count = batch.div_ceil(per_part);
-    let part_len = gradient.sums_len() + c.out_channels;
-    let mut sums = Scratch::new(count * part_len);
-    let row = c.output_width() * c.out_channels;
-    // dy alone, without zeros around it, is taken in strips of rows that stay in the first cache.
-    let strip = if around.is_none() {
-        (FLOATS_PER_STRIP / row).clamp(1, outputs.height)
-    } else {
-        outputs.height
-    };
-    let group = match strip == outputs.height {
-        true => PIXELS_PER_GROUP
-            .div_ceil(c.output_height() * c.output_width())
-            .min(per_part),
-        false => 1,
-    };
-    let slack = set.lanes() * 2;
-    let part = |index: usize, sums: &mut [f32], mut dx: Option<&mut [f32]>| {
-        sums.fill(0.0);
-        let (weight_sums, bias_sums) = sums.split_at_mut(gradient.sums_len());
+    let mut prepared = Prepared::new(set, c, false, dx.is_some());
+    prepared.pack_backward(weight);
+    let per_part = images_per_part(batch);
+    let mut sums = Scratch::zeroed(batch.div_ceil(per_part) * prepared.sums_len());
+    let part = |index: usize, sums: &mut [f32], dx: &mut [f32]| {
         let (first, end) = (index * per_part, ((index + 1) * per_part).min(batch));
-        let mut slopes = Scratch::new(group * outputs.len() + slack);
-        let mut inputs = Scratch::new(group * gradient.inputs.len() + slack);
-        for from in (first..end).step_by(group) {
-            let images = group.min(end - from);
-            for image in 0..images {
-                let x = &x[(from + image) * c.input_len(1)..][..c.input_len(1)];
-                gradient.inputs.put(
-                    set,
-                    x,
-                    &[],
-                    &mut inputs[image * gradient.inputs.len()..][..gradient.inputs.len()],
-                );
-            }
-            for top in (0..outputs.height).step_by(strip) {
-                let rows = top..(top + strip).min(outputs.height);
-                let framed = if strip < outputs.height {
-                    rows.len() * outputs.row()
-                } else {
-                    outputs.len()
-                };
-                for image in 0..images {
-                    let at = (from + image) * c.output_len(1) + top * row;
-                    let range = at..at + rows.len() * row;
-                    let mask = if c.relu { &y[range.clone()] } else { &[] };
-                    let slopes = &mut slopes[image * framed..][..framed];
-                    outputs.put(set, &dy[range], mask, slopes);
-                    if let (Some(filters), Some(dx)) = (&filters, &mut dx) {
-                        let len = c.input_len(1);
-                        filters.apply(slopes, &mut dx[(from - first + image) * len..][..len]);
-                    }
-                }
-                gradient.add_to(set, images, rows, &inputs, &slopes, weight_sums);
-                channel_sums(set, &slopes[..images * framed], bias_sums);
-            }
-        }
+        let outputs = first * c.output_len(1)..end * c.output_len(1);
+        let mut what = PlainBackward {
+            c,
+            x: &x[first * c.input_len(1)..end * c.input_len(1)],
+            y: if c.relu { &y[outputs.clone()] } else { &[] },
+            dy: &dy[outputs],
+            dx,
+        };
+        prepared.backward_images(end - first, &mut what, sums);
     };
+    let parts = sums.par_chunks_exact_mut(prepared.sums_len());
     match dx {
-        Some(dx) => sums
-            .par_chunks_exact_mut(part_len)
+        Some(dx) => parts
             .zip(dx.par_chunks_mut(per_part * c.input_len(1)))
             .enumerate()
-            .for_each(|(index, (sums, dx))| part(index, sums, Some(dx))),
-        None => sums
-            .par_chunks_exact_mut(part_len)
+            .for_each(|(index, (sums, dx))| part(index, sums, dx)),
+        None => parts
             .enumerate()
-            .for_each(|(index, sums)| part(index, sums, None)),
+            .for_each(|(index, sums)| part(index, sums, &mut [])),
     }
-
-    let (total, rest) = sums.split_at_mut(part_len);
-    add_parts(total, rest);
-    gradient.unpack(&total[..gradient.sums_len()], dweight);
-    if let Some(dbias) = dbias {
-        dbias.copy_from_slice(&total[gradient.sums_len()..]);
-    }
+    prepared.finish(&mut sums, dweight, dbias);
 }
 
 /// Adds the parts in `rest` to `total`, one after the other.

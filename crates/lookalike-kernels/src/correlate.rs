@@ -17,7 +17,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use crate::dispatch::{InstructionSet, per_instruction_set};
-use crate::scratch::Scratch;
+use crate::scratch::{Lines, Scratch};
 use crate::vector::Vector;
 
 /// Where windows and outputs lie, in floats.
@@ -73,9 +73,9 @@ pub(crate) struct Filter {
     narrow: bool,
     /// Narrow: (channels, depth). Else: blocks of two vectors of channels (the last may be of one),
     /// each (depth, channels of the block), missing channels zero.
-    weights: Scratch,
+    weights: Lines,
     /// Channels rounded up to whole vectors.
-    bias: Scratch,
+    bias: Lines,
     floor: f32,
 }
 
@@ -83,50 +83,65 @@ pub(crate) struct Filter {
 const NARROW: usize = 4;
 
 impl Filter {
-    /// `fill(k, row)` writes what float `k` of the window counts for each output channel.
-    pub(crate) fn new(
-        set: InstructionSet,
-        geometry: Geometry,
-        fill: impl Fn(usize, &mut [f32]),
-        bias: Option<&[f32]>,
-        relu: bool,
-    ) -> Self {
+    /// Weights and bias are zero until [`pack`](Self::pack) is called.
+    pub(crate) fn new(set: InstructionSet, geometry: Geometry, relu: bool) -> Self {
         let (depth, channels, lanes) = (geometry.depth(), geometry.channels, set.lanes());
         let padded = channels.next_multiple_of(lanes);
         let narrow = channels <= NARROW && geometry.segment_len >= lanes;
-        let mut row = Scratch::zeroed(padded);
-        let mut weights = Scratch::new(depth * if narrow { channels } else { padded });
-        for k in 0..depth {
-            fill(k, &mut row[..channels]);
-            if narrow {
-                for (o, &value) in row[..channels].iter().enumerate() {
-                    weights[o * depth + k] = value;
-                }
-            } else {
-                for (block, row) in row.chunks(2 * lanes).enumerate() {
-                    let at = block * 2 * lanes * depth + k * row.len();
-                    weights[at..at + row.len()].copy_from_slice(row);
-                }
-            }
-        }
-        let mut padded_bias = Scratch::zeroed(padded);
-        if let Some(bias) = bias {
-            padded_bias[..channels].copy_from_slice(bias);
-        }
-        let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
         Self {
             set,
             geometry,
             narrow,
-            weights,
-            bias: padded_bias,
-            floor,
+            weights: Lines::zeroed(depth * if narrow { channels } else { padded }),
+            bias: Lines::zeroed(padded),
+            floor: if relu { 0.0 } else { f32::NEG_INFINITY },
+        }
+    }
+
+    /// `fill(k, row)` writes what float `k` of the window counts for each output channel.
+    pub(crate) fn pack(&mut self, fill: impl Fn(usize, &mut [f32]), bias: Option<&[f32]>) {
+        let (depth, channels) = (self.geometry.depth(), self.geometry.channels);
+        let lanes = self.set.lanes();
+        let mut row = Scratch::zeroed(channels.next_multiple_of(lanes));
+        for k in 0..depth {
+            fill(k, &mut row[..channels]);
+            if self.narrow {
+                for (o, &value) in row[..channels].iter().enumerate() {
+                    self.weights[o * depth + k] = value;
+                }
+            } else {
+                for (block, row) in row.chunks(2 * lanes).enumerate() {
+                    let at = block * 2 * lanes * depth + k * row.len();
+                    self.weights[at..at + row.len()].copy_from_slice(row);
+                }
+            }
+        }
+        match bias {
+            Some(bias) => self.bias[..channels].copy_from_slice(bias),
+            None => self.bias.fill(0.0),
         }
     }
 
     /// Writes every output pixel of one image.
     pub(crate) fn apply(&self, input: &[f32], output: &mut [f32]) {
         self.apply_to(&self.geometry, input, output);
+    }
+
+    /// Writes `rows` rows of output pixels; `input` and `output` begin with what belongs to the first.
+    pub(crate) fn apply_rows(&self, rows: usize, input: &[f32], output: &mut [f32]) {
+        self.apply_to(
+            &Geometry {
+                height: rows,
+                ..self.geometry
+            },
+            input,
+            output,
+        );
+    }
+
+    /// From the window of an output pixel to that of the pixel below.
+    pub(crate) fn input_row(&self) -> usize {
+        self.geometry.input_row
     }
 
     /// The same for an image of one row that has `width` pixels.

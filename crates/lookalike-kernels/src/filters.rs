@@ -7,29 +7,51 @@ use crate::frame::Frame;
 use crate::scratch::Scratch;
 use crate::taps::Phases;
 
+/// The channels on either side of a correlation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// From the convolution's input channels to its output channels.
+    Forward,
+    /// From the output's gradient to the input's.
+    Backward,
+}
+
+/// One pair of phases: where it reads, where it writes, and its filter.
+struct Phased {
+    from: usize,
+    to: usize,
+    vertical: &'static [u8],
+    horizontal: &'static [u8],
+    filter: Filter,
+}
+
 /// The filters that make up one convolution (or the gradient of its input), one for each pair of
 /// phases: at most four.
-pub(crate) struct Filters([Option<(usize, usize, Filter)>; 4]);
+pub(crate) struct Filters {
+    direction: Direction,
+    /// Channels read and written.
+    channels: (usize, usize),
+    phases: [Option<Phased>; 4],
+}
 
 impl Filters {
     /// `frame` holds the image that is read, `target` has the width and the channels of the one that
-    /// is written, `taps` is (ky, kx, channels read, channels written).
+    /// is written.
     pub(crate) fn new(
         set: InstructionSet,
+        direction: Direction,
         vertical: &Phases,
         horizontal: &Phases,
         frame: &Frame,
         target: (usize, usize),
-        taps: &[f32],
-        bias: Option<&[f32]>,
         relu: bool,
     ) -> Self {
         let (target_width, channels) = target;
-        let mut filters = [const { None }; 4];
+        let mut phases = [const { None }; 4];
         let pairs = vertical
             .iter()
             .flat_map(|v| horizontal.iter().map(move |h| (v, h)));
-        for (slot, (v, h)) in filters.iter_mut().zip(pairs) {
+        for (slot, (v, h)) in phases.iter_mut().zip(pairs) {
             let geometry = Geometry {
                 height: v.count,
                 width: h.count,
@@ -42,51 +64,115 @@ impl Filters {
                 output_row: v.step * target_width * channels,
                 channels,
             };
+            *slot = Some(Phased {
+                from: frame.at(v.start, h.start),
+                to: (v.first * target_width + h.first) * channels,
+                vertical: v.taps,
+                horizontal: h.taps,
+                filter: Filter::new(set, geometry, relu),
+            });
+        }
+        Self {
+            direction,
+            channels: (frame.channels, channels),
+            phases,
+        }
+    }
+
+    /// Takes over the convolution's weight (out, in, 3, 3) and bias.
+    pub(crate) fn pack(&mut self, weight: &[f32], bias: Option<&[f32]>) {
+        let (read, written) = self.channels;
+        let taps = taps_first(weight, self.direction, read, written);
+        for phased in self.phases.iter_mut().flatten() {
+            let (vertical, horizontal) = (phased.vertical, phased.horizontal);
             let fill = |k: usize, row: &mut [f32]| {
-                let (tap, channel) = (k / frame.channels, k % frame.channels);
-                let (tap_y, tap_x) = (v.taps[tap / h.taps.len()], h.taps[tap % h.taps.len()]);
+                let (tap, channel) = (k / read, k % read);
+                let (tap_y, tap_x) = (
+                    vertical[tap / horizontal.len()],
+                    horizontal[tap % horizontal.len()],
+                );
                 row.fill(0.0);
                 for kernel in
                     (0..9).filter(|kernel| tap_y >> (kernel / 3) & tap_x >> (kernel % 3) & 1 == 1)
                 {
-                    let taps = &taps[(kernel * frame.channels + channel) * channels..][..channels];
+                    let taps = &taps[(kernel * read + channel) * written..][..written];
                     for (sum, tap) in row.iter_mut().zip(taps) {
                         *sum += tap;
                     }
                 }
             };
-            let from = frame.at(v.start, h.start);
-            let to = (v.first * target_width + h.first) * channels;
-            *slot = Some((from, to, Filter::new(set, geometry, fill, bias, relu)));
+            phased.filter.pack(fill, bias);
         }
-        Self(filters)
     }
 
+    /// Writes every pixel of one image.
     pub(crate) fn apply(&self, padded: &[f32], out: &mut [f32]) {
-        for (from, to, filter) in self.0.iter().flatten() {
-            filter.apply(&padded[*from..], &mut out[*to..]);
+        for phased in self.phases.iter().flatten() {
+            phased
+                .filter
+                .apply(&padded[phased.from..], &mut out[phased.to..]);
+        }
+    }
+
+    /// Whether [`apply_rows`](Self::apply_rows) can be called: all rows are of one phase.
+    pub(crate) fn by_rows(&self) -> bool {
+        self.phases.iter().flatten().count() == 1
+    }
+
+    /// Writes `rows` rows from row `top` on; `out` begins with them.
+    pub(crate) fn apply_rows(&self, top: usize, rows: usize, padded: &[f32], out: &mut [f32]) {
+        for phased in self.phases.iter().flatten() {
+            let from = phased.from + top * phased.filter.input_row();
+            phased.filter.apply_rows(rows, &padded[from..], out);
         }
     }
 }
 
-/// The weight as (ky, kx, from, to), where `from` and `to` are the channels on either side of the
-/// correlation and `names` says which of them is the output and which the input.
-pub(crate) fn taps_first(
-    c: &Convolution,
-    weight: &[f32],
-    from: usize,
-    to: usize,
-    names: impl Fn(usize, usize) -> (usize, usize),
-) -> Scratch {
+/// The weight as (ky, kx, read, written).
+fn taps_first(weight: &[f32], direction: Direction, read: usize, written: usize) -> Scratch {
+    /// A block of 8 x 8 kernels is read and written in few cache lines.
+    const SIDE: usize = 8;
     let mut taps = Scratch::new(weight.len());
-    for f in 0..from {
-        for t in 0..to {
-            let (output, input) = names(f, t);
-            let kernel = &weight[(output * c.in_channels + input) * 9..][..9];
-            for (k, &value) in kernel.iter().enumerate() {
-                taps[(k * from + f) * to + t] = value;
+    for first in (0..read).step_by(SIDE) {
+        for to in 0..written {
+            for from in first..(first + SIDE).min(read) {
+                let kernel = match direction {
+                    Direction::Forward => to * read + from,
+                    Direction::Backward => from * written + to,
+                };
+                for (k, &value) in weight[kernel * 9..][..9].iter().enumerate() {
+                    taps[(k * read + from) * written + to] = value;
+                }
             }
         }
     }
     taps
+}
+
+impl Filters {
+    /// For a whole convolution.
+    pub(crate) fn forward(
+        set: InstructionSet,
+        c: &Convolution,
+        vertical: &Phases,
+        horizontal: &Phases,
+        frame: &Frame,
+    ) -> Self {
+        let target = (c.output_width(), c.out_channels);
+        let direction = Direction::Forward;
+        Self::new(set, direction, vertical, horizontal, frame, target, c.relu)
+    }
+
+    /// For the gradient of its input.
+    pub(crate) fn backward(
+        set: InstructionSet,
+        c: &Convolution,
+        vertical: &Phases,
+        horizontal: &Phases,
+        frame: &Frame,
+    ) -> Self {
+        let target = (c.width, c.in_channels);
+        let direction = Direction::Backward;
+        Self::new(set, direction, vertical, horizontal, frame, target, false)
+    }
 }

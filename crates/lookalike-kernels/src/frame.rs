@@ -1,4 +1,7 @@
-//! An image with the zeros around it that windows reach into.
+//! An image with the zeros around it that windows reach into, and what is done to it on the way in.
+//!
+//! Every convolution copies its operand into a frame once. Whatever else has to happen to the operand
+//! element by element happens in that copy, and so costs no pass over memory of its own: see [`Load`].
 
 use crate::dispatch::{InstructionSet, per_instruction_set};
 use crate::outer::Strides;
@@ -15,6 +18,55 @@ pub(crate) struct Frame {
     left: usize,
     padded_height: usize,
     padded_width: usize,
+}
+
+/// Whole rows of an image, with what becomes of them in the frame.
+pub(crate) enum Load<'a> {
+    /// As they are.
+    Plain(&'a [f32]),
+    /// Divided by 255.
+    Bytes(&'a [u8]),
+    /// The gradient of a ReLU: `slopes` where `outputs` is positive.
+    Rectified {
+        slopes: &'a [f32],
+        outputs: &'a [f32],
+    },
+    /// Batch norm: value · scale + shift per channel.
+    Normalised { values: &'a [f32], by: Scaling<'a> },
+    /// The gradient of batch norm by its input `values`: see [`NormSlopes`].
+    NormSlopes {
+        slopes: &'a [f32],
+        values: &'a [f32],
+        by: NormSlopes<'a>,
+    },
+    /// The gradient of max pooling, with a ReLU before it: each pooled slope goes to the pixel that
+    /// won, if the output is positive. The rows begin with an even one.
+    Unpooled {
+        slopes: &'a [f32],
+        outputs: &'a [f32],
+        choice: &'a [u8],
+        relu: bool,
+        /// Rows of the large image.
+        rows: usize,
+    },
+}
+
+/// Batch norm as a scale and a shift per channel, perhaps with ReLU after it.
+#[derive(Clone, Copy)]
+pub(crate) struct Scaling<'a> {
+    pub(crate) scale: &'a [f32],
+    pub(crate) shift: &'a [f32],
+    pub(crate) relu: bool,
+}
+
+/// Batch norm's gradient as three factors per channel: slope · a + value · b + d, where the slope
+/// counts only if it passed the ReLU.
+#[derive(Clone, Copy)]
+pub(crate) struct NormSlopes<'a> {
+    pub(crate) forward: Scaling<'a>,
+    pub(crate) a: &'a [f32],
+    pub(crate) b: &'a [f32],
+    pub(crate) d: &'a [f32],
 }
 
 impl Frame {
@@ -62,41 +114,239 @@ impl Frame {
         }
     }
 
-    /// Copies the image into its frame, zero where `mask` (if not empty) is not positive.
-    pub(crate) fn put(&self, set: InstructionSet, image: &[f32], mask: &[f32], padded: &mut [f32]) {
-        let before = self.left * self.channels;
-        put(
-            set,
-            image,
-            mask,
-            self.width * self.channels,
-            before,
-            self.top,
-            self.row(),
-            padded,
-        );
+    /// Puts an image, or some of its rows if the frame has no zeros above, where it belongs.
+    pub(crate) fn put(&self, set: InstructionSet, load: &Load, padded: &mut [f32]) {
+        let (row, channels) = (self.width * self.channels, self.channels);
+        let rows = match load {
+            Load::Plain(values) => values.len() / row,
+            Load::Bytes(values) => values.len() / row,
+            Load::Rectified { slopes, .. } | Load::NormSlopes { slopes, .. } => slopes.len() / row,
+            Load::Normalised { values, .. } => values.len() / row,
+            Load::Unpooled { rows, .. } => *rows,
+        };
+        let (above, rest) = padded.split_at_mut(self.top * self.row());
+        let (inside, below) = rest.split_at_mut(rows * self.row());
+        above.fill(0.0);
+        below.fill(0.0);
+        let inside = Inside {
+            padded: inside,
+            padded_row: self.row(),
+            before: self.left * channels,
+            row,
+        };
+        match *load {
+            Load::Plain(values) => plain(set, values, inside),
+            Load::Bytes(values) => bytes(set, values, inside),
+            Load::Rectified { slopes, outputs } => rectified(set, slopes, outputs, inside),
+            Load::Normalised { values, by } => normalised(set, values, by, inside),
+            Load::NormSlopes { slopes, values, by } => {
+                norm_slopes(set, slopes, values, by, inside);
+            }
+            Load::Unpooled {
+                slopes,
+                outputs,
+                choice,
+                relu,
+                ..
+            } => unpooled(
+                set, slopes, outputs, choice, relu, self.width, channels, inside,
+            ),
+        }
+    }
+}
+
+/// The rows of a frame between the zeros above and below.
+struct Inside<'a> {
+    padded: &'a mut [f32],
+    padded_row: usize,
+    /// Floats of zeros before each row.
+    before: usize,
+    row: usize,
+}
+
+impl Inside<'_> {
+    /// Has every row filled, and the zeros on both sides.
+    #[inline(always)]
+    fn fill(self, mut fill: impl FnMut(usize, &mut [f32])) {
+        for (index, padded) in self.padded.chunks_exact_mut(self.padded_row).enumerate() {
+            let (zeros, rest) = padded.split_at_mut(self.before);
+            let (pixels, more_zeros) = rest.split_at_mut(self.row);
+            zeros.fill(0.0);
+            more_zeros.fill(0.0);
+            fill(index, pixels);
+        }
     }
 }
 
 per_instruction_set! {
-    fn put<V>(image: &[f32], mask: &[f32], row: usize, before: usize, top: usize, padded_row: usize, padded: &mut [f32]) {
-        let rows = image.len() / row;
-        let (above, rest) = padded.split_at_mut(top * padded_row);
-        let (inside, below) = rest.split_at_mut(rows * padded_row);
-        above.fill(0.0);
-        below.fill(0.0);
-        for (index, (image, padded)) in image.chunks_exact(row).zip(inside.chunks_exact_mut(padded_row)).enumerate() {
-            let (zeros, rest) = padded.split_at_mut(before);
-            let (pixels, more_zeros) = rest.split_at_mut(row);
-            zeros.fill(0.0);
-            more_zeros.fill(0.0);
-            if mask.is_empty() {
-                pixels.copy_from_slice(image);
-            } else {
-                let mask = &mask[index * row..][..row];
-                for ((pixel, &value), &mask) in pixels.iter_mut().zip(image).zip(mask) {
-                    *pixel = if mask > 0.0 { value } else { 0.0 };
+    fn plain<V>(values: &[f32], inside: Inside) {
+        let row = inside.row;
+        inside.fill(|index, pixels| pixels.copy_from_slice(&values[index * row..][..row]));
+    }
+}
+
+per_instruction_set! {
+    fn bytes<V>(values: &[u8], inside: Inside) {
+        let row = inside.row;
+        inside.fill(|index, pixels| {
+            for (pixel, &byte) in pixels.iter_mut().zip(&values[index * row..][..row]) {
+                *pixel = f32::from(byte) * (1.0 / 255.0);
+            }
+        });
+    }
+}
+
+per_instruction_set! {
+    fn rectified<V>(slopes: &[f32], outputs: &[f32], inside: Inside) {
+        let row = inside.row;
+        inside.fill(|index, pixels| {
+            let (slopes, outputs) = (&slopes[index * row..][..row], &outputs[index * row..][..row]);
+            for ((pixel, &slope), &output) in pixels.iter_mut().zip(slopes).zip(outputs) {
+                *pixel = if output > 0.0 { slope } else { 0.0 };
+            }
+        });
+    }
+}
+
+/// y = x · scale + shift with ReLU if asked, for one pixel.
+#[inline(always)]
+fn scale_pixel(x: &[f32], by: &Scaling, floor: f32, y: &mut [f32]) {
+    let channels = y.len();
+    let (x, scale, shift) = (&x[..channels], &by.scale[..channels], &by.shift[..channels]);
+    for c in 0..channels {
+        let value = x[c] * scale[c] + shift[c];
+        // In this order a NaN stays one.
+        y[c] = if value < floor { floor } else { value };
+    }
+}
+
+per_instruction_set! {
+    fn normalised<V>(values: &[f32], by: Scaling, inside: Inside) {
+        let (row, channels) = (inside.row, by.scale.len());
+        let floor = by.floor();
+        inside.fill(|index, pixels| {
+            let values = values[index * row..][..row].chunks_exact(channels);
+            for (x, y) in values.zip(pixels.chunks_exact_mut(channels)) {
+                scale_pixel(x, &by, floor, y);
+            }
+        });
+    }
+}
+
+per_instruction_set! {
+    /// The same without a frame: whole pixels to whole pixels.
+    pub(crate) fn normalise<V>(values: &[f32], by: Scaling, out: &mut [f32]) {
+        let channels = by.scale.len();
+        let floor = by.floor();
+        for (x, y) in values.chunks_exact(channels).zip(out.chunks_exact_mut(channels)) {
+            scale_pixel(x, &by, floor, y);
+        }
+    }
+}
+
+impl Scaling<'_> {
+    #[inline(always)]
+    fn floor(&self) -> f32 {
+        if self.relu { 0.0 } else { f32::NEG_INFINITY }
+    }
+}
+
+per_instruction_set! {
+    fn norm_slopes<V>(slopes: &[f32], values: &[f32], by: NormSlopes, inside: Inside) {
+        let (row, channels) = (inside.row, by.a.len());
+        let (scale, shift) = (&by.forward.scale[..channels], &by.forward.shift[..channels]);
+        let (a, b, d) = (&by.a[..channels], &by.b[..channels], &by.d[..channels]);
+        // Without ReLU everything passes, a NaN too.
+        let threshold = if by.forward.relu { 0.0 } else { f32::NEG_INFINITY };
+        inside.fill(|index, pixels| {
+            let slopes = slopes[index * row..][..row].chunks_exact(channels);
+            let values = values[index * row..][..row].chunks_exact(channels);
+            for ((slope, x), out) in slopes.zip(values).zip(pixels.chunks_exact_mut(channels)) {
+                for c in 0..channels {
+                    let passed = if x[c] * scale[c] + shift[c] <= threshold { 0.0 } else { slope[c] };
+                    out[c] = passed * a[c] + x[c] * b[c] + d[c];
                 }
+            }
+        });
+    }
+}
+
+per_instruction_set! {
+    fn unpooled<V>(
+        slopes: &[f32],
+        outputs: &[f32],
+        choice: &[u8],
+        relu: bool,
+        width: usize,
+        channels: usize,
+        inside: Inside,
+    ) {
+        let pooled_width = width.div_ceil(2);
+        let threshold = if relu { 0.0 } else { f32::NEG_INFINITY };
+        inside.fill(|index, pixels| {
+            let at = index / 2 * pooled_width * channels;
+            let upper = index % 2 * 2;
+            for window in 0..pooled_width {
+                let at = at + window * channels;
+                let (slopes, outputs) = (&slopes[at..][..channels], &outputs[at..][..channels]);
+                let choice = &choice[at..][..channels];
+                let pixels = &mut pixels[2 * window * channels..];
+                let both = pixels.len().min(2 * channels);
+                for (side, out) in pixels[..both].chunks_exact_mut(channels).enumerate() {
+                    let which = (upper + side) as u8;
+                    for c in 0..channels {
+                        let won = choice[c] == which && outputs[c] > threshold;
+                        out[c] = if won { slopes[c] } else { 0.0 };
+                    }
+                }
+            }
+        });
+    }
+}
+
+per_instruction_set! {
+    /// What the gradient of batch norm sums up over its pixels, added to `sums`: the slopes that
+    /// passed the ReLU, then those times (value - mean), both per channel.
+    pub(crate) fn norm_slope_sums<V>(
+        slopes: &[f32],
+        values: &[f32],
+        by: Scaling,
+        mean: &[f32],
+        sums: &mut [f32],
+    ) {
+        let channels = mean.len();
+        let (scale, shift) = (&by.scale[..channels], &by.shift[..channels]);
+        let threshold = if by.relu { 0.0 } else { f32::NEG_INFINITY };
+        let (plain, centred) = sums.split_at_mut(channels);
+        for (slope, x) in slopes.chunks_exact(channels).zip(values.chunks_exact(channels)) {
+            for c in 0..channels {
+                let passed = if x[c] * scale[c] + shift[c] <= threshold { 0.0 } else { slope[c] };
+                plain[c] += passed;
+                centred[c] += passed * (x[c] - mean[c]);
+            }
+        }
+    }
+}
+
+per_instruction_set! {
+    /// Each channel's mean over the pixels, then its sum of squares around that mean.
+    pub(crate) fn moments<V>(pixels: &[f32], moments: &mut [f32]) {
+        let channels = moments.len() / 2;
+        let (mean, squares) = moments.split_at_mut(channels);
+        mean.fill(0.0);
+        squares.fill(0.0);
+        for pixel in pixels.chunks_exact(channels) {
+            for (mean, x) in mean.iter_mut().zip(pixel) {
+                *mean += x;
+            }
+        }
+        let share = 1.0 / (pixels.len() / channels) as f32;
+        for mean in mean.iter_mut() {
+            *mean *= share;
+        }
+        for pixel in pixels.chunks_exact(channels) {
+            for ((squares, mean), x) in squares.iter_mut().zip(mean.iter()).zip(pixel) {
+                *squares += (x - mean) * (x - mean);
             }
         }
     }

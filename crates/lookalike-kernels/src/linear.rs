@@ -1,7 +1,7 @@
 //! Linear layers: matrix products on the two primitives of the convolutions.
 
 use crate::correlate::{Filter, Geometry};
-use crate::dispatch::InstructionSet;
+use crate::dispatch::{InstructionSet, per_instruction_set};
 use crate::outer::{Outer, Strides};
 use crate::scratch::Scratch;
 use rayon::prelude::*;
@@ -105,6 +105,109 @@ fn apply(filter: &Filter, from: usize, to: usize, x: &[f32], y: &mut [f32]) {
         .for_each(|(x, y)| filter.apply_row(x.len() / from, x, y));
 }
 
+/// A linear layer made ready for an instruction set; the weight is packed whenever it has changed.
+pub(crate) struct Prepared {
+    set: InstructionSet,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) relu: bool,
+    forward: Filter,
+    backward: Option<Filter>,
+}
+
+impl Prepared {
+    /// `dx`: the input's gradient will be asked for.
+    pub(crate) fn new(
+        set: InstructionSet,
+        inputs: usize,
+        outputs: usize,
+        relu: bool,
+        dx: bool,
+    ) -> Self {
+        assert!(
+            inputs > 0 && outputs > 0,
+            "linear layer: no inputs or no outputs"
+        );
+        Self {
+            set,
+            inputs,
+            outputs,
+            relu,
+            forward: Filter::new(set, product(ROWS, inputs, outputs), relu),
+            backward: dx.then(|| Filter::new(set, product(ROWS, outputs, inputs), false)),
+        }
+    }
+
+    /// Takes over weight and bias for the forward pass.
+    pub(crate) fn pack_forward(&mut self, w: &[f32], b: Option<&[f32]>) {
+        let outputs = self.outputs;
+        let fill = |k: usize, row: &mut [f32]| row.copy_from_slice(&w[k * outputs..][..outputs]);
+        self.forward.pack(fill, b);
+    }
+
+    /// Takes over the weight for the input's gradient.
+    pub(crate) fn pack_backward(&mut self, w: &[f32]) {
+        let Some(backward) = &mut self.backward else {
+            return;
+        };
+        let inputs = self.inputs;
+        let transposed = transposed(w, inputs, self.outputs);
+        let fill =
+            |k: usize, row: &mut [f32]| row.copy_from_slice(&transposed[k * inputs..][..inputs]);
+        backward.pack(fill, None);
+    }
+
+    /// y = x · w + b, rectified if asked.
+    pub(crate) fn forward(&self, x: &[f32], y: &mut [f32]) {
+        apply(&self.forward, self.inputs, self.outputs, x, y);
+    }
+
+    /// Overwrites `dx` (left alone if it was not prepared for), `dw` and `db`.
+    pub(crate) fn backward(
+        &self,
+        x: &[f32],
+        y: &[f32],
+        dy: &[f32],
+        dx: &mut [f32],
+        dw: &mut [f32],
+        db: Option<&mut [f32]>,
+    ) {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        let mut rectified = Scratch::new(if self.relu { dy.len() } else { 0 });
+        if self.relu {
+            rectified
+                .par_chunks_mut(PIECE)
+                .zip(dy.par_chunks(PIECE).zip(y.par_chunks(PIECE)))
+                .for_each(|(to, (dy, y))| rectify(self.set, dy, y, to));
+        }
+        let dy = if self.relu { &*rectified } else { dy };
+        if let Some(db) = db {
+            db.fill(0.0);
+            for row in dy.chunks_exact(outputs) {
+                for (db, dy) in db.iter_mut().zip(row) {
+                    *db += dy;
+                }
+            }
+        }
+        let rows = dy.len() / outputs;
+        weight_gradient(self.set, rows, inputs, outputs, x, dy, dw);
+        if let Some(backward) = &self.backward {
+            apply(backward, outputs, inputs, dy, dx);
+        }
+    }
+}
+
+/// Floats in a piece of elementwise work.
+const PIECE: usize = 16 * 1024;
+
+per_instruction_set! {
+    fn rectify<V>(dy: &[f32], y: &[f32], to: &mut [f32]) {
+        for ((to, &dy), &y) in to.iter_mut().zip(dy).zip(y) {
+            *to = if y > 0.0 { dy } else { 0.0 };
+        }
+    }
+}
+
 pub(crate) fn forward(
     set: InstructionSet,
     rows: usize,
@@ -120,9 +223,9 @@ pub(crate) fn forward(
     if let Some(b) = b {
         assert_eq!(b.len(), outputs, "linear layer: length of the bias");
     }
-    let fill = |k: usize, row: &mut [f32]| row.copy_from_slice(&w[k * outputs..][..outputs]);
-    let filter = Filter::new(set, product(ROWS, inputs, outputs), fill, b, relu);
-    apply(&filter, inputs, outputs, x, y);
+    let mut prepared = Prepared::new(set, inputs, outputs, relu, false);
+    prepared.pack_forward(w, b);
+    prepared.forward(x, y);
 }
 
 pub(crate) fn backward(
@@ -149,40 +252,23 @@ pub(crate) fn backward(
         w.len(),
         "linear layer, backward: length of the weight's gradient"
     );
-    let mut masked = Scratch::new(if relu { dy.len() } else { 0 });
-    if relu {
-        for ((masked, &dy), &y) in masked.iter_mut().zip(dy).zip(y) {
-            *masked = if y > 0.0 { dy } else { 0.0 };
-        }
-    }
-    let dy = if relu { &*masked } else { dy };
-
-    if let Some(db) = db {
+    if let Some(db) = &db {
         assert_eq!(
             db.len(),
             outputs,
             "linear layer, backward: length of the bias's gradient"
         );
-        db.fill(0.0);
-        for row in dy.chunks_exact(outputs) {
-            for (db, dy) in db.iter_mut().zip(row) {
-                *db += dy;
-            }
-        }
     }
-    weight_gradient(set, rows, inputs, outputs, x, dy, dw);
-    if let Some(dx) = dx {
+    if let Some(dx) = &dx {
         assert_eq!(
             dx.len(),
             x.len(),
             "linear layer, backward: length of the input's gradient"
         );
-        let transposed = transposed(w, inputs, outputs);
-        let fill =
-            |k: usize, row: &mut [f32]| row.copy_from_slice(&transposed[k * inputs..][..inputs]);
-        let filter = Filter::new(set, product(ROWS, outputs, inputs), fill, None, false);
-        apply(&filter, outputs, inputs, dy, dx);
     }
+    let mut prepared = Prepared::new(set, inputs, outputs, relu, dx.is_some());
+    prepared.pack_backward(w);
+    prepared.backward(x, y, dy, dx.unwrap_or_default(), dw, db);
 }
 
 /// dw = xᵀ · dy. Split by rows of dw, not by rows of x, so that nothing has to be added up afterwards.

@@ -35,7 +35,7 @@ pub fn sigmoid(logits: &[f32], out: &mut [f32]) {
 }
 
 /// Elements in a piece of work; the pieces' losses are added up in order, whatever the threads.
-const PIECE: usize = 4096;
+pub(crate) const PIECE: usize = 4096;
 /// Sums kept side by side within a piece, so that the loop is vectorised.
 const SUMS: usize = 32;
 
@@ -65,12 +65,24 @@ pub(crate) fn loss(
         .zip(logits.par_chunks(PIECE))
         .zip(targets.par_chunks(PIECE).zip(grad.par_chunks_mut(PIECE)))
         .for_each(|((sum, logits), (targets, grad))| {
-            *sum = match kind {
-                Loss::MeanSquaredError => squared(set, scale, logits, targets, grad),
-                Loss::BinaryCrossEntropy => cross_entropy(set, scale, logits, targets, grad),
-            };
+            *sum = piece(set, kind, scale, logits, targets, grad);
         });
     sums.iter().map(|&sum| f64::from(sum)).sum::<f64>() / logits.len() as f64
+}
+
+/// The losses of a few thousand elements added up, on this thread, and their gradients times `scale`.
+pub(crate) fn piece(
+    set: InstructionSet,
+    kind: Loss,
+    scale: f32,
+    logits: &[f32],
+    targets: &[f32],
+    grad: &mut [f32],
+) -> f32 {
+    match kind {
+        Loss::MeanSquaredError => squared(set, scale, logits, targets, grad),
+        Loss::BinaryCrossEntropy => cross_entropy(set, scale, logits, targets, grad),
+    }
 }
 
 pub(crate) fn activate(set: InstructionSet, logits: &[f32], out: &mut [f32]) {

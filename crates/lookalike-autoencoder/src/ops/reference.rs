@@ -7,7 +7,14 @@ use burn::tensor::module;
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use lookalike_kernels::{Convolution, Loss};
 
-use super::{EPSILON, Normalised};
+use super::EPSILON;
+
+/// Output of batch norm in training, with the batch's statistics (biased variance).
+pub(crate) struct Normalised {
+    pub output: Tensor<2>,
+    pub mean: Tensor<1>,
+    pub variance: Tensor<1>,
+}
 
 /// Channels last, flat, to Burn's channels first.
 fn to_map(x: Tensor<2>, height: usize, width: usize, channels: usize) -> Tensor<4> {
@@ -31,7 +38,8 @@ fn pad(x: Tensor<4>, sides: [usize; 4], value: f32) -> Tensor<4> {
     x.pad((left, right, top, bottom), value)
 }
 
-pub(super) fn convolution(
+/// 3x3 convolution; `weight` is out x in x 3 x 3, flat; `bias` one float per output channel.
+pub(crate) fn convolution(
     x: Tensor<2>,
     weight: Tensor<1>,
     bias: Tensor<1>,
@@ -64,7 +72,8 @@ pub(super) fn convolution(
     to_rows(if relu { activation::relu(y) } else { y })
 }
 
-pub(super) fn max_pool(x: Tensor<2>, height: usize, width: usize, channels: usize) -> Tensor<2> {
+/// 2x2 max pooling with stride 2, 'same': sides become ceil(side / 2).
+pub(crate) fn max_pool(x: Tensor<2>, height: usize, width: usize, channels: usize) -> Tensor<2> {
     let x = to_map(x, height, width, channels);
     let x = pad(x, [0, width % 2, 0, height % 2], f32::MIN);
     let [batch, channels, height, width] = x.dims();
@@ -75,7 +84,8 @@ pub(super) fn max_pool(x: Tensor<2>, height: usize, width: usize, channels: usiz
     to_rows(pooled.reshape([batch, channels, height / 2, width / 2]))
 }
 
-pub(super) fn linear(
+/// Fully connected layer; `weight` is inputs x outputs, flat.
+pub(crate) fn linear(
     x: Tensor<2>,
     weight: Tensor<1>,
     bias: Tensor<1>,
@@ -87,7 +97,9 @@ pub(super) fn linear(
     if relu { activation::relu(y) } else { y }
 }
 
-pub(super) fn batch_norm(
+/// Batch norm over all but the last `channels` of each row (Ioffe and Szegedy 2015), with the
+/// batch's own statistics.
+pub(crate) fn batch_norm(
     x: Tensor<2>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
@@ -109,7 +121,8 @@ pub(super) fn batch_norm(
     }
 }
 
-pub(super) fn sigmoid_loss(logits: Tensor<2>, targets: Tensor<2>, kind: Loss) -> Tensor<1> {
+/// Mean loss of sigmoid(`logits`) against `targets`, one float.
+pub(crate) fn sigmoid_loss(logits: Tensor<2>, targets: Tensor<2>, kind: Loss) -> Tensor<1> {
     match kind {
         Loss::MeanSquaredError => (activation::sigmoid(logits) - targets).square().mean(),
         // max(x, 0) - x t + ln(1 + e^-|x|): stable for any logit.

@@ -6,6 +6,7 @@
 mod convolution;
 mod elementwise;
 mod linear;
+mod network;
 
 use crate::InstructionSet;
 
