@@ -18,9 +18,9 @@ use crate::record::TrainRecord;
 const FORMAT: u32 = 1;
 /// Pixels are divided by it.
 const DIVISOR: u8 = 255;
-/// Images encoded at a time, at most, and the floats that their largest activation may have: 256
-/// digits, but a few photographs.
-const ENCODE_BATCH: usize = 256;
+/// Images encoded at a time, at most, and the floats that their largest activation may have: hundreds
+/// of digits, but a few photographs.
+const ENCODE_BATCH: usize = 1024;
 const ENCODE_FLOATS: usize = 16 << 20;
 
 /// The JSON document in a model file's metadata.
@@ -172,16 +172,17 @@ impl Autoencoder {
     pub fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, AutoencoderError> {
         let len = self.plan.input_len();
         self.check_whole(pixels)?;
-        let mut codes = Vec::with_capacity(pixels.len() / len * self.code_dim());
-        for batch in pixels.chunks(self.batch() * len) {
-            codes.extend(self.inference.encode(batch));
-        }
+        let mut codes = vec![0.0; pixels.len() / len * self.code_dim()];
+        self.encode_into(pixels, &mut codes, |_| {});
         Ok(codes)
     }
 
     /// Brings one image to the model's shape and encodes it.
     pub fn encode_image(&self, image: &Pixels) -> Vec<f32> {
-        self.inference.encode(fit(image, self.shape()).data())
+        let mut code = vec![0.0; self.code_dim()];
+        self.inference
+            .encode(fit(image, self.shape()).data(), &mut code);
+        code
     }
 
     /// Encodes a whole collection; `progress` hears how many images are done after each batch.
@@ -195,13 +196,19 @@ impl Autoencoder {
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<f32>, AutoencoderError> {
         self.check_shape(collection)?;
-        let batch = self.batch() * self.plan.input_len();
-        let mut codes = Vec::with_capacity(collection.len() * self.code_dim());
-        for pixels in collection.pixels().chunks(batch) {
-            codes.extend(self.encode(pixels)?);
-            progress(codes.len() / self.code_dim());
-        }
+        let mut codes = vec![0.0; collection.len() * self.code_dim()];
+        self.encode_into(collection.pixels(), &mut codes, &mut progress);
         Ok(codes)
+    }
+
+    /// Encodes batch by batch; `progress` hears how many images are done.
+    fn encode_into(&self, pixels: &[u8], codes: &mut [f32], mut progress: impl FnMut(usize)) {
+        let (batch, len, dim) = (self.batch(), self.plan.input_len(), self.code_dim());
+        let batches = pixels.chunks(batch * len);
+        for (index, (pixels, codes)) in batches.zip(codes.chunks_mut(batch * dim)).enumerate() {
+            self.inference.encode(pixels, codes);
+            progress(index * batch + codes.len() / dim);
+        }
     }
 
     /// Sends images (as for [`Self::encode`]) through encoder and decoder.
@@ -213,7 +220,9 @@ impl Autoencoder {
         self.check_whole(pixels)?;
         let mut answer = Vec::with_capacity(pixels.len());
         for batch in pixels.chunks(self.batch() * self.plan.input_len()) {
-            let output = self.inference.decode(&self.inference.encode(batch));
+            let mut codes = vec![0.0; batch.len() / self.plan.input_len() * self.code_dim()];
+            self.inference.encode(batch, &mut codes);
+            let output = self.inference.decode(&codes);
             answer.extend(output.iter().map(|v| (v * 255.0).round() as u8));
         }
         Ok(answer)

@@ -230,6 +230,8 @@ pub(crate) struct Inference {
     encoder: Half,
     decoder: Half,
     input_len: usize,
+    /// Floats that the encoder gives: the code's, or twice as many.
+    encoder_width: usize,
     code_dim: usize,
 }
 
@@ -256,29 +258,33 @@ impl Inference {
             encoder: half(&plan.plan.encoder),
             decoder: half(&plan.plan.decoder),
             input_len: plan.plan.input_len(),
+            encoder_width: plan.plan.code_dim * if plan.plan.variational { 2 } else { 1 },
             code_dim: plan.plan.code_dim,
         }
     }
 
-    /// Codes of images given as bytes, channels last: `code_dim` floats an image.
-    pub fn encode(&self, images: &[u8]) -> Vec<f32> {
+    /// Codes of images given as bytes, channels last: `code_dim` floats an image, into `codes`.
+    pub fn encode(&self, images: &[u8], codes: &mut [f32]) {
         let batch = images.len() / self.input_len;
-        let codes = self.encoder.run(batch, Input::Bytes(images));
-        let width = codes.len() / batch.max(1);
-        if width <= self.code_dim {
-            return codes;
+        let width = self.encoder_width;
+        if width == self.code_dim {
+            self.encoder.run(batch, Input::Bytes(images), codes);
+            return;
         }
         // A variational encoder gives the log-variance behind the mean.
-        let rows = codes.chunks_exact(width);
-        rows.flat_map(|row| &row[..self.code_dim])
-            .copied()
-            .collect()
+        let mut both = vec![0.0; batch * width];
+        self.encoder.run(batch, Input::Bytes(images), &mut both);
+        let rows = both.chunks_exact(width);
+        for (code, row) in codes.chunks_exact_mut(self.code_dim).zip(rows) {
+            code.copy_from_slice(&row[..self.code_dim]);
+        }
     }
 
     /// Reconstructions (0 to 1) of codes.
     pub fn decode(&self, codes: &[f32]) -> Vec<f32> {
         let batch = codes.len() / self.code_dim;
-        let logits = self.decoder.run(batch, Input::Floats(codes));
+        let mut logits = vec![0.0; batch * self.input_len];
+        self.decoder.run(batch, Input::Floats(codes), &mut logits);
         let mut images = vec![0.0; logits.len()];
         lookalike_kernels::sigmoid(&logits, &mut images);
         images
@@ -309,17 +315,15 @@ impl Half {
         }
     }
 
-    fn run(&self, batch: usize, input: Input) -> Vec<f32> {
+    fn run(&self, batch: usize, input: Input, output: &mut [f32]) {
         match self {
             Self::Kernels { network, idle } => {
                 flush_denormals();
                 let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
                 let taken = idle().pop();
                 let mut workspace = taken.unwrap_or_else(|| Workspace::new(network));
-                let mut output = vec![0.0; batch * network.output_len()];
-                network.forward(&mut workspace, batch, input, &mut output);
+                network.forward(&mut workspace, batch, input, output);
                 idle().push(workspace);
-                output
             }
             Self::Burn {
                 layers,
@@ -335,7 +339,7 @@ impl Half {
                     }
                 };
                 let x = matrix(floats, batch, device);
-                to_host(layers.iter().fold(x, |x, layer| match layer {
+                let y = layers.iter().fold(x, |x, layer| match layer {
                     Layer::Convolution {
                         geometry,
                         weight,
@@ -360,7 +364,8 @@ impl Half {
                         let (weight, bias) = (&parameters[*weight], &parameters[*bias]);
                         reference::linear(x, weight.clone(), bias.clone(), *outputs, *relu)
                     }
-                }))
+                });
+                output.copy_from_slice(&to_host(y));
             }
         }
     }

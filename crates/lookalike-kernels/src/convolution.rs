@@ -3,7 +3,7 @@
 use crate::dispatch::InstructionSet;
 use crate::filters::Filters;
 use crate::frame::{Frame, Load, channel_sums};
-use crate::pool::pool_rows;
+use crate::pool::{pool_rows, pool_rows_only};
 use crate::scratch::Scratch;
 use crate::taps::Axis;
 use crate::weight_gradient::WeightGradient;
@@ -286,8 +286,9 @@ impl Prepared {
         }
     }
 
-    /// One image; `y` is pooled, with `choice` as long as it, if the convolution is.
-    pub(crate) fn forward_image(&self, load: &Load, y: &mut [f32], choice: &mut [u8]) {
+    /// One image; `y` is pooled if the convolution is, and `choice`, as long as it, then keeps which
+    /// pixels won, for a way back.
+    pub(crate) fn forward_image(&self, load: &Load, y: &mut [f32], mut choice: Option<&mut [u8]>) {
         let mut padded = Scratch::new(self.inputs.len());
         self.inputs.put(self.set, load, &mut padded);
         if !self.pooled {
@@ -311,8 +312,14 @@ impl Prepared {
                 false => self.forward.apply(&padded, rows),
             }
             let pooled = top / 2 * pooled_row..(top + count).div_ceil(2) * pooled_row;
-            let (y, choice) = (&mut y[pooled.clone()], &mut choice[pooled]);
-            pool_rows(self.set, count, width, channels, rows, y, choice);
+            let y = &mut y[pooled.clone()];
+            match &mut choice {
+                Some(choice) => {
+                    let choice = &mut choice[pooled];
+                    pool_rows(self.set, count, width, channels, rows, y, choice);
+                }
+                None => pool_rows_only(self.set, count, width, channels, rows, y),
+            }
         }
     }
 
@@ -402,7 +409,7 @@ pub(crate) fn forward(
     prepared.pack_forward(weight, bias);
     y.par_chunks_exact_mut(c.output_len(1))
         .zip(x.par_chunks_exact(c.input_len(1)))
-        .for_each(|(y, x)| prepared.forward_image(&Load::Plain(x), y, &mut []));
+        .for_each(|(y, x)| prepared.forward_image(&Load::Plain(x), y, None));
 }
 
 /// Sums over a batch are made in at most this many parts, whatever the threads, and added up in order:

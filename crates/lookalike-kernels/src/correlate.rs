@@ -267,30 +267,49 @@ unsafe fn image<V: Vector, const N: usize>(
         if runs == 0 {
             continue;
         }
+        // The runs are dealt out to tiles as evenly as can be, too.
         let tiles = runs.div_ceil((most / run).min(most_groups(run)));
-        let (mut row, mut part) = (0, 0);
-        for tile in 0..tiles {
-            let groups = (runs * (tile + 1)) / tiles - (runs * tile) / tiles;
-            let mut from = [input; MOST_GROUPS];
-            let mut to = [output; MOST_GROUPS];
-            for group in 0..groups {
-                let column = start + part * run;
-                // SAFETY: row < height and column + run <= width, so both stay inside what the caller
-                // vouches for.
-                unsafe {
-                    from[group] =
-                        input.add(row * geometry.input_row + column * geometry.input_pixel);
-                    to[group] =
-                        output.add(row * geometry.output_row + column * geometry.output_pixel);
-                }
-                part += 1;
-                if part == count {
-                    (row, part) = (row + 1, 0);
-                }
-            }
-            // SAFETY: the first `groups` pointers are runs of `run` pixels of the image.
-            unsafe { pick_tile::<V, N>(run, groups, geometry, &from, block, &to) };
+        let (groups, more) = (runs / tiles, runs % tiles);
+        let mut cursor = Cursor {
+            row: input.wrapping_add(start * geometry.input_pixel),
+            output_row: output.wrapping_add(start * geometry.output_pixel),
+            part: 0,
+            parts: count,
+        };
+        // SAFETY: the cursor walks over `count` runs of `run` pixels in each row, from column `start`
+        // on, which with `run` more is inside the row.
+        unsafe {
+            pick_tiles::<V, N>(run, groups + 1, more, geometry, &mut cursor, block);
+            pick_tiles::<V, N>(run, groups, tiles - more, geometry, &mut cursor, block);
         }
+    }
+}
+
+/// Which run of pixels is next.
+struct Cursor {
+    /// Where the row's first run begins.
+    row: *const f32,
+    output_row: *mut f32,
+    part: usize,
+    /// Runs in a row.
+    parts: usize,
+}
+
+impl Cursor {
+    #[inline(always)]
+    fn next(&mut self, run: usize, geometry: &Geometry) -> (*const f32, *mut f32) {
+        let column = self.part * run;
+        let at = (
+            self.row.wrapping_add(column * geometry.input_pixel),
+            self.output_row.wrapping_add(column * geometry.output_pixel),
+        );
+        self.part += 1;
+        if self.part == self.parts {
+            self.part = 0;
+            self.row = self.row.wrapping_add(geometry.input_row);
+            self.output_row = self.output_row.wrapping_add(geometry.output_row);
+        }
+        at
     }
 }
 
@@ -306,26 +325,32 @@ const fn most_groups(run: usize) -> usize {
     }
 }
 
-/// Calls the tile compiled for `groups` runs of `run` pixels.
+/// Calls the tile compiled for `groups` runs of `run` pixels, `count` times.
 ///
 /// # Safety
 ///
-/// As for [`tile`], for the first `groups` pointers.
+/// As for [`tile`], for as many runs as that.
 #[inline(always)]
-unsafe fn pick_tile<V: Vector, const N: usize>(
+unsafe fn pick_tiles<V: Vector, const N: usize>(
     run: usize,
     groups: usize,
+    count: usize,
     geometry: &Geometry,
-    from: &[*const f32; MOST_GROUPS],
+    cursor: &mut Cursor,
     block: Block,
-    to: &[*mut f32; MOST_GROUPS],
 ) {
+    if count == 0 {
+        return;
+    }
     macro_rules! pick {
         ($($run:literal x $groups:literal),*) => {
             match (run, groups) {
                 $(($run, $groups) if $run * $groups * N <= V::SUMS => {
-                    // SAFETY: the caller's promise, for this many runs of this length.
-                    unsafe { tile::<V, N, $run, $groups>(geometry, from, block, to) }
+                    for _ in 0..count {
+                        let at: [_; $groups] = std::array::from_fn(|_| cursor.next($run, geometry));
+                        // SAFETY: the caller's promise, for this many runs of this length.
+                        unsafe { tile::<V, N, $run, $groups>(geometry, &at, block) }
+                    }
                 })*
                 _ => unreachable!("no tile of {groups} runs of {run} pixels"),
             }
@@ -341,14 +366,13 @@ unsafe fn pick_tile<V: Vector, const N: usize>(
 ///
 /// # Safety
 ///
-/// Every pointer in `from` must be good for the windows of `RUN` pixels, every one in `to` for their
-/// outputs, and `block` for `N` vectors of channels.
+/// Of each pair in `runs`, the first must be good for the windows of `RUN` pixels and the second for
+/// their outputs; `block` must be good for `N` vectors of channels.
 #[inline(always)]
 unsafe fn tile<V: Vector, const N: usize, const RUN: usize, const GROUPS: usize>(
     geometry: &Geometry,
-    from: &[*const f32; MOST_GROUPS],
+    runs: &[(*const f32, *mut f32); GROUPS],
     block: Block,
-    to: &[*mut f32; MOST_GROUPS],
 ) {
     // SAFETY: every read and write below is inside what the caller vouches for: `segments` times
     // `segment_len` floats of each of the RUN windows, as many rows of N vectors of weights, N vectors
@@ -360,7 +384,7 @@ unsafe fn tile<V: Vector, const N: usize, const RUN: usize, const GROUPS: usize>
         let pixel = geometry.input_pixel;
         for segment in 0..geometry.segments {
             let mut at: [*const f32; GROUPS] =
-                std::array::from_fn(|g| from[g].add(segment * geometry.segment_stride));
+                std::array::from_fn(|g| runs[g].0.add(segment * geometry.segment_stride));
             for _ in 0..geometry.segment_len {
                 let w: [V; N] = std::array::from_fn(|n| V::load(weights.add(n * V::LANES)));
                 for g in 0..GROUPS {
@@ -378,7 +402,7 @@ unsafe fn tile<V: Vector, const N: usize, const RUN: usize, const GROUPS: usize>
         let floor = V::splat(block.floor);
         for g in 0..GROUPS {
             for q in 0..RUN {
-                let out = to[g].add(q * geometry.output_pixel);
+                let out = runs[g].1.add(q * geometry.output_pixel);
                 for n in 0..N {
                     // In this order a NaN stays one.
                     let sum = floor.max(sums[g][q][n]);

@@ -27,3 +27,21 @@ per_instruction_set! {
         }
     }
 }
+
+per_instruction_set! {
+    /// The same without keeping which one won.
+    pub(crate) fn pool_rows_only<V>(height: usize, width: usize, channels: usize, x: &[f32], y: &mut [f32]) {
+        let pooled_width = width.div_ceil(2);
+        for (window, y) in y.chunks_exact_mut(channels).enumerate() {
+            let (row, column) = (window / pooled_width * 2, window % pooled_width * 2);
+            let (below, right) = ((row + 1).min(height - 1), (column + 1).min(width - 1));
+            let pixel = |row: usize, column: usize| &x[(row * width + column) * channels..][..channels];
+            let (p0, p1) = (pixel(row, column), pixel(row, right));
+            let (p2, p3) = (pixel(below, column), pixel(below, right));
+            for c in 0..channels {
+                let larger = |a: f32, b: f32| if b > a { b } else { a };
+                y[c] = larger(larger(larger(p0[c], p1[c]), p2[c]), p3[c]);
+            }
+        }
+    }
+}

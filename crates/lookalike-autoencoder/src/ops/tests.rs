@@ -88,7 +88,8 @@ impl Case {
         let answer = |path| {
             let network = Inference::new(&self.plan, &self.weights, &device, path);
             let bytes: Vec<u8> = self.inputs.iter().map(|x| (x * 255.0) as u8).collect();
-            let codes = network.encode(&bytes);
+            let mut codes = vec![0.0; self.batch * self.plan.code_dim];
+            network.encode(&bytes, &mut codes);
             let images = network.decode(&codes);
             (codes, images)
         };

@@ -54,14 +54,83 @@ impl Network {
         }
         in_pool(|| {
             workspace.grow(self, batch, false);
-            for segment in &self.segments {
-                self.forward_segment(workspace, segment.clone(), batch, input, &[]);
+            let (last, before) = self.segments.split_last().expect("a network has stages");
+            for segment in before {
+                // Taken out, so that the stage before can be read while this one is written.
+                let mut plane = std::mem::take(&mut workspace.stages[segment.end - 1].output);
+                let to = &mut plane.all()[..batch * self.stages[segment.end - 1].output];
+                self.infer(workspace, segment, batch, input, to);
+                workspace.stages[segment.end - 1].output = plane;
             }
-            let last = self.stages.len() - 1;
-            // SAFETY: the pass is over: nobody writes.
-            let result = unsafe { workspace.stages[last].output.range(0..output.len()) };
-            output.copy_from_slice(result);
+            self.infer(workspace, last, batch, input, output);
         });
+    }
+
+    /// One segment for the whole batch, keeping nothing but its output.
+    fn infer(
+        &self,
+        workspace: &Workspace,
+        segment: &Range<usize>,
+        batch: usize,
+        input: Input,
+        output: &mut [f32],
+    ) {
+        let first = segment.start;
+        // SAFETY: nobody writes a plane of the workspace in here: `output` is no part of it.
+        let before = first.checked_sub(1).map(|before| unsafe {
+            let len = batch * self.stages[before].output;
+            workspace.stages[before].output.range(0..len)
+        });
+        let input = before.map_or(input, Input::Floats);
+        if let Kind::Linear(stage) = &self.stages[first].kind {
+            let converted;
+            let x = match input {
+                Input::Floats(floats) => floats,
+                Input::Bytes(bytes) => {
+                    converted = to_floats(bytes);
+                    &converted
+                }
+            };
+            stage.prepared.forward(x, output);
+            return;
+        }
+        let (from, to) = (
+            self.stages[first].input,
+            self.stages[segment.end - 1].output,
+        );
+        let inner = segment.start..segment.end - 1;
+        let widest = self.stages[inner].iter().map(|stage| stage.output).max();
+        output
+            .par_chunks_mut(IMAGES_TOGETHER * to)
+            .enumerate()
+            .for_each(|(chunk, output)| {
+                let count = output.len() / to;
+                let len = count * widest.unwrap_or(0);
+                let (mut read, mut written) = (Scratch::new(len), Scratch::new(len));
+                for index in segment.clone() {
+                    let stage = &self.stages[index];
+                    let Kind::Convolution(convolution) = &stage.kind else {
+                        unreachable!("a segment of several stages is of convolutions");
+                    };
+                    for image in 0..count {
+                        let load = if index > first {
+                            Load::Plain(&read[image * stage.input..][..stage.input])
+                        } else {
+                            let at = (chunk * IMAGES_TOGETHER + image) * from;
+                            match input {
+                                Input::Floats(floats) => Load::Plain(&floats[at..at + from]),
+                                Input::Bytes(bytes) => Load::Bytes(&bytes[at..at + from]),
+                            }
+                        };
+                        let y = match index + 1 == segment.end {
+                            true => &mut output[image * to..][..to],
+                            false => &mut written[image * stage.output..][..stage.output],
+                        };
+                        convolution.prepared.forward_image(&load, y, None);
+                    }
+                    std::mem::swap(&mut read, &mut written);
+                }
+            });
     }
 
     /// One segment for the whole batch, with the statistics of the batch norm at its end.
@@ -103,8 +172,7 @@ impl Network {
                     let x = match (first.checked_sub(1), input) {
                         (None, Input::Floats(floats)) => floats,
                         (None, Input::Bytes(bytes)) => {
-                            let byte = |&byte: &u8| f32::from(byte) * (1.0 / 255.0);
-                            converted = bytes.iter().map(byte).collect::<Vec<_>>();
+                            converted = to_floats(bytes);
                             &converted
                         }
                         (Some(before), _) => match self.stages[before].norm() {
@@ -166,10 +234,9 @@ impl Network {
                 // SAFETY: the image is the caller's; the stage before has written its output.
                 unsafe {
                     let y = buffers.output.range_mut(range.clone());
-                    let choice = match convolution.pooled {
-                        true => buffers.choice.range_mut(range),
-                        false => &mut [],
-                    };
+                    let choice = convolution
+                        .pooled
+                        .then(|| buffers.choice.range_mut(range));
                     let load = self.load_input(workspace, index, image, input);
                     convolution.prepared.forward_image(&load, y, choice);
                 }
@@ -285,6 +352,10 @@ impl Network {
             .zip(from.par_chunks(len))
             .for_each(|(to, from)| normalise(self.set, from, numbers.scaling(norm.at.relu), to));
     }
+}
+
+fn to_floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.iter().map(|&b| f32::from(b) * (1.0 / 255.0)).collect()
 }
 
 /// A part's images, a few at a time.

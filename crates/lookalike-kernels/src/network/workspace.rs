@@ -73,6 +73,15 @@ impl Workspace {
         self.losses.grow(2 * parts);
         for (index, stage) in network.stages.iter().enumerate() {
             let buffers = &mut self.stages[index];
+            // Without a way back, what is inside a segment stays with its thread.
+            if !backward {
+                let mut segments = network.segments.iter();
+                let between = index + 1 < network.stages.len();
+                if between && segments.any(|segment| segment.end == index + 1) {
+                    buffers.output.grow(batch * stage.output);
+                }
+                continue;
+            }
             buffers.output.grow(batch * stage.output);
             match &stage.kind {
                 Kind::Convolution(convolution) => {
@@ -82,10 +91,8 @@ impl Workspace {
                     if let Some(norm) = &convolution.norm {
                         buffers.norm_sums.grow(parts * (1 + 2 * norm.channels));
                     }
-                    if backward {
-                        let sums = convolution.prepared.sums_len();
-                        buffers.weight_sums.grow(parts * sums);
-                    }
+                    let sums = convolution.prepared.sums_len();
+                    buffers.weight_sums.grow(parts * sums);
                 }
                 Kind::Linear(_) => {
                     if index > 0 && network.stages[index - 1].norm().is_some() {
@@ -94,10 +101,8 @@ impl Workspace {
                 }
                 Kind::Sample { .. } => {}
             }
-            if backward {
-                let slot = self.stages[index].slot;
-                self.slots[slot].grow(batch * stage.output);
-            }
+            let slot = self.stages[index].slot;
+            self.slots[slot].grow(batch * stage.output);
         }
     }
 }
