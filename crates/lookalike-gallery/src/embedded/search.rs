@@ -95,14 +95,20 @@ impl EmbeddedGallery {
             self.read(|shard| {
                 let size = shard.size()?;
                 let limit = k.saturating_add(SLACK).min(size.points.max(1));
-                let found = shard.nearest(
+                let near = shard.nearest(
                     &request.code,
                     limit,
                     request.filter.as_ref(),
                     request.exclude,
                     request.exact,
                 )?;
-                Ok((found, request.exact || size.built == 0))
+                let mut near: Vec<_> = near
+                    .into_iter()
+                    .map(|(id, code)| (metric.distance(&request.code, &code), id))
+                    .collect();
+                near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                let ids: Vec<_> = near.into_iter().take(k).map(|(_, id)| id).collect();
+                Ok((shard.retrieve(&ids)?, request.exact || size.built == 0))
             })?
         } else {
             (self.scanned(request, k, metric)?, true)

@@ -28,7 +28,7 @@ pub(super) const SEGMENTS: usize = 4;
 /// 2018).
 const HNSW_M: usize = 16;
 const HNSW_EF_CONSTRUCT: usize = 128;
-pub(super) const HNSW_EF: usize = 128;
+pub(super) const HNSW_EF: usize = 64;
 /// The engine's log grows in files of this size.
 pub(super) const LOG_FILE: usize = 8 << 20;
 

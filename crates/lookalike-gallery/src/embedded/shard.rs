@@ -202,7 +202,7 @@ impl Shard {
     }
 
     /// The `limit` points nearest to `code` by the engine's reckoning, in no order that could be relied
-    /// on, with exact codes.
+    /// on: ids and exact codes. Payloads cost as much as the search: ask for those that are wanted.
     pub(super) fn nearest(
         &self,
         code: &[f32],
@@ -210,17 +210,16 @@ impl Shard {
         filter: Option<&Filter>,
         exclude: Option<Uuid>,
         exact: bool,
-    ) -> Result<Vec<Found>, GalleryError> {
+    ) -> Result<Vec<(Uuid, Vec<f32>)>, GalleryError> {
         let request = QueryRequest {
             filter: query::admitted(filter, exclude),
             with_vector: self.with_code(),
-            with_payload: WithPayloadInterface::Bool(true),
             ..nearest_request(code, limit, exact)
         };
         let found = self.with("searching", |edge| edge.query(request))?;
         found
             .into_iter()
-            .map(|point| self.found(point.id, point.payload, point.vector))
+            .map(|point| Ok((self.id(point.id)?, self.code(point.vector)?)))
             .collect()
     }
 

@@ -234,9 +234,7 @@ impl Network {
                 // SAFETY: the image is the caller's; the stage before has written its output.
                 unsafe {
                     let y = buffers.output.range_mut(range.clone());
-                    let choice = convolution
-                        .pooled
-                        .then(|| buffers.choice.range_mut(range));
+                    let choice = convolution.pooled.then(|| buffers.choice.range_mut(range));
                     let load = self.load_input(workspace, index, image, input);
                     convolution.prepared.forward_image(&load, y, choice);
                 }
@@ -355,7 +353,10 @@ impl Network {
 }
 
 fn to_floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.iter().map(|&b| f32::from(b) * (1.0 / 255.0)).collect()
+    bytes
+        .iter()
+        .map(|&b| f32::from(b) * (1.0 / 255.0))
+        .collect()
 }
 
 /// A part's images, a few at a time.
