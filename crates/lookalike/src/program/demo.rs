@@ -113,6 +113,7 @@ impl<'a> Demo<'a> {
     ) -> Result<Self, Error> {
         let folder = &arguments.out;
         std::fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
+        console.note(format!("computing on {}", device.describe()?));
         let load = |name| Collection::load(&*open(name)?, None, arguments.limit);
         Ok(Self {
             arguments,

@@ -52,6 +52,7 @@ pub fn run(
         ));
         return conclude(&arguments, &model, &collection, console);
     }
+    console.note(format!("training on {}", device.describe()?));
     let mut view = console.training();
     let model = train(
         &collection,
