@@ -36,11 +36,17 @@
 //! of 2x2 taps over the small image, so that it takes 4 multiply-adds for 9 and never makes the large
 //! image. Its gradients take 16 for 36.
 //!
-//! An image is copied once into a frame of zeros as large as its windows reach (the ReLU's mask of dy
-//! is applied on the way), so no inner loop knows borders. For AVX-512 a tile is 14 pixels (or 14 floats
-//! of the window) by 2 vectors: 28 sums in registers, 28 multiply-adds for 16 loads. Per multiply-add of
-//! 16 lanes that is 0.6 loads, so registers and not the caches set the pace: weights come from the
-//! second cache at 128 bytes per 28 multiply-adds.
+//! An image is copied once into a frame of zeros as large as its windows reach, so no inner loop knows
+//! borders. For AVX-512 a tile is 14 pixels (or 14 floats of the window) by 2 vectors: 28 sums in
+//! registers, 28 multiply-adds for 16 loads; for AVX2, 6 by 2, 12 for 8. Per multiply-add that is 0.6 to
+//! 0.7 loads where processors do 1 and more, so registers and not the caches set the pace.
+//!
+//! # Whole networks
+//!
+//! [`Network`] runs layers in a row. What stands between convolutions (bias, ReLU, pooling, batch norm,
+//! the loss) is done in the copies that convolutions make anyway, so that it costs no pass over memory
+//! of its own, and a few images go through as many layers as they can while they are in the cache. Its
+//! module has the details.
 //!
 //! # Instruction sets
 //!
@@ -52,39 +58,51 @@
 //!
 //! Work is split by image or by piece in rayon's current pool. Sums over a batch are made in a fixed
 //! number of parts that are added up in order, so a result has the same bits on any number of threads.
-//! Working memory belongs to the threads and is used again, so that a step allocates nothing once warm.
+//! Working memory belongs to the [`Workspace`] and to the threads and is used again: a step allocates
+//! nothing once warm (`tests/allocations.rs`).
 //!
 //! # Arithmetic
 //!
 //! Per image: MFLOP of the plain definition and those really done (forward; each gradient takes as
 //! many); KB that the forward pass must at least move if nothing stays in a cache; then the rate of the
-//! work done, in GFLOP/s on one core of a Zen 4 whose multiply-add peak measures 118 (AVX-512, batch
-//! 32, `examples/layers.rs`; dx is the time of both gradients less that of dw). Framing, the ReLU's mask
-//! and the bias's gradient are part of the times.
+//! work done, as a share of the multiply-add peak of the core: first on a Zen 3 with AVX2 (104 GFLOP/s),
+//! then on a Zen 4 with AVX-512 (118). One thread, `examples/layers.rs`, batch 64 and 32; dx is the time
+//! of both gradients less that of dw. Framing, the ReLU's mask and the bias's gradient are part of the
+//! times.
 //!
 //! | layer | MFLOP | done | KB | forward | dx | dw | bound by |
 //! |---|---|---|---|---|---|---|---|
-//! | 28x28, 1 → 32 | 0.45 | 0.45 | 104 | 86 | | 51 | memory: 4 FLOP a byte |
-//! | 28x28 /2, 1 → 32 | 0.11 | 0.11 | 28 | 79 | | 48 | memory: 4 FLOP a byte |
-//! | 14x14, 32 → 32 | 3.61 | 3.61 | 50 | 111 | 102 | 106 | multiply-adds |
-//! | 7x7, 32 → 32 | 0.90 | 0.90 | 13 | 104 | 110 | 97 | multiply-adds |
-//! | 7x7 up, 32 → 32 | 3.61 | 1.61 | 31 | 105 | 110 | 90 | multiply-adds |
-//! | 14x14 up, 32 → 1 | 0.45 | 0.20 | 28 | 43 | 98 | 72 | 8 multiply-adds a sum of lanes |
-//! | 14x14 /2, 32 → 64 | 1.81 | 1.81 | 38 | 102 | 108 | 100 | multiply-adds |
-//! | 7x7 /2, 64 → 128 | 2.36 | 2.36 | 21 | 89 | 130 | 87 | multiply-adds, packing the weights |
-//! | 7x7 up, 64 → 32 | 7.23 | 3.21 | 38 | 106 | 107 | 95 | multiply-adds |
-//! | 14x14 up, 32 → 16 | 7.23 | 3.21 | 75 | 111 | 111 | 102 | multiply-adds |
-//! | 14x14 up, 16 → 1 | 0.23 | 0.10 | 16 | 35 | 100 | 65 | 4 multiply-adds a sum of lanes |
+//! | 28x28, 1 → 32 | 0.45 | 0.45 | 104 | 56, 73 | | 35, 43 | 9 multiply-adds a sum; memory |
+//! | 28x28 /2, 1 → 32 | 0.11 | 0.11 | 28 | 56, 67 | | 35, 41 | the same |
+//! | 14x14, 32 → 32 | 3.61 | 3.61 | 50 | 94, 94 | 88, 86 | 87, 90 | multiply-adds |
+//! | 7x7, 32 → 32 | 0.90 | 0.90 | 13 | 89, 88 | 88, 93 | 84, 82 | multiply-adds |
+//! | 7x7 up, 32 → 32 | 3.61 | 1.61 | 31 | 88, 89 | 87, 93 | 71, 76 | multiply-adds |
+//! | 14x14 up, 32 → 1 | 0.45 | 0.20 | 28 | 38, 36 | 74, 83 | 58, 61 | 8 multiply-adds a sum of lanes |
+//! | 14x14 /2, 32 → 64 | 1.81 | 1.81 | 38 | 88, 86 | 77, 92 | 78, 85 | multiply-adds |
+//! | 7x7 /2, 64 → 128 | 2.36 | 2.36 | 21 | 82, 75 | 99, 110 | 64, 74 | the second cache, in dw |
+//! | 4x4 up, 128 → 64 | 7.23 | 3.21 | 21 | 84 | 80 | 57 | the second cache, in dw |
+//! | 7x7 up, 64 → 32 | 7.23 | 3.21 | 38 | 88, 90 | 85, 91 | 74, 81 | multiply-adds |
+//! | 14x14 up, 32 → 16 | 7.23 | 3.21 | 75 | 90, 94 | 90, 94 | 80, 86 | multiply-adds |
+//! | 14x14 up, 16 → 1 | 0.23 | 0.10 | 16 | 30, 30 | 74, 85 | 49, 55 | 4 multiply-adds a sum of lanes |
 //!
-//! (130 passes the peak because the plain definition counts the taps that fall on the padding, and the
-//! gradient's phases leave some of them out.) At batch 128 the first layers' outputs no longer fit the
-//! last cache, and the gradient of the first weight, which reads y and dy once and nothing else of any
-//! size, falls to half: 200 KB an image at the speed of the memory.
+//! (A share beyond 100 comes of the plain definition, which counts the taps that fall on the padding; the
+//! gradient's phases leave some of them out.)
+//!
+//! The first layers read and write 104 KB for 0.45 MFLOP, 4 FLOP a byte: alone they run at the speed of
+//! the memory as soon as a batch no longer fits the last cache. In a network their output is pooled in
+//! the first cache and never written, and what is left is that a sum has only 9 products, so that bias,
+//! ReLU and stores weigh a third. Layers with one output channel add up lanes every 4 or 8
+//! multiply-adds; together they are 2% of a step's work.
+//!
+//! A whole step of the default network (43 MFLOP done an image) spends 78% of its time in the two
+//! primitives, 5% in the sums of batch norm's gradient, 6% in the copies into frames, 1% in distortions
+//! (`perf`, Zen 3, two threads, both fully busy).
 //!
 //! # Unsafe code
 //!
 //! It is in the vector types (`arch`), in the two primitives, whose entrances check every length before
-//! a pointer is made, in the working memory's alignment, and in setting the control register.
+//! a pointer is made, in the working memory's alignment, in setting the control register, and in the
+//! buffers that a network's threads share (`network::plane`): each takes the rows of its own images.
 
 // A kernel's arguments are its operands and their sizes: a struct per call would only repeat them.
 #![allow(clippy::too_many_arguments)]
