@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
 use crate::error::AutoencoderError;
+use crate::precision::Precision;
 
 /// What the network sees and what it must give back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -171,6 +172,9 @@ pub struct TrainConfig {
     /// Weight of the divergence from the standard normal in [`Objective::Variational`], relative
     /// to the reconstruction loss summed over an image's values.
     pub divergence_weight: f64,
+    /// What products are made of; files from before there was a choice say nothing, and are `f32`.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 impl TrainConfig {
@@ -192,6 +196,7 @@ impl TrainConfig {
             distortion: Distortion::strength(1.0),
             noise: Noise::default(),
             divergence_weight: 1.0,
+            precision: Precision::F32,
         };
         match architecture {
             Architecture::Conv => article,
@@ -286,6 +291,20 @@ mod tests {
         }
         let error = "agument".parse::<Objective>().unwrap_err().to_string();
         assert!(error.contains("augment, reconstruct"), "{error}");
+    }
+
+    #[test]
+    fn a_recipe_from_before_precision_was_a_choice_is_f32() {
+        let config = TrainConfig {
+            precision: Precision::Bf16,
+            ..TrainConfig::new(Architecture::Conv)
+        };
+        let mut document = serde_json::to_value(&config).unwrap();
+        let again: TrainConfig = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(again, config);
+        document.as_object_mut().unwrap().remove("precision");
+        let before: TrainConfig = serde_json::from_value(document).unwrap();
+        assert_eq!(before, TrainConfig::new(Architecture::Conv));
     }
 
     #[test]

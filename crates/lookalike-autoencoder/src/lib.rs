@@ -39,6 +39,7 @@ mod model;
 mod network;
 mod ops;
 mod optimiser;
+mod precision;
 mod record;
 mod train;
 
@@ -48,5 +49,6 @@ pub use config::{Loss, Objective, Optimiser, Schedule, TrainConfig};
 pub use device::DeviceChoice;
 pub use error::AutoencoderError;
 pub use model::Autoencoder;
+pub use precision::{Precision, PrecisionChoice};
 pub use record::{DataRecord, EpochRecord, TrainRecord};
 pub use train::{Observer, Progress, train};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use lookalike_images::InputShape;
-use lookalike_kernels::{Input, Loss, Network, Workspace};
+use lookalike_kernels::{Input, Loss, Network, Precision, Workspace};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -89,14 +89,20 @@ pub(crate) struct Judged {
 }
 
 impl Trainable {
-    /// Puts `weights` on `device`.
-    pub fn new(plan: Plan, weights: &Weights, device: &Device, path: Path) -> Self {
+    /// Puts `weights` on `device`; the precision is for [`Path::Kernels`].
+    pub fn new(
+        plan: Plan,
+        weights: &Weights,
+        device: &Device,
+        path: Path,
+        precision: Precision,
+    ) -> Self {
         let autodiff = device.clone().autodiff();
         Self {
             parameters: vector(&weights.parameters.concat(), &autodiff).require_grad(),
             means: vector(&weights.means.concat(), device),
             variances: vector(&weights.variances.concat(), device),
-            engine: (path == Path::Kernels).then(|| Engine::new(&plan)),
+            engine: (path == Path::Kernels).then(|| Engine::new(&plan, precision)),
             plan,
             device: autodiff,
         }

@@ -64,7 +64,7 @@ impl Observer for () {}
 ///
 /// # Errors
 ///
-/// A configuration that cannot work, a collection that is too small, a loss that is no longer a
+/// A configuration that cannot work, a precision that this machine lacks, a collection that is too small, a loss that is no longer a
 /// number, a checkpoint of another run or one that cannot be written, and
 /// [`AutoencoderError::Stopped`] when the observer says so.
 pub fn train(
@@ -168,6 +168,7 @@ impl<'a> Run<'a> {
         state: State,
     ) -> Result<Self, AutoencoderError> {
         let (device, path) = device.open()?;
+        let precision = config.precision.open(path)?;
         let decay = match config.optimiser {
             Optimiser::Adam => 0.0,
             Optimiser::AdamW => config.weight_decay,
@@ -176,7 +177,7 @@ impl<'a> Run<'a> {
             collection,
             config,
             data,
-            network: Trainable::new(plan, &state.weights, &device, path),
+            network: Trainable::new(plan, &state.weights, &device, path, precision),
             adam: Adam::new(&state.adam, decay, &device, path),
             position: state.position,
         })

@@ -1,24 +1,35 @@
 //! How fast each layer of the networks runs, beside the core's measured peak.
 //!
-//! `cargo run --release -p lookalike-kernels --example layers [batch]`; `LOOKALIKE_SIMD` picks the
+//! `cargo run --release -p lookalike-kernels --example layers [batch] [bf16]`; `LOOKALIKE_SIMD` picks the
 //! instruction set. Rates count the operations of the plain definition (9 taps), so a layer after
 //! upsampling, which takes 4, can pass the peak.
+//!
+//! With `bf16`, the layers run a second time on factors of bf16, beside the same peak of `f32`: worth a
+//! look where the processor multiplies them itself, and slower than `f32` elsewhere.
 
 use lookalike_kernels::{
-    Convolution, InstructionSet, Padding, conv_backward, conv_forward, flush_denormals,
-    linear_backward, linear_forward,
+    Convolution, InstructionSet, Padding, Precision, conv_backward_in, conv_forward_in,
+    flush_denormals, has_bf16, linear_backward_in, linear_forward_in,
 };
 use std::hint::black_box;
 use std::time::Instant;
 
 fn main() {
-    let batch = std::env::args()
-        .nth(1)
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let bf16 = arguments.iter().any(|argument| argument == "bf16");
+    arguments.retain(|argument| argument != "bf16");
+    let batch = arguments
+        .first()
         .map_or(128, |batch| batch.parse().expect("the batch is a number"));
+    let precisions: &[Precision] = match bf16 {
+        true => &[Precision::F32, Precision::Bf16],
+        false => &[Precision::F32],
+    };
     flush_denormals();
     println!(
-        "instruction set: {}, batch {batch}",
-        InstructionSet::in_use().name()
+        "instruction set: {}{}, batch {batch}",
+        InstructionSet::in_use().name(),
+        if has_bf16() { " with bf16" } else { "" }
     );
     for threads in [1, 2] {
         let pool = rayon::ThreadPoolBuilder::new()
@@ -26,13 +37,15 @@ fn main() {
             .start_handler(|_| flush_denormals())
             .build()
             .expect("a pool of threads");
-        pool.install(|| table(threads, batch));
+        for &precision in precisions {
+            pool.install(|| table(threads, batch, precision));
+        }
     }
 }
 
-fn table(threads: usize, batch: usize) {
+fn table(threads: usize, batch: usize, precision: Precision) {
     let peak: f64 = rayon::broadcast(|_| peak()).iter().sum();
-    println!("\n{threads} thread(s), multiply-add peak {peak:.0} GFLOP/s");
+    println!("\n{threads} thread(s), {precision:?}, multiply-add peak {peak:.0} GFLOP/s");
     println!(
         "{:<34}{:>10}{:>10}{:>10}   GFLOP/s (of peak)",
         "layer", "forward", "dx", "dw"
@@ -44,9 +57,11 @@ fn table(threads: usize, batch: usize) {
         let mut y = vec![0.0; c.output_len(batch)];
         let dy = y.clone();
         let (mut dx, mut dweight, mut dbias) = (x.clone(), weight.clone(), bias.clone());
-        let forward = fastest(|| conv_forward(&c, batch, &x, &weight, Some(&bias), &mut y));
+        let forward =
+            fastest(|| conv_forward_in(precision, &c, batch, &x, &weight, Some(&bias), &mut y));
         let dw = fastest(|| {
-            conv_backward(
+            conv_backward_in(
+                precision,
                 &c,
                 batch,
                 &x,
@@ -59,7 +74,8 @@ fn table(threads: usize, batch: usize) {
             )
         });
         let both = fastest(|| {
-            conv_backward(
+            conv_backward_in(
+                precision,
                 &c,
                 batch,
                 &x,
@@ -84,15 +100,19 @@ fn table(threads: usize, batch: usize) {
         let mut y = vec![0.0; batch * outputs];
         let dy = y.clone();
         let (mut dx, mut dw) = (x.clone(), w.clone());
-        let forward =
-            fastest(|| linear_forward(batch, inputs, outputs, &x, &w, None, false, &mut y));
+        let forward = fastest(|| {
+            linear_forward_in(
+                precision, batch, inputs, outputs, &x, &w, None, false, &mut y,
+            )
+        });
         let weights = fastest(|| {
-            linear_backward(
-                batch, inputs, outputs, &x, &w, &y, false, &dy, None, &mut dw, None,
+            linear_backward_in(
+                precision, batch, inputs, outputs, &x, &w, &y, false, &dy, None, &mut dw, None,
             );
         });
         let both = fastest(|| {
-            linear_backward(
+            linear_backward_in(
+                precision,
                 batch,
                 inputs,
                 outputs,

@@ -1,11 +1,14 @@
 //! 3x3 convolutions, forward and backward.
 
+use crate::correlate::{Correlation, Filter};
 use crate::dispatch::InstructionSet;
 use crate::filters::Filters;
 use crate::frame::{Frame, Load, channel_sums};
+use crate::half::{Buffer, HalfFilter, round, round_pairs};
 use crate::pool::{pool_rows, pool_rows_only};
+use crate::precision::{Arithmetic, PairSet, Precision, Products, Ways};
 use crate::scratch::Scratch;
-use crate::taps::Axis;
+use crate::taps::{Axis, Phases};
 use crate::weight_gradient::WeightGradient;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -171,6 +174,23 @@ pub fn conv_forward(
     forward(InstructionSet::in_use(), c, batch, x, weight, bias, y);
 }
 
+/// [`conv_forward`] with factors of that precision.
+///
+/// # Panics
+///
+/// If a slice's length does not fit the sizes, or the sizes contradict each other.
+pub fn conv_forward_in(
+    precision: Precision,
+    c: &Convolution,
+    batch: usize,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [f32],
+) {
+    forward(Arithmetic::in_use(precision), c, batch, x, weight, bias, y);
+}
+
 /// The gradients of [`conv_forward`].
 ///
 /// `dy` is the gradient of the forward's output `y`, which masks it if `c.relu` (`y` may be empty
@@ -205,6 +225,27 @@ pub fn conv_backward(
     );
 }
 
+/// [`conv_backward`] with factors of that precision.
+///
+/// # Panics
+///
+/// If a slice's length does not fit the sizes, or the sizes contradict each other.
+pub fn conv_backward_in(
+    precision: Precision,
+    c: &Convolution,
+    batch: usize,
+    x: &[f32],
+    weight: &[f32],
+    y: &[f32],
+    dy: &[f32],
+    dx: Option<&mut [f32]>,
+    dweight: &mut [f32],
+    dbias: Option<&mut [f32]>,
+) {
+    let arithmetic = Arithmetic::in_use(precision);
+    backward(arithmetic, c, batch, x, weight, y, dy, dx, dweight, dbias);
+}
+
 /// Pixels for which the weight gradient's sums stay in registers before they are written back: a tile
 /// touches one or two cache lines of each, and these should all stay in the first cache.
 const PIXELS_PER_GROUP: usize = 64;
@@ -212,16 +253,16 @@ const PIXELS_PER_GROUP: usize = 64;
 /// Floats in a strip of rows: half a first cache.
 const FLOATS_PER_STRIP: usize = 4096;
 
-/// A convolution, perhaps with max pooling after it, made ready for an instruction set; the weight is
-/// packed whenever it has changed, and then images are taken one by one, on any thread.
+/// A convolution, perhaps with max pooling after it, made ready for a precision and an instruction
+/// set; the weight is packed whenever it has changed, and then images are taken one by one, on any
+/// thread.
 pub(crate) struct Prepared {
     pub(crate) c: Convolution,
     set: InstructionSet,
     pooled: bool,
     inputs: Frame,
-    forward: Filters,
     outputs: Frame,
-    backward: Option<Filters>,
+    products: Products<Filters<Filter>, Filters<HalfFilter>>,
     gradient: WeightGradient,
     /// Output rows taken at a time in the backward pass.
     strip: usize,
@@ -239,13 +280,31 @@ pub(crate) trait Backward {
     fn wrote(&mut self, image: usize);
 }
 
+impl<F: Correlation> Ways<Filters<F>> {
+    /// The phases of either direction are those of the vertical axis, then of the horizontal one.
+    fn convolution(
+        set: F::Set,
+        c: &Convolution,
+        forward: [&Phases; 2],
+        inputs: &Frame,
+        backward: [&Phases; 2],
+        outputs: &Frame,
+        dx: bool,
+    ) -> Self {
+        Self {
+            forward: Filters::forward(set, c, forward[0], forward[1], inputs),
+            backward: dx.then(|| Filters::backward(set, c, backward[0], backward[1], outputs)),
+        }
+    }
+}
+
 impl Prepared {
     /// `pooled`: 2x2 max pooling after it; `dx`: the input's gradient will be asked for.
-    pub(crate) fn new(set: InstructionSet, c: &Convolution, pooled: bool, dx: bool) -> Self {
-        let (vertical, horizontal) = (Axis::vertical(c).forward(), Axis::horizontal(c).forward());
-        let around = Some((&vertical, &horizontal));
+    pub(crate) fn new(arithmetic: Arithmetic, c: &Convolution, pooled: bool, dx: bool) -> Self {
+        let (down, across) = (Axis::vertical(c).forward(), Axis::horizontal(c).forward());
+        let around = Some((&down, &across));
         let inputs = Frame::new(c.height, c.width, c.in_channels, around);
-        let forward = Filters::forward(set, c, &vertical, &horizontal, &inputs);
+        let forward = [&down, &across];
 
         let (vertical, horizontal) = (Axis::vertical(c).backward(), Axis::horizontal(c).backward());
         // Without upsampling, only the input's gradient needs zeros around dy.
@@ -261,14 +320,25 @@ impl Prepared {
             }
             Some(_) => outputs.height,
         };
+        let backward = [&vertical, &horizontal];
+        let products = match arithmetic {
+            Arithmetic::F32(set) => {
+                let ways = Ways::convolution(set, c, forward, &inputs, backward, &outputs, dx);
+                Products::F32(ways)
+            }
+            Arithmetic::Bf16(set) => {
+                let ways = Ways::convolution(set, c, forward, &inputs, backward, &outputs, dx);
+                Products::Bf16(set, ways)
+            }
+        };
+        let set = arithmetic.set();
         Self {
             c: *c,
             set,
             pooled,
             inputs,
-            forward,
             outputs,
-            backward: dx.then(|| Filters::backward(set, c, &vertical, &horizontal, &outputs)),
+            products,
             gradient: WeightGradient::new(set, c, &vertical, &horizontal, outputs),
             strip: strip.min(outputs.height),
         }
@@ -276,29 +346,51 @@ impl Prepared {
 
     /// Takes over weight and bias for the forward pass.
     pub(crate) fn pack_forward(&mut self, weight: &[f32], bias: Option<&[f32]>) {
-        self.forward.pack(weight, bias);
+        match &mut self.products {
+            Products::F32(ways) => ways.forward.pack(weight, bias),
+            Products::Bf16(_, ways) => ways.forward.pack(weight, bias),
+        }
     }
 
     /// Takes over the weight for the input's gradient.
     pub(crate) fn pack_backward(&mut self, weight: &[f32]) {
-        if let Some(backward) = &mut self.backward {
-            backward.pack(weight, None);
+        match &mut self.products {
+            Products::F32(ways) => ways.backward.iter_mut().for_each(|f| f.pack(weight, None)),
+            Products::Bf16(_, ways) => {
+                ways.backward.iter_mut().for_each(|f| f.pack(weight, None));
+            }
         }
     }
 
     /// One image; `y` is pooled if the convolution is, and `choice`, as long as it, then keeps which
     /// pixels won, for a way back.
-    pub(crate) fn forward_image(&self, load: &Load, y: &mut [f32], mut choice: Option<&mut [u8]>) {
+    pub(crate) fn forward_image(&self, load: &Load, y: &mut [f32], choice: Option<&mut [u8]>) {
         let mut padded = Scratch::new(self.inputs.len());
         self.inputs.put(self.set, load, &mut padded);
+        match &self.products {
+            Products::F32(ways) => self.forward_framed(&ways.forward, &padded, y, choice),
+            Products::Bf16(set, ways) => {
+                let halves = halves(*set, &padded);
+                self.forward_framed(&ways.forward, &halves, y, choice);
+            }
+        }
+    }
+
+    fn forward_framed<F: Correlation>(
+        &self,
+        forward: &Filters<F>,
+        padded: &[F::Element],
+        y: &mut [f32],
+        mut choice: Option<&mut [u8]>,
+    ) {
         if !self.pooled {
-            self.forward.apply(&padded, y);
+            forward.apply(padded, y);
             return;
         }
         // Rows are pooled while they are in the first cache, and the large image is never kept.
         let (height, width) = (self.outputs.height, self.outputs.width);
         let channels = self.outputs.channels;
-        let strip = match self.forward.by_rows() {
+        let strip = match forward.by_rows() {
             true => (FLOATS_PER_STRIP / (width * channels) / 2 * 2).clamp(2, height.max(2)),
             false => height,
         };
@@ -307,9 +399,9 @@ impl Prepared {
         for top in (0..height).step_by(strip) {
             let count = strip.min(height - top);
             let rows = &mut rows[..count * width * channels];
-            match self.forward.by_rows() {
-                true => self.forward.apply_rows(top, count, &padded, rows),
-                false => self.forward.apply(&padded, rows),
+            match forward.by_rows() {
+                true => forward.apply_rows(top, count, padded, rows),
+                false => forward.apply(padded, rows),
             }
             let pooled = top / 2 * pooled_row..(top + count).div_ceil(2) * pooled_row;
             let y = &mut y[pooled.clone()];
@@ -332,6 +424,23 @@ impl Prepared {
     /// gradients.
     pub(crate) fn backward_images(
         &self,
+        images: usize,
+        what: &mut impl Backward,
+        sums: &mut [f32],
+    ) {
+        match &self.products {
+            Products::F32(ways) => {
+                self.backward_floats(ways.backward.as_ref(), images, what, sums);
+            }
+            Products::Bf16(set, ways) => {
+                self.backward_pairs(*set, ways.backward.as_ref(), images, what, sums);
+            }
+        }
+    }
+
+    fn backward_floats(
+        &self,
+        backward: Option<&Filters<Filter>>,
         images: usize,
         what: &mut impl Backward,
         sums: &mut [f32],
@@ -364,7 +473,7 @@ impl Prepared {
                 for image in 0..count {
                     let slopes = &mut slopes[image * len..][..len];
                     outputs.put(self.set, &what.slopes(first + image, rows.clone()), slopes);
-                    if let Some(backward) = &self.backward {
+                    if let Some(backward) = backward {
                         backward.apply(slopes, what.dx(first + image));
                         what.wrote(first + image);
                     }
@@ -372,6 +481,75 @@ impl Prepared {
                 self.gradient
                     .add_to(self.set, count, rows, &framed, &slopes, weight_sums);
                 channel_sums(self.set, &slopes[..count * len], bias_sums);
+            }
+        }
+    }
+
+    /// In bf16 the gradient of the weight is summed over pairs of images: see [`half`](crate::half).
+    fn backward_pairs(
+        &self,
+        set: PairSet,
+        backward: Option<&Filters<HalfFilter>>,
+        images: usize,
+        what: &mut impl Backward,
+        sums: &mut [f32],
+    ) {
+        let (weight_sums, bias_sums) = sums.split_at_mut(self.gradient.sums_len());
+        let (inputs, outputs) = (&self.gradient.inputs, &self.outputs);
+        let whole = self.strip == outputs.height;
+        // Pairs taken together.
+        let group = match whole {
+            true => PIXELS_PER_GROUP
+                .div_ceil(outputs.height * outputs.width)
+                .min(images.div_ceil(2)),
+            false => 1,
+        };
+        let slack = self.set.lanes() * 2;
+        let mut slopes = Buffer::<u32>::new(group * outputs.len() + slack);
+        let mut framed = Buffer::<u32>::new(group * inputs.len() + slack);
+        // The two images of a pair, before they are rounded.
+        let mut both = Scratch::new(2 * inputs.len().max(outputs.len()));
+        for first in (0..images).step_by(2 * group) {
+            let end = (first + 2 * group).min(images);
+            let pairs = (end - first).div_ceil(2);
+            for pair in 0..pairs {
+                let (one, other) = both[..2 * inputs.len()].split_at_mut(inputs.len());
+                let image = first + 2 * pair;
+                inputs.put(self.set, &what.input(image), one);
+                match image + 1 < end {
+                    true => inputs.put(self.set, &what.input(image + 1), other),
+                    false => other.fill(0.0),
+                }
+                let to = &mut framed[pair * inputs.len()..][..inputs.len()];
+                round_pairs(set, one, other, to);
+            }
+            for top in (0..outputs.height).step_by(self.strip) {
+                let rows = top..(top + self.strip).min(outputs.height);
+                let len = if whole {
+                    outputs.len()
+                } else {
+                    rows.len() * outputs.row()
+                };
+                for pair in 0..pairs {
+                    let both = &mut both[..2 * len];
+                    let image = first + 2 * pair;
+                    for (image, single) in (image..image + 2).zip(both.chunks_exact_mut(len)) {
+                        if image == end {
+                            single.fill(0.0);
+                            continue;
+                        }
+                        outputs.put(self.set, &what.slopes(image, rows.clone()), single);
+                        channel_sums(self.set, single, bias_sums);
+                        if let Some(backward) = backward {
+                            backward.apply(&halves(set, single), what.dx(image));
+                            what.wrote(image);
+                        }
+                    }
+                    let (one, other) = both.split_at(len);
+                    round_pairs(set, one, other, &mut slopes[pair * len..][..len]);
+                }
+                self.gradient
+                    .add_to(set, pairs, rows, &framed, &slopes, weight_sums);
             }
         }
     }
@@ -388,8 +566,16 @@ impl Prepared {
     }
 }
 
+/// A framed image in bf16, and the element that a filter may read behind it.
+fn halves(set: PairSet, framed: &[f32]) -> Buffer<u16> {
+    let mut halves = Buffer::new(framed.len() + 1);
+    halves[framed.len()] = 0;
+    round(set, framed, &mut halves[..framed.len()]);
+    halves
+}
+
 pub(crate) fn forward(
-    set: InstructionSet,
+    arithmetic: impl Into<Arithmetic>,
     c: &Convolution,
     batch: usize,
     x: &[f32],
@@ -405,7 +591,7 @@ pub(crate) fn forward(
             "convolution: length of the bias"
         );
     }
-    let mut prepared = Prepared::new(set, c, false, false);
+    let mut prepared = Prepared::new(arithmetic.into(), c, false, false);
     prepared.pack_forward(weight, bias);
     y.par_chunks_exact_mut(c.output_len(1))
         .zip(x.par_chunks_exact(c.input_len(1)))
@@ -459,7 +645,7 @@ impl Backward for PlainBackward<'_> {
 }
 
 pub(crate) fn backward(
-    set: InstructionSet,
+    arithmetic: impl Into<Arithmetic>,
     c: &Convolution,
     batch: usize,
     x: &[f32],
@@ -501,7 +687,7 @@ pub(crate) fn backward(
         }
         return;
     }
-    let mut prepared = Prepared::new(set, c, false, dx.is_some());
+    let mut prepared = Prepared::new(arithmetic.into(), c, false, dx.is_some());
     prepared.pack_backward(weight);
     let per_part = images_per_part(batch);
     let mut sums = Scratch::zeroed(batch.div_ceil(per_part) * prepared.sums_len());

@@ -52,7 +52,7 @@ impl Geometry {
     }
 
     /// Floats that the input must have.
-    fn input_len(&self) -> usize {
+    pub(crate) fn input_len(&self) -> usize {
         (self.height - 1) * self.input_row
             + (self.width - 1) * self.input_pixel
             + (self.segments - 1) * self.segment_stride
@@ -60,7 +60,7 @@ impl Geometry {
     }
 
     /// Floats that the output must have.
-    fn output_len(&self) -> usize {
+    pub(crate) fn output_len(&self) -> usize {
         (self.height - 1) * self.output_row + (self.width - 1) * self.output_pixel + self.channels
     }
 }
@@ -80,11 +80,13 @@ pub(crate) struct Filter {
 }
 
 /// Output channels up to which the lanes lie along the window.
-const NARROW: usize = 4;
+pub(crate) const NARROW: usize = 4;
 
-impl Filter {
-    /// Weights and bias are zero until [`pack`](Self::pack) is called.
-    pub(crate) fn new(set: InstructionSet, geometry: Geometry, relu: bool) -> Self {
+impl Correlation for Filter {
+    type Set = InstructionSet;
+    type Element = f32;
+
+    fn new(set: InstructionSet, geometry: Geometry, relu: bool) -> Self {
         let (depth, channels, lanes) = (geometry.depth(), geometry.channels, set.lanes());
         let padded = channels.next_multiple_of(lanes);
         let narrow = channels <= NARROW && geometry.segment_len >= lanes;
@@ -98,8 +100,7 @@ impl Filter {
         }
     }
 
-    /// `fill(k, row)` writes what float `k` of the window counts for each output channel.
-    pub(crate) fn pack(&mut self, fill: impl Fn(usize, &mut [f32]), bias: Option<&[f32]>) {
+    fn pack(&mut self, fill: impl Fn(usize, &mut [f32]), bias: Option<&[f32]>) {
         let (depth, channels) = (self.geometry.depth(), self.geometry.channels);
         let lanes = self.set.lanes();
         let mut row = Scratch::zeroed(channels.next_multiple_of(lanes));
@@ -122,13 +123,11 @@ impl Filter {
         }
     }
 
-    /// Writes every output pixel of one image.
-    pub(crate) fn apply(&self, input: &[f32], output: &mut [f32]) {
+    fn apply(&self, input: &[f32], output: &mut [f32]) {
         self.apply_to(&self.geometry, input, output);
     }
 
-    /// Writes `rows` rows of output pixels; `input` and `output` begin with what belongs to the first.
-    pub(crate) fn apply_rows(&self, rows: usize, input: &[f32], output: &mut [f32]) {
+    fn apply_rows(&self, rows: usize, input: &[f32], output: &mut [f32]) {
         self.apply_to(
             &Geometry {
                 height: rows,
@@ -139,13 +138,11 @@ impl Filter {
         );
     }
 
-    /// From the window of an output pixel to that of the pixel below.
-    pub(crate) fn input_row(&self) -> usize {
+    fn input_row(&self) -> usize {
         self.geometry.input_row
     }
 
-    /// The same for an image of one row that has `width` pixels.
-    pub(crate) fn apply_row(&self, width: usize, input: &[f32], output: &mut [f32]) {
+    fn apply_row(&self, width: usize, input: &[f32], output: &mut [f32]) {
         self.apply_to(
             &Geometry {
                 height: 1,
@@ -156,7 +153,9 @@ impl Filter {
             output,
         );
     }
+}
 
+impl Filter {
     fn apply_to(&self, geometry: &Geometry, input: &[f32], output: &mut [f32]) {
         if geometry.height == 0 || geometry.width == 0 {
             return;
@@ -191,6 +190,32 @@ impl Filter {
             );
         }
     }
+}
+
+/// A geometry with packed weights, whatever they are: what [`Filters`](crate::filters::Filters) are made of.
+pub(crate) trait Correlation {
+    /// What it is compiled for.
+    type Set: Copy;
+    /// A number of the input.
+    type Element;
+
+    /// Weights and bias are zero until [`pack`](Self::pack) is called.
+    fn new(set: Self::Set, geometry: Geometry, relu: bool) -> Self;
+
+    /// `fill(k, row)` writes what element `k` of the window counts for each output channel.
+    fn pack(&mut self, fill: impl Fn(usize, &mut [f32]), bias: Option<&[f32]>);
+
+    /// Writes every output pixel of one image.
+    fn apply(&self, input: &[Self::Element], output: &mut [f32]);
+
+    /// Writes `rows` rows of output pixels; `input` and `output` begin with what belongs to the first.
+    fn apply_rows(&self, rows: usize, input: &[Self::Element], output: &mut [f32]);
+
+    /// [`apply`](Self::apply) for an image of one row that has `width` pixels.
+    fn apply_row(&self, width: usize, input: &[Self::Element], output: &mut [f32]);
+
+    /// From the window of an output pixel to that of the pixel below.
+    fn input_row(&self) -> usize;
 }
 
 /// One tile's place: where its weights, bias and output channels begin and how many there are.

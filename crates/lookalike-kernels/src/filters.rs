@@ -1,8 +1,7 @@
 //! A convolution, or the gradient of its input, as correlations.
 
 use crate::convolution::Convolution;
-use crate::correlate::{Filter, Geometry};
-use crate::dispatch::InstructionSet;
+use crate::correlate::{Correlation, Geometry};
 use crate::frame::Frame;
 use crate::scratch::Scratch;
 use crate::taps::Phases;
@@ -17,28 +16,28 @@ pub(crate) enum Direction {
 }
 
 /// One pair of phases: where it reads, where it writes, and its filter.
-struct Phased {
+struct Phased<F> {
     from: usize,
     to: usize,
     vertical: &'static [u8],
     horizontal: &'static [u8],
-    filter: Filter,
+    filter: F,
 }
 
 /// The filters that make up one convolution (or the gradient of its input), one for each pair of
 /// phases: at most four.
-pub(crate) struct Filters {
+pub(crate) struct Filters<F> {
     direction: Direction,
     /// Channels read and written.
     channels: (usize, usize),
-    phases: [Option<Phased>; 4],
+    phases: [Option<Phased<F>>; 4],
 }
 
-impl Filters {
+impl<F: Correlation> Filters<F> {
     /// `frame` holds the image that is read, `target` has the width and the channels of the one that
     /// is written.
     pub(crate) fn new(
-        set: InstructionSet,
+        set: F::Set,
         direction: Direction,
         vertical: &Phases,
         horizontal: &Phases,
@@ -69,7 +68,7 @@ impl Filters {
                 to: (v.first * target_width + h.first) * channels,
                 vertical: v.taps,
                 horizontal: h.taps,
-                filter: Filter::new(set, geometry, relu),
+                filter: F::new(set, geometry, relu),
             });
         }
         Self {
@@ -106,7 +105,7 @@ impl Filters {
     }
 
     /// Writes every pixel of one image.
-    pub(crate) fn apply(&self, padded: &[f32], out: &mut [f32]) {
+    pub(crate) fn apply(&self, padded: &[F::Element], out: &mut [f32]) {
         for phased in self.phases.iter().flatten() {
             phased
                 .filter
@@ -120,7 +119,13 @@ impl Filters {
     }
 
     /// Writes `rows` rows from row `top` on; `out` begins with them.
-    pub(crate) fn apply_rows(&self, top: usize, rows: usize, padded: &[f32], out: &mut [f32]) {
+    pub(crate) fn apply_rows(
+        &self,
+        top: usize,
+        rows: usize,
+        padded: &[F::Element],
+        out: &mut [f32],
+    ) {
         for phased in self.phases.iter().flatten() {
             let from = phased.from + top * phased.filter.input_row();
             phased.filter.apply_rows(rows, &padded[from..], out);
@@ -149,10 +154,10 @@ fn taps_first(weight: &[f32], direction: Direction, read: usize, written: usize)
     taps
 }
 
-impl Filters {
+impl<F: Correlation> Filters<F> {
     /// For a whole convolution.
     pub(crate) fn forward(
-        set: InstructionSet,
+        set: F::Set,
         c: &Convolution,
         vertical: &Phases,
         horizontal: &Phases,
@@ -165,7 +170,7 @@ impl Filters {
 
     /// For the gradient of its input.
     pub(crate) fn backward(
-        set: InstructionSet,
+        set: F::Set,
         c: &Convolution,
         vertical: &Phases,
         horizontal: &Phases,

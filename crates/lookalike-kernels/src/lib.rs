@@ -54,6 +54,14 @@
 //! Loops over single elements (pooling, normalisation, losses, Adam) are plain Rust that is compiled
 //! once per set. Results differ between sets by rounding.
 //!
+//! # Precision
+//!
+//! [`Network::in_precision`], [`conv_forward_in`] and its like take a [`Precision`]: with [`Precision::Bf16`]
+//! the factors of all products are rounded to bf16 after the copy into the frames, and added up in `f32` as
+//! ever. AVX512-BF16 does two multiply-adds in one ([`has_bf16`]); elsewhere the same sums take twice the
+//! instructions. All that lies between products stays `f32`: outputs, batch norm, pooling, losses, Adam and
+//! the weights that it changes. The module `half` has the layouts.
+//!
 //! # Threads
 //!
 //! Work is split by image or by piece in rayon's current pool. Sums over a batch are made in a fixed
@@ -100,9 +108,10 @@
 //!
 //! # Unsafe code
 //!
-//! It is in the vector types (`arch`), in the two primitives, whose entrances check every length before
-//! a pointer is made, in the working memory's alignment, in setting the control register, and in the
-//! buffers that a network's threads share (`network::plane`): each takes the rows of its own images.
+//! It is in the vector types (`arch`), in the two primitives and their forms in `half`, whose entrances
+//! check every length before a pointer is made, in the working memory's alignment and its use for bf16, in
+//! setting the control register, and in the buffers that a network's threads share (`network::plane`):
+//! each takes the rows of its own images.
 
 // A kernel's arguments are its operands and their sizes: a struct per call would only repeat them.
 #![allow(clippy::too_many_arguments)]
@@ -114,11 +123,13 @@ mod correlate;
 mod dispatch;
 mod filters;
 mod frame;
+mod half;
 mod linear;
 mod loss;
 mod network;
 mod outer;
 mod pool;
+mod precision;
 mod scratch;
 mod taps;
 #[cfg(test)]
@@ -128,9 +139,12 @@ mod vector;
 mod weight_gradient;
 
 pub use adam::{AdamStep, adam};
-pub use convolution::{Convolution, Padding, conv_backward, conv_forward};
+pub use convolution::{
+    Convolution, Padding, conv_backward, conv_backward_in, conv_forward, conv_forward_in,
+};
 pub use dispatch::InstructionSet;
-pub use linear::{linear_backward, linear_forward};
+pub use linear::{linear_backward, linear_backward_in, linear_forward, linear_forward_in};
 pub use loss::{Loss, sigmoid, sigmoid_loss};
 pub use network::{BatchNorm, Example, Gradient, Input, Layer, Network, Workspace};
+pub use precision::{Precision, has_bf16};
 pub use threads::{flush_denormals, set_threads};

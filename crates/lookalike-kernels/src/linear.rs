@@ -1,8 +1,10 @@
 //! Linear layers: matrix products on the two primitives of the convolutions.
 
-use crate::correlate::{Filter, Geometry};
+use crate::correlate::{Correlation, Filter, Geometry};
 use crate::dispatch::{InstructionSet, per_instruction_set};
+use crate::half::{self, HalfFilter};
 use crate::outer::{Outer, Strides};
+use crate::precision::{Arithmetic, Precision, Products, Ways};
 use crate::scratch::Scratch;
 use rayon::prelude::*;
 
@@ -33,6 +35,26 @@ pub fn linear_forward(
         relu,
         y,
     );
+}
+
+/// [`linear_forward`] with factors of that precision.
+///
+/// # Panics
+///
+/// If a slice's length does not fit the sizes.
+pub fn linear_forward_in(
+    precision: Precision,
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    x: &[f32],
+    w: &[f32],
+    b: Option<&[f32]>,
+    relu: bool,
+    y: &mut [f32],
+) {
+    let arithmetic = Arithmetic::in_use(precision);
+    forward(arithmetic, rows, inputs, outputs, x, w, b, relu, y);
 }
 
 /// The gradients of [`linear_forward`]. `dy` is the gradient of its output `y`, which masks it with
@@ -70,8 +92,33 @@ pub fn linear_backward(
     );
 }
 
+/// [`linear_backward`] with factors of that precision.
+///
+/// # Panics
+///
+/// If a slice's length does not fit the sizes.
+pub fn linear_backward_in(
+    precision: Precision,
+    rows: usize,
+    inputs: usize,
+    outputs: usize,
+    x: &[f32],
+    w: &[f32],
+    y: &[f32],
+    relu: bool,
+    dy: &[f32],
+    dx: Option<&mut [f32]>,
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+) {
+    let arithmetic = Arithmetic::in_use(precision);
+    backward(
+        arithmetic, rows, inputs, outputs, x, w, y, relu, dy, dx, dw, db,
+    );
+}
+
 /// Rows in a piece of work: two of the largest tiles.
-const ROWS: usize = 28;
+pub(crate) const ROWS: usize = 28;
 
 fn check(rows: usize, inputs: usize, outputs: usize, x: usize, w: usize, y: usize) {
     assert!(
@@ -105,20 +152,29 @@ fn apply(filter: &Filter, from: usize, to: usize, x: &[f32], y: &mut [f32]) {
         .for_each(|(x, y)| filter.apply_row(x.len() / from, x, y));
 }
 
-/// A linear layer made ready for an instruction set; the weight is packed whenever it has changed.
+/// A linear layer made ready for a precision and an instruction set; the weight is packed whenever it
+/// has changed.
 pub(crate) struct Prepared {
     set: InstructionSet,
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     pub(crate) relu: bool,
-    forward: Filter,
-    backward: Option<Filter>,
+    products: Products<Filter, HalfFilter>,
+}
+
+impl<F: Correlation> Ways<F> {
+    fn linear(set: F::Set, inputs: usize, outputs: usize, relu: bool, dx: bool) -> Self {
+        Self {
+            forward: F::new(set, product(ROWS, inputs, outputs), relu),
+            backward: dx.then(|| F::new(set, product(ROWS, outputs, inputs), false)),
+        }
+    }
 }
 
 impl Prepared {
     /// `dx`: the input's gradient will be asked for.
     pub(crate) fn new(
-        set: InstructionSet,
+        arithmetic: Arithmetic,
         inputs: usize,
         outputs: usize,
         relu: bool,
@@ -129,12 +185,16 @@ impl Prepared {
             "linear layer: no inputs or no outputs"
         );
         Self {
-            set,
+            set: arithmetic.set(),
             inputs,
             outputs,
             relu,
-            forward: Filter::new(set, product(ROWS, inputs, outputs), relu),
-            backward: dx.then(|| Filter::new(set, product(ROWS, outputs, inputs), false)),
+            products: match arithmetic {
+                Arithmetic::F32(set) => Products::F32(Ways::linear(set, inputs, outputs, relu, dx)),
+                Arithmetic::Bf16(set) => {
+                    Products::Bf16(set, Ways::linear(set, inputs, outputs, relu, dx))
+                }
+            },
         }
     }
 
@@ -142,24 +202,43 @@ impl Prepared {
     pub(crate) fn pack_forward(&mut self, w: &[f32], b: Option<&[f32]>) {
         let outputs = self.outputs;
         let fill = |k: usize, row: &mut [f32]| row.copy_from_slice(&w[k * outputs..][..outputs]);
-        self.forward.pack(fill, b);
+        match &mut self.products {
+            Products::F32(ways) => ways.forward.pack(fill, b),
+            Products::Bf16(_, ways) => ways.forward.pack(fill, b),
+        }
     }
 
     /// Takes over the weight for the input's gradient.
     pub(crate) fn pack_backward(&mut self, w: &[f32]) {
-        let Some(backward) = &mut self.backward else {
+        if !self.gives_dx() {
             return;
-        };
+        }
         let inputs = self.inputs;
         let transposed = transposed(w, inputs, self.outputs);
         let fill =
             |k: usize, row: &mut [f32]| row.copy_from_slice(&transposed[k * inputs..][..inputs]);
-        backward.pack(fill, None);
+        match &mut self.products {
+            Products::F32(ways) => ways.backward.iter_mut().for_each(|f| f.pack(fill, None)),
+            Products::Bf16(_, ways) => ways.backward.iter_mut().for_each(|f| f.pack(fill, None)),
+        }
+    }
+
+    fn gives_dx(&self) -> bool {
+        match &self.products {
+            Products::F32(ways) => ways.backward.is_some(),
+            Products::Bf16(_, ways) => ways.backward.is_some(),
+        }
     }
 
     /// y = x · w + b, rectified if asked.
     pub(crate) fn forward(&self, x: &[f32], y: &mut [f32]) {
-        apply(&self.forward, self.inputs, self.outputs, x, y);
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        match &self.products {
+            Products::F32(ways) => apply(&ways.forward, inputs, outputs, x, y),
+            Products::Bf16(set, ways) => {
+                half::linear::apply(*set, &ways.forward, inputs, outputs, x, y);
+            }
+        }
     }
 
     /// Overwrites `dx` (left alone if it was not prepared for), `dw` and `db`.
@@ -190,9 +269,19 @@ impl Prepared {
             }
         }
         let rows = dy.len() / outputs;
-        weight_gradient(self.set, rows, inputs, outputs, x, dy, dw);
-        if let Some(backward) = &self.backward {
-            apply(backward, outputs, inputs, dy, dx);
+        match &self.products {
+            Products::F32(ways) => {
+                weight_gradient(self.set, rows, inputs, outputs, x, dy, dw);
+                if let Some(backward) = &ways.backward {
+                    apply(backward, outputs, inputs, dy, dx);
+                }
+            }
+            Products::Bf16(set, ways) => {
+                half::linear::weight_gradient(*set, rows, inputs, outputs, x, dy, dw);
+                if let Some(backward) = &ways.backward {
+                    half::linear::apply(*set, backward, outputs, inputs, dy, dx);
+                }
+            }
         }
     }
 }
@@ -209,7 +298,7 @@ per_instruction_set! {
 }
 
 pub(crate) fn forward(
-    set: InstructionSet,
+    arithmetic: impl Into<Arithmetic>,
     rows: usize,
     inputs: usize,
     outputs: usize,
@@ -223,13 +312,13 @@ pub(crate) fn forward(
     if let Some(b) = b {
         assert_eq!(b.len(), outputs, "linear layer: length of the bias");
     }
-    let mut prepared = Prepared::new(set, inputs, outputs, relu, false);
+    let mut prepared = Prepared::new(arithmetic.into(), inputs, outputs, relu, false);
     prepared.pack_forward(w, b);
     prepared.forward(x, y);
 }
 
 pub(crate) fn backward(
-    set: InstructionSet,
+    arithmetic: impl Into<Arithmetic>,
     rows: usize,
     inputs: usize,
     outputs: usize,
@@ -266,7 +355,7 @@ pub(crate) fn backward(
             "linear layer, backward: length of the input's gradient"
         );
     }
-    let mut prepared = Prepared::new(set, inputs, outputs, relu, dx.is_some());
+    let mut prepared = Prepared::new(arithmetic.into(), inputs, outputs, relu, dx.is_some());
     prepared.pack_backward(w);
     prepared.backward(x, y, dy, dx.unwrap_or_default(), dw, db);
 }

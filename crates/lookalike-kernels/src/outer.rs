@@ -41,6 +41,24 @@ pub(crate) struct Outer {
     pub(crate) sums_row: usize,
 }
 
+/// A number of which both sides of outer products consist.
+pub(crate) trait Factor: Sized {
+    /// What the loops are compiled for.
+    type Set: Copy;
+
+    /// Adds the outer products of `left` and `right` over all pixels to `sums`; as
+    /// [`Outer::add_to`].
+    fn add(outer: &Outer, set: Self::Set, left: &[Self], right: &[Self], sums: &mut [f32]);
+}
+
+impl Factor for f32 {
+    type Set = InstructionSet;
+
+    fn add(outer: &Outer, set: InstructionSet, left: &[f32], right: &[f32], sums: &mut [f32]) {
+        outer.add_to(set, left, right, sums);
+    }
+}
+
 impl Outer {
     /// Floats from the first pixel's to the last pixel's.
     fn reach(&self, strides: &Strides) -> usize {
@@ -63,26 +81,43 @@ impl Outer {
         if self.images * self.height * self.width == 0 {
             return;
         }
+        self.check(set.lanes(), left.len(), right.len(), sums.len());
+        run(set, self, left, right, sums);
+    }
+
+    /// The lengths of both factors and of the sums, where there is at least one pixel.
+    pub(crate) fn check(&self, lanes: usize, left: usize, right: usize, sums: usize) {
         let window = (self.segments - 1) * self.segment_stride + self.segment_len;
         let rows = self.segments * self.segment_len;
         assert_eq!(
-            self.right_len % set.lanes(),
+            self.right_len % lanes,
             0,
             "outer products: the right-hand length in whole vectors"
         );
         assert!(
-            left.len() >= self.reach(&self.left) + window,
+            left >= self.reach(&self.left) + window,
             "outer products: the left-hand side is too short"
         );
         assert!(
-            right.len() >= self.reach(&self.right) + self.right_len,
+            right >= self.reach(&self.right) + self.right_len,
             "outer products: the right-hand side is too short"
         );
         assert!(
-            sums.len() >= (rows - 1) * self.sums_row + self.right_len,
+            sums >= (rows - 1) * self.sums_row + self.right_len,
             "outer products: too few sums"
         );
-        run(set, self, left, right, sums);
+    }
+
+    /// How many segments a tile takes of which each is short, so that there are sums enough to hide the
+    /// latency: `vectors` sums for each float, at most `most`.
+    #[inline(always)]
+    pub(crate) fn together(&self, vectors: usize, most: usize) -> usize {
+        match self.segments {
+            _ if self.segment_len > 4 => 1,
+            segments if segments % 3 == 0 && 3 * self.segment_len * vectors <= most => 3,
+            segments if segments % 2 == 0 && 2 * self.segment_len * vectors <= most => 2,
+            _ => 1,
+        }
     }
 }
 
@@ -118,13 +153,7 @@ unsafe fn column_of_tiles<V: Vector, const N: usize>(
     right: *const f32,
     sums: *mut f32,
 ) {
-    // Short segments are taken together, so that there are sums enough to hide the latency.
-    let together = match outer.segments {
-        _ if outer.segment_len > 4 => 1,
-        segments if segments % 3 == 0 && 3 * outer.segment_len * N <= V::SUMS => 3,
-        segments if segments % 2 == 0 && 2 * outer.segment_len * N <= V::SUMS => 2,
-        _ => 1,
-    };
+    let together = outer.together(N, V::SUMS);
     let parts = outer.segment_len.div_ceil((V::SUMS / N).min(14));
     for segment in (0..outer.segments).step_by(together) {
         for part in 0..parts {

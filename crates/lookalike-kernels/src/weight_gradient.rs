@@ -3,7 +3,7 @@
 use crate::convolution::Convolution;
 use crate::dispatch::InstructionSet;
 use crate::frame::Frame;
-use crate::outer::{Outer, Strides};
+use crate::outer::{Factor, Outer, Strides};
 use crate::taps::{Axis, Phases};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -145,22 +145,22 @@ impl WeightGradient {
     /// Adds a group of framed images, or some rows of the output of one.
     ///
     /// `outputs` begins with the first of `rows`; after upsampling these must be all.
-    pub(crate) fn add_to(
+    pub(crate) fn add_to<T: Factor>(
         &self,
-        set: InstructionSet,
+        set: T::Set,
         images: usize,
         rows: Range<usize>,
-        inputs: &[f32],
-        outputs: &[f32],
+        inputs: &[T],
+        outputs: &[T],
         sums: &mut [f32],
     ) {
         let (inputs, outputs) = (&inputs[self.from_inputs..], &outputs[self.from_outputs..]);
         if self.roles == Roles::Upsampled {
-            Outer {
+            let outer = Outer {
                 images,
                 ..self.outer
-            }
-            .add_to(set, outputs, inputs, sums);
+            };
+            T::add(&outer, set, outputs, inputs, sums);
             return;
         }
         let inputs = &inputs[rows.start * self.stride * self.inputs.row()..];
@@ -170,12 +170,18 @@ impl WeightGradient {
             ..self.outer
         };
         if self.roles == Roles::Windows {
-            outer.add_to(set, inputs, outputs, sums);
+            T::add(&outer, set, inputs, outputs, sums);
             return;
         }
         let per_row = self.out_channels * outer.sums_row;
         for (ky, sums) in sums.chunks_exact_mut(per_row).enumerate() {
-            outer.add_to(set, outputs, &inputs[ky * self.inputs.row()..], sums);
+            T::add(
+                &outer,
+                set,
+                outputs,
+                &inputs[ky * self.inputs.row()..],
+                sums,
+            );
         }
     }
 

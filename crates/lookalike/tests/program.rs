@@ -327,3 +327,21 @@ fn a_reader_that_has_enough_is_no_error() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(stderr(&output), "");
 }
+
+#[test]
+fn bf16_without_its_processor_is_refused() {
+    let place = Workplace::new(20);
+    let line = format!("train {} --out m --precision bf16", place.images());
+    // Without AVX-512 no processor has AVX512-BF16.
+    let mut command = place.command(&line);
+    let output = command.env("LOOKALIKE_SIMD", "portable").output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("AVX512-BF16") && said.contains("--precision f32"),
+        "{said}"
+    );
+    assert!(!place.path("m").exists() && !place.path("m.checkpoint").exists());
+    let said = fails(&place, &line.replace("bf16", "f16"), 2);
+    assert!(said.contains("auto, f32, bf16"), "{said}");
+}

@@ -10,7 +10,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor, TensorData};
 use burn_flex::FlexTensor;
-use lookalike_kernels::{BatchNorm, Example, Gradient, Layer, Loss, Network, Workspace};
+use lookalike_kernels::{BatchNorm, Example, Gradient, Layer, Loss, Network, Precision, Workspace};
 
 use super::EPSILON;
 use crate::architecture::{self, Plan};
@@ -52,13 +52,13 @@ pub(crate) struct Stepped {
 
 impl Engine {
     /// For training on `plan`.
-    pub fn new(plan: &Plan) -> Self {
+    pub fn new(plan: &Plan, precision: Precision) -> Self {
         let mut layers = layers(plan, &plan.encoder);
         if plan.variational {
             layers.push(Layer::Sample { dim: plan.code_dim });
         }
         layers.extend(self::layers(plan, &plan.decoder));
-        let network = Network::new(&layers, true);
+        let network = Network::in_precision(precision, &layers, true);
         Self(Arc::new(Mutex::new(Inner {
             workspace: Workspace::new(&network),
             network,

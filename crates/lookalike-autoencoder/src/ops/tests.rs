@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use lookalike_images::InputShape;
-use lookalike_kernels::Loss;
+use lookalike_kernels::{Loss, Precision};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -54,9 +54,10 @@ impl Case {
     }
 
     /// Loss, gradient, running means and variances after one step.
-    fn step(&self, path: Path) -> [Vec<f32>; 4] {
+    fn step(&self, path: Path, precision: Precision) -> [Vec<f32>; 4] {
         let device = Device::flex();
-        let mut network = Trainable::new(self.plan.clone(), &self.weights, &device, path);
+        let plan = self.plan.clone();
+        let mut network = Trainable::new(plan, &self.weights, &device, path, precision);
         let rows = |values: &[f32]| matrix(values.to_vec(), self.batch, &network.device);
         let judged = Judged {
             inputs: rows(&self.inputs),
@@ -79,7 +80,8 @@ impl Case {
     }
 
     fn check(&self) {
-        let (kernels, burn) = (self.step(Path::Kernels), self.step(Path::Burn));
+        let step = |path| self.step(path, Precision::F32);
+        let (kernels, burn) = (step(Path::Kernels), step(Path::Burn));
         let names = ["loss", "gradient", "means", "variances"];
         for (name, (kernels, burn)) in names.iter().zip(kernels.iter().zip(&burn)) {
             assert_close(name, kernels, burn, 2e-4);
@@ -154,5 +156,32 @@ impl std::fmt::Debug for Case {
             .field("batch", &self.batch)
             .field("loss", &self.loss)
             .finish_non_exhaustive()
+    }
+}
+
+#[test]
+fn a_step_in_bf16_comes_near_that_in_f32() {
+    for architecture in [Architecture::Conv, Architecture::Bottleneck] {
+        let shape = InputShape {
+            height: 28,
+            width: 28,
+            channels: 1,
+        };
+        let plan = Plan::new(architecture, shape, 32, false).unwrap();
+        let case = Case::new(plan, 9, Loss::BinaryCrossEntropy, 3);
+        let [loss, gradient, ..] = case.step(Path::Kernels, Precision::F32);
+        let [near, near_gradient, ..] = case.step(Path::Kernels, Precision::Bf16);
+        assert!(
+            (near[0] - loss[0]).abs() < 1e-2 * loss[0],
+            "{near:?}, not {loss:?}"
+        );
+        assert_ne!(near_gradient, gradient);
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+            products.sum()
+        };
+        let (a, b) = (&gradient, &near_gradient);
+        let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+        assert!(cosine > 0.999, "{architecture}: cosine {cosine}");
     }
 }

@@ -1,5 +1,6 @@
 //! AVX2 with FMA: 8 lanes, 16 registers, masked moves for the tails.
 
+use crate::half::SplitPairs;
 use crate::vector::Vector;
 use std::arch::x86_64::*;
 
@@ -101,6 +102,22 @@ unsafe impl Vector for Vector8 {
             let mut totals = [0.0; 8];
             _mm256_storeu_ps(totals.as_mut_ptr(), _mm256_add_ps(crossed, straight));
             totals
+        }
+    }
+}
+
+// SAFETY: reads 8 pairs of 32 bits; called only where AVX2 is switched on.
+unsafe impl SplitPairs for Vector8 {
+    #[inline(always)]
+    unsafe fn split(from: *const u16) -> [Self; 2] {
+        // SAFETY: the caller vouches for 8 pairs. A bf16 is the upper half of a float.
+        unsafe {
+            let pairs = _mm256_loadu_si256(from.cast());
+            let upper = _mm256_set1_epi32(!0xFFFF);
+            [
+                Self(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs))),
+                Self(_mm256_castsi256_ps(_mm256_and_si256(pairs, upper))),
+            ]
         }
     }
 }

@@ -1,12 +1,13 @@
 //! AVX-512: 16 lanes, 32 registers, masks for the tails.
 
 use super::avx2::Vector8;
+use crate::half::SplitPairs;
 use crate::vector::Vector;
 use std::arch::x86_64::*;
 
 /// A zmm register.
 #[derive(Clone, Copy)]
-pub(crate) struct Vector16(__m512);
+pub(crate) struct Vector16(pub(super) __m512);
 
 #[inline(always)]
 fn mask(count: usize) -> __mmask16 {
@@ -83,6 +84,22 @@ unsafe impl Vector for Vector16 {
                 *half = Vector8(_mm256_add_ps(_mm512_castps512_ps256(register.0), high));
             }
             Vector8::totals(halves)
+        }
+    }
+}
+
+// SAFETY: reads 16 pairs of 32 bits; called only where AVX-512 is switched on.
+unsafe impl SplitPairs for Vector16 {
+    #[inline(always)]
+    unsafe fn split(from: *const u16) -> [Self; 2] {
+        // SAFETY: the caller vouches for 16 pairs. A bf16 is the upper half of a float.
+        unsafe {
+            let pairs = _mm512_loadu_si512(from.cast());
+            let upper = _mm512_set1_epi32(!0xFFFF);
+            [
+                Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs))),
+                Self(_mm512_castsi512_ps(_mm512_and_si512(pairs, upper))),
+            ]
         }
     }
 }

@@ -1,5 +1,6 @@
 //! NEON: 4 lanes, 32 registers; every 64-bit ARM has it.
 
+use crate::half::SplitPairs;
 use crate::vector::Vector;
 use std::arch::aarch64::*;
 
@@ -73,5 +74,18 @@ unsafe impl Vector for Vector4 {
     unsafe fn total(self) -> f32 {
         // SAFETY: NEON is there.
         unsafe { vaddvq_f32(self.0) }
+    }
+}
+
+// SAFETY: reads 4 pairs of bf16; NEON is part of the aarch64 baseline.
+unsafe impl SplitPairs for Vector4 {
+    #[inline(always)]
+    unsafe fn split(from: *const u16) -> [Self; 2] {
+        // SAFETY: the caller vouches for 4 pairs. A bf16 is the upper half of a float.
+        unsafe {
+            let uint16x4x2_t(first, second) = vld2_u16(from);
+            [first, second]
+                .map(|halves| Self(vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(halves)))))
+        }
     }
 }

@@ -3,6 +3,7 @@
 // Lane by lane, which the compiler makes vectors of.
 #![allow(clippy::needless_range_loop)]
 
+use crate::half::{SplitPairs, widened};
 use crate::vector::Vector;
 
 /// Eight floats.
@@ -81,5 +82,15 @@ unsafe impl Vector for Portable {
     #[inline(always)]
     unsafe fn total(self) -> f32 {
         self.0.iter().sum()
+    }
+}
+
+// SAFETY: reads 8 pairs; no instruction set is asked for.
+unsafe impl SplitPairs for Portable {
+    #[inline(always)]
+    unsafe fn split(from: *const u16) -> [Self; 2] {
+        // SAFETY: the caller vouches for 8 pairs; an array of numbers has the alignment of one.
+        let pairs = unsafe { *from.cast::<[[u16; 2]; 8]>() };
+        [0, 1].map(|which| Self(pairs.map(|pair| widened(pair[which]))))
     }
 }

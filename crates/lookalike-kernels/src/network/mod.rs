@@ -34,6 +34,7 @@ use crate::dispatch::InstructionSet;
 use crate::frame::Scaling;
 use crate::linear;
 use crate::loss::Loss;
+use crate::precision::{Arithmetic, Precision};
 use crate::scratch::Lines;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -197,10 +198,32 @@ impl Network {
     /// If there are no layers, if a layer's input is not as long as the output before it, or if max
     /// pooling does not follow a convolution without batch norm.
     pub fn new(layers: &[Layer], training: bool) -> Self {
-        Self::with_set(InstructionSet::in_use(), layers, training)
+        Self::in_precision(Precision::F32, layers, training)
     }
 
-    pub(crate) fn with_set(set: InstructionSet, layers: &[Layer], training: bool) -> Self {
+    /// The same with factors of that precision in the products of convolutions and linear layers,
+    /// forward and backward. With [`Precision::Bf16`], those that have fewer than 8 channels (floats, if
+    /// linear) on either side stay `f32`: copying is most of their work. Parameters, outputs and
+    /// gradients are `f32` in any case.
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Self::new).
+    pub fn in_precision(precision: Precision, layers: &[Layer], training: bool) -> Self {
+        Self::with(Arithmetic::in_use(precision), layers, training)
+    }
+
+    pub(crate) fn with(
+        arithmetic: impl Into<Arithmetic>,
+        layers: &[Layer],
+        training: bool,
+    ) -> Self {
+        let arithmetic = arithmetic.into();
+        let set = arithmetic.set();
+        let between = |inputs: usize, outputs: usize| match inputs.min(outputs) < BF16_FROM {
+            true => Arithmetic::F32(set),
+            false => arithmetic,
+        };
         let mut stages: Vec<Stage> = Vec::new();
         let (mut parameters, mut statistics) = (0, 0);
         let mut take = |start: usize, len: usize| {
@@ -236,7 +259,12 @@ impl Network {
                         input: geometry.input_len(1),
                         output: rows * columns * channels,
                         kind: Kind::Convolution(ConvolutionStage {
-                            prepared: Prepared::new(set, &geometry, pooled, dx),
+                            prepared: Prepared::new(
+                                between(geometry.in_channels, channels),
+                                &geometry,
+                                pooled,
+                                dx,
+                            ),
                             weight: take(weight, geometry.weight_len()),
                             bias: bias.map(|bias| take(bias, channels)),
                             pooled,
@@ -266,7 +294,13 @@ impl Network {
                     input: inputs,
                     output: outputs,
                     kind: Kind::Linear(LinearStage {
-                        prepared: linear::Prepared::new(set, inputs, outputs, relu, dx),
+                        prepared: linear::Prepared::new(
+                            between(inputs, outputs),
+                            inputs,
+                            outputs,
+                            relu,
+                            dx,
+                        ),
                         weight: take(weight, inputs * outputs),
                         bias: take(bias, outputs),
                     }),
@@ -379,6 +413,9 @@ fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         None => rayon::scope(|_| work()),
     }
 }
+
+/// Channels on the narrower side of a layer from which bf16 is used if asked for.
+const BF16_FROM: usize = 8;
 
 /// Images that go through a segment together.
 const IMAGES_TOGETHER: usize = 8;

@@ -20,7 +20,7 @@ fn seen(c: &Convolution) -> (usize, Vec<Option<usize>>) {
 }
 
 /// Calls `each` with the indices in y, x and weight of every product of the definition.
-fn products(c: &Convolution, batch: usize, mut each: impl FnMut(usize, usize, usize)) {
+pub(super) fn products(c: &Convolution, batch: usize, mut each: impl FnMut(usize, usize, usize)) {
     let (width, pixels) = seen(c);
     let (rows, columns) = (c.output_height(), c.output_width());
     for image in 0..batch {
@@ -42,15 +42,15 @@ fn products(c: &Convolution, batch: usize, mut each: impl FnMut(usize, usize, us
     }
 }
 
-struct Case {
-    x: Vec<f32>,
-    weight: Vec<f32>,
-    bias: Vec<f32>,
-    dy: Vec<f32>,
+pub(super) struct Case {
+    pub(super) x: Vec<f32>,
+    pub(super) weight: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+    pub(super) dy: Vec<f32>,
 }
 
 impl Case {
-    fn new(c: &Convolution, batch: usize, seed: u64) -> Self {
+    pub(super) fn new(c: &Convolution, batch: usize, seed: u64) -> Self {
         Self {
             x: numbers(seed, c.input_len(batch)),
             weight: numbers(seed + 1, c.weight_len()),
@@ -60,7 +60,7 @@ impl Case {
     }
 
     /// What `forward` should give.
-    fn output(&self, c: &Convolution, batch: usize) -> Vec<Sum> {
+    pub(super) fn output(&self, c: &Convolution, batch: usize) -> Vec<Sum> {
         let mut y = vec![Sum::default(); c.output_len(batch)];
         y.iter_mut()
             .zip(self.bias.iter().cycle())
@@ -164,7 +164,7 @@ fn compare(c: &Convolution, batch: usize, seed: u64) {
 
 prop_compose! {
     /// Shapes of every kind whose plain definition stays below a few million products.
-    fn convolutions()(
+    pub(super) fn convolutions()(
         (height, width, in_channels, out_channels) in (1usize..20, 1usize..20, 1usize..130, 1usize..130),
         batch in 1usize..40,
         (kind, relu) in (0usize..3, any::<bool>()),
@@ -196,7 +196,7 @@ proptest! {
     }
 }
 
-fn square(side: usize, in_channels: usize, out_channels: usize) -> Convolution {
+pub(super) fn square(side: usize, in_channels: usize, out_channels: usize) -> Convolution {
     Convolution {
         height: side,
         width: side,

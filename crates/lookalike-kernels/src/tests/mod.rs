@@ -5,10 +5,11 @@
 
 mod convolution;
 mod elementwise;
+mod half;
 mod linear;
 mod network;
 
-use crate::InstructionSet;
+use std::fmt::Debug;
 
 /// 32 units in the last place of the sum of absolute products.
 const TOLERANCE: f64 = 4e-6;
@@ -38,7 +39,7 @@ impl Sum {
     }
 }
 
-fn check(what: &str, set: InstructionSet, got: &[f32], want: &[Sum]) {
+fn check(what: &str, set: impl Debug, got: &[f32], want: &[Sum]) {
     assert_eq!(got.len(), want.len());
     for (index, (&got, want)) in got.iter().zip(want).enumerate() {
         let error = (f64::from(got) - want.value).abs();

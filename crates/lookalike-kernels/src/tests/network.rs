@@ -2,6 +2,7 @@
 //! differences.
 
 use super::{numbers, with_threads};
+use crate::precision::{Arithmetic, PairSet};
 use crate::*;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -182,7 +183,7 @@ fn pool((height, width, channels): (usize, usize, usize), x: &[f64]) -> Vec<f64>
 }
 
 /// Puts layers in a row, giving each its place in the parameters.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Builder {
     layers: Vec<Layer>,
     parameters: usize,
@@ -325,8 +326,8 @@ impl Case {
         }
     }
 
-    fn run(&self, set: InstructionSet) -> Results {
-        let mut network = Network::with_set(set, &self.builder.layers, true);
+    fn run(&self, arithmetic: impl Into<Arithmetic>) -> Results {
+        let mut network = Network::with(arithmetic, &self.builder.layers, true);
         let mut workspace = Workspace::new(&network);
         let mut results = Results {
             loss: f64::NAN,
@@ -545,7 +546,7 @@ fn a_forward_pass_of_floats_and_of_bytes() {
     let x: Vec<f64> = floats.iter().map(|&x| x.into()).collect();
     let (want, _) = plain.outputs(&x);
     for set in InstructionSet::available() {
-        let mut network = Network::with_set(set, &case.builder.layers, false);
+        let mut network = Network::with(set, &case.builder.layers, false);
         network.load(&case.parameters);
         let mut workspace = Workspace::new(&network);
         let mut run = |input| {
@@ -557,6 +558,129 @@ fn a_forward_pass_of_floats_and_of_bytes() {
         assert_eq!(y, run(Input::Bytes(&bytes)));
         for (y, want) in y.iter().zip(&want) {
             assert!((f64::from(*y) - want).abs() < 1e-4 * (1.0 + want.abs()));
+        }
+    }
+}
+
+/// Every kind of layer and of copy into a frame, on channels enough for bf16.
+fn for_bf16() -> [(Builder, usize); 4] {
+    let variational = Builder::new((9, 7, 8))
+        .convolve(11, 1, true, true)
+        .linear((1, 1, 20), false)
+        .sample()
+        .linear((3, 2, 12), true)
+        .convolve(9, 2, false, true)
+        .convolve(8, 0, true, false)
+        .linear((1, 1, 9), false);
+    // The first two are those of the command line, narrower; in the third no layer is too narrow.
+    let wide = Builder::new((10, 9, 8))
+        .convolve(17, 0, true, false)
+        .pool()
+        .convolve(16, 1, true, false)
+        .convolve(9, 2, false, false);
+    [
+        (article(20, 18), 400),
+        (bottleneck(), 144),
+        (wide, 720),
+        (variational, 504),
+    ]
+}
+
+#[test]
+fn bf16_gives_the_loss_and_the_direction_of_f32() {
+    for (builder, input) in for_bf16() {
+        // An image without a partner in every part, and one in the last part only.
+        for batch in [13, 112] {
+            // Not the squared error: far up the sigmoid it multiplies what differs in the logits.
+            let (builder, kind) = (builder.clone(), Loss::BinaryCrossEntropy);
+            let case = Case::new(builder, input, batch, kind, 8);
+            let want = case.run(InstructionSet::in_use());
+            for set in PairSet::available() {
+                let got = case.run(set);
+                let layers = &case.builder.layers;
+                assert_ne!(got.gradient, want.gradient, "f32 on {set:?}: {layers:?}");
+                let off = (got.loss - want.loss).abs() / want.loss;
+                assert!(off < 1e-2, "loss off by {off} on {set:?}: {layers:?}");
+                let dot = |a: &[f32], b: &[f32]| -> f64 {
+                    let products = a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b));
+                    products.sum()
+                };
+                let length = |a: &[f32]| dot(a, a).sqrt();
+                let (got, want) = (&got.gradient[..], &want.gradient[..]);
+                let cosine = dot(got, want) / (length(got) * length(want));
+                assert!(cosine > 0.999, "cosine {cosine} on {set:?}: {layers:?}");
+                let longer = length(got) / length(want);
+                assert!(
+                    (longer - 1.0).abs() < 1e-2,
+                    "{longer} times as long: {layers:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn bf16_gives_the_same_bits_on_any_number_of_threads() {
+    for (builder, input) in for_bf16() {
+        let case = Case::new(builder, input, 37, Loss::BinaryCrossEntropy, 9);
+        let run = |threads| {
+            with_threads(threads, || {
+                let results = case.run(PairSet::in_use());
+                (
+                    results.loss,
+                    results.gradient,
+                    results.means,
+                    results.variances,
+                )
+            })
+        };
+        let one = run(1);
+        assert!(one == run(2) && one == run(3));
+    }
+}
+
+#[test]
+fn layers_too_narrow_for_bf16_stay_f32() {
+    for (channels, same) in [(7, true), (8, false)] {
+        let builder = Builder::new((9, 9, channels))
+            .convolve(30, 0, true, true)
+            .convolve(channels, 1, true, false)
+            .linear((1, 1, channels), false);
+        let case = Case::new(builder, 81 * channels, 6, Loss::MeanSquaredError, 10);
+        let set = PairSet::in_use();
+        let (floats, halves) = (case.run(set.set()), case.run(set));
+        assert_eq!(floats.gradient == halves.gradient, same);
+    }
+}
+
+#[test]
+fn a_forward_pass_of_bytes_in_bf16() {
+    let builder = Builder::new((7, 6, 9))
+        .convolve(10, 0, true, false)
+        .pool()
+        .convolve(8, 2, true, false)
+        .linear((1, 1, 12), false);
+    let bytes: Vec<u8> = (0..5 * 378).map(|i| (i * 37 % 256) as u8).collect();
+    let floats: Vec<f32> = bytes
+        .iter()
+        .map(|&b| f32::from(b) * (1.0 / 255.0))
+        .collect();
+    let case = Case::new(builder, 378, 5, Loss::MeanSquaredError, 11);
+    let run = |arithmetic: Arithmetic, input| {
+        let mut network = Network::with(arithmetic, &case.builder.layers, false);
+        network.load(&case.parameters);
+        let mut y = vec![f32::NAN; 5 * network.output_len()];
+        network.forward(&mut Workspace::new(&network), 5, input, &mut y);
+        y
+    };
+    for set in PairSet::available() {
+        let y = run(set.into(), Input::Bytes(&bytes));
+        assert_eq!(y, run(set.into(), Input::Floats(&floats)));
+        let exact = run(set.set().into(), Input::Floats(&floats));
+        assert_ne!(y, exact);
+        let largest = exact.iter().fold(0.0f32, |m, y| m.max(y.abs()));
+        for (y, exact) in y.iter().zip(exact) {
+            assert!((y - exact).abs() < 0.02 * largest, "{y}, not {exact}");
         }
     }
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lookalike::autoencoder::{Architecture, DeviceChoice, Loss, Objective, Optimiser, Schedule};
+use lookalike::autoencoder::{
+    Architecture, DeviceChoice, Loss, Objective, Optimiser, PrecisionChoice, Schedule,
+};
 use lookalike::gallery::{Filter, Rerank};
 use lookalike::neighbours::Metric;
 
@@ -119,6 +121,9 @@ pub struct TrainArguments {
     /// Seed of everything random
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
+    /// Numbers that training multiplies: f32, bf16 (only on a CPU with AVX512-BF16) or auto, which is f32 until bf16 has been shown to find as well; encoding is always f32
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub precision: PrecisionChoice,
     /// Strength of the distortions of objective augment: 1 suits handwriting, .3 images whose pose and proportions matter
     #[arg(long, value_name = "S")]
     pub strength: Option<f32>,

@@ -118,6 +118,7 @@ fn finished(
 fn config(a: &TrainArguments) -> Result<TrainConfig, Error> {
     let mut config = TrainConfig::new(a.arch);
     config.seed = a.seed;
+    config.precision = a.precision.resolve();
     macro_rules! change {
         ($($field:ident),+) => { $(if let Some(value) = a.$field { config.$field = value; })+ };
     }

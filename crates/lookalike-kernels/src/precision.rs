@@ -1,0 +1,171 @@
+//! In which numbers products are made, decided once.
+
+use crate::dispatch::InstructionSet;
+
+/// What the factors of a layer's products are.
+///
+/// Inputs, outputs, weights and gradients are `f32` in either case, and so are the sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// Factors as they are.
+    #[default]
+    F32,
+    /// Factors rounded to bf16: the exponents of `f32`, 8 bits of significand instead of 24. Twice the
+    /// multiply-adds in an instruction where [`has_bf16`]; slower than [`F32`](Self::F32) elsewhere.
+    Bf16,
+}
+
+/// Whether the processor multiplies bf16 itself: AVX512-BF16 is there and AVX-512 is in use.
+pub fn has_bf16() -> bool {
+    PairSet::in_use().native()
+}
+
+/// An instruction set, and whether it multiplies pairs of bf16 itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PairSet {
+    set: InstructionSet,
+    /// Only ever true for [`InstructionSet::Avx512`] on a processor with AVX512-BF16.
+    native: bool,
+}
+
+impl PairSet {
+    /// The best for an instruction set.
+    pub(crate) fn of(set: InstructionSet) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        let native = set == InstructionSet::Avx512 && is_x86_feature_detected!("avx512bf16");
+        #[cfg(not(target_arch = "x86_64"))]
+        let native = false;
+        Self { set, native }
+    }
+
+    pub(crate) fn in_use() -> Self {
+        Self::of(InstructionSet::in_use())
+    }
+
+    /// Every one that this processor has.
+    #[cfg(test)]
+    pub(crate) fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        for set in InstructionSet::available() {
+            let best = Self::of(set);
+            all.push(best);
+            if best.native {
+                all.push(Self {
+                    native: false,
+                    ..best
+                });
+            }
+        }
+        all
+    }
+
+    pub(crate) fn set(self) -> InstructionSet {
+        self.set
+    }
+
+    pub(crate) fn native(self) -> bool {
+        self.native
+    }
+
+    /// Sums in a register.
+    pub(crate) fn lanes(self) -> usize {
+        self.set.lanes()
+    }
+}
+
+/// A precision, and the instruction set that works in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    F32(InstructionSet),
+    Bf16(PairSet),
+}
+
+impl Arithmetic {
+    /// On the set in use.
+    pub(crate) fn in_use(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32(InstructionSet::in_use()),
+            Precision::Bf16 => Self::Bf16(PairSet::in_use()),
+        }
+    }
+
+    /// For everything that is done in `f32`.
+    pub(crate) fn set(self) -> InstructionSet {
+        match self {
+            Self::F32(set) => set,
+            Self::Bf16(set) => set.set(),
+        }
+    }
+}
+
+impl From<InstructionSet> for Arithmetic {
+    fn from(set: InstructionSet) -> Self {
+        Self::F32(set)
+    }
+}
+
+impl From<PairSet> for Arithmetic {
+    fn from(set: PairSet) -> Self {
+        Self::Bf16(set)
+    }
+}
+
+/// A layer's products in both directions.
+pub(crate) struct Ways<F> {
+    pub(crate) forward: F,
+    /// If the input's gradient is asked for.
+    pub(crate) backward: Option<F>,
+}
+
+/// A layer's products in its precision: `F` on floats, `H` on bf16.
+pub(crate) enum Products<F, H> {
+    F32(Ways<F>),
+    Bf16(PairSet, Ways<H>),
+}
+
+/// [`per_instruction_set`](crate::dispatch::per_instruction_set) for bodies that are generic over
+/// [`Pairs`](crate::half::Pairs): the function takes a [`PairSet`] as its first argument.
+macro_rules! per_pair_set {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident<$p:ident>($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
+        $(#[$meta])*
+        $vis fn $name(set: $crate::precision::PairSet, $($arg: $type),*) $(-> $out)? {
+            #[inline(always)]
+            #[allow(clippy::extra_unused_type_parameters)]
+            fn body<$p: $crate::half::Pairs>($($arg: $type),*) $(-> $out)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512bf16,avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            fn avx512_bf16($($arg: $type),*) $(-> $out)? {
+                body::<$crate::arch::avx512_bf16::Pairs16>($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+            fn avx512($($arg: $type),*) $(-> $out)? {
+                body::<$crate::half::Split<$crate::arch::avx512::Vector16>>($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $type),*) $(-> $out)? {
+                body::<$crate::half::Split<$crate::arch::avx2::Vector8>>($($arg),*)
+            }
+
+            match set.set() {
+                // SAFETY: a `PairSet` is native only where AVX512-BF16 and the set are there.
+                #[cfg(target_arch = "x86_64")]
+                $crate::dispatch::InstructionSet::Avx512 if set.native() => unsafe { avx512_bf16($($arg),*) },
+                // SAFETY: a set is only ever one of `InstructionSet::available`, so the features are there.
+                #[cfg(target_arch = "x86_64")]
+                $crate::dispatch::InstructionSet::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                $crate::dispatch::InstructionSet::Avx2 => unsafe { avx2($($arg),*) },
+                #[cfg(target_arch = "aarch64")]
+                $crate::dispatch::InstructionSet::Neon => {
+                    body::<$crate::half::Split<$crate::arch::neon::Vector4>>($($arg),*)
+                }
+                _ => body::<$crate::half::Split<$crate::arch::portable::Portable>>($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use per_pair_set;
