@@ -3,11 +3,11 @@
 use crate::correlate::{Correlation, Filter};
 use crate::dispatch::InstructionSet;
 use crate::filters::Filters;
-use crate::frame::{Frame, Load, channel_sums};
+use crate::frame::{Frame, Load, channel_sums, sum_boxes};
 use crate::half::{Buffer, HalfFilter, round, round_pairs};
 use crate::pool::{pool_rows, pool_rows_only};
 use crate::precision::{Arithmetic, PairSet, Precision, Products, Ways};
-use crate::scratch::Scratch;
+use crate::scratch::{Lines, Scratch};
 use crate::taps::{Axis, Phases};
 use crate::weight_gradient::WeightGradient;
 use rayon::prelude::*;
@@ -264,6 +264,8 @@ pub(crate) struct Prepared {
     outputs: Frame,
     products: Products<Filters<Filter>, Filters<HalfFilter>>,
     gradient: WeightGradient,
+    /// Added after the boxes, where the image is upsampled.
+    bias: Lines,
     /// Output rows taken at a time in the backward pass.
     strip: usize,
 }
@@ -340,12 +342,18 @@ impl Prepared {
             outputs,
             products,
             gradient: WeightGradient::new(set, c, &vertical, &horizontal, outputs),
+            bias: Lines::zeroed(c.out_channels),
             strip: strip.min(outputs.height),
         }
     }
 
     /// Takes over weight and bias for the forward pass.
-    pub(crate) fn pack_forward(&mut self, weight: &[f32], bias: Option<&[f32]>) {
+    pub(crate) fn pack_forward(&mut self, weight: &[f32], mut bias: Option<&[f32]>) {
+        if self.c.upsample
+            && let Some(bias) = bias.take()
+        {
+            self.bias.copy_from_slice(bias);
+        }
         match &mut self.products {
             Products::F32(ways) => ways.forward.pack(weight, bias),
             Products::Bf16(_, ways) => ways.forward.pack(weight, bias),
@@ -384,7 +392,7 @@ impl Prepared {
         mut choice: Option<&mut [u8]>,
     ) {
         if !self.pooled {
-            forward.apply(padded, y);
+            self.apply_whole(forward, padded, y);
             return;
         }
         // Rows are pooled while they are in the first cache, and the large image is never kept.
@@ -401,7 +409,7 @@ impl Prepared {
             let rows = &mut rows[..count * width * channels];
             match forward.by_rows() {
                 true => forward.apply_rows(top, count, padded, rows),
-                false => forward.apply(padded, rows),
+                false => self.apply_whole(forward, padded, rows),
             }
             let pooled = top / 2 * pooled_row..(top + count).div_ceil(2) * pooled_row;
             let y = &mut y[pooled.clone()];
@@ -413,6 +421,24 @@ impl Prepared {
                 None => pool_rows_only(self.set, count, width, channels, rows, y),
             }
         }
+    }
+
+    /// All rows of the output, before pooling.
+    fn apply_whole<F: Correlation>(
+        &self,
+        forward: &Filters<F>,
+        padded: &[F::Element],
+        y: &mut [f32],
+    ) {
+        if !self.c.upsample {
+            forward.apply(padded, y);
+            return;
+        }
+        let (height, width) = (self.outputs.height, self.outputs.width);
+        let mut grid = Scratch::new((height + 1) * (width + 1) * self.outputs.channels);
+        forward.apply(padded, &mut grid);
+        let floor = if self.c.relu { 0.0 } else { f32::NEG_INFINITY };
+        sum_boxes(self.set, &grid, width, &self.bias, floor, y);
     }
 
     /// Floats of a part's sums: see [`backward_images`](Self::backward_images).
@@ -473,6 +499,10 @@ impl Prepared {
                 for image in 0..count {
                     let slopes = &mut slopes[image * len..][..len];
                     outputs.put(self.set, &what.slopes(first + image, rows.clone()), slopes);
+                    channel_sums(self.set, slopes, bias_sums);
+                    if self.c.upsample {
+                        outputs.add_neighbours(self.set, slopes);
+                    }
                     if let Some(backward) = backward {
                         backward.apply(slopes, what.dx(first + image));
                         what.wrote(first + image);
@@ -480,7 +510,6 @@ impl Prepared {
                 }
                 self.gradient
                     .add_to(self.set, count, rows, &framed, &slopes, weight_sums);
-                channel_sums(self.set, &slopes[..count * len], bias_sums);
             }
         }
     }
@@ -540,6 +569,9 @@ impl Prepared {
                         }
                         outputs.put(self.set, &what.slopes(image, rows.clone()), single);
                         channel_sums(self.set, single, bias_sums);
+                        if self.c.upsample {
+                            outputs.add_neighbours(self.set, single);
+                        }
                         if let Some(backward) = backward {
                             backward.apply(&halves(set, single), what.dx(image));
                             what.wrote(image);

@@ -163,9 +163,11 @@ impl<F: Correlation> Filters<F> {
         horizontal: &Phases,
         frame: &Frame,
     ) -> Self {
-        let target = (c.output_width(), c.out_channels);
+        // After upsampling a grid one longer than the output is written, and boxed afterwards.
+        let width = c.output_width() + usize::from(c.upsample);
+        let (target, relu) = ((width, c.out_channels), c.relu && !c.upsample);
         let direction = Direction::Forward;
-        Self::new(set, direction, vertical, horizontal, frame, target, c.relu)
+        Self::new(set, direction, vertical, horizontal, frame, target, relu)
     }
 
     /// For the gradient of its input.

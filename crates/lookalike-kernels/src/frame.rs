@@ -114,6 +114,12 @@ impl Frame {
         }
     }
 
+    /// Adds to every pixel its neighbours to the right, below, and between the two: what nearest-neighbour
+    /// upsampling does to a gradient. Beyond the frame are zeros.
+    pub(crate) fn add_neighbours(&self, set: InstructionSet, padded: &mut [f32]) {
+        add_neighbours(set, self.row(), self.channels, padded);
+    }
+
     /// Puts an image, or some of its rows if the frame has no zeros above, where it belongs.
     pub(crate) fn put(&self, set: InstructionSet, load: &Load, padded: &mut [f32]) {
         let (row, channels) = (self.width * self.channels, self.channels);
@@ -301,6 +307,52 @@ per_instruction_set! {
                 }
             }
         });
+    }
+}
+
+per_instruction_set! {
+    fn add_neighbours<V>(row: usize, channels: usize, padded: &mut [f32]) {
+        // Ascending and in place: what is read has not been written yet.
+        for row in padded.chunks_exact_mut(row) {
+            let mut pixels = row.chunks_exact_mut(channels);
+            let Some(mut left) = pixels.next() else { continue };
+            for right in pixels {
+                for (left, right) in left.iter_mut().zip(right.iter()) {
+                    *left += right;
+                }
+                left = right;
+            }
+        }
+        let rows = padded.len() / row;
+        for index in 1..rows {
+            let (above, below) = padded[(index - 1) * row..].split_at_mut(row);
+            for (above, below) in above.iter_mut().zip(below.iter()) {
+                *above += below;
+            }
+        }
+    }
+}
+
+per_instruction_set! {
+    /// Each pixel of `y`, `width` to a row, from the four of a grid one longer and wider that it is the
+    /// sum of; with bias and, for a `floor` of 0, ReLU.
+    pub(crate) fn sum_boxes<V>(grid: &[f32], width: usize, bias: &[f32], floor: f32, y: &mut [f32]) {
+        let channels = bias.len();
+        let (row, grid_row) = (width * channels, (width + 1) * channels);
+        for (index, y) in y.chunks_exact_mut(row).enumerate() {
+            let above = &grid[index * grid_row..][..grid_row];
+            let below = &grid[(index + 1) * grid_row..][..grid_row];
+            for (column, y) in y.chunks_exact_mut(channels).enumerate() {
+                let at = column * channels;
+                let (a, b) = (&above[at..][..channels], &above[at + channels..][..channels]);
+                let (c, d) = (&below[at..][..channels], &below[at + channels..][..channels]);
+                for o in 0..channels {
+                    let sum = (a[o] + b[o]) + (c[o] + d[o]) + bias[o];
+                    // In this order a NaN stays one.
+                    y[o] = if sum < floor { floor } else { sum };
+                }
+            }
+        }
     }
 }
 

@@ -6,13 +6,17 @@
 //! | | outputs | advance | taps, as sums of the kernel's |
 //! |---|---|---|---|
 //! | stride s | all | s | 0, 1, 2 |
-//! | after upsampling | by parity | 1 | 0+1, 2 and 0, 1+2 |
+//! | after upsampling | by parity | 1 | 0, 2 and 1 |
 //! | input gradient, stride 1 | all | 1 | 2, 1, 0 |
 //! | input gradient, stride 2 | by parity | 1 | 2, 0 and 1 |
-//! | input gradient, upsampling | all | 2 | 2, 1+2, 0+1, 0 |
+//! | input gradient, upsampling | all | 2 | 2, 1, 0 |
 //!
-//! After upsampling, a kernel three pixels wide only ever sees two pixels of the small image, so two
-//! taps per axis do the work of three: 4 multiply-adds for 9. Its gradients take 16 for 36.
+//! Nearest-neighbour upsampling is zeros put between the pixels and then a box of two pixels that slides
+//! over them, and convolutions may change places. So the box comes last: the convolution takes the
+//! pixels with zeros between (which is the input gradient of a stride of 2: 9 multiply-adds for each
+//! small pixel, not 36), on a grid one longer than the output, and neighbours on that grid are added.
+//! Backward, neighbours of the gradient are added first, and a convolution of stride 2 is left: 9
+//! for 36 again, for the input's gradient and for the weight's.
 
 use crate::convolution::Convolution;
 
@@ -25,8 +29,10 @@ pub(crate) struct Phase {
     pub(crate) count: usize,
     pub(crate) start: isize,
     pub(crate) advance: usize,
-    /// One entry per tap: which of the three kernel taps it sums up, as bits.
+    /// One entry per tap: which of the three kernel taps it is, as bits.
     pub(crate) taps: &'static [u8],
+    /// Pixels behind the last tap's that belong to the box of the last tap.
+    pub(crate) boxed: usize,
 }
 
 /// The one or two phases of an axis.
@@ -62,7 +68,8 @@ impl Phases {
         let end = self
             .iter()
             .map(|phase| {
-                phase.start + ((phase.count - 1) * phase.advance + phase.taps.len()) as isize
+                let last = (phase.count - 1) * phase.advance;
+                phase.start + (last + phase.taps.len() + phase.boxed) as isize
             })
             .max()
             .unwrap_or(0);
@@ -112,21 +119,25 @@ impl Axis {
                 start: -padding,
                 advance: self.stride,
                 taps: &[0b001, 0b010, 0b100],
+                boxed: 0,
             });
         }
+        // Place t of the grid is output t - 1 without its box. Where t - 1 - padding is even, taps 0 and
+        // 2 meet pixels and tap 1 a zero.
         let phase = |parity: usize, taps| {
-            let first = (parity + self.padding) % 2;
+            let first = (parity + self.padding + 1) % 2;
             Phase {
                 first,
                 step: 2,
-                count: (self.output + 1 - first) / 2,
-                start: (first as isize - padding - parity as isize) / 2,
+                count: (self.output + 2 - first) / 2,
+                start: (first as isize - 1 - padding + parity as isize) / 2,
                 advance: 1,
                 taps,
+                boxed: 0,
             }
         };
         Phases {
-            phases: [phase(0, &[0b011, 0b100]), phase(1, &[0b001, 0b110])],
+            phases: [phase(0, &[0b001, 0b100]), phase(1, &[0b010])],
             len: 2,
         }
     }
@@ -134,21 +145,22 @@ impl Axis {
     /// From the output's gradient to the input's.
     pub(crate) fn backward(&self) -> Phases {
         let start = self.padding as isize - 2;
-        let all = |advance, taps| {
+        let all = |advance, boxed| {
             Phases::one(Phase {
                 first: 0,
                 step: 1,
                 count: self.input,
                 start,
                 advance,
-                taps,
+                taps: &[0b100, 0b010, 0b001],
+                boxed,
             })
         };
         if self.upsample {
-            return all(2, &[0b100, 0b110, 0b011, 0b001]);
+            return all(2, 1);
         }
         if self.stride == 1 {
-            return all(1, &[0b100, 0b010, 0b001]);
+            return all(1, 0);
         }
         let phase = |parity: usize, taps: &'static [u8]| {
             let first = (parity + self.padding) % 2;
@@ -159,6 +171,7 @@ impl Axis {
                 start: ((first + self.padding - parity) / 2) as isize + 1 - taps.len() as isize,
                 advance: 1,
                 taps,
+                boxed: 0,
             }
         };
         Phases {

@@ -16,8 +16,8 @@ enum Roles {
     /// The output's gradient times the input's windows, for few output channels: sums (ky, output,
     /// kx, input).
     FewOutputs,
-    /// After upsampling: 4x4 windows of the output's gradient times the small input: sums
-    /// (4, 4, output, input), each of which belongs to up to four taps of the kernel.
+    /// After upsampling: 3x3 windows of the boxed gradient of the output times the small input: sums
+    /// (2 - ky, 2 - kx, output, input).
     Upsampled,
 }
 
@@ -69,8 +69,8 @@ impl WeightGradient {
                     row: 2 * strides.row,
                     image: strides.image,
                 },
-                segments: 4,
-                segment_len: 4 * oc,
+                segments: 3,
+                segment_len: 3 * oc,
                 segment_stride: outputs.row(),
                 right: inputs.strides(),
                 right_len: ic.next_multiple_of(lanes),
@@ -137,7 +137,7 @@ impl WeightGradient {
         let rows = match self.roles {
             Roles::Windows => 9 * self.in_channels,
             Roles::FewOutputs => 3 * self.out_channels,
-            Roles::Upsampled => 16 * self.out_channels,
+            Roles::Upsampled => 9 * self.out_channels,
         };
         rows * self.outer.sums_row
     }
@@ -198,13 +198,7 @@ impl WeightGradient {
                         *value = match self.roles {
                             Roles::Windows => sums[(k * ic + i) * row + o],
                             Roles::FewOutputs => sums[(ky * oc + o) * row + kx * ic + i],
-                            // Kernel tap k is part of the sums 2 - k and 3 - k of an axis (see `taps`).
-                            Roles::Upsampled => {
-                                let at =
-                                    |v: usize, u: usize| sums[((v * 4 + u) * oc + o) * row + i];
-                                let (v, u) = (2 - ky, 2 - kx);
-                                at(v, u) + at(v, u + 1) + at(v + 1, u) + at(v + 1, u + 1)
-                            }
+                            Roles::Upsampled => sums[((8 - k) * oc + o) * row + i],
                         };
                     }
                 }

@@ -135,10 +135,10 @@ fn every_set_rounds_the_same() {
 fn cases(c: &Convolution, batch: usize, seed: u64) -> (Case, Case) {
     let mut case = Case::new(c, batch, seed);
     if c.upsample {
-        // There, sums of up to four of the kernel's taps are rounded: of such, all are bf16 already.
-        case.weight
+        // There, sums of up to four gradients are rounded: of such, all are bf16 already.
+        case.dy
             .iter_mut()
-            .for_each(|w| *w = (*w * 8.0).round() / 8.0);
+            .for_each(|dy| *dy = (*dy * 8.0).round() / 8.0);
     }
     let cut = Case {
         x: cut(&case.x),
