@@ -3,6 +3,9 @@
 //! Every convolution copies its operand into a frame once. Whatever else has to happen to the operand
 //! element by element happens in that copy, and so costs no pass over memory of its own: see [`Load`].
 
+// Loops over registers' worth of floats, in arrays that the compiler takes apart.
+#![allow(clippy::needless_range_loop)]
+
 use crate::dispatch::{InstructionSet, per_instruction_set};
 use crate::outer::Strides;
 use crate::scratch::Scratch;
@@ -214,63 +217,90 @@ per_instruction_set! {
     }
 }
 
-/// y = x · scale + shift with ReLU if asked, for one pixel.
+/// Channels taken together: what belongs to them stays in registers while the pixels go by. (Left to
+/// itself the compiler checks, pixel by pixel, whether half a dozen slices overlap.)
+const TOGETHER: usize = 16;
+
+/// `TOGETHER` floats from `start` on, or as many as there are.
 #[inline(always)]
-fn scale_pixel(x: &[f32], by: &Scaling, floor: f32, y: &mut [f32]) {
-    let channels = y.len();
-    let (x, scale, shift) = (&x[..channels], &by.scale[..channels], &by.shift[..channels]);
-    for c in 0..channels {
-        let value = x[c] * scale[c] + shift[c];
-        // In this order a NaN stays one.
-        y[c] = if value < floor { floor } else { value };
+fn take(floats: &[f32], start: usize) -> [f32; TOGETHER] {
+    let mut taken = [0.0; TOGETHER];
+    match floats.get(start..start + TOGETHER) {
+        Some(all) => taken.copy_from_slice(all),
+        None => {
+            let rest = &floats[start..];
+            taken[..rest.len()].copy_from_slice(rest);
+        }
+    }
+    taken
+}
+
+/// Writes to `floats` from `start` on, as far as it goes.
+#[inline(always)]
+fn give(values: &[f32; TOGETHER], floats: &mut [f32], start: usize) {
+    match floats.get_mut(start..start + TOGETHER) {
+        Some(all) => all.copy_from_slice(values),
+        None => {
+            let rest = &mut floats[start..];
+            let len = rest.len();
+            rest.copy_from_slice(&values[..len]);
+        }
+    }
+}
+
+/// y = x · scale + shift with ReLU if asked, for whole pixels.
+#[inline(always)]
+fn scale_pixels(x: &[f32], by: &Scaling, y: &mut [f32]) {
+    let channels = by.scale.len();
+    let floor = if by.relu { 0.0 } else { f32::NEG_INFINITY };
+    for start in (0..channels).step_by(TOGETHER) {
+        let (scale, shift) = (take(by.scale, start), take(by.shift, start));
+        for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
+            let x = take(x, start);
+            let mut out = [0.0; TOGETHER];
+            for c in 0..TOGETHER {
+                let value = x[c] * scale[c] + shift[c];
+                // In this order a NaN stays one.
+                out[c] = if value < floor { floor } else { value };
+            }
+            give(&out, y, start);
+        }
     }
 }
 
 per_instruction_set! {
     fn normalised<V>(values: &[f32], by: Scaling, inside: Inside) {
-        let (row, channels) = (inside.row, by.scale.len());
-        let floor = by.floor();
-        inside.fill(|index, pixels| {
-            let values = values[index * row..][..row].chunks_exact(channels);
-            for (x, y) in values.zip(pixels.chunks_exact_mut(channels)) {
-                scale_pixel(x, &by, floor, y);
-            }
-        });
+        let row = inside.row;
+        inside.fill(|index, pixels| scale_pixels(&values[index * row..][..row], &by, pixels));
     }
 }
 
 per_instruction_set! {
     /// The same without a frame: whole pixels to whole pixels.
     pub(crate) fn normalise<V>(values: &[f32], by: Scaling, out: &mut [f32]) {
-        let channels = by.scale.len();
-        let floor = by.floor();
-        for (x, y) in values.chunks_exact(channels).zip(out.chunks_exact_mut(channels)) {
-            scale_pixel(x, &by, floor, y);
-        }
-    }
-}
-
-impl Scaling<'_> {
-    #[inline(always)]
-    fn floor(&self) -> f32 {
-        if self.relu { 0.0 } else { f32::NEG_INFINITY }
+        scale_pixels(values, &by, out);
     }
 }
 
 per_instruction_set! {
     fn norm_slopes<V>(slopes: &[f32], values: &[f32], by: NormSlopes, inside: Inside) {
         let (row, channels) = (inside.row, by.a.len());
-        let (scale, shift) = (&by.forward.scale[..channels], &by.forward.shift[..channels]);
-        let (a, b, d) = (&by.a[..channels], &by.b[..channels], &by.d[..channels]);
         // Without ReLU everything passes, a NaN too.
         let threshold = if by.forward.relu { 0.0 } else { f32::NEG_INFINITY };
         inside.fill(|index, pixels| {
-            let slopes = slopes[index * row..][..row].chunks_exact(channels);
-            let values = values[index * row..][..row].chunks_exact(channels);
-            for ((slope, x), out) in slopes.zip(values).zip(pixels.chunks_exact_mut(channels)) {
-                for c in 0..channels {
-                    let passed = if x[c] * scale[c] + shift[c] <= threshold { 0.0 } else { slope[c] };
-                    out[c] = passed * a[c] + x[c] * b[c] + d[c];
+            let (slopes, values) = (&slopes[index * row..][..row], &values[index * row..][..row]);
+            for start in (0..channels).step_by(TOGETHER) {
+                let (scale, shift) = (take(by.forward.scale, start), take(by.forward.shift, start));
+                let (a, b, d) = (take(by.a, start), take(by.b, start), take(by.d, start));
+                let both = slopes.chunks_exact(channels).zip(values.chunks_exact(channels));
+                for ((slope, x), pixel) in both.zip(pixels.chunks_exact_mut(channels)) {
+                    let (slope, x) = (take(slope, start), take(x, start));
+                    let mut out = [0.0; TOGETHER];
+                    for c in 0..TOGETHER {
+                        let passed = if x[c] * scale[c] + shift[c] <= threshold { 0.0 } else { slope[c] };
+                        out[c] = passed * a[c] + x[c] * b[c] + d[c];
+                    }
+                    give(&out, pixel, start);
                 }
             }
         });
@@ -367,15 +397,21 @@ per_instruction_set! {
         sums: &mut [f32],
     ) {
         let channels = mean.len();
-        let (scale, shift) = (&by.scale[..channels], &by.shift[..channels]);
         let threshold = if by.relu { 0.0 } else { f32::NEG_INFINITY };
-        let (plain, centred) = sums.split_at_mut(channels);
-        for (slope, x) in slopes.chunks_exact(channels).zip(values.chunks_exact(channels)) {
-            for c in 0..channels {
-                let passed = if x[c] * scale[c] + shift[c] <= threshold { 0.0 } else { slope[c] };
-                plain[c] += passed;
-                centred[c] += passed * (x[c] - mean[c]);
+        let (plain_sums, centred_sums) = sums.split_at_mut(channels);
+        for start in (0..channels).step_by(TOGETHER) {
+            let (scale, shift, mean) = (take(by.scale, start), take(by.shift, start), take(mean, start));
+            let (mut plain, mut centred) = (take(plain_sums, start), take(centred_sums, start));
+            for (slope, x) in slopes.chunks_exact(channels).zip(values.chunks_exact(channels)) {
+                let (slope, x) = (take(slope, start), take(x, start));
+                for c in 0..TOGETHER {
+                    let passed = if x[c] * scale[c] + shift[c] <= threshold { 0.0 } else { slope[c] };
+                    plain[c] += passed;
+                    centred[c] += passed * (x[c] - mean[c]);
+                }
             }
+            give(&plain, plain_sums, start);
+            give(&centred, centred_sums, start);
         }
     }
 }
@@ -384,22 +420,27 @@ per_instruction_set! {
     /// Each channel's mean over the pixels, then its sum of squares around that mean.
     pub(crate) fn moments<V>(pixels: &[f32], moments: &mut [f32]) {
         let channels = moments.len() / 2;
-        let (mean, squares) = moments.split_at_mut(channels);
-        mean.fill(0.0);
-        squares.fill(0.0);
-        for pixel in pixels.chunks_exact(channels) {
-            for (mean, x) in mean.iter_mut().zip(pixel) {
-                *mean += x;
-            }
-        }
+        let (means, squares) = moments.split_at_mut(channels);
         let share = 1.0 / (pixels.len() / channels) as f32;
-        for mean in mean.iter_mut() {
-            *mean *= share;
-        }
-        for pixel in pixels.chunks_exact(channels) {
-            for ((squares, mean), x) in squares.iter_mut().zip(mean.iter()).zip(pixel) {
-                *squares += (x - mean) * (x - mean);
+        for start in (0..channels).step_by(TOGETHER) {
+            let (mut mean, mut square) = ([0.0; TOGETHER], [0.0; TOGETHER]);
+            for pixel in pixels.chunks_exact(channels) {
+                let x = take(pixel, start);
+                for c in 0..TOGETHER {
+                    mean[c] += x[c];
+                }
             }
+            for mean in &mut mean {
+                *mean *= share;
+            }
+            for pixel in pixels.chunks_exact(channels) {
+                let x = take(pixel, start);
+                for c in 0..TOGETHER {
+                    square[c] += (x[c] - mean[c]) * (x[c] - mean[c]);
+                }
+            }
+            give(&mean, means, start);
+            give(&square, squares, start);
         }
     }
 }

@@ -32,9 +32,9 @@
 //! * `outer`: sum over pixels of window ⊗ vector. Gradients of weights.
 //!
 //! `taps` says which windows: a convolution of stride 2 has a gradient that splits into four phases
-//! of 1, 2, 2 and 4 taps, and a convolution after nearest-neighbour upsampling *is* four convolutions
-//! of 2x2 taps over the small image, so that it takes 4 multiply-adds for 9 and never makes the large
-//! image. Its gradients take 16 for 36.
+//! of 1, 2, 2 and 4 taps; and a convolution after nearest-neighbour upsampling comes down to the gradient
+//! of one with stride 2, whose neighbouring outputs are then added: 9 multiply-adds for 36, for its
+//! gradients too, and the large input is never made.
 //!
 //! An image is copied once into a frame of zeros as large as its windows reach, so no inner loop knows
 //! borders. For AVX-512 a tile is 14 pixels (or 14 floats of the window) by 2 vectors: 28 sums in

@@ -35,8 +35,8 @@
 //! To nearest, ties to even, as the processor's own conversion does it: denormals become zero, NaN stays
 //! NaN ([`rounded`]). An operand goes into a frame of `f32` first, with whatever happens to it on the way
 //! ([`Load`](crate::frame::Load)), and is rounded from there while it is in the cache. Weights are rounded
-//! as they are packed; after upsampling the kernel's taps are summed up in `f32` before. The bias is added
-//! in `f32`, and its gradient is a sum of gradients that were not rounded.
+//! as they are packed. After upsampling, neighbours of the gradient are added in `f32` before it is rounded,
+//! and neighbours of the output after the products. The bias is added in `f32`, and its gradient is a sum of gradients that were not rounded.
 
 mod buffer;
 mod correlate;
