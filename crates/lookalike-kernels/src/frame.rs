@@ -224,13 +224,12 @@ const TOGETHER: usize = 16;
 /// `TOGETHER` floats from `start` on, or as many as there are.
 #[inline(always)]
 fn take(floats: &[f32], start: usize) -> [f32; TOGETHER] {
+    if let Some(all) = floats[start..].first_chunk() {
+        return *all;
+    }
     let mut taken = [0.0; TOGETHER];
-    match floats.get(start..start + TOGETHER) {
-        Some(all) => taken.copy_from_slice(all),
-        None => {
-            let rest = &floats[start..];
-            taken[..rest.len()].copy_from_slice(rest);
-        }
+    for (taken, &float) in taken.iter_mut().zip(&floats[start..]) {
+        *taken = float;
     }
     taken
 }
@@ -238,13 +237,12 @@ fn take(floats: &[f32], start: usize) -> [f32; TOGETHER] {
 /// Writes to `floats` from `start` on, as far as it goes.
 #[inline(always)]
 fn give(values: &[f32; TOGETHER], floats: &mut [f32], start: usize) {
-    match floats.get_mut(start..start + TOGETHER) {
-        Some(all) => all.copy_from_slice(values),
-        None => {
-            let rest = &mut floats[start..];
-            let len = rest.len();
-            rest.copy_from_slice(&values[..len]);
-        }
+    if let Some(all) = floats[start..].first_chunk_mut() {
+        *all = *values;
+        return;
+    }
+    for (float, &value) in floats[start..].iter_mut().zip(values) {
+        *float = value;
     }
 }
 
