@@ -79,12 +79,26 @@ impl Case {
         ]
     }
 
-    fn check(&self) {
+    /// The gradient jumps where a ReLU's input is nought and where two pixels of a pooled square
+    /// are the same. Where rounding decides which side such a value falls on, the two paths may
+    /// both be right and yet differ in all that lies before it. A few inputs are therefore tried:
+    /// a fault shows with each of them, a corner that one of them hits is no corner of the next.
+    fn check(mut self) {
+        for attempt in 1.. {
+            match self.compare() {
+                Ok(()) => break,
+                Err(difference) if attempt == ATTEMPTS => panic!("{difference}"),
+                Err(_) => self.inputs.iter_mut().for_each(|x| *x = 0.02 + 0.95 * *x),
+            }
+        }
+    }
+
+    fn compare(&self) -> Result<(), String> {
         let step = |path| self.step(path, Precision::F32);
         let (kernels, burn) = (step(Path::Kernels), step(Path::Burn));
         let names = ["loss", "gradient", "means", "variances"];
         for (name, (kernels, burn)) in names.iter().zip(kernels.iter().zip(&burn)) {
-            assert_close(name, kernels, burn, 2e-4);
+            close(name, kernels, burn, 2e-4)?;
         }
         let device = Device::flex();
         let answer = |path| {
@@ -96,25 +110,23 @@ impl Case {
             (codes, images)
         };
         let (kernels, burn) = (answer(Path::Kernels), answer(Path::Burn));
-        assert_close("codes", &kernels.0, &burn.0, 1e-4);
-        assert_close("reconstructions", &kernels.1, &burn.1, 1e-4);
+        close("codes", &kernels.0, &burn.0, 1e-4)?;
+        close("reconstructions", &kernels.1, &burn.1, 1e-4)
     }
 }
 
-fn assert_close(what: &str, kernels: &[f32], burn: &[f32], tolerance: f32) {
+/// Inputs tried with the same weights.
+const ATTEMPTS: usize = 4;
+
+/// Every value within `tolerance` of the largest.
+fn close(what: &str, kernels: &[f32], burn: &[f32], tolerance: f32) -> Result<(), String> {
     assert_eq!(kernels.len(), burn.len(), "{what}");
     let scale = burn.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
-    // A value within rounding of a ReLU's corner may fall on the other side.
-    let off = kernels
-        .iter()
-        .zip(burn)
-        .filter(|(x, y)| (*x - *y).abs() > tolerance * scale || x.is_nan())
-        .count();
-    assert!(
-        off * 2000 <= kernels.len(),
-        "{off} of {} {what} are off",
-        kernels.len()
-    );
+    let off = |(x, y): &(&f32, &f32)| !((*x - *y).abs() <= tolerance * scale);
+    match kernels.iter().zip(burn).filter(off).count() {
+        0 => Ok(()),
+        off => Err(format!("{off} of {} {what} are off", kernels.len())),
+    }
 }
 
 prop_compose! {
