@@ -71,40 +71,43 @@
 //!
 //! # Arithmetic
 //!
-//! Per image: MFLOP of the plain definition and those really done (forward; each gradient takes as
+//! Per image: MFLOP of the plain definition and those really done (forward; each gradient takes about as
 //! many); KB that the forward pass must at least move if nothing stays in a cache; then the rate of the
-//! work done, as a share of the multiply-add peak of the core: first on a Zen 3 with AVX2 (104 GFLOP/s),
-//! then on a Zen 4 with AVX-512 (118). One thread, `examples/layers.rs`, batch 64 and 32; dx is the time
-//! of both gradients less that of dw. Framing, the ReLU's mask and the bias's gradient are part of the
-//! times.
+//! work done as a share of the core's multiply-add peak, on a Zen 3 with AVX2 (104 GFLOP/s), one thread,
+//! `examples/layers.rs`, batch 64. dx is the time of both gradients less that of dw. Framing, the ReLU's
+//! mask, the boxes of upsampling and the bias's gradient are part of the times.
 //!
 //! | layer | MFLOP | done | KB | forward | dx | dw | bound by |
 //! |---|---|---|---|---|---|---|---|
-//! | 28x28, 1 → 32 | 0.45 | 0.45 | 104 | 56, 73 | | 35, 43 | 9 multiply-adds a sum; memory |
-//! | 28x28 /2, 1 → 32 | 0.11 | 0.11 | 28 | 56, 67 | | 35, 41 | the same |
-//! | 14x14, 32 → 32 | 3.61 | 3.61 | 50 | 94, 94 | 88, 86 | 87, 90 | multiply-adds |
-//! | 7x7, 32 → 32 | 0.90 | 0.90 | 13 | 89, 88 | 88, 93 | 84, 82 | multiply-adds |
-//! | 7x7 up, 32 → 32 | 3.61 | 1.61 | 31 | 88, 89 | 87, 93 | 71, 76 | multiply-adds |
-//! | 14x14 up, 32 → 1 | 0.45 | 0.20 | 28 | 38, 36 | 74, 83 | 58, 61 | 8 multiply-adds a sum of lanes |
-//! | 14x14 /2, 32 → 64 | 1.81 | 1.81 | 38 | 88, 86 | 77, 92 | 78, 85 | multiply-adds |
-//! | 7x7 /2, 64 → 128 | 2.36 | 2.36 | 21 | 82, 75 | 99, 110 | 64, 74 | the second cache, in dw |
-//! | 4x4 up, 128 → 64 | 7.23 | 3.21 | 21 | 84 | 80 | 57 | the second cache, in dw |
-//! | 7x7 up, 64 → 32 | 7.23 | 3.21 | 38 | 88, 90 | 85, 91 | 74, 81 | multiply-adds |
-//! | 14x14 up, 32 → 16 | 7.23 | 3.21 | 75 | 90, 94 | 90, 94 | 80, 86 | multiply-adds |
-//! | 14x14 up, 16 → 1 | 0.23 | 0.10 | 16 | 30, 30 | 74, 85 | 49, 55 | 4 multiply-adds a sum of lanes |
+//! | 28x28, 1 → 32 | 0.45 | 0.45 | 104 | 56 | | 32 | 9 multiply-adds a sum; memory |
+//! | 28x28 /2, 1 → 32 | 0.11 | 0.11 | 28 | 55 | | 36 | the same |
+//! | 14x14, 32 → 32 | 3.61 | 3.61 | 50 | 94 | 90 | 83 | multiply-adds |
+//! | 7x7, 32 → 32 | 0.90 | 0.90 | 13 | 90 | 93 | 84 | multiply-adds |
+//! | 7x7 up, 32 → 32 | 3.61 | 1.08 | 31 | 79 | 90 | 69 | multiply-adds, boxes |
+//! | 14x14 up, 32 → 1 | 0.45 | 0.12 | 28 | 18 | 60 | 26 | 8 multiply-adds a sum of lanes |
+//! | 14x14 /2, 32 → 64 | 1.81 | 1.81 | 38 | 88 | 82 | 80 | multiply-adds |
+//! | 7x7 /2, 64 → 128 | 2.36 | 2.36 | 21 | 82 | 114 | 63 | the second cache, in dw |
+//! | 4x4 up, 128 → 64 | 7.23 | 2.36 | 21 | 82 | 114 | 80 | multiply-adds |
+//! | 7x7 up, 64 → 32 | 7.23 | 2.17 | 38 | 84 | 86 | 73 | multiply-adds, boxes |
+//! | 14x14 up, 32 → 16 | 7.23 | 1.98 | 75 | 74 | 81 | 65 | boxes of 50 KB |
+//! | 28x28, 16 → 1 | 0.23 | 0.23 | 53 | 38 | 53 | 21 | 4 multiply-adds a sum of lanes |
+//! | linear, 2048 → 64 | 0.26 | 0.26 | 8 | 78 | 49 | 66 | 512 KB of weights, the second cache |
 //!
 //! (A share beyond 100 comes of the plain definition, which counts the taps that fall on the padding; the
-//! gradient's phases leave some of them out.)
+//! gradient's phases leave some of them out. Done is counted forward, after upsampling on a grid that is
+//! one longer than the output.)
 //!
 //! The first layers read and write 104 KB for 0.45 MFLOP, 4 FLOP a byte: alone they run at the speed of
 //! the memory as soon as a batch no longer fits the last cache. In a network their output is pooled in
 //! the first cache and never written, and what is left is that a sum has only 9 products, so that bias,
 //! ReLU and stores weigh a third. Layers with one output channel add up lanes every 4 or 8
-//! multiply-adds; together they are 2% of a step's work.
+//! multiply-adds; together they are 3% of a step's work. After upsampling the products are a quarter of
+//! the plain ones, and then adding up the boxes, a pass over the large image, weighs up to a quarter.
 //!
-//! A whole step of the default network (43 MFLOP done an image) spends 78% of its time in the two
-//! primitives, 5% in the sums of batch norm's gradient, 6% in the copies into frames, 1% in distortions
-//! (`perf`, Zen 3, two threads, both fully busy).
+//! A whole step of the default network (34 MFLOP done an image, of 80 by the plain definition) spends 75%
+//! of its time in the two primitives, at 70% of the cores' peak; 12% in the copies into frames and the boxes,
+//! batch norm among them; 2.5% in the sums of batch norm; 1.6% in distortions (`perf`, Zen 3, two threads,
+//! both fully busy).
 //!
 //! # Unsafe code
 //!

@@ -119,6 +119,10 @@ fn best_first(found: &mut Vec<(u32, f32)>, limit: usize) {
 struct Local {
     /// Weight that has arrived at each code while looking for the surroundings.
     arrived: Vec<f32>,
+    /// Weight that the present wave has brought to each code.
+    flowing: Vec<f32>,
+    /// Codes that the present wave has come to.
+    reached: Vec<u32>,
     /// Place of each code within `codes`, or `OUTSIDE`.
     place: Vec<u32>,
     /// The surroundings: first the code itself.
@@ -129,10 +133,28 @@ struct Local {
 
 const OUTSIDE: u32 = u32::MAX;
 
+/// What flows into a code along its links: four sums, since each waits for its last addition.
+fn flow(places: &[u32], weights: &[f32], from: &[f32]) -> f32 {
+    let mut sums = [0.0; 4];
+    let (places, last_places) = places.as_chunks::<4>();
+    let (weights, last_weights) = weights.as_chunks::<4>();
+    for (places, weights) in places.iter().zip(weights) {
+        for ((sum, &at), weight) in sums.iter_mut().zip(places).zip(weights) {
+            *sum += weight * from[at as usize];
+        }
+    }
+    for ((sum, &at), weight) in sums.iter_mut().zip(last_places).zip(last_weights) {
+        *sum += weight * from[at as usize];
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3])
+}
+
 impl Local {
     fn new(len: usize) -> Self {
         Self {
             arrived: vec![0.0; len],
+            flowing: vec![0.0; len],
+            reached: Vec::new(),
             place: vec![OUTSIDE; len],
             codes: Vec::new(),
             links: SparseRows::with_capacity(0, 0),
@@ -153,9 +175,7 @@ impl Local {
         for _ in 0..config.steps {
             for (row, value) in to.iter_mut().enumerate() {
                 let (places, weights) = self.links.row(row);
-                let flows = places.iter().zip(weights);
-                let flow: f32 = flows.map(|(&at, weight)| weight * from[at as usize]).sum();
-                *value = config.alpha * flow;
+                *value = config.alpha * flow(places, weights, &from);
             }
             to[0] += 1.0 - config.alpha;
             std::mem::swap(&mut from, &mut to);
@@ -179,7 +199,7 @@ impl Local {
         let mut before = 0;
         while met.len() < config.truncate && met.len() > before {
             before = met.len();
-            let mut next: Vec<(u32, f32)> = Vec::new();
+            self.reached.clear();
             for &(index, weight) in &wave {
                 let (links, weights) = graph.row(index as usize);
                 for (&link, share) in links.iter().zip(weights) {
@@ -188,20 +208,22 @@ impl Local {
                         self.place[at] = 0;
                         met.push(link);
                     }
-                    let flow = config.alpha * weight * share;
-                    self.arrived[at] += flow;
-                    next.push((link, flow));
+                    if self.flowing[at] == 0.0 {
+                        self.reached.push(link);
+                    }
+                    self.flowing[at] += config.alpha * weight * share;
                 }
             }
-            next.sort_unstable_by_key(|&(index, _)| index);
-            next.dedup_by(|next, sum| {
-                let same = next.0 == sum.0;
-                if same {
-                    sum.1 += next.1;
+            wave.clear();
+            for &link in &self.reached {
+                // A flow too small for a float came to nothing, and would go on as nothing, perhaps
+                // more than once.
+                let flow = std::mem::take(&mut self.flowing[link as usize]);
+                if flow > 0.0 {
+                    self.arrived[link as usize] += flow;
+                    wave.push((link, flow));
                 }
-                same
-            });
-            wave = next;
+            }
         }
         let mut found: Vec<(u32, f32)> = met[1..]
             .iter()
