@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::decode::Format;
 use crate::idx::IdxError;
 
 /// What can go wrong with one image.
@@ -57,14 +58,59 @@ pub enum ImageError {
         /// The most pixels accepted.
         limit: u64,
     },
-    /// Not a picture in a format that is understood, or a damaged one.
-    #[error("cannot decode the picture as PNG: {reason}")]
+    /// A damaged picture, or one of a kind that its format's decoder does not know.
+    #[error(
+        "cannot decode the picture as {format}: {reason}; \
+         save it anew from its original, or leave it out"
+    )]
     Decode {
+        /// What its first bytes say that it is.
+        format: Format,
         /// What the decoder found.
         reason: String,
     },
-    /// A picture could not be turned into PNG.
-    #[error("cannot encode the picture as PNG: {reason}")]
+    /// A picture in a format that is known but not decoded.
+    #[error("it is {format}, which is not supported; convert it to JPEG, PNG or WebP")]
+    Unsupported {
+        /// The format.
+        format: &'static str,
+    },
+    /// Not a picture in any format that is known.
+    #[error(
+        "it is no picture: it {}; JPEG, PNG, WebP, GIF, BMP and TIFF are supported, whatever \
+         the file is called",
+        match start.is_empty() {
+            true => "is empty".to_owned(),
+            false => format!("begins with the bytes {start:02x?}"),
+        }
+    )]
+    Unknown {
+        /// The first bytes, at most 8.
+        start: Vec<u8>,
+    },
+    /// A file that is longer than any we accept.
+    #[error(
+        "the file has {bytes} bytes; at most {limit} are accepted: scale the picture down first"
+    )]
+    FileTooLarge {
+        /// The file's length.
+        bytes: u64,
+        /// The most bytes accepted.
+        limit: u64,
+    },
+    /// A picture that takes more memory to decode than is allowed.
+    #[error(
+        "decoding the picture takes up to {bytes} bytes of memory; at most {limit} are allowed: \
+         scale it down first, or save it with 8 bits a channel"
+    )]
+    Memory {
+        /// The bytes it would take.
+        bytes: u64,
+        /// The most bytes allowed.
+        limit: u64,
+    },
+    /// A picture could not be turned into a file.
+    #[error("cannot encode the picture: {reason}")]
     Encode {
         /// What the encoder found.
         reason: String,

@@ -1,7 +1,7 @@
 //! Bringing an image to the shape that a network takes.
 
-use image::imageops::{self, FilterType};
-use image::{ImageBuffer, Luma, Rgb};
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
 use crate::pixels::{LONGEST_SIDE, Pixels};
@@ -39,46 +39,158 @@ impl std::fmt::Display for InputShape {
     }
 }
 
+/// How an image of other proportions is brought to a shape.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// Width and height are scaled each on its own: everything is seen, distorted.
+    #[default]
+    Stretch,
+    /// The middle is cut out in the shape's proportions.
+    Crop,
+    /// All of it is seen undistorted, in the middle, with a background beside it.
+    Pad,
+}
+
+impl std::fmt::Display for Fit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stretch => "stretch",
+            Self::Crop => "crop",
+            Self::Pad => "pad",
+        })
+    }
+}
+
+impl std::str::FromStr for Fit {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        [Self::Stretch, Self::Crop, Self::Pad]
+            .into_iter()
+            .find(|fit| fit.to_string() == name)
+            .ok_or_else(|| format!("{name:?} is no way to fit; there are crop, pad and stretch"))
+    }
+}
+
 /// Brings an image to `shape`: scaled (not cropped) to its sides, grey made colour or colour made grey.
 ///
-/// Scaling down averages over the area that falls on a pixel, scaling up interpolates linearly (a
-/// triangle filter as wide as the larger of the two pixels). Grey is the luma of Rec. 709. An image that
-/// already has the shape comes back as it is. A shape that no image has (another number of
-/// channels than 1 or 3, a side of 0 or above 65,535) is read as the nearest one that exists.
+/// It is [`fit_with`] and [`Fit::Stretch`].
 pub fn fit(pixels: &Pixels, shape: InputShape) -> Pixels {
+    fit_with(pixels, shape, Fit::Stretch, [255; 3])
+}
+
+/// Brings an image to `shape`, grey made colour or colour made grey.
+///
+/// Scaling is bicubic (Catmull-Rom), over as many pixels as fall on one: what is scaled down does not alias.
+/// Grey is the luma of Rec. 709. An image that already has the shape comes back as it is. A shape that no image has
+/// (another number of channels than 1 or 3, a side of 0 or above 65,535) is read as the nearest one that exists.
+/// `background` (red, green, blue) is what [`Fit::Pad`] puts beside the image.
+pub fn fit_with(pixels: &Pixels, shape: InputShape, how: Fit, background: [u8; 3]) -> Pixels {
     let (height, width) = (
         shape.height.clamp(1, LONGEST_SIDE),
         shape.width.clamp(1, LONGEST_SIDE),
     );
     let grey = shape.channels < 3;
-    // Colour becomes grey before scaling and grey becomes colour after it, so that the scaling, which is
-    // the dear part, sees the fewer channels.
-    match (pixels.channels(), grey) {
-        (1, true) | (3, false) => scale(pixels, width, height),
-        (1, false) => to_colour(&scale(pixels, width, height)),
-        _ => scale(&to_grey(pixels), width, height),
+    // Colour becomes grey after scaling down and before scaling up, grey becomes colour after scaling: the
+    // dearest part sees the fewest values.
+    let shrinks = width * height < pixels.width() * pixels.height();
+    let fitted = match (pixels.channels(), grey) {
+        (3, true) if !shrinks => place(&to_grey(pixels), width, height, how, background),
+        _ => place(pixels, width, height, how, background),
+    };
+    match (fitted.channels(), grey) {
+        (3, true) => to_grey(&fitted),
+        (1, false) => {
+            let mut colour = to_colour(&fitted);
+            if how == Fit::Pad {
+                // The background may have a colour, even if the image has none.
+                let inside = inside(pixels, width, height);
+                lay_beside(&mut colour, inside, background);
+            }
+            colour
+        }
+        _ => fitted,
     }
 }
 
-/// Scales to the sides given with a triangle filter.
+/// Scales and cuts, or pads, to the sides given.
+fn place(pixels: &Pixels, width: usize, height: usize, how: Fit, background: [u8; 3]) -> Pixels {
+    match how {
+        Fit::Stretch => scale(pixels, width, height),
+        Fit::Crop => resize(pixels, width, height, true),
+        Fit::Pad => {
+            let [left, top, inner_width, inner_height] = inside(pixels, width, height);
+            let inner = scale(pixels, inner_width, inner_height);
+            let channels = pixels.channels();
+            let colour = Pixels::trusted(1, 1, 3, background.to_vec());
+            let fill = match channels {
+                1 => to_grey(&colour),
+                _ => colour,
+            };
+            let mut data = fill.data().repeat(width * height);
+            let rows = data.chunks_exact_mut(width * channels).skip(top);
+            for (row, from) in rows.zip(inner.data().chunks_exact(inner_width * channels)) {
+                row[left * channels..][..from.len()].copy_from_slice(from);
+            }
+            Pixels::trusted(width, height, channels, data)
+        }
+    }
+}
+
+/// Where a padded image lies: left, top, width, height.
+fn inside(pixels: &Pixels, width: usize, height: usize) -> [usize; 4] {
+    let (from_width, from_height) = (pixels.width(), pixels.height());
+    // Sides are below 2^16, so products are far from overflow.
+    let scaled = |side: usize, by: usize, of: usize| ((side * by + of / 2) / of).max(1);
+    let (inner_width, inner_height) = if from_width * height > width * from_height {
+        (width, scaled(from_height, width, from_width).min(height))
+    } else {
+        (scaled(from_width, height, from_height).min(width), height)
+    };
+    let (left, top) = ((width - inner_width) / 2, (height - inner_height) / 2);
+    [left, top, inner_width, inner_height]
+}
+
+fn lay_beside(pixels: &mut Pixels, [left, top, width, height]: [usize; 4], colour: [u8; 3]) {
+    let stride = 3 * pixels.width();
+    let mut data = std::mem::replace(pixels, Pixels::trusted(0, 0, 3, Vec::new())).into_data();
+    let (all_width, all_height) = (stride / 3, data.len() / stride);
+    for (y, row) in data.chunks_exact_mut(stride).enumerate() {
+        for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
+            if !(top..top + height).contains(&y) || !(left..left + width).contains(&x) {
+                pixel.copy_from_slice(&colour);
+            }
+        }
+    }
+    *pixels = Pixels::trusted(all_width, all_height, 3, data);
+}
+
+/// Scales to the sides given.
 pub(crate) fn scale(pixels: &Pixels, width: usize, height: usize) -> Pixels {
+    resize(pixels, width, height, false)
+}
+
+/// Scales to the sides given, all of it or the middle in their proportions.
+fn resize(pixels: &Pixels, width: usize, height: usize, crop: bool) -> Pixels {
     if (pixels.width(), pixels.height()) == (width, height) {
         return pixels.clone();
     }
-    let (from_width, from_height) = (pixels.width() as u32, pixels.height() as u32);
-    let (to_width, to_height) = (width as u32, height as u32);
-    let data = if pixels.channels() == 1 {
-        let buffer: ImageBuffer<Luma<u8>, &[u8]> =
-            ImageBuffer::from_raw(from_width, from_height, pixels.data())
-                .expect("pixels fill their sides");
-        imageops::resize(&buffer, to_width, to_height, FilterType::Triangle).into_raw()
-    } else {
-        let buffer: ImageBuffer<Rgb<u8>, &[u8]> =
-            ImageBuffer::from_raw(from_width, from_height, pixels.data())
-                .expect("pixels fill their sides");
-        imageops::resize(&buffer, to_width, to_height, FilterType::Triangle).into_raw()
+    let kind = match pixels.channels() {
+        1 => PixelType::U8,
+        _ => PixelType::U8x3,
     };
-    Pixels::trusted(width, height, pixels.channels(), data)
+    let sides = (pixels.width() as u32, pixels.height() as u32);
+    let source =
+        ImageRef::new(sides.0, sides.1, pixels.data(), kind).expect("pixels fill their sides");
+    let mut out = Image::new(width as u32, height as u32, kind);
+    let mut options =
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    if crop {
+        options = options.fit_into_destination(Some((0.5, 0.5)));
+    }
+    (Resizer::new().resize(&source, &mut out, &options)).expect("both images are of one kind");
+    Pixels::trusted(width, height, pixels.channels(), out.into_vec())
 }
 
 /// Three equal channels from one.
@@ -142,7 +254,77 @@ mod tests {
         }
     }
 
+    /// Left half black, right half white, 40 x 20.
+    fn halves(channels: usize) -> Pixels {
+        let data = (0..800 * channels)
+            .map(|i| if i / channels % 40 < 20 { 0 } else { 255 })
+            .collect();
+        Pixels::new(40, 20, channels, data).unwrap()
+    }
+
+    #[test]
+    fn cropping_keeps_the_middle() {
+        let fitted = fit_with(&halves(1), shape(1, 10, 4), Fit::Crop, [9; 3]);
+        assert_eq!((fitted.width(), fitted.height()), (4, 10));
+        for row in fitted.data().chunks(4) {
+            assert!(row[0] < 5 && row[3] > 250, "{row:?}");
+        }
+        // The whole height is kept; a quarter of the width.
+        let tall = Pixels::new(1, 4, 1, vec![0, 100, 100, 0]).unwrap();
+        let fitted = fit_with(&tall, shape(1, 2, 1), Fit::Crop, [9; 3]);
+        assert_eq!(fitted.data(), [100, 100]);
+    }
+
+    #[test]
+    fn padding_shows_everything() {
+        for channels in [1, 3] {
+            let fitted = fit_with(&halves(channels), shape(3, 8, 8), Fit::Pad, [1, 2, 3]);
+            let pixel = |x: usize, y: usize| &fitted.data()[(8 * y + x) * 3..][..3];
+            for x in 0..8 {
+                for y in [0, 1, 6, 7] {
+                    assert_eq!(pixel(x, y), [1, 2, 3], "{x} {y}");
+                }
+                for y in 2..6 {
+                    assert_eq!(pixel(x, y)[0] > 127, x >= 4, "{x} {y}");
+                }
+            }
+        }
+        let grey = fit_with(&halves(3), shape(1, 40, 10), Fit::Pad, [255, 0, 0]);
+        assert_eq!((grey.data()[0], grey.data()[399]), (54, 54));
+    }
+
+    #[test]
+    fn fits_are_read_as_they_are_written() {
+        for fit in [Fit::Stretch, Fit::Crop, Fit::Pad] {
+            assert_eq!(fit.to_string().parse(), Ok(fit));
+        }
+        assert!("squeeze".parse::<Fit>().unwrap_err().contains("pad"));
+    }
+
+    #[test]
+    fn scaling_down_does_not_alias() {
+        // Columns one pixel wide, to a fifth: grey everywhere.
+        let data = (0..100 * 10).map(|i| (i % 2 * 255) as u8).collect();
+        let fitted = fit(&Pixels::new(100, 10, 1, data).unwrap(), shape(1, 2, 20));
+        assert!(
+            fitted.data()[1..19].iter().all(|v| (120..136).contains(v)),
+            "{fitted:?}"
+        );
+    }
+
     proptest! {
+        #[test]
+        fn every_fit_gives_the_shape(w in 1usize..50, h in 1usize..50, c in prop_oneof![Just(1usize), Just(3)],
+                                     to_w in 1usize..50, to_h in 1usize..50, to_c in prop_oneof![Just(1usize), Just(3)],
+                                     v: u8) {
+            let pixels = Pixels::new(w, h, c, vec![v; w * h * c]).unwrap();
+            for how in [Fit::Stretch, Fit::Crop, Fit::Pad] {
+                let fitted = fit_with(&pixels, shape(to_c, to_h, to_w), how, [v; 3]);
+                prop_assert_eq!(InputShape::of(&fitted), shape(to_c, to_h, to_w));
+                prop_assert!(fitted.data().iter().all(|&x| x == v));
+            }
+        }
+
         #[test]
         fn flat_images_stay_flat(v: u8, w in 1usize..9, h in 1usize..9, c in prop_oneof![Just(1usize), Just(3)],
                                  to_w in 1usize..20, to_h in 1usize..20, to_c in prop_oneof![Just(1usize), Just(3)]) {

@@ -36,12 +36,14 @@
 mod canvas;
 mod collection;
 mod curve;
+mod decode;
 mod distortion;
 mod download;
 mod error;
 mod files;
 mod fit;
 pub mod idx;
+mod jpeg;
 pub mod mnist;
 mod noise;
 mod pixels;
@@ -52,11 +54,12 @@ mod source;
 
 pub use collection::Collection;
 pub use curve::{Curve, Series};
+pub use decode::{DecodeOptions, Decoded, Format, decode};
 pub use distortion::{Distorter, Distortion};
 pub use download::DownloadProgress;
 pub use error::{ImageError, SourceError};
 pub use files::replace_file;
-pub use fit::{InputShape, fit};
+pub use fit::{Fit, InputShape, fit, fit_with};
 pub use noise::Noise;
 pub use pixels::{Image, Pixels};
 pub use sheet::{Cell, ContactSheet, Mark, Row};

@@ -7,6 +7,7 @@ use std::path::Path;
 use image::codecs::png::{PngDecoder, PngEncoder};
 use image::{DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, Limits};
 
+use crate::decode::{Format, flatten};
 use crate::error::ImageError;
 use crate::pixels::Pixels;
 
@@ -85,6 +86,7 @@ impl Pixels {
 
 fn decode(reader: impl BufRead + Seek) -> Result<Pixels, ImageError> {
     let damaged = |error: image::ImageError| ImageError::Decode {
+        format: Format::Png,
         reason: error.to_string(),
     };
     let mut limits = Limits::no_limits();
@@ -99,32 +101,7 @@ fn decode(reader: impl BufRead + Seek) -> Result<Pixels, ImageError> {
         });
     }
     let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    let (channels, data) = match picture {
-        DynamicImage::ImageLuma8(grey) => (1, grey.into_raw()),
-        DynamicImage::ImageRgb8(colour) => (3, colour.into_raw()),
-        other if other.color().has_color() => {
-            let rgba = other.into_rgba16().into_raw();
-            let over_white = |p: &[u16]| [p[0], p[1], p[2]].map(|v| lay_over_white(v, p[3]));
-            (3, rgba.chunks_exact(4).flat_map(over_white).collect())
-        }
-        other => {
-            let grey = other.into_luma_alpha16().into_raw();
-            (
-                1,
-                grey.chunks_exact(2)
-                    .map(|p| lay_over_white(p[0], p[1]))
-                    .collect(),
-            )
-        }
-    };
-    Pixels::new(width as usize, height as usize, channels, data)
-}
-
-/// A 16-bit value with its opacity over white, rounded to 8 bits.
-fn lay_over_white(value: u16, opacity: u16) -> u8 {
-    let (value, opacity, one) = (u64::from(value), u64::from(opacity), u64::from(u16::MAX));
-    let mixed = value * opacity + one * (one - opacity);
-    ((mixed * 255 + one * one / 2) / (one * one)) as u8
+    flatten(picture, [255; 3])
 }
 
 #[cfg(test)]

@@ -1,0 +1,412 @@
+//! Pictures of any common format.
+
+use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use image::codecs::webp::WebPDecoder;
+use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, tiff::TiffDecoder};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, Limits};
+
+use crate::error::ImageError;
+use crate::jpeg;
+use crate::pixels::{LONGEST_SIDE, Pixels};
+
+mod tiff;
+
+/// The formats that are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// JPEG: grey, YCbCr, RGB, CMYK and YCCK; sequential and progressive; 8 bits.
+    Jpeg,
+    /// PNG, all kinds; of an animated one the still picture.
+    Png,
+    /// WebP, lossy and lossless; of an animated one the first frame.
+    WebP,
+    /// GIF, the first frame on its logical screen.
+    Gif,
+    /// Windows and OS/2 bitmaps.
+    Bmp,
+    /// TIFF, the first page: grey, RGB, CMYK, palette; 1 to 16 bits, RGB also as 32-bit floats.
+    Tiff,
+}
+
+impl Format {
+    /// The format that a file's first bytes show; names do not matter.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Unsupported`] for formats that are known but not decoded (AVIF, HEIC, JPEG XL), and
+    /// [`ImageError::Unknown`] for all else.
+    pub fn of(bytes: &[u8]) -> Result<Self, ImageError> {
+        let unsupported = |format| Err(ImageError::Unsupported { format });
+        match bytes {
+            [0xff, 0xd8, 0xff, ..] => Ok(Self::Jpeg),
+            [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Ok(Self::Png),
+            [
+                b'R',
+                b'I',
+                b'F',
+                b'F',
+                _,
+                _,
+                _,
+                _,
+                b'W',
+                b'E',
+                b'B',
+                b'P',
+                ..,
+            ] => Ok(Self::WebP),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Ok(Self::Gif),
+            [b'B', b'M', ..] => Ok(Self::Bmp),
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Self::Tiff),
+            [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => match brand.get(..4) {
+                Some(b"avif" | b"avis") => unsupported("AVIF"),
+                Some(
+                    b"heic" | b"heix" | b"hevc" | b"hevx" | b"heim" | b"heis" | b"mif1" | b"msf1",
+                ) => unsupported("HEIC"),
+                _ => unsupported("video"),
+            },
+            [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => unsupported("JPEG XL"),
+            _ => Err(ImageError::Unknown {
+                start: bytes[..bytes.len().min(8)].to_vec(),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Jpeg => "JPEG",
+            Self::Png => "PNG",
+            Self::WebP => "WebP",
+            Self::Gif => "GIF",
+            Self::Bmp => "BMP",
+            Self::Tiff => "TIFF",
+        })
+    }
+}
+
+/// How pictures are decoded, and how large they may be.
+///
+/// The limits are checked against what the file's header promises before there is room made for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeOptions {
+    /// Width and height that the picture will be brought to. The picture may then come smaller than it is, but not
+    /// below twice these sides, so that scaling it down from there is as sharp as from the whole. Only JPEG
+    /// makes use of it. Without, pictures come whole.
+    pub target: Option<(usize, usize)>,
+    /// What transparent pictures are laid over: red, green, blue.
+    pub background: [u8; 3],
+    /// The most pixels a picture may have, width x height.
+    pub most_pixels: u64,
+    /// The most bytes a file may have.
+    pub most_bytes: u64,
+    /// The most bytes that may be allocated for one picture, beside the file's own.
+    pub most_memory: u64,
+}
+
+impl Default for DecodeOptions {
+    /// Whole pictures over white; at most 2^27 pixels (134 megapixels), files of 512 MiB, 1 GiB of memory.
+    fn default() -> Self {
+        Self {
+            target: None,
+            background: [255; 3],
+            most_pixels: 1 << 27,
+            most_bytes: 1 << 29,
+            most_memory: 1 << 30,
+        }
+    }
+}
+
+/// A decoded picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Upright, without transparency, perhaps smaller than the file's picture (see [`DecodeOptions::target`]).
+    pub pixels: Pixels,
+    /// Width of the whole picture, upright, in pixels.
+    pub width: usize,
+    /// Height of the whole picture, upright, in pixels.
+    pub height: usize,
+    /// The file's format.
+    pub format: Format,
+}
+
+/// Decodes a picture from the bytes of its file.
+///
+/// - The [`Format`] is told from the content.
+/// - The picture comes upright: the orientation that EXIF or TIFF gives is applied.
+/// - Transparency is laid over [`DecodeOptions::background`].
+/// - Grey pictures have 1 channel, unless they are transparent over a coloured background; all others 3.
+/// - 16 bits are rounded to 8. Colour profiles (ICC) are ignored: values are taken as sRGB.
+/// - A file that ends before its last row is refused, in every format: half a picture would be compared as if
+///   it were all. A JPEG or PNG that lacks only its end marker has all rows and is accepted, but of a progressive
+///   JPEG nobody can say what was lost.
+/// - A reduced JPEG (see [`DecodeOptions::target`]) is checked less closely: damage in what its pixels do not
+///   depend on may go unnoticed.
+///
+/// # Errors
+///
+/// When the bytes are not a picture of a supported [`Format`], are damaged, or exceed a limit. Nothing that the
+/// bytes say makes it panic: should a decoder do so, that is an error too (the message of the panic is
+/// still printed, as the program's panic hook does).
+pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageError> {
+    let budget = Budget { options };
+    budget.file(bytes.len() as u64)?;
+    let format = Format::of(bytes)?;
+    let work = || match format {
+        Format::Jpeg => decode_jpeg(bytes, &budget),
+        _ => decode_whole(bytes, format, &budget),
+    };
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(ImageError::Decode {
+            format,
+            reason: format!(
+                "the decoder failed on it: {}",
+                message.unwrap_or("it panicked")
+            ),
+        })
+    })
+}
+
+/// The limits, and what is said when they are passed.
+pub(crate) struct Budget<'a> {
+    options: &'a DecodeOptions,
+}
+
+impl Budget<'_> {
+    fn file(&self, bytes: u64) -> Result<(), ImageError> {
+        match bytes > self.options.most_bytes {
+            true => Err(ImageError::FileTooLarge {
+                bytes,
+                limit: self.options.most_bytes,
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Checks the sides of a picture.
+    pub(crate) fn sides(&self, width: usize, height: usize) -> Result<(), ImageError> {
+        let side = 1..=LONGEST_SIDE;
+        if !side.contains(&width) || !side.contains(&height) {
+            return Err(ImageError::Sides { width, height });
+        }
+        if width as u64 * height as u64 > self.options.most_pixels {
+            return Err(ImageError::TooLarge {
+                width: width as u32,
+                height: height as u32,
+                limit: self.options.most_pixels,
+            });
+        }
+        Ok(())
+    }
+
+    /// Checks how much will be allocated, at most, at one time.
+    pub(crate) fn memory(&self, bytes: u64) -> Result<(), ImageError> {
+        match bytes > self.options.most_memory {
+            true => Err(ImageError::Memory {
+                bytes,
+                limit: self.options.most_memory,
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+fn decode_jpeg(bytes: &[u8], budget: &Budget) -> Result<Decoded, ImageError> {
+    let orientation = |exif: Option<&[u8]>| {
+        exif.and_then(Orientation::from_exif_chunk)
+            .unwrap_or(Orientation::NoTransforms)
+    };
+    let picture = jpeg::decode(bytes, budget, |exif| {
+        let (width, height) = budget.options.target?;
+        let needed = (width.saturating_mul(2), height.saturating_mul(2));
+        Some(match turns(orientation(exif)) {
+            true => (needed.1, needed.0),
+            false => needed,
+        })
+    })?;
+    let orientation = orientation(picture.exif);
+    let (width, height) = match turns(orientation) {
+        true => (picture.height, picture.width),
+        false => (picture.width, picture.height),
+    };
+    Ok(Decoded {
+        pixels: upright(picture.pixels, orientation),
+        width,
+        height,
+        format: Format::Jpeg,
+    })
+}
+
+/// Decodes what the crate `image` does, whole.
+fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded, ImageError> {
+    let damaged = |error: image::ImageError| ImageError::Decode {
+        format,
+        reason: error.to_string(),
+    };
+    let reader = Cursor::new(bytes);
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(budget.options.most_memory);
+    let (picture, orientation) = match format {
+        Format::Jpeg => unreachable!("it has a decoder of its own"),
+        Format::Png => {
+            let decoder = PngDecoder::with_limits(reader, limits.clone()).map_err(damaged)?;
+            read(decoder, limits, budget, damaged)?
+        }
+        Format::WebP => {
+            let decoder = WebPDecoder::new(reader).map_err(damaged)?;
+            read(decoder, limits, budget, damaged)?
+        }
+        Format::Gif => {
+            let decoder = GifDecoder::new(reader).map_err(damaged)?;
+            read(decoder, limits, budget, damaged)?
+        }
+        Format::Bmp => {
+            let decoder = BmpDecoder::new(reader).map_err(damaged)?;
+            read(decoder, limits, budget, damaged)?
+        }
+        Format::Tiff => match tiff::palette(bytes, budget)? {
+            Some((pixels, orientation)) => (DynamicImage::ImageRgb8(pixels), orientation),
+            None => {
+                let decoder = TiffDecoder::new(reader).map_err(damaged)?;
+                read(decoder, limits, budget, damaged)?
+            }
+        },
+    };
+    let pixels = upright(flatten(picture, budget.options.background)?, orientation);
+    Ok(Decoded {
+        width: pixels.width(),
+        height: pixels.height(),
+        pixels,
+        format,
+    })
+}
+
+fn read(
+    mut decoder: impl ImageDecoder,
+    limits: Limits,
+    budget: &Budget,
+    damaged: impl Fn(image::ImageError) -> ImageError,
+) -> Result<(DynamicImage, Orientation), ImageError> {
+    let (width, height) = decoder.dimensions();
+    budget.sides(width as usize, height as usize)?;
+    // Decoders hold some rows, or another frame, beside what they give; then it is made 8 bits without
+    // transparency, in some cases by way of 16, and perhaps turned.
+    let pixels = u64::from(width) * u64::from(height);
+    budget.memory(
+        decoder
+            .total_bytes()
+            .saturating_mul(2)
+            .saturating_add(11 * pixels),
+    )?;
+    decoder.set_limits(limits).map_err(&damaged)?;
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+    Ok((picture, orientation))
+}
+
+/// Makes 8 bits, and 1 or 3 channels; transparency is laid over a colour.
+pub(crate) fn flatten(picture: DynamicImage, background: [u8; 3]) -> Result<Pixels, ImageError> {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let grey_background = background[0] == background[1] && background[1] == background[2];
+    let wide = background.map(|v| u64::from(v) * 257);
+    let eight = |v: u16| lay_over(u64::from(v), u64::from(u16::MAX), 0);
+    let (channels, data) = match picture {
+        DynamicImage::ImageLuma8(grey) => (1, grey.into_raw()),
+        DynamicImage::ImageRgb8(colour) => (3, colour.into_raw()),
+        DynamicImage::ImageRgba8(colour) => (3, over(&colour.into_raw(), background)),
+        DynamicImage::ImageLumaA8(grey) if grey_background => {
+            let lay = |p: &[u8]| lay_over_8(p[0], p[1], background[0]);
+            (1, grey.into_raw().chunks_exact(2).map(lay).collect())
+        }
+        DynamicImage::ImageLuma16(grey) => (1, grey.iter().map(|&v| eight(v)).collect()),
+        DynamicImage::ImageRgb16(colour) => (3, colour.iter().map(|&v| eight(v)).collect()),
+        other if other.color().has_color() || !grey_background => {
+            let rgba = other.into_rgba16().into_raw();
+            let lay = |p: &[u16]| {
+                std::array::from_fn::<_, 3, _>(|i| lay_over(p[i].into(), p[3].into(), wide[i]))
+            };
+            (3, rgba.chunks_exact(4).flat_map(lay).collect())
+        }
+        other => {
+            let grey = other.into_luma_alpha16().into_raw();
+            let lay = |p: &[u16]| lay_over(p[0].into(), p[1].into(), wide[0]);
+            (1, grey.chunks_exact(2).map(lay).collect())
+        }
+    };
+    Pixels::new(width, height, channels, data)
+}
+
+fn over(rgba: &[u8], background: [u8; 3]) -> Vec<u8> {
+    let mut data = vec![0; rgba.len() / 4 * 3];
+    for (out, pixel) in data.chunks_exact_mut(3).zip(rgba.chunks_exact(4)) {
+        for ((out, &value), below) in out.iter_mut().zip(pixel).zip(background) {
+            *out = lay_over_8(value, pixel[3], below);
+        }
+    }
+    data
+}
+
+/// An 8-bit value with its opacity over another, rounded.
+fn lay_over_8(value: u8, opacity: u8, below: u8) -> u8 {
+    let [value, opacity, below] = [value, opacity, below].map(u32::from);
+    ((value * opacity + below * (255 - opacity) + 127) / 255) as u8
+}
+
+/// A 16-bit value with its opacity over another, rounded to 8 bits.
+fn lay_over(value: u64, opacity: u64, below: u64) -> u8 {
+    let one = u64::from(u16::MAX);
+    let mixed = value * opacity + below * (one - opacity);
+    ((mixed * 255 + one * one / 2) / (one * one)) as u8
+}
+
+/// Whether width becomes height.
+fn turns(orientation: Orientation) -> bool {
+    matches!(
+        orientation,
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
+    )
+}
+
+/// Turns a picture as its file says that it is to be shown.
+fn upright(pixels: Pixels, orientation: Orientation) -> Pixels {
+    if orientation == Orientation::NoTransforms {
+        return pixels;
+    }
+    let (width, height) = (pixels.width(), pixels.height());
+    let channels = pixels.channels();
+    let (to_width, to_height) = match turns(orientation) {
+        true => (height, width),
+        false => (width, height),
+    };
+    // By EXIF's number: mirrored left to right after turning, and where a pixel comes from.
+    let from = |x: usize, y: usize| match orientation {
+        Orientation::NoTransforms => (x, y),
+        Orientation::FlipHorizontal => (width - 1 - x, y),
+        Orientation::Rotate180 => (width - 1 - x, height - 1 - y),
+        Orientation::FlipVertical => (x, height - 1 - y),
+        // 5: rows become columns.
+        Orientation::Rotate90FlipH => (y, x),
+        Orientation::Rotate90 => (y, height - 1 - x),
+        // 7
+        Orientation::Rotate270FlipH => (width - 1 - y, height - 1 - x),
+        Orientation::Rotate270 => (width - 1 - y, x),
+    };
+    let mut data = Vec::with_capacity(pixels.data().len());
+    for y in 0..to_height {
+        for x in 0..to_width {
+            let (x, y) = from(x, y);
+            data.extend_from_slice(&pixels.data()[(y * width + x) * channels..][..channels]);
+        }
+    }
+    Pixels::trusted(to_width, to_height, channels, data)
+}

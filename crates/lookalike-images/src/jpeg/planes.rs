@@ -1,0 +1,300 @@
+//! Components of a picture, and the pixels they make together.
+
+use super::transform::last_needed;
+use super::{Frame, damaged};
+use crate::error::ImageError;
+use crate::pixels::Pixels;
+
+/// One component: its place in the file, and its samples.
+pub(super) struct Component {
+    pub(super) id: u8,
+    /// Blocks of it in an MCU, across and along.
+    pub(super) sampling: (usize, usize),
+    /// The number of its quantisation table.
+    pub(super) table: usize,
+    /// The table's values in the coefficients' order, as they were at its first scan.
+    pub(super) factors: Option<[f32; 64]>,
+    /// Whether every block was read.
+    pub(super) complete: bool,
+    /// Samples that a block is made into.
+    pub(super) size: (usize, usize),
+    /// The last coefficient that samples depend on.
+    pub(super) last: usize,
+    /// Blocks that hold samples of the picture, and those with the rest of the last MCUs.
+    pub(super) real_blocks: (usize, usize),
+    padded_blocks: (usize, usize),
+    /// Samples that belong to the picture.
+    extent: (usize, usize),
+    samples: Vec<u8>,
+    /// A progressive picture's coefficients, `kept` for each block.
+    coefficients: Vec<i16>,
+    kept: usize,
+}
+
+impl Component {
+    pub(super) fn new(id: u8, sampling: (usize, usize), table: usize) -> Self {
+        Self {
+            id,
+            sampling,
+            table,
+            factors: None,
+            complete: false,
+            size: (8, 8),
+            last: 63,
+            real_blocks: (0, 0),
+            padded_blocks: (0, 0),
+            extent: (0, 0),
+            samples: Vec::new(),
+            coefficients: Vec::new(),
+            kept: 0,
+        }
+    }
+
+    /// Decides how the component is decoded in a picture of `sides` whose finest component makes blocks of
+    /// `samples`. A coarser component makes larger ones, up to 8, so that it need not be enlarged. Gives the bytes
+    /// it will take.
+    pub(super) fn plan(
+        &mut self,
+        sides: (usize, usize),
+        samples: usize,
+        most: (usize, usize),
+        mcus: (usize, usize),
+        progressive: bool,
+    ) -> usize {
+        let size = |most: usize, factor: usize| {
+            let mut size = samples;
+            while size < 8 && (samples * most).is_multiple_of(2 * size * factor) {
+                size *= 2;
+            }
+            size
+        };
+        self.size = (size(most.0, self.sampling.0), size(most.1, self.sampling.1));
+        self.last = last_needed(self.size.0, self.size.1);
+        let own = |side: usize, factor: usize, most: usize| (side * factor).div_ceil(most);
+        let own = (
+            own(sides.0, self.sampling.0, most.0),
+            own(sides.1, self.sampling.1, most.1),
+        );
+        self.real_blocks = (own.0.div_ceil(8), own.1.div_ceil(8));
+        self.extent = (
+            (own.0 * self.size.0).div_ceil(8),
+            (own.1 * self.size.1).div_ceil(8),
+        );
+        self.padded_blocks = (mcus.0 * self.sampling.0, mcus.1 * self.sampling.1);
+        self.kept = match (progressive, self.last) {
+            (false, _) => 0,
+            (true, 0) => 1,
+            (true, _) => 64,
+        };
+        self.blocks() * (self.size.0 * self.size.1 + 2 * self.kept)
+    }
+
+    pub(super) fn make_room(&mut self) {
+        self.samples = vec![0; self.blocks() * self.size.0 * self.size.1];
+        self.coefficients = vec![0; self.blocks() * self.kept];
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        self.padded_blocks.0 * self.padded_blocks.1
+    }
+
+    fn stride(&self) -> usize {
+        self.padded_blocks.0 * self.size.0
+    }
+
+    /// The samples from a block's first on, and the distance of rows.
+    #[inline(always)]
+    pub(super) fn block_mut(&mut self, (column, row): (usize, usize)) -> (&mut [u8], usize) {
+        let stride = self.stride();
+        let start = row * self.size.1 * stride + column * self.size.0;
+        (&mut self.samples[start..], stride)
+    }
+
+    /// The coefficients of a block in their order.
+    #[inline(always)]
+    pub(super) fn coefficients_mut(&mut self, (column, row): (usize, usize)) -> &mut [i16] {
+        let block = row * self.padded_blocks.0 + column;
+        &mut self.coefficients[block * self.kept..][..self.kept]
+    }
+
+    fn row(&self, y: usize) -> &[u8] {
+        &self.samples[y.min(self.extent.1 - 1) * self.stride()..][..self.extent.0]
+    }
+}
+
+/// How a coarser component's samples lie below the pixels in one direction.
+#[derive(Clone, Copy)]
+enum Spread {
+    One,
+    /// Two pixels a sample: each is mixed, 3 to 1, from the two nearest samples.
+    Two,
+    /// Any other ratio, samples to pixels: the nearest sample.
+    Nearest(usize, usize),
+}
+
+impl Spread {
+    fn new(samples: usize, pixels: usize) -> Self {
+        if samples == pixels {
+            Self::One
+        } else if 2 * samples == pixels {
+            Self::Two
+        } else {
+            Self::Nearest(samples, pixels)
+        }
+    }
+}
+
+/// Puts into `out` one row of pixels' worth of a component.
+fn spread_row(
+    component: &Component,
+    (across, along): (Spread, Spread),
+    y: usize,
+    mixed: &mut Vec<u16>,
+    out: &mut [u8],
+) {
+    if let (Spread::One, Spread::One) = (across, along) {
+        let row = component.row(y);
+        out.copy_from_slice(&row[..out.len()]);
+        return;
+    }
+    mixed.clear();
+    match along {
+        Spread::One => mixed.extend(component.row(y).iter().map(|&v| 4 * u16::from(v))),
+        Spread::Two => {
+            let near = component.row(y / 2);
+            let far = component.row((y / 2 + y % 2 * 2).saturating_sub(1));
+            let mix = |(&near, &far): (&u8, &u8)| 3 * u16::from(near) + u16::from(far);
+            mixed.extend(near.iter().zip(far).map(mix));
+        }
+        Spread::Nearest(samples, pixels) => {
+            let row = component.row(y * samples / pixels);
+            mixed.extend(row.iter().map(|&v| 4 * u16::from(v)));
+        }
+    }
+    let last = mixed.len() - 1;
+    match across {
+        Spread::One => {
+            for (out, &v) in out.iter_mut().zip(mixed.iter()) {
+                *out = ((v + 2) >> 2) as u8;
+            }
+        }
+        Spread::Two => {
+            for (x, out) in out.iter_mut().enumerate() {
+                let near = mixed[(x / 2).min(last)];
+                let far = mixed[(x / 2 + x % 2 * 2).saturating_sub(1).min(last)];
+                *out = ((3 * near + far + 8) >> 4) as u8;
+            }
+        }
+        Spread::Nearest(samples, pixels) => {
+            for (x, out) in out.iter_mut().enumerate() {
+                *out = ((mixed[(x * samples / pixels).min(last)] + 2) >> 2) as u8;
+            }
+        }
+    }
+}
+
+/// What the components are.
+#[derive(Clone, Copy, PartialEq)]
+enum Space {
+    Grey,
+    Rgb,
+    /// Luma and chroma of BT.601, full range.
+    Luma,
+    /// Inks, as Adobe writes them: 255 is none.
+    Inks,
+    /// Inks, of which the first three are coded as luma and chroma.
+    LumaInks,
+}
+
+/// Which colours a file means, as libjpeg decides: an Adobe marker says it, or the components' names.
+fn space(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Space {
+    let names: Vec<u8> = frame
+        .components
+        .iter()
+        .map(|component| component.id)
+        .collect();
+    match (names.len(), adobe) {
+        (1, _) => Space::Grey,
+        (4, Some(2)) => Space::LumaInks,
+        (4, _) => Space::Inks,
+        (_, _) if jfif => Space::Luma,
+        (_, Some(0)) => Space::Rgb,
+        (_, None) if names == *b"RGB" => Space::Rgb,
+        _ => Space::Luma,
+    }
+}
+
+/// The pixels of a picture whose components are all there; frees their samples.
+pub(super) fn colours(
+    frame: &mut Frame,
+    jfif: bool,
+    adobe: Option<u8>,
+) -> Result<Pixels, ImageError> {
+    let (width, height) = frame.reduced();
+    let space = space(frame, jfif, adobe);
+    let components = std::mem::take(&mut frame.components);
+    let spreads: Vec<(Spread, Spread)> = (components.iter())
+        .map(|c| {
+            let spread = |size, factor, most| Spread::new(size * factor, frame.samples * most);
+            (
+                spread(c.size.0, c.sampling.0, frame.most.0),
+                spread(c.size.1, c.sampling.1, frame.most.1),
+            )
+        })
+        .collect();
+    let channels = components.len().min(3);
+    let mut data = vec![0; width * height * channels];
+    let mut rows = vec![vec![0; width]; components.len()];
+    let mut mixed = Vec::new();
+    for (y, out) in data.chunks_exact_mut(width * channels).enumerate() {
+        for ((component, &spread), row) in components.iter().zip(&spreads).zip(&mut rows) {
+            spread_row(component, spread, y, &mut mixed, row);
+        }
+        colour_row(space, &rows, out);
+    }
+    Pixels::new(width, height, channels, data).map_err(|error| damaged(error.to_string()))
+}
+
+fn colour_row(space: Space, rows: &[Vec<u8>], out: &mut [u8]) {
+    match rows {
+        [grey] => out.copy_from_slice(grey),
+        [a, b, c, inks @ ..] => {
+            let three = a.iter().zip(b).zip(c).zip(out.chunks_exact_mut(3));
+            if matches!(space, Space::Luma | Space::LumaInks) {
+                for (((&y, &blue), &red), out) in three {
+                    out.copy_from_slice(&from_luma(y, blue, red));
+                }
+            } else {
+                for (((&r, &g), &b), out) in three {
+                    out.copy_from_slice(&[r, g, b]);
+                }
+            }
+            if let [black] = inks {
+                for (out, &black) in out.chunks_exact_mut(3).zip(black) {
+                    for value in out {
+                        let ink = match space {
+                            Space::LumaInks => 255 - *value,
+                            _ => *value,
+                        };
+                        let product = u32::from(ink) * u32::from(black);
+                        *value = ((product + 127) / 255) as u8;
+                    }
+                }
+            }
+        }
+        _ => unreachable!("there are 1, 3 or 4 components"),
+    }
+}
+
+/// BT.601, full range, in 1/65,536.
+#[inline(always)]
+fn from_luma(y: u8, blue: u8, red: u8) -> [u8; 3] {
+    let y = (i32::from(y) << 16) + 32_768;
+    let (blue, red) = (i32::from(blue) - 128, i32::from(red) - 128);
+    [
+        y + 91_881 * red,
+        y - 22_554 * blue - 46_802 * red,
+        y + 116_130 * blue,
+    ]
+    .map(|v| (v >> 16).clamp(0, 255) as u8)
+}
