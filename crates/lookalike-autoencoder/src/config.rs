@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lookalike_images::{Distortion, Noise};
+use lookalike_images::{Distortion, Fit, Noise};
 use lookalike_kernels::Loss as LossKernel;
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +175,10 @@ pub struct TrainConfig {
     /// What products are made of; files from before there was a choice say nothing, and are `f32`.
     #[serde(default)]
     pub precision: Precision,
+    /// How images of other proportions are brought to the network's shape, in training and in every
+    /// use of the model.
+    #[serde(default)]
+    pub fit: Fit,
 }
 
 impl TrainConfig {
@@ -197,6 +201,7 @@ impl TrainConfig {
             noise: Noise::default(),
             divergence_weight: 1.0,
             precision: Precision::F32,
+            fit: Fit::Stretch,
         };
         match architecture {
             Architecture::Conv => article,
@@ -297,6 +302,7 @@ mod tests {
     fn a_recipe_from_before_precision_was_a_choice_is_f32() {
         let config = TrainConfig {
             precision: Precision::Bf16,
+            fit: Fit::Stretch,
             ..TrainConfig::new(Architecture::Conv)
         };
         let mut document = serde_json::to_value(&config).unwrap();

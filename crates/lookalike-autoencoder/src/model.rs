@@ -2,7 +2,7 @@
 
 use std::path::Path as FilePath;
 
-use lookalike_images::{Collection, InputShape, Pixels, fit};
+use lookalike_images::{Collection, Fit, InputShape, Pixels, fit_with};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Plan;
@@ -55,11 +55,9 @@ enum Layout {
     ChannelsLast,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-enum Fit {
-    #[serde(rename = "stretch")]
-    Stretch,
-}
+
+/// Beside a padded image.
+const WHITE: [u8; 3] = [255; 3];
 
 /// A trained network: encoder, decoder, and all that is known about them.
 ///
@@ -103,7 +101,7 @@ impl Autoencoder {
             preprocessing: Preprocessing {
                 shape: plan.shape,
                 layout: Layout::ChannelsLast,
-                fit: Fit::Stretch,
+                fit: self.config.fit,
                 divisor: DIVISOR,
             },
             config,
@@ -177,11 +175,16 @@ impl Autoencoder {
         Ok(codes)
     }
 
+    /// How images of other proportions are brought to the model's shape.
+    pub fn fit(&self) -> Fit {
+        self.config.fit
+    }
+
     /// Brings one image to the model's shape and encodes it.
     pub fn encode_image(&self, image: &Pixels) -> Vec<f32> {
         let mut code = vec![0.0; self.code_dim()];
         self.inference
-            .encode(fit(image, self.shape()).data(), &mut code);
+            .encode(fit_with(image, self.shape(), self.fit(), WHITE).data(), &mut code);
         code
     }
 

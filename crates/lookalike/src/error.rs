@@ -13,6 +13,9 @@ pub enum Error {
     /// A source could not be opened or read.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// Files could not be listed or read.
+    #[error(transparent)]
+    Files(#[from] lookalike_sources::SourceError),
     /// A picture could not be decoded, drawn or written.
     #[error(transparent)]
     Image(#[from] ImageError),

@@ -34,7 +34,10 @@
 //! # }
 //! ```
 //!
-//! The parts are usable on their own: [`images`] (sources, distortions, contact sheets),
+//! [`open_source`] opens folders, archives, tables and object stores as well, and [`index_source`] keeps a
+//! gallery in step with one.
+//!
+//! The parts are usable on their own: [`images`] (decoding, distortions, contact sheets), [`sources`] (where files are),
 //! [`autoencoder`] (networks, training, the model file), [`neighbours`] (metrics, exact search,
 //! diffusion), [`gallery`] (keeping and searching codes) and [`eval`] (precision, baselines).
 
@@ -42,6 +45,8 @@ mod assess;
 mod error;
 mod indexing;
 mod searching;
+mod skips;
+mod source;
 
 pub use lookalike_autoencoder as autoencoder;
 pub use lookalike_eval as eval;
@@ -49,11 +54,16 @@ pub use lookalike_gallery as gallery;
 pub use lookalike_images as images;
 pub use lookalike_kernels as kernels;
 pub use lookalike_neighbours as neighbours;
+pub use lookalike_sources as sources;
 
 pub use assess::{assess, assess_baselines, assess_pixels, pixel_vectors};
 pub use error::Error;
 pub use indexing::{
-    IndexProgress, IndexSummary, create_gallery, default_metric, index, open_gallery,
-    open_or_create_gallery,
+    IndexOptions, IndexProgress, IndexSummary, create_gallery, default_metric, index, index_source,
+    open_gallery, open_or_create_gallery,
 };
 pub use searching::{Question, Searcher};
+pub use skips::Skips;
+pub use source::{
+    LOOKED_AT, Query, Reading, Source, USUAL_SIDE, label_from, open_queries, open_source,
+};

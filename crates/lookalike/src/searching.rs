@@ -5,7 +5,7 @@ use lookalike_gallery::{Answer, Filter, Gallery, Rerank, SearchRequest, point_id
 use lookalike_images::Image;
 use lookalike_neighbours::Metric;
 
-use crate::{Error, open_gallery};
+use crate::{Error, Query, open_gallery};
 
 /// What is wanted of a search, besides the image.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +21,7 @@ pub struct Question {
     /// Only neighbours whose payload passes.
     pub filter: Option<Filter>,
     /// Leave the query itself out: the point of the same source and key, or else one point of
-    /// the same pixels.
+    /// the same content.
     pub exclude_self: bool,
     /// How the neighbours are put in order.
     pub rerank: Rerank,
@@ -89,10 +89,20 @@ impl Searcher {
         image: &Image,
         question: &Question,
     ) -> Result<Answer, Error> {
+        self.ask(source, &image.clone().into(), question)
+    }
+
+    /// As [`search`](Self::search), with an image that was read from a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`search`](Self::search).
+    pub fn ask(&self, source: &str, query: &Query, question: &Question) -> Result<Answer, Error> {
+        let image = &query.image;
         let id = point_id(source, &image.key);
         let there = question.exclude_self && !self.gallery.existing(&[id])?.is_empty();
         // Not there under its own name, the query may still be there under another: one more is
-        // asked for, and the first of the same pixels is dropped.
+        // asked for, and the first of the same content is dropped.
         let drop_twin = question.exclude_self && !there;
         let request = SearchRequest {
             code: self.model.encode_image(&image.pixels),
@@ -106,11 +116,10 @@ impl Searcher {
         };
         let mut answer = self.gallery.search(&request)?;
         if drop_twin {
-            let pixels = image.pixels.blake3();
             let twin = answer
                 .neighbours
                 .iter()
-                .position(|hit| hit.payload.blake3 == pixels);
+                .position(|hit| hit.payload.blake3 == query.blake3);
             if let Some(twin) = twin {
                 answer.neighbours.remove(twin);
             }

@@ -8,13 +8,16 @@ use lookalike::autoencoder::{
     Architecture, DeviceChoice, Loss, Objective, Optimiser, PrecisionChoice, Schedule,
 };
 use lookalike::gallery::{Filter, Rerank};
+use lookalike::images::Fit;
 use lookalike::neighbours::Metric;
+
+use super::reading::ReadingArguments;
 
 /// Find images that look alike, with an autoencoder that learns from your own images.
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Start with `lookalike demo`: the whole story on handwritten digits, in minutes.\nA SOURCE is mnist:train, mnist:test or an IDX file; an IMAGE is a PNG file or one image of a source, as in mnist:test#7."
+    after_help = "Start with `lookalike demo`: the whole story on handwritten digits, in minutes.\nA SOURCE is a folder, an archive (zip, tar, tar.gz, tar.zst), a table (parquet, csv, tsv, jsonl), a pattern of many\n('shards/{000..127}.tar'), an address (s3://, gs://, az://, https://), an IDX file, mnist:train or mnist:test.\nAn IMAGE is a picture file, one image of a source (mnist:test#7, photos.zip#a/b.jpg), or a source of many."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -52,13 +55,13 @@ pub enum Command {
     /// Learn an autoencoder from images, without labels
     Train(Box<TrainArguments>),
     /// Encode images into a gallery
-    Index(IndexArguments),
+    Index(Box<IndexArguments>),
     /// Find the images of a gallery that look like a given one
-    Search(SearchArguments),
+    Search(Box<SearchArguments>),
     /// Score a model's answers on labelled images, beside raw pixels and PCA
-    Eval(EvalArguments),
+    Eval(Box<EvalArguments>),
     /// Show images beside what the autoencoder makes of them
-    Reconstruct(ReconstructArguments),
+    Reconstruct(Box<ReconstructArguments>),
     /// Write a gallery's codes as a NumPy array
     Export(ExportArguments),
     /// Say what a model or a gallery is
@@ -136,9 +139,15 @@ pub struct TrainArguments {
     /// Share of pixels that objective denoise blackens
     #[arg(long, value_name = "P")]
     pub mask: Option<f32>,
-    /// Bring images to this size, as WIDTHxHEIGHT [default: the first image's]
+    /// Bring images to this size, as WIDTHxHEIGHT [default: that of the images if they are small and all alike, else 64x64]
     #[arg(long, value_name = "WxH", value_parser = size)]
     pub size: Option<(usize, usize)>,
+    /// Channels of the network's input: 1 (grey) or 3 [default: 3 if the first images have colour]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=3))]
+    pub channels: Option<usize>,
+    /// How images of other proportions are brought to that size: stretch, crop (the middle) or pad
+    #[arg(long, default_value = "stretch", value_name = "HOW")]
+    pub fit: Fit,
     /// Learn from the first N images only
     #[arg(long, value_name = "N", value_parser = positive())]
     pub limit: Option<usize>,
@@ -160,6 +169,8 @@ pub struct TrainArguments {
     /// Draw images beside their reconstructions there (PNG)
     #[arg(long, value_name = "PNG")]
     pub sheet: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
 }
 
 #[derive(Args)]
@@ -178,6 +189,11 @@ pub struct IndexArguments {
     /// Do not build the neighbour graph that `search --rerank diffusion` needs
     #[arg(long)]
     pub no_diffusion: bool,
+    /// Remove from the gallery what the source no longer has
+    #[arg(long, conflicts_with_all = ["part", "sample"])]
+    pub prune: bool,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -199,7 +215,7 @@ impl From<RerankArgument> for Rerank {
 
 #[derive(Args)]
 pub struct SearchArguments {
-    /// Query images
+    /// Query images, or sources of many
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<String>,
     /// Where to search
@@ -229,6 +245,8 @@ pub struct SearchArguments {
     /// Draw queries and neighbours there (PNG)
     #[arg(long, value_name = "PNG")]
     pub sheet: Option<PathBuf>,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
 }
 
 #[derive(Args)]
@@ -253,6 +271,8 @@ pub struct EvalArguments {
     /// Do not score raw pixels and PCA
     #[arg(long)]
     pub no_baselines: bool,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
 }
 
 #[derive(Args)]
@@ -268,6 +288,8 @@ pub struct ReconstructArguments {
     /// How many of the first images
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
     pub count: usize,
+    #[command(flatten)]
+    pub reading: ReadingArguments,
 }
 
 #[derive(Args)]
@@ -328,6 +350,11 @@ mod tests {
             "lookalike train mnist:train --out m --arch resnet",
             "lookalike train mnist:train --out m --size 28",
             "lookalike train mnist:train --out m --resume --restart",
+            "lookalike train photos --out m --channels 0",
+            "lookalike train photos --out m --fit squeeze",
+            "lookalike train photos --out m --part 3/2",
+            "lookalike index photos --model m --gallery g --prune --part 1/2",
+            "lookalike index photos --model m --gallery g --background white",
             "lookalike search --gallery g",
             "lookalike search a.png --gallery g -k 0",
             "lookalike search a.png --gallery g --max-distance NaN",

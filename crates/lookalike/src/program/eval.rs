@@ -5,7 +5,7 @@ use std::time::Instant;
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::eval::{Baselines, Scores};
 use lookalike::gallery::Rerank;
-use lookalike::images::{Collection, InputShape, open};
+use lookalike::images::Collection;
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::{Error, assess, assess_baselines, default_metric};
 use serde::Serialize;
@@ -32,9 +32,15 @@ pub fn run(
     console: &Console,
 ) -> Result<(), Failure> {
     let model = Autoencoder::load(&arguments.model, device)?;
-    let collection = load(&arguments.source, model.shape(), arguments.limit)?;
+    let skips = arguments.reading.skips()?;
+    let load = |source: &str| -> Result<Collection, Error> {
+        let source = arguments.reading.open(source, 0, &skips)?;
+        let source = source.fitted(model.shape(), model.fit());
+        Ok(Collection::load(&source, Some(model.shape()), arguments.limit)?)
+    };
+    let collection = load(&arguments.source)?;
     let queries = match &arguments.queries {
-        Some(source) => Some(load(source, model.shape(), arguments.limit)?),
+        Some(source) => Some(load(source)?),
         None => None,
     };
     let queries = queries.as_ref();
@@ -56,11 +62,8 @@ pub fn run(
         baselines,
     };
     print(&report, console)?;
-    console.json(&report)
-}
-
-fn load(source: &str, shape: InputShape, limit: Option<usize>) -> Result<Collection, Error> {
-    Ok(Collection::load(&*open(source)?, Some(shape), limit)?)
+    console.json(&report)?;
+    arguments.reading.conclude(&skips, console)
 }
 
 fn print(report: &EvalReport, console: &Console) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ mod export;
 mod index;
 mod info;
 mod pictures;
+mod reading;
 mod reconstruct;
 mod search;
 mod train;
@@ -56,10 +57,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Demo(a) => demo::run(a, device, &console),
         Command::Train(a) => train::run(*a, device, &console),
-        Command::Index(a) => index::run(a, device, &console),
-        Command::Search(a) => search::run(a, device, &console),
-        Command::Eval(a) => eval::run(a, device, &console),
-        Command::Reconstruct(a) => reconstruct::run(a, device, &console),
+        Command::Index(a) => index::run(*a, device, &console),
+        Command::Search(a) => search::run(*a, device, &console),
+        Command::Eval(a) => eval::run(*a, device, &console),
+        Command::Reconstruct(a) => reconstruct::run(*a, device, &console),
         Command::Export(a) => export::run(a, &console),
         Command::Info(a) => info::run(a, device, &console),
     }

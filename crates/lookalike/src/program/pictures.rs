@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use lookalike::Error;
 use lookalike::autoencoder::{Autoencoder, EpochRecord};
 use lookalike::gallery::{Answer, Hit, Payload};
 use lookalike::images::{
-    Cell, Collection, ContactSheet, Curve, Image, Mark, Pixels, Row, Series, Source, open,
+    Cell, Collection, ContactSheet, Curve, Image, Mark, Pixels, Row, Series,
 };
+use lookalike::{Reading, Skips, Source, open_source};
 
 use super::Failure;
 
@@ -18,7 +20,7 @@ const SHEET_COLUMNS: usize = 10;
 /// Finds the pictures behind a gallery's points, opening each source once.
 #[derive(Default)]
 pub struct Originals {
-    sources: HashMap<String, Option<Box<dyn Source>>>,
+    sources: HashMap<String, Option<Source>>,
 }
 
 impl Originals {
@@ -27,9 +29,12 @@ impl Originals {
         let source = self
             .sources
             .entry(payload.source.clone())
-            .or_insert_with(|| open(&payload.source).ok());
-        let image = source.as_ref()?.get(&payload.key).ok()?;
-        (image.pixels.blake3() == payload.blake3).then_some(image.pixels)
+            .or_insert_with(|| {
+                let skips = Arc::new(Skips::default());
+                open_source(&payload.source, Reading::default(), skips).ok()
+            });
+        let query = source.as_ref()?.query(&payload.key).ok()?;
+        (query.blake3 == payload.blake3).then_some(query.image.pixels)
     }
 }
 

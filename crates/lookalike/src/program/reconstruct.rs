@@ -1,7 +1,7 @@
 //! `lookalike reconstruct`.
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
-use lookalike::images::{Collection, open};
+use lookalike::images::Collection;
 use serde::Serialize;
 
 use super::arguments::ReconstructArguments;
@@ -20,8 +20,10 @@ pub fn run(
     console: &Console,
 ) -> Result<(), Failure> {
     let model = Autoencoder::load(&arguments.model, device)?;
-    let source = open(&arguments.source)?;
-    let collection = Collection::load(&*source, Some(model.shape()), Some(arguments.count))?;
+    let skips = arguments.reading.skips()?;
+    let source = arguments.reading.open(&arguments.source, 0, &skips)?;
+    let source = source.fitted(model.shape(), model.fit());
+    let collection = Collection::load(&source, Some(model.shape()), Some(arguments.count))?;
     let title = vec![format!(
         "{}: images and their reconstructions by {}",
         collection.name(),
@@ -37,5 +39,6 @@ pub fn run(
         "{}: {} images and their reconstructions",
         report.sheet, report.images
     ))?;
-    console.json(&report)
+    console.json(&report)?;
+    arguments.reading.conclude(&skips, console)
 }

@@ -2,8 +2,8 @@
 
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{Answer, Filter, Rerank};
-use lookalike::images::{ContactSheet, Image, Pixels, open_image_in_source};
-use lookalike::{Question, Searcher};
+use lookalike::images::{ContactSheet, Image, Pixels};
+use lookalike::{Question, Searcher, open_queries};
 use serde::Serialize;
 
 use super::Failure;
@@ -39,22 +39,25 @@ pub fn run(
     let draws = inline || arguments.sheet.is_some();
     let mut originals = Originals::default();
     let mut rows = Vec::new();
+    let skips = arguments.reading.skips()?;
+    let reading = arguments.reading.reading(0);
     for spec in &arguments.images {
-        let (source, query) = open_image_in_source(spec)?;
-        let answer = searcher.search(&source, &query, &question)?;
-        for note in &answer.notes {
-            console.note(note);
-        }
-        let report = SearchReport {
-            query: spec,
-            label: query.label.as_deref(),
-            answer: &answer,
-        };
-        console.json(&report)?;
-        if draws {
-            rows.push(answer_row(&query, &answer, &mut originals)?);
-        }
-        print_table(console, spec, &query, &answer, question.rerank)?;
+        open_queries(spec, &reading, &skips, |source, name, query| {
+            let answer = searcher.ask(source, &query, &question)?;
+            for note in &answer.notes {
+                console.note(note);
+            }
+            let report = SearchReport {
+                query: name,
+                label: query.image.label.as_deref(),
+                answer: &answer,
+            };
+            console.json(&report)?;
+            if draws {
+                rows.push(answer_row(&query.image, &answer, &mut originals)?);
+            }
+            print_table(console, name, &query.image, &answer, question.rerank)
+        })?;
     }
     if draws {
         let title = format!("{}: {} nearest", arguments.gallery, arguments.k);
@@ -70,7 +73,7 @@ pub fn run(
             show(&sheet, console);
         }
     }
-    Ok(())
+    arguments.reading.conclude(&skips, console)
 }
 
 /// Rank, distance, label and place of each neighbour.
@@ -97,7 +100,10 @@ fn print_table(
             format!("  {}", rank + 1),
             format!("{:.5}", hit.distance),
             hit.payload.label.clone().unwrap_or_else(|| "-".to_owned()),
-            format!("{}#{}", hit.payload.source, hit.payload.key),
+            match &hit.payload.location {
+                Some(location) => location.clone(),
+                None => format!("{}#{}", hit.payload.source, hit.payload.key),
+            },
         ];
         if rerank == Rerank::Diffusion {
             let score = hit

@@ -8,7 +8,7 @@ use lookalike::autoencoder::{
     Architecture, Autoencoder, Checkpointing, DataRecord, DeviceChoice, EpochRecord, Objective,
     Optimiser, TrainConfig, TrainRecord, train,
 };
-use lookalike::images::{Collection, Distortion, InputShape, open};
+use lookalike::images::{Collection, Distortion, InputShape, Source as _};
 use serde::Serialize;
 
 use super::arguments::TrainArguments;
@@ -41,7 +41,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let config = config(&arguments)?;
     let checkpointing = checkpointing(&arguments)?;
-    let collection = load(&arguments)?;
+    let collection = load(&arguments, console)?;
     if arguments.resume
         && !checkpointing.path.exists()
         && let Some(model) = finished(&arguments, &config, &collection, device)
@@ -119,6 +119,7 @@ fn config(a: &TrainArguments) -> Result<TrainConfig, Error> {
     let mut config = TrainConfig::new(a.arch);
     config.seed = a.seed;
     config.precision = a.precision.resolve();
+    config.fit = a.fit;
     macro_rules! change {
         ($($field:ident),+) => { $(if let Some(value) = a.$field { config.$field = value; })+ };
     }
@@ -227,20 +228,35 @@ fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
     })
 }
 
-fn load(a: &TrainArguments) -> Result<Collection, Error> {
-    let source = open(&a.source)?;
-    let shape = match a.size {
-        None => None,
-        Some((width, height)) => {
-            let first = Collection::load(&*source, None, Some(1))?;
-            Some(InputShape {
-                channels: first.shape().channels,
-                height,
-                width,
-            })
-        }
+/// Bytes of pixels that are learned from unless somebody asks for more: a fair sample of larger collections.
+const MOST_PIXELS: usize = 1 << 30;
+
+fn load(a: &TrainArguments, console: &Console) -> Result<Collection, Failure> {
+    let skips = a.reading.skips()?;
+    let source = a.reading.open(&a.source, a.seed, &skips)?;
+    let found = source.suitable_shape()?;
+    let (width, height) = a.size.unwrap_or((found.width, found.height));
+    let shape = InputShape {
+        channels: match a.channels {
+            None => found.channels,
+            Some(1) => 1,
+            Some(_) => 3,
+        },
+        height,
+        width,
     };
-    Ok(Collection::load(&*source, shape, a.limit)?)
+    let most = (MOST_PIXELS / shape.values().max(1)).max(1);
+    let source = source.fitted(shape, a.fit).sampled(most, a.seed);
+    if let Some(all) = source.listed()
+        && all > most
+    {
+        console.note(format!(
+            "learning from a fair sample of {most} of about {all} images; --sample N asks for another number"
+        ));
+    }
+    let collection = Collection::load(&source, Some(shape), a.limit)?;
+    a.reading.conclude(&skips, console)?;
+    Ok(collection)
 }
 
 fn hint_at_resuming(

@@ -7,11 +7,14 @@ use lookalike_autoencoder::{Architecture, Autoencoder};
 use lookalike_gallery::{
     DiffusionState, EmbeddedGallery, Gallery, Payload, Point, model_fingerprint, point_id,
 };
-use lookalike_images::{Image, Images, Source, fit};
+use lookalike_images::{Image, Images, Source, fit_with};
 use lookalike_neighbours::{DiffusionConfig, Metric};
 use serde::Serialize;
+use uuid::Uuid;
 
-use crate::Error;
+use crate::{Error, Source as AnySource};
+
+mod files;
 
 /// Images that are encoded and stored at a time, and the bytes of pixels that they may hold: what
 /// is stored is durable, so this is also the most work that a killed run loses. Each batch ends
@@ -93,8 +96,10 @@ fn refuse_cluster(name: &str) -> Result<(), Error> {
 pub struct IndexProgress {
     /// Images read from the source so far.
     pub images: usize,
-    /// Of those, images that were encoded and stored.
+    /// Of those, images that were stored.
     pub stored: usize,
+    /// What was passed over.
+    pub skipped: u64,
     /// Images in the source, if it says.
     pub expected: Option<usize>,
 }
@@ -104,12 +109,18 @@ pub struct IndexProgress {
 pub struct IndexSummary {
     /// Images in the source.
     pub images: usize,
+    /// Images that were encoded; the others were known, perhaps under another name.
+    pub encoded: usize,
     /// Images that were not in the gallery.
     pub added: usize,
     /// Images that were there with other pixels or another label.
     pub changed: usize,
     /// Images that were there already.
     pub unchanged: usize,
+    /// Points that were removed, because the source no longer has them.
+    pub removed: usize,
+    /// What was passed over.
+    pub skipped: u64,
     /// Points in the gallery now.
     pub points: usize,
 }
@@ -129,16 +140,7 @@ pub fn index(
     diffusion: bool,
     mut progress: impl FnMut(IndexProgress),
 ) -> Result<IndexSummary, Error> {
-    let info = gallery.describe()?;
-    let fingerprint = model_fingerprint(&model.to_bytes());
-    if info.model_fingerprint != fingerprint {
-        return Err(Error::Unusable(format!(
-            "the gallery {} was made with model {}, not with {}: use its model, or make another gallery",
-            info.name,
-            short(&info.model_fingerprint),
-            short(&fingerprint)
-        )));
-    }
+    check_model(model, gallery)?;
     let mut indexer = Indexer {
         source: source.name(),
         model,
@@ -156,18 +158,117 @@ pub fn index(
         progress(IndexProgress {
             images: indexer.summary.images,
             stored: indexer.summary.added + indexer.summary.changed,
+            skipped: 0,
             expected: source.len(),
         });
     }
-    let mut summary = indexer.summary;
+    let summary = indexer.summary;
+    Ok(IndexSummary {
+        points: bring_up_to_date(gallery, diffusion)?,
+        ..summary
+    })
+}
+
+/// What [`index_source`] does besides storing what is new or changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexOptions {
+    /// Bring the neighbour graph up to date, which [`Rerank::Diffusion`](lookalike_gallery::Rerank) needs.
+    pub diffusion: bool,
+    /// Remove the points of images that the source no longer has. Nothing is removed unless the source could be
+    /// listed to its end.
+    pub prune: bool,
+}
+
+/// Keeps a gallery in step with a source of any kind: reads, decodes, encodes and stores what is new or changed,
+/// all at the same time. What is there with the same size and time of change is not read; what is there with the
+/// same content, perhaps under another name, is not encoded.
+///
+/// What cannot be read or decoded goes to the source's [`Skips`](crate::Skips). A run that was stopped is
+/// completed by running it again.
+///
+/// # Errors
+///
+/// When the gallery belongs to another model or cannot be written, or nothing of the source can be read; with
+/// `prune` also when the source could not be listed to its end. What was stored before the error stays stored.
+pub fn index_source(
+    source: &AnySource,
+    model: &Autoencoder,
+    gallery: &dyn Gallery,
+    options: IndexOptions,
+    progress: impl FnMut(IndexProgress),
+) -> Result<IndexSummary, Error> {
+    let Some(listing) = source.files() else {
+        if options.prune {
+            return Err(Error::Unusable(format!(
+                "cannot prune {}: it is a data set of pixels, of which nothing is ever gone",
+                source.name()
+            )));
+        }
+        return index(source, model, gallery, options.diffusion, progress);
+    };
+    check_model(model, gallery)?;
+    let outcome = files::store(source, listing, model, gallery, progress)?;
+    let mut summary = outcome.summary;
+    if options.prune {
+        if !outcome.complete {
+            return Err(Error::Unusable(format!(
+                "nothing was pruned: part of {} could not be listed, and what is in it is not gone; mend it (--skipped lists what) and run again",
+                source.name()
+            )));
+        }
+        summary.removed = prune(listing.name(), gallery, &outcome.seen)?;
+    }
+    summary.points = bring_up_to_date(gallery, options.diffusion)?;
+    Ok(summary)
+}
+
+/// Removes the points of a source that were not seen in it.
+fn prune(source: &str, gallery: &dyn Gallery, seen: &HashSet<Uuid>) -> Result<usize, Error> {
+    let mut gone = Vec::new();
+    let mut after = None;
+    loop {
+        let page = gallery.stubs(source, after, PAGE)?;
+        let Some(last) = page.last() else {
+            break;
+        };
+        after = Some(last.id);
+        let ids = page.iter().map(|stub| stub.id);
+        gone.extend(ids.filter(|id| !seen.contains(id)));
+    }
+    let mut removed = 0;
+    for ids in gone.chunks(PAGE) {
+        removed += gallery.delete(ids)?;
+    }
+    Ok(removed)
+}
+
+/// Points listed or removed at a time.
+const PAGE: usize = 10_000;
+
+/// Refuses a model that is not the gallery's.
+fn check_model(model: &Autoencoder, gallery: &dyn Gallery) -> Result<(), Error> {
+    let info = gallery.describe()?;
+    let fingerprint = model_fingerprint(&model.to_bytes());
+    if info.model_fingerprint == fingerprint {
+        return Ok(());
+    }
+    Err(Error::Unusable(format!(
+        "the gallery {} was made with model {}, not with {}: use its model, or make another gallery",
+        info.name,
+        short(&info.model_fingerprint),
+        short(&fingerprint)
+    )))
+}
+
+/// Index and, if wished, neighbour graph after the last change; says how many points there are.
+fn bring_up_to_date(gallery: &dyn Gallery, diffusion: bool) -> Result<usize, Error> {
     gallery.optimise()?;
     let info = gallery.describe()?;
     if diffusion && info.points > 1 && info.diffusion != DiffusionState::Fresh {
         gallery.build_diffusion(&DiffusionConfig::default())?;
     }
     gallery.flush()?;
-    summary.points = info.points;
-    Ok(summary)
+    Ok(info.points)
 }
 
 fn next_batch(images: &mut Images) -> Result<Vec<Image>, Error> {
@@ -228,11 +329,19 @@ impl Indexer<'_> {
                     });
                 }
                 _ => {
-                    pixels.extend_from_slice(fit(&image.pixels, self.model.shape()).data());
+                    pixels.extend_from_slice(fit_with(
+                            &image.pixels,
+                            self.model.shape(),
+                            self.model.fit(),
+                            [255; 3],
+                        )
+                        .data(),
+                    );
                     waiting.push(payload);
                 }
             }
         }
+        self.summary.encoded += waiting.len();
         let codes = self.model.encode(&pixels)?;
         let encoded = waiting
             .into_iter()

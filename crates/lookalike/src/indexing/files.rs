@@ -1,0 +1,295 @@
+//! From files to a gallery: listed, read, decoded, encoded and stored, all at the same time.
+//!
+//! ```text
+//! list ──(entries)──► compare, read, decode, fit, encode ──(points)──► store
+//! a thread            all threads of the pool                          a thread
+//! ```
+//!
+//! Both queues are bounded, so the slowest stage sets the pace and memory does not grow with the source. What is
+//! stored is durable; what is not is found again by the next run.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use lookalike_autoencoder::Autoencoder;
+use lookalike_gallery::{Gallery, Payload, Point, Upserted, point_id};
+use lookalike_images::fit_with;
+use lookalike_sources::{Content, Entry, SkipKind, Skipped, Source as Files};
+use rayon::prelude::*;
+use uuid::Uuid;
+
+use crate::indexing::{IndexProgress, IndexSummary};
+use crate::source::{Source, decode_bytes};
+use crate::{Error, Skips};
+
+/// Entries taken at a time, and the bytes that those may hold which had to be read on the way past.
+const CHUNK: usize = 1024;
+const CHUNK_BYTES: usize = 32 << 20;
+/// Bytes of pixels, brought to the model's shape, that are encoded at a time.
+const PIXEL_BYTES: usize = 64 << 20;
+
+/// What indexing saw of the source.
+pub(super) struct Outcome {
+    pub summary: IndexSummary,
+    /// The ids of all that the source holds, what was passed over included.
+    pub seen: HashSet<Uuid>,
+    /// Whether all of it was listed.
+    pub complete: bool,
+}
+
+/// Brings the gallery up to date with what a source holds; what the source no longer holds stays.
+pub(super) fn store(
+    source: &Source,
+    files: &dyn Files,
+    model: &Autoencoder,
+    gallery: &dyn Gallery,
+    mut progress: impl FnMut(IndexProgress),
+) -> Result<Outcome, Error> {
+    let entries = source.entries()?;
+    let stage = Stage {
+        source,
+        name: files.name(),
+        model,
+        gallery,
+        looks_up: gallery.describe()?.points > 0,
+    };
+    let expected = lookalike_images::Source::len(source);
+    let chunk = CHUNK.min(PIXEL_BYTES / model.shape().values()).max(1);
+    let mut outcome = Outcome {
+        summary: IndexSummary::default(),
+        seen: HashSet::new(),
+        complete: true,
+    };
+    let stored = Mutex::new(Upserted::default());
+    let total = || *stored.lock().expect("nobody panics with it");
+    thread::scope(|scope| {
+        let (to_work, chunks) = sync_channel(2);
+        let (to_store, batches) = sync_channel(1);
+        scope.spawn(move || list(entries, chunk, &to_work));
+        let storing = scope.spawn(|| write(gallery, batches, &stored));
+        for items in chunks {
+            let prepared = stage.prepare(items, &mut outcome);
+            let points = match prepared {
+                Ok(points) => points,
+                // Leaving the loop hangs up on both threads, which then end.
+                Err(error) => return Err(error),
+            };
+            if !points.is_empty() && to_store.send(points).is_err() {
+                break;
+            }
+            let stored = total();
+            progress(IndexProgress {
+                images: outcome.summary.images,
+                stored: stored.added + stored.changed,
+                skipped: source.skips().total(),
+                expected,
+            });
+        }
+        drop(to_store);
+        storing.join().expect("storing does not panic")
+    })?;
+    let stored = total();
+    let summary = &mut outcome.summary;
+    summary.added = stored.added;
+    summary.changed = stored.changed;
+    summary.unchanged = summary.images - stored.added - stored.changed;
+    summary.skipped = source.skips().total();
+    Ok(outcome)
+}
+
+type Item = Result<Entry, Skipped>;
+
+/// Lists the source in chunks, until nobody listens.
+fn list(entries: impl Iterator<Item = Item>, most: usize, to: &SyncSender<Vec<Item>>) {
+    let mut chunk = Vec::new();
+    let mut bytes = 0;
+    for item in entries {
+        if let Ok(entry) = &item
+            && let Content::Bytes(content) = &entry.content
+        {
+            bytes += content.len();
+        }
+        chunk.push(item);
+        if chunk.len() == most || bytes >= CHUNK_BYTES {
+            if to.send(std::mem::take(&mut chunk)).is_err() {
+                return;
+            }
+            bytes = 0;
+        }
+    }
+    if !chunk.is_empty() {
+        // Nobody listens any more: nobody needs it.
+        let _ = to.send(chunk);
+    }
+}
+
+/// Stores what comes, until nothing more comes or storing fails.
+fn write(
+    gallery: &dyn Gallery,
+    batches: Receiver<Vec<Point>>,
+    stored: &Mutex<Upserted>,
+) -> Result<(), Error> {
+    for points in batches {
+        let batch = gallery.upsert(&points)?;
+        let mut total = stored.lock().expect("nobody panics with it");
+        total.added += batch.added;
+        total.changed += batch.changed;
+        total.unchanged += batch.unchanged;
+    }
+    Ok(())
+}
+
+/// The middle of the way.
+struct Stage<'a> {
+    source: &'a Source,
+    name: &'a str,
+    model: &'a Autoencoder,
+    gallery: &'a dyn Gallery,
+    /// Whether an image may be there under another name: the gallery was not empty.
+    looks_up: bool,
+}
+
+/// What becomes of an entry.
+enum Fate {
+    /// It is there already.
+    Unchanged,
+    /// Its code is known.
+    Known(Box<Point>),
+    /// Its pixels, brought to the model's shape, are to be encoded.
+    Encode(Box<Payload>, Vec<u8>),
+    Skipped(Skipped),
+}
+
+impl Stage<'_> {
+    /// From a chunk of the listing to points to store.
+    fn prepare(&self, items: Vec<Item>, outcome: &mut Outcome) -> Result<Vec<Point>, Error> {
+        let mut entries = Vec::with_capacity(items.len());
+        for item in items {
+            let key = match &item {
+                Ok(entry) => &entry.key,
+                Err(skipped) => &skipped.key,
+            };
+            outcome.seen.insert(point_id(self.name, key));
+            match item {
+                Ok(entry) => entries.push(entry),
+                Err(skipped) => {
+                    outcome.complete &= !hides_others(skipped.kind);
+                    self.source.skips().add(skipped);
+                }
+            }
+        }
+        let ids: Vec<_> = entries.iter().map(|e| point_id(self.name, &e.key)).collect();
+        let mut there = std::collections::HashMap::new();
+        if self.looks_up {
+            let points = self.gallery.retrieve(&ids)?.into_iter();
+            there.extend(points.map(|point| (point.id, point)));
+        }
+        let fates: Vec<Fate> = entries
+            .into_par_iter()
+            .zip(&ids)
+            .map(|(entry, id)| self.fate(entry, there.get(id)))
+            .collect::<Result<_, Error>>()?;
+
+        let mut points = Vec::new();
+        let mut payloads = Vec::new();
+        let mut pixels = Vec::new();
+        for fate in fates {
+            match fate {
+                Fate::Skipped(skipped) => {
+                    self.source.skips().add(skipped);
+                    continue;
+                }
+                Fate::Unchanged => {}
+                Fate::Known(point) => points.push(*point),
+                Fate::Encode(payload, image) => {
+                    payloads.push(*payload);
+                    pixels.extend_from_slice(&image);
+                }
+            }
+            outcome.summary.images += 1;
+        }
+        outcome.summary.encoded += payloads.len();
+        let codes = self.model.encode(&pixels)?;
+        let codes = codes.chunks_exact(self.model.code_dim());
+        let encoded = payloads.into_iter().zip(codes);
+        points.extend(encoded.map(|(payload, code)| Point::new(code.to_vec(), payload)));
+        Ok(points)
+    }
+
+    /// Finds out with as little work as can be what is to be done for an entry: size and time of change first, then
+    /// the content's hash, then the picture.
+    fn fate(&self, entry: Entry, there: Option<&Point>) -> Result<Fate, Error> {
+        let stamped = Payload {
+            source: self.name.to_owned(),
+            key: entry.key.clone(),
+            label: entry.label.clone(),
+            location: Some(entry.location.clone()),
+            bytes: entry.stamp.map(|stamp| stamp.bytes),
+            modified: entry.stamp.and_then(|stamp| stamp.modified),
+            extra: entry.extra.clone(),
+            ..Payload::default()
+        };
+        // What is known of the same content under `point`, for this entry.
+        let known = |point: &Point| {
+            let payload = Payload {
+                width: point.payload.width,
+                height: point.payload.height,
+                blake3: point.payload.blake3.clone(),
+                ..stamped.clone()
+            };
+            Point::new(point.code.clone(), payload)
+        };
+        let same = |point: &Point, known: Point| match known == *point {
+            true => Fate::Unchanged,
+            false => Fate::Known(Box::new(known)),
+        };
+        if let Some(point) = there
+            && stamped.modified.is_some()
+            && (point.payload.bytes, point.payload.modified) == (stamped.bytes, stamped.modified)
+        {
+            return Ok(same(point, known(point)));
+        }
+        let reading = self.source.reading();
+        let bytes = match entry.read(&reading.source.limits) {
+            Ok(bytes) => bytes,
+            Err(why) => return Ok(Fate::Skipped(entry.skipped(why))),
+        };
+        let hash = blake3::hash(&bytes).to_hex().to_string();
+        if let Some(point) = there.filter(|point| point.payload.blake3 == hash) {
+            return Ok(same(point, known(point)));
+        }
+        if self.looks_up
+            && let Some(twin) = self.gallery.with_content(&[&hash])?.get(&hash)
+        {
+            return Ok(Fate::Known(Box::new(known(twin))));
+        }
+        let (shape, how) = (self.model.shape(), self.model.fit());
+        let mut options = reading.decode.clone();
+        options.target = Some((shape.width, shape.height));
+        let decoded = match decode_bytes(&entry, &bytes, &options) {
+            Ok(decoded) => decoded,
+            Err(skipped) => return Ok(Fate::Skipped(skipped)),
+        };
+        let pixels = fit_with(&decoded.pixels, shape, how, options.background);
+        // A side beyond u32 would be an image of more than 16 TiB.
+        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+        let payload = Payload {
+            width: side(decoded.width),
+            height: side(decoded.height),
+            blake3: hash,
+            ..stamped
+        };
+        Ok(Fate::Encode(Box::new(payload), pixels.into_data()))
+    }
+}
+
+/// Whether trouble of this kind may hide other images from the listing: the rest of an archive, a folder's.
+fn hides_others(kind: SkipKind) -> bool {
+    use SkipKind::{Bomb, Damaged, Missing, TooMany, Truncated, Unreadable, Unsupported};
+    matches!(
+        kind,
+        Unreadable | Missing | Damaged | Truncated | Bomb | TooMany | Unsupported
+    )
+}

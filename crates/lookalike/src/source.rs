@@ -1,0 +1,489 @@
+//! Sources of every kind, read and decoded.
+//!
+//! `lookalike-sources` lists files, wherever they lie; `lookalike-images` decodes them, and knows the data sets
+//! that hold pixels themselves (MNIST, IDX). [`Source`] is both under one name, so that every command takes every source.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+use lookalike_images::{
+    DecodeOptions, Decoded, Fit, Image, ImageError, Images, InputShape, Pixels, Source as Pictures,
+    SourceError, decode, fit_with, open as open_pictures,
+};
+use lookalike_sources::{
+    Entries, Entry, LabelFrom, Part, PartNumber, SkipKind, Skipped, Source as Files, SourceOptions,
+    open as open_files, sample,
+};
+use rayon::prelude::*;
+
+use crate::Error;
+use crate::skips::Skips;
+
+/// How a source is read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Labels, limits, hidden files.
+    pub source: SourceOptions,
+    /// Background and limits of pictures.
+    pub decode: DecodeOptions,
+    /// Only the images of this part.
+    pub part: Option<PartNumber>,
+    /// A fair sample of so many images, and its seed.
+    pub sample: Option<(usize, u64)>,
+}
+
+/// A source of images of any kind, opened.
+pub struct Source {
+    kind: Kind,
+    reading: Reading,
+    /// What images are brought to while they are read; none: they come as they are.
+    shape: Option<(InputShape, Fit)>,
+    skips: Arc<Skips>,
+}
+
+enum Kind {
+    /// Pixels as they are, with numbers for keys.
+    Pictures(Box<dyn Pictures>),
+    /// Files to decode.
+    Files(Box<dyn Files>),
+}
+
+/// Opens a source of any kind: `mnist:train`, an IDX file, and all that [`lookalike_sources::open`] takes. What is
+/// passed over while it is read goes to `skips`.
+///
+/// # Errors
+///
+/// When `spec` names nothing that can be opened, or is a data set of pixels and `reading` asks for a part of it.
+pub fn open_source(spec: &str, reading: Reading, skips: Arc<Skips>) -> Result<Source, Error> {
+    let kind = match is_pictures(spec) {
+        true => Kind::Pictures(open_pictures(spec)?),
+        false => {
+            let files = open_files(spec, &reading.source)?;
+            Kind::Files(match reading.part {
+                Some(part) => Box::new(Part::new(files, part)),
+                None => files,
+            })
+        }
+    };
+    Ok(Source {
+        kind,
+        reading,
+        shape: None,
+        skips,
+    })
+}
+
+/// Whether `lookalike-images` opens it: MNIST, or a file that is no other kind by its name.
+fn is_pictures(spec: &str) -> bool {
+    if spec.starts_with("mnist:") {
+        return true;
+    }
+    let path = Path::new(spec);
+    let name = spec.to_lowercase();
+    let idx = name.contains("idx") && !name.ends_with(".tar.gz");
+    path.is_file() && (idx || begins_as_idx(path))
+}
+
+/// IDX begins with two zeros and the type of its numbers.
+fn begins_as_idx(path: &Path) -> bool {
+    use std::io::Read;
+    let mut start = [0xff; 3];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == [0, 0, 8]
+}
+
+impl Source {
+    /// Brings images to a shape while they are read, by all threads.
+    #[must_use]
+    pub fn fitted(mut self, shape: InputShape, how: Fit) -> Self {
+        self.reading.decode.target = Some((shape.width, shape.height));
+        self.shape = Some((shape, how));
+        self
+    }
+
+    /// Reads a fair sample of at most `count` images, unless a sample was asked for already; of data sets of
+    /// pixels all.
+    #[must_use]
+    pub fn sampled(mut self, count: usize, seed: u64) -> Self {
+        self.reading.sample.get_or_insert((count, seed));
+        self
+    }
+
+    /// About how many images there are, before any sample, if that is known.
+    pub fn listed(&self) -> Option<usize> {
+        let all = self.files()?.len_hint()?;
+        usize::try_from(all).ok()
+    }
+
+    /// The listing of the source, where there is one: none for data sets of pixels.
+    pub(crate) fn files(&self) -> Option<&dyn Files> {
+        match &self.kind {
+            Kind::Files(files) => Some(&**files),
+            Kind::Pictures(_) => None,
+        }
+    }
+
+    /// What was passed over.
+    pub fn skips(&self) -> &Arc<Skips> {
+        &self.skips
+    }
+
+    /// How it is read.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
+    /// The shape that suits the source for a network, if nobody says another: that of its images if they are
+    /// small and all alike, and otherwise [`USUAL_SIDE`] pixels each way; grey if no image has colour. Looks at the
+    /// first [`LOOKED_AT`] images.
+    ///
+    /// # Errors
+    ///
+    /// When the source cannot be read or has no images.
+    pub fn suitable_shape(&self) -> Result<InputShape, Error> {
+        let mut found: Option<Looked> = None;
+        match &self.kind {
+            Kind::Pictures(pictures) => {
+                let image = pictures.read()?.next().transpose()?;
+                found = image.map(|image| Looked::at(&image.pixels));
+            }
+            Kind::Files(files) => {
+                let mut options = self.reading.decode.clone();
+                options.target = Some((USUAL_SIDE, USUAL_SIDE));
+                let limits = self.reading.source.limits;
+                // What cannot be read is told when it is read in earnest.
+                let seen = files.entries()?.flatten().filter_map(|entry| {
+                    let bytes = entry.into_bytes(&limits).ok()?;
+                    decode(&bytes, &options).ok()
+                });
+                for decoded in seen.take(LOOKED_AT) {
+                    let next = Looked::decoded(&decoded);
+                    found = Some(found.map_or(next, |found| found.and(next)));
+                }
+            }
+        }
+        let looked = found.ok_or_else(|| SourceError::Empty {
+            name: self.name().to_owned(),
+        })?;
+        Ok(looked.shape())
+    }
+
+    /// The entries to read: all, or a sample.
+    pub(crate) fn entries(&self) -> Result<Entries, Error> {
+        let Kind::Files(files) = &self.kind else {
+            unreachable!("only files have entries");
+        };
+        let entries = files.entries()?;
+        Ok(match self.reading.sample {
+            None => entries,
+            Some((count, seed)) => {
+                let chosen = sample(entries, count, seed, |skipped| self.skips.add(skipped));
+                Box::new(chosen.into_iter().map(Ok))
+            }
+        })
+    }
+
+    fn image(&self, entry: Entry) -> Result<Image, Skipped> {
+        let decoded = decode_entry(&entry, &self.reading)?.1;
+        let pixels = match self.shape {
+            Some((shape, how)) => {
+                fit_with(&decoded.pixels, shape, how, self.reading.decode.background)
+            }
+            None => decoded.pixels,
+        };
+        Ok(Image {
+            key: entry.key,
+            label: entry.label,
+            pixels,
+        })
+    }
+}
+
+/// Reads and decodes an entry: the bytes' BLAKE3 and the picture.
+fn decode_entry(entry: &Entry, reading: &Reading) -> Result<(String, Decoded), Skipped> {
+    let bytes = entry
+        .read(&reading.source.limits)
+        .map_err(|why| entry.skipped(why))?;
+    let hash = blake3::hash(&bytes).to_hex().to_string();
+    Ok((hash, decode_bytes(entry, &bytes, &reading.decode)?))
+}
+
+/// Decodes an entry's bytes.
+pub(crate) fn decode_bytes(
+    entry: &Entry,
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<Decoded, Skipped> {
+    decode(bytes, options).map_err(|error| Skipped {
+        key: entry.key.clone(),
+        location: entry.location.clone(),
+        kind: kind_of(&error),
+        reason: error.to_string(),
+    })
+}
+
+/// The sort of trouble that a picture gives.
+fn kind_of(error: &ImageError) -> SkipKind {
+    match error {
+        ImageError::TooLarge { .. } | ImageError::Sides { .. } => SkipKind::TooLarge,
+        ImageError::Unsupported { .. } | ImageError::Unknown { .. } => SkipKind::Unsupported,
+        _ => SkipKind::Damaged,
+    }
+}
+
+/// Images that are looked at to choose a network's shape.
+pub const LOOKED_AT: usize = 64;
+/// The side of a network's input, in pixels, for images of many or of large sizes.
+pub const USUAL_SIDE: usize = 64;
+
+/// What images have in common.
+#[derive(Clone, Copy)]
+struct Looked {
+    /// Width and height, if all have the same.
+    sides: Option<(usize, usize)>,
+    colour: bool,
+}
+
+impl Looked {
+    fn at(pixels: &Pixels) -> Self {
+        let grey = |pixel: &[u8]| pixel[0] == pixel[1] && pixel[1] == pixel[2];
+        Self {
+            sides: Some((pixels.width(), pixels.height())),
+            colour: pixels.channels() == 3 && !pixels.data().chunks_exact(3).all(grey),
+        }
+    }
+
+    fn decoded(decoded: &Decoded) -> Self {
+        Self {
+            sides: Some((decoded.width, decoded.height)),
+            ..Self::at(&decoded.pixels)
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            sides: self.sides.filter(|_| self.sides == other.sides),
+            colour: self.colour || other.colour,
+        }
+    }
+
+    fn shape(self) -> InputShape {
+        let small = |side: usize| (8..=USUAL_SIDE).contains(&side);
+        let sides = self.sides.filter(|&(w, h)| small(w) && small(h));
+        let (width, height) = sides.unwrap_or((USUAL_SIDE, USUAL_SIDE));
+        InputShape {
+            channels: if self.colour { 3 } else { 1 },
+            height,
+            width,
+        }
+    }
+}
+
+impl Pictures for Source {
+    fn name(&self) -> &str {
+        match &self.kind {
+            Kind::Pictures(pictures) => pictures.name(),
+            Kind::Files(files) => files.name(),
+        }
+    }
+
+    fn len(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Pictures(pictures) => pictures.len(),
+            Kind::Files(files) => {
+                let all = files.len_hint().and_then(|len| usize::try_from(len).ok());
+                match self.reading.sample {
+                    Some((count, _)) => all.map(|all| all.min(count)),
+                    None => all,
+                }
+            }
+        }
+    }
+
+    fn read(&self) -> Result<Images<'_>, SourceError> {
+        match &self.kind {
+            Kind::Pictures(pictures) => {
+                let images = pictures.read()?;
+                let Some((shape, how)) = self.shape else {
+                    return Ok(images);
+                };
+                let background = self.reading.decode.background;
+                Ok(Box::new(images.map(move |image| {
+                    image.map(|image| Image {
+                        pixels: fit_with(&image.pixels, shape, how, background),
+                        ..image
+                    })
+                })))
+            }
+            Kind::Files(_) => {
+                let entries = self.entries().map_err(|error| SourceError::Spec {
+                    spec: self.name().to_owned(),
+                    reason: error.to_string(),
+                })?;
+                Ok(Box::new(Decoding {
+                    source: self,
+                    entries,
+                    ready: VecDeque::new(),
+                }))
+            }
+        }
+    }
+
+    fn get(&self, key: &str) -> Result<Image, SourceError> {
+        match &self.kind {
+            Kind::Pictures(pictures) => pictures.get(key),
+            Kind::Files(files) => {
+                let failed = |reason: String| SourceError::Spec {
+                    spec: format!("{}#{key}", self.name()),
+                    reason,
+                };
+                let entry = files.get(key).map_err(|error| failed(error.to_string()))?;
+                self.image(entry).map_err(|skipped| failed(skipped.reason))
+            }
+        }
+    }
+}
+
+/// Entries read and decoded by all threads, a few at a time, given in their order.
+struct Decoding<'a> {
+    source: &'a Source,
+    entries: Entries,
+    ready: VecDeque<Image>,
+}
+
+/// Entries decoded at a time. Without a shape to bring them to they are whole pictures, so it is few.
+const AT_ONCE: usize = 32;
+
+impl Iterator for Decoding<'_> {
+    type Item = Result<Image, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ready.is_empty() {
+            let items: Vec<_> = self.entries.by_ref().take(AT_ONCE).collect();
+            if items.is_empty() {
+                return None;
+            }
+            let images: Vec<Result<Image, Skipped>> = items
+                .into_par_iter()
+                .map(|item| item.and_then(|entry| self.source.image(entry)))
+                .collect();
+            for image in images {
+                match image {
+                    Ok(image) => self.ready.push_back(image),
+                    Err(skipped) => self.source.skips.add(skipped),
+                }
+            }
+        }
+        self.ready.pop_front().map(Ok)
+    }
+}
+
+/// Opens queries and hands them to `ask` one by one, with the source's name and a name to show: a picture file, one
+/// image of a source as `SOURCE#KEY`, or all images of a folder, an archive or a table.
+///
+/// # Errors
+///
+/// When there is no such image, or the only one asked for cannot be decoded; what cannot be decoded among many goes
+/// to `skips`. And those of `ask`.
+pub fn open_queries<E: From<Error>>(
+    spec: &str,
+    reading: &Reading,
+    skips: &Arc<Skips>,
+    mut ask: impl FnMut(&str, &str, Query) -> Result<(), E>,
+) -> Result<(), E> {
+    let exists = Path::new(spec).exists();
+    if !exists && let Some((source, key)) = spec.rsplit_once('#') {
+        let source = open_source(source, reading.clone(), skips.clone())?;
+        let query = source.query(key)?;
+        return ask(source.name(), spec, query);
+    }
+    if is_pictures(spec) {
+        return Err(Error::Unusable(format!(
+            "{spec} is a whole collection; name one image of it: {spec}#7"
+        ))
+        .into());
+    }
+    let source = open_source(spec, reading.clone(), skips.clone())?;
+    let files = source.files().expect("it is no data set of pixels");
+    let mut asked = 0_usize;
+    let mut entries = source.entries()?.peekable();
+    let mut last = None;
+    while let Some(item) = entries.next() {
+        let alone = asked == 0 && entries.peek().is_none();
+        let found = item.and_then(|entry| Ok((source.query_of(&entry)?, entry)));
+        match found {
+            Ok((query, entry)) => {
+                asked += 1;
+                let name = if alone { spec } else { &entry.location };
+                ask(files.name(), name, query)?;
+            }
+            Err(skipped) => {
+                last = Some(skipped.to_string());
+                skips.add(skipped);
+            }
+        }
+    }
+    match asked {
+        0 => Err(Error::Unusable(
+            last.unwrap_or_else(|| format!("{spec} holds no image")),
+        )
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// An image to ask with.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Its key, label and pixels.
+    pub image: Image,
+    /// BLAKE3 of the original's bytes; of the pixels where there is no file.
+    pub blake3: String,
+}
+
+impl From<Image> for Query {
+    fn from(image: Image) -> Self {
+        Self {
+            blake3: image.pixels.blake3(),
+            image,
+        }
+    }
+}
+
+impl Source {
+    /// The image with a key, to ask with.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such image, or it cannot be decoded.
+    pub fn query(&self, key: &str) -> Result<Query, Error> {
+        match &self.kind {
+            Kind::Pictures(pictures) => Ok(pictures.get(key)?.into()),
+            Kind::Files(files) => self
+                .query_of(&files.get(key)?)
+                .map_err(|skipped| Error::Unusable(skipped.to_string())),
+        }
+    }
+
+    fn query_of(&self, entry: &Entry) -> Result<Query, Skipped> {
+        let (blake3, decoded) = decode_entry(entry, &self.reading)?;
+        Ok(Query {
+            image: Image {
+                key: entry.key.clone(),
+                label: entry.label.clone(),
+                pixels: decoded.pixels,
+            },
+            blake3,
+        })
+    }
+}
+
+/// Where labels come from, as typed: `parent`, `none`, or a column's name.
+pub fn label_from(text: &str) -> LabelFrom {
+    match text {
+        "parent" => LabelFrom::Parent,
+        "none" => LabelFrom::None,
+        column => LabelFrom::Column(column.to_owned()),
+    }
+}
