@@ -3,7 +3,8 @@
 //! `lookalike-sources` lists files, wherever they lie; `lookalike-images` decodes them, and knows the data sets
 //! that hold pixels themselves (MNIST, IDX). [`Source`] is both under one name, so that every command takes every source.
 
-use std::collections::VecDeque;
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use lookalike_images::{
 };
 use lookalike_sources::{
     Entries, Entry, LabelFrom, Part, PartNumber, SkipKind, Skipped, Source as Files, SourceOptions,
-    open as open_files, sample,
+    open as open_files,
 };
 use rayon::prelude::*;
 
@@ -169,19 +170,73 @@ impl Source {
         Ok(looked.shape())
     }
 
-    /// The entries to read: all, or a sample.
+    /// All entries, in order.
     pub(crate) fn entries(&self) -> Result<Entries, Error> {
         let Kind::Files(files) = &self.kind else {
             unreachable!("only files have entries");
         };
-        let entries = files.entries()?;
+        Ok(files.entries()?)
+    }
+
+    /// What is to be read: all, or a sample.
+    fn chosen(&self) -> Result<Box<dyn Iterator<Item = Result<Held, Skipped>> + Send + '_>, Error> {
+        let entries = self.entries()?;
         Ok(match self.reading.sample {
-            None => entries,
-            Some((count, seed)) => {
-                let chosen = sample(entries, count, seed, |skipped| self.skips.add(skipped));
-                Box::new(chosen.into_iter().map(Ok))
+            Some((count, seed)) if self.listed().is_none_or(|all| all > count) => {
+                Box::new(self.draw(entries, count, seed).into_iter().map(Ok))
             }
+            _ => Box::new(entries.map(|item| item.map(Held::Entry))),
         })
+    }
+
+    /// Draws `count` images of all, every set of so many with the same chance: those whose keys have the lowest
+    /// hashes, keyed by the seed. The order of the listing does not matter, and the sample of fewer is the beginning of
+    /// the sample of more.
+    ///
+    /// What a stream gives but once is decoded on the way past if it may be among them, so that no more is held than
+    /// pixels brought to shape; the rest is read when it is known which are.
+    fn draw(&self, mut entries: Entries, count: usize, seed: u64) -> Vec<Held> {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        let mut lowest: BinaryHeap<Drawn> = BinaryHeap::new();
+        loop {
+            let items: Vec<_> = entries.by_ref().take(AT_ONCE).collect();
+            if items.is_empty() {
+                break;
+            }
+            let drawn: Vec<Option<Result<Drawn, Skipped>>> = items
+                .into_par_iter()
+                .map(|item| {
+                    let entry = match item {
+                        Ok(entry) => entry,
+                        Err(skipped) => return Some(Err(skipped)),
+                    };
+                    let rank = *blake3::keyed_hash(&key, entry.key.as_bytes()).as_bytes();
+                    let beaten = |highest: &Drawn| rank >= highest.rank;
+                    if lowest.len() >= count && lowest.peek().is_none_or(beaten) {
+                        return None;
+                    }
+                    let held = match entry.content.is_lazy() {
+                        true => Ok(Held::Entry(entry)),
+                        false => self.image(entry).map(Held::Image),
+                    };
+                    Some(held.map(|held| Drawn { rank, held }))
+                })
+                .collect();
+            for drawn in drawn.into_iter().flatten() {
+                match drawn {
+                    Err(skipped) => self.skips.add(skipped),
+                    Ok(drawn) => {
+                        lowest.push(drawn);
+                        if lowest.len() > count {
+                            lowest.pop();
+                        }
+                    }
+                }
+            }
+        }
+        let drawn = lowest.into_sorted_vec().into_iter();
+        drawn.map(|drawn| drawn.held).collect()
     }
 
     fn image(&self, entry: Entry) -> Result<Image, Skipped> {
@@ -317,13 +372,13 @@ impl Pictures for Source {
                 })))
             }
             Kind::Files(_) => {
-                let entries = self.entries().map_err(|error| SourceError::Spec {
+                let held = self.chosen().map_err(|error| SourceError::Spec {
                     spec: self.name().to_owned(),
                     reason: error.to_string(),
                 })?;
                 Ok(Box::new(Decoding {
                     source: self,
-                    entries,
+                    held,
                     ready: VecDeque::new(),
                 }))
             }
@@ -345,10 +400,42 @@ impl Pictures for Source {
     }
 }
 
+/// An image that is to be read, or has been.
+enum Held {
+    Entry(Entry),
+    Image(Image),
+}
+
+/// A candidate for the sample.
+struct Drawn {
+    rank: [u8; 32],
+    held: Held,
+}
+
+impl Ord for Drawn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.rank.cmp(&other.rank)
+    }
+}
+
+impl PartialOrd for Drawn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Drawn {
+    fn eq(&self, other: &Self) -> bool {
+        self.rank == other.rank
+    }
+}
+
+impl Eq for Drawn {}
+
 /// Entries read and decoded by all threads, a few at a time, given in their order.
 struct Decoding<'a> {
     source: &'a Source,
-    entries: Entries,
+    held: Box<dyn Iterator<Item = Result<Held, Skipped>> + Send + 'a>,
     ready: VecDeque<Image>,
 }
 
@@ -360,13 +447,16 @@ impl Iterator for Decoding<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.ready.is_empty() {
-            let items: Vec<_> = self.entries.by_ref().take(AT_ONCE).collect();
+            let items: Vec<_> = self.held.by_ref().take(AT_ONCE).collect();
             if items.is_empty() {
                 return None;
             }
             let images: Vec<Result<Image, Skipped>> = items
                 .into_par_iter()
-                .map(|item| item.and_then(|entry| self.source.image(entry)))
+                .map(|item| match item? {
+                    Held::Entry(entry) => self.source.image(entry),
+                    Held::Image(image) => Ok(image),
+                })
                 .collect();
             for image in images {
                 match image {
