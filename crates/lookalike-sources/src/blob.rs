@@ -115,12 +115,15 @@ fn position_read(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usiz
 
 /// What a file's metadata say.
 pub(crate) fn file_stamp(about: &fs::Metadata) -> Stamp {
-    let modified = about.modified().ok().and_then(|time| {
-        match time.duration_since(UNIX_EPOCH) {
+    let modified = about
+        .modified()
+        .ok()
+        .and_then(|time| match time.duration_since(UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_nanos()).ok(),
-            Err(before) => i64::try_from(before.duration().as_nanos()).ok().map(|nanos| -nanos),
-        }
-    });
+            Err(before) => i64::try_from(before.duration().as_nanos())
+                .ok()
+                .map(|nanos| -nanos),
+        });
     Stamp {
         bytes: about.len(),
         modified,

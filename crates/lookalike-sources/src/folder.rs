@@ -14,7 +14,7 @@ use crate::source::{Entries, LabelFrom, Source, SourceOptions, no_such_image};
 
 /// The images of a folder and of the folders in it, by the bytes of their names.
 ///
-/// A folder's own files and folders are sorted together, so that `a.jpg` comes before `a/b.jpg`. Names that
+/// A folder's files and folders are sorted together: all of the folder `a` comes before `a.jpg`. Names that
 /// begin with a dot are left out unless [`SourceOptions::hidden`]. Links to files are followed. Links to
 /// folders are followed once each, and only out of the source: what lies inside is read anyway.
 #[derive(Clone)]
@@ -201,7 +201,12 @@ impl Walk {
         }
     }
 
-    fn enter(&mut self, place: &Place<'_>, about: &Metadata, linked: bool) -> Result<(), SkipReason> {
+    fn enter(
+        &mut self,
+        place: &Place<'_>,
+        about: &Metadata,
+        linked: bool,
+    ) -> Result<(), SkipReason> {
         let doing = "list the folder";
         let outside = linked || place.outside;
         if outside {
@@ -309,17 +314,30 @@ mod tests {
     #[test]
     fn names_come_by_their_bytes_and_other_files_are_ignored() {
         let root = tempfile::tempdir().unwrap();
-        let keys = ["B.png", "a.jpg", "a/b.jpg", "a/c/d.GIF", "b.webp", "é.png"];
+        let keys = ["B.png", "a/b.jpg", "a/c/d.GIF", "a.jpg", "b.webp", "é.png"];
         for name in keys.iter().rev() {
             write(root.path(), name);
         }
-        for name in [".h.png", ".git/x.png", "notes.txt", "a/Thumbs.db", "a/b.jpg.txt"] {
+        for name in [
+            ".h.png",
+            ".git/x.png",
+            "notes.txt",
+            "a/Thumbs.db",
+            "a/b.jpg.txt",
+        ] {
             write(root.path(), name);
         }
         let folder = open(root.path());
         assert_eq!(walk(&folder), (keys.map(str::to_owned).to_vec(), vec![]));
         assert_eq!(folder.get("a/c/d.GIF").unwrap().label.as_deref(), Some("c"));
-        for key in ["no.png", "notes.txt", ".h.png", "a/../a.jpg", "./a.jpg", "a"] {
+        for key in [
+            "no.png",
+            "notes.txt",
+            ".h.png",
+            "a/../a.jpg",
+            "./a.jpg",
+            "a",
+        ] {
             let error = folder.get(key).unwrap_err();
             assert!(matches!(error, SourceError::NoSuchImage { .. }), "{error}");
         }

@@ -37,7 +37,9 @@ pub(crate) fn expand_braces(spec: &str) -> Result<Vec<String>, String> {
                 continue;
             };
             if next.len() + choices.len() > MOST {
-                return Err(format!("its braces give more than {MOST} names; give fewer"));
+                return Err(format!(
+                    "its braces give more than {MOST} names; give fewer"
+                ));
             }
             let (before, after) = (&name[..begin], &name[end..]);
             let named = |choice: String| format!("{before}{choice}{after}");
@@ -69,10 +71,12 @@ fn first_group(name: &str) -> Option<(usize, usize, Vec<String>)> {
 
 fn choices(inner: &str) -> Option<Vec<String>> {
     if let Some((first, last)) = inner.split_once("..") {
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if digits(first) && digits(last) {
             let (from, to): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-            let width = match first.len() > 1 && first.starts_with('0') || first.len() == last.len() {
+            let width = match first.len() > 1 && first.starts_with('0') || first.len() == last.len()
+            {
                 true => first.len(),
                 false => 0,
             };
@@ -138,7 +142,11 @@ fn fits_part(pattern: &str, name: &str) -> bool {
             '?' => (1, Box::new(|_| true)),
             '[' => match class(&pattern[at..]) {
                 Some((length, not, ranges)) => {
-                    let inside = move |letter| ranges.iter().any(|range: &(char, char)| (range.0..=range.1).contains(&letter));
+                    let inside = move |letter| {
+                        ranges
+                            .iter()
+                            .any(|range: &(char, char)| (range.0..=range.1).contains(&letter))
+                    };
                     (length, Box::new(move |letter| inside(letter) != not))
                 }
                 None => (1, Box::new(|letter| letter == '[')),
@@ -184,7 +192,11 @@ pub(crate) fn local(base: &Path, pattern: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
     descend(base, &parts, &mut found);
-    found.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
+    found.sort_by(|a, b| {
+        a.as_os_str()
+            .as_encoded_bytes()
+            .cmp(b.as_os_str().as_encoded_bytes())
+    });
     found.dedup();
     found
 }
@@ -234,7 +246,10 @@ mod tests {
 
     #[test]
     fn braces_are_written_out() {
-        assert_eq!(braces("{008..011}.tar"), ["008.tar", "009.tar", "010.tar", "011.tar"]);
+        assert_eq!(
+            braces("{008..011}.tar"),
+            ["008.tar", "009.tar", "010.tar", "011.tar"]
+        );
         assert_eq!(braces("a{9..11}"), ["a9", "a10", "a11"]);
         assert_eq!(braces("{a,b}-{1..2}"), ["a-1", "a-2", "b-1", "b-2"]);
         assert_eq!(braces("{a,{b,c}}"), ["a", "b", "a", "c"]);
@@ -242,7 +257,11 @@ mod tests {
             assert_eq!(braces(literal), [literal]);
             assert!(!is_pattern(literal));
         }
-        assert!(expand_braces("{0..9999999}").unwrap_err().contains("more than"));
+        assert!(
+            expand_braces("{0..9999999}")
+                .unwrap_err()
+                .contains("more than")
+        );
         assert!(expand_braces("{0..9999}{0..9999}").is_err());
     }
 
@@ -286,7 +305,13 @@ mod tests {
         let root = root.path().canonicalize().unwrap();
         let find = |pattern: &str| {
             let found = local(&root, pattern);
-            let relative = |path: PathBuf| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+            let relative = |path: PathBuf| {
+                path.strip_prefix(&root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned()
+            };
             found.into_iter().map(relative).collect::<Vec<_>>()
         };
         assert_eq!(find("*.tar"), ["a.tar", "b.tar"]);

@@ -74,7 +74,7 @@ mod zip;
 pub use entry::{Content, Entry, Lazy, Stamp};
 pub use error::SourceError;
 pub use limits::Limits;
-pub use open::open;
+pub use open::{open, open_bytes};
 pub use part::{Part, PartNumber};
 pub use sample::sample;
 pub use skipped::{SkipKind, SkipReason, Skipped};

@@ -78,21 +78,49 @@ mod tests {
 
     #[test]
     fn images_are_known_by_extension() {
-        for name in ["a.jpg", "b/c.JPeG", "a.b.AVIF", "a.JFIF", "x.tif", "\u{1f600}.png"] {
+        for name in [
+            "a.jpg",
+            "b/c.JPeG",
+            "a.b.AVIF",
+            "a.JFIF",
+            "x.tif",
+            "\u{1f600}.png",
+        ] {
             assert!(is_image(name.as_bytes()), "{name}");
         }
         assert!(is_image(b"\xff.png"));
-        for name in ["jpg", ".jpg", "a/.png", "a.jpg.txt", "a.svg", "", "a.", "a.jpg/b"] {
+        for name in [
+            "jpg",
+            ".jpg",
+            "a/.png",
+            "a.jpg.txt",
+            "a.svg",
+            "",
+            "a.",
+            "a.jpg/b",
+        ] {
             assert!(!is_image(name.as_bytes()), "{name}");
         }
     }
 
     #[test]
     fn keys_are_clean_or_refused() {
-        for (name, key) in [("a.jpg", "a.jpg"), ("./a//b/./c.jpg", "a/b/c.jpg"), ("a:b", "a:b")] {
+        for (name, key) in [
+            ("a.jpg", "a.jpg"),
+            ("./a//b/./c.jpg", "a/b/c.jpg"),
+            ("a:b", "a:b"),
+        ] {
             assert_eq!(key_of_member(name.as_bytes()).unwrap(), key);
         }
-        for name in ["/a.jpg", "../a.jpg", "a/../b.jpg", "c:/a.jpg", "a\0.jpg", "", "./"] {
+        for name in [
+            "/a.jpg",
+            "../a.jpg",
+            "a/../b.jpg",
+            "c:/a.jpg",
+            "a\0.jpg",
+            "",
+            "./",
+        ] {
             let why = key_of_member(name.as_bytes()).unwrap_err();
             assert_eq!(why.kind, SkipKind::UnsafePath, "{name:?}");
         }

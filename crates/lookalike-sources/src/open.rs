@@ -3,19 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::blob::{Blob, LocalFile};
 use crate::entry::{Content, Entry, regular_file};
 use crate::error::SourceError;
 use crate::folder::{Folder, canonical, utf8};
 use crate::glob;
+use crate::limits::Limits;
 use crate::names::{is_image, parent};
 use crate::parquet::Parquet;
 use crate::remote;
 use crate::shards::{Opener, Shards};
 use crate::single::Single;
-use crate::skipped::{SkipReason, Skipped};
+use crate::skipped::{SkipKind, SkipReason, Skipped};
 use crate::source::{LabelFrom, Source, SourceOptions};
-use crate::table::{Format, LocalFolder, Table};
+use crate::table::{Beside, Format, Found, LocalFolder, Table};
 use crate::tar::{Packing, Tar};
 use crate::zip::Zip;
 
@@ -51,6 +54,93 @@ pub fn open(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, Sour
                   tar.zst), a table (parquet, csv, tsv, jsonl), a pattern of those, or an address";
     Err(refuse(spec, reason))
 }
+
+/// Opens a container or a list that is in memory already, such as one that was downloaded. Its name tells what it
+/// is; it may be a path or an address and is not looked at. There is nothing beside a list in memory, so that its
+/// images are all passed over as missing.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_bytes(
+    name: &str,
+    bytes: Vec<u8>,
+    options: &SourceOptions,
+) -> Result<Box<dyn Source>, SourceError> {
+    let bytes = Bytes::from(bytes);
+    let kind = Kind::of(name).ok_or_else(|| refuse(name, UNKNOWN))?;
+    if kind == Kind::Image {
+        let key = name.rsplit('/').next().unwrap_or_default().to_owned();
+        return Ok(Box::new(Single::new(
+            name.to_owned(),
+            image_in_memory(name, key, bytes, options),
+        )));
+    }
+    let beside = Arc::new(Nothing);
+    open_blob(
+        kind,
+        name.to_owned(),
+        Arc::new(bytes),
+        true,
+        beside,
+        options,
+    )
+}
+
+fn image_in_memory(
+    name: &str,
+    key: String,
+    bytes: Bytes,
+    options: &SourceOptions,
+) -> Result<Entry, Skipped> {
+    if let Err(why) = options.limits.check_item(bytes.len() as u64) {
+        return Err(Skipped::new(key, name, why));
+    }
+    Ok(Entry {
+        key,
+        label: None,
+        extra: Default::default(),
+        location: name.to_owned(),
+        stamp: Some(bytes.stamp()),
+        content: Content::Bytes(bytes),
+    })
+}
+
+/// What lies beside a list in memory.
+struct Nothing;
+
+impl Beside for Nothing {
+    fn find(&self, _: &str, _: &Limits) -> Result<Found, SkipReason> {
+        let reason = "the list is in memory, with no files beside it; open it where it lies";
+        Err(SkipReason::new(SkipKind::Missing, reason))
+    }
+
+    fn location(&self, path: &str) -> String {
+        path.to_owned()
+    }
+}
+
+/// Opens a container or a list by its kind. `local`: see [`Tar::open`].
+pub(crate) fn open_blob(
+    kind: Kind,
+    name: String,
+    blob: Arc<dyn Blob>,
+    local: bool,
+    beside: Arc<dyn Beside>,
+    options: &SourceOptions,
+) -> Result<Box<dyn Source>, SourceError> {
+    Ok(match kind {
+        Kind::Zip => Box::new(Zip::open(name, blob, options)?),
+        Kind::Tar(packing) => Box::new(Tar::open(name, blob, packing, local, options)?),
+        Kind::Parquet => Box::new(Parquet::open(name, blob, options)?),
+        Kind::Table(format) => Box::new(Table::open(name, blob, format, beside, options)?),
+        Kind::Image => return Err(refuse(&name, "it is an image and no container")),
+    })
+}
+
+/// Said of files whose names tell nothing.
+pub(crate) const UNKNOWN: &str = "its name does not tell what it is; it should end in .zip, .tar, .tar.gz, .tar.zst, \
+                                  .parquet, .csv, .tsv or .jsonl, or as an image does";
 
 pub(crate) fn refuse(spec: &str, reason: impl Into<String>) -> SourceError {
     SourceError::Spec {
@@ -101,11 +191,7 @@ fn open_local(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, S
     }
     let path = canonical(path)?;
     let name = utf8(&path)?;
-    let kind = Kind::of(&name).ok_or_else(|| {
-        let reason = "its name does not tell what it is; it should end in .zip, .tar, .tar.gz, .tar.zst, \
-                      .parquet, .csv, .tsv or .jsonl, or as an image does";
-        refuse(&name, reason)
-    })?;
+    let kind = Kind::of(&name).ok_or_else(|| refuse(&name, UNKNOWN))?;
     if kind == Kind::Image {
         let key = name.rsplit('/').next().unwrap_or_default().to_owned();
         return Ok(Box::new(Single::new(name, local_image(path, key, options))));
@@ -116,17 +202,15 @@ fn open_local(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, S
             path: path.clone(),
             source,
         })?);
-    Ok(match kind {
-        Kind::Zip => Box::new(Zip::open(name, blob, options)?),
-        Kind::Tar(packing) => Box::new(Tar::open(name, blob, packing, true, options)?),
-        Kind::Parquet => Box::new(Parquet::open(name, blob, options)?),
-        Kind::Table(format) => {
-            let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-            let beside = Arc::new(LocalFolder(folder));
-            Box::new(Table::open(name, blob, format, beside, options)?)
-        }
-        Kind::Image => unreachable!("images were opened above"),
-    })
+    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+    open_blob(
+        kind,
+        name,
+        blob,
+        true,
+        Arc::new(LocalFolder(folder)),
+        options,
+    )
 }
 
 fn local_image(path: PathBuf, key: String, options: &SourceOptions) -> Result<Entry, Skipped> {
@@ -187,7 +271,12 @@ fn open_pattern(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, 
         base,
         options: options.clone(),
     };
-    Ok(Box::new(Shards::new(name, names, Arc::new(opener), options)))
+    Ok(Box::new(Shards::new(
+        name,
+        names,
+        Arc::new(opener),
+        options,
+    )))
 }
 
 /// Opens the shards of a pattern on this machine.
@@ -248,7 +337,10 @@ mod tests {
 
     #[test]
     fn patterns_begin_where_their_names_vary() {
-        assert_eq!(split_pattern("a/b/{1..2}/c*.tar"), ("a/b/", "{1..2}/c*.tar"));
+        assert_eq!(
+            split_pattern("a/b/{1..2}/c*.tar"),
+            ("a/b/", "{1..2}/c*.tar")
+        );
         assert_eq!(split_pattern("/a/x?/b"), ("/a/", "x?/b"));
         assert_eq!(split_pattern("*.tar"), ("", "*.tar"));
     }

@@ -18,7 +18,7 @@ use crate::error::SourceError;
 use crate::names::parent;
 use crate::samples::label_of;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
-use crate::source::{Entries, LabelFrom, Source, SourceOptions, no_such_image};
+use crate::source::{Entries, LabelFrom, Source, SourceOptions};
 
 mod cells;
 mod columns;
@@ -103,7 +103,10 @@ impl Parquet {
     fn lost(&self, rows: &Range<u64>, why: SkipReason) -> Skipped {
         let last = rows.end.saturating_sub(1);
         let why = SkipReason {
-            reason: format!("rows {} to {last} cannot be read: {}", rows.start, why.reason),
+            reason: format!(
+                "rows {} to {last} cannot be read: {}",
+                rows.start, why.reason
+            ),
             ..why
         };
         Skipped::new("", self.place(rows.start), why)
@@ -205,7 +208,10 @@ impl Group {
     fn skip_to(&mut self, row: u64) -> Result<(), SkipReason> {
         let rows = (row - self.rows.start) as usize;
         self.rows.start = row;
-        let others = [&mut self.bytes].into_iter().chain(&mut self.path).chain(&mut self.label);
+        let others = [&mut self.bytes]
+            .into_iter()
+            .chain(&mut self.path)
+            .chain(&mut self.label);
         others
             .chain(&mut self.extra)
             .try_for_each(|cells| guarded(|| cells.skip(rows)))
@@ -216,7 +222,7 @@ impl Group {
         let row = self.rows.start;
         self.rows.start += 1;
         let bytes = guarded(|| self.bytes.next())?;
-        let mut cell = |cells: &mut Option<Cells>| match cells {
+        let cell = |cells: &mut Option<Cells>| match cells {
             Some(cells) => guarded(|| cells.next()),
             None => Ok(Cell::Null),
         };
@@ -272,7 +278,9 @@ impl Group {
     /// A label in words, where the file gives its numbers names.
     fn name_of(&self, label: Value) -> Option<String> {
         let names = &self.file.columns.label.as_ref()?.names;
-        let name = label.as_u64().and_then(|number| names.get(usize::try_from(number).ok()?));
+        let name = label
+            .as_u64()
+            .and_then(|number| names.get(usize::try_from(number).ok()?));
         name.cloned().or_else(|| label_of(label))
     }
 }

@@ -124,7 +124,10 @@ mod tests {
     #[test]
     fn parts_are_written_from_1_to_n() {
         let part: PartNumber = "3/4".parse().unwrap();
-        assert_eq!((part.to_string().as_str(), PartNumber::new(3, 4)), ("3/4", Some(part)));
+        assert_eq!(
+            (part.to_string().as_str(), PartNumber::new(3, 4)),
+            ("3/4", Some(part))
+        );
         for text in ["0/4", "5/4", "1/0", "1", "/", "a/b", "1/2/3", "-1/2", ""] {
             let error = text.parse::<PartNumber>().unwrap_err().to_string();
             assert!(error.contains("1/4, the first of four"), "{error}");
@@ -158,7 +161,10 @@ mod tests {
                 let start = hash.as_bytes()[..8].try_into().unwrap();
                 counts[(u64::from_le_bytes(start) % u64::from(of)) as usize] += 1;
             }
-            assert!(counts.iter().all(|&count| count.abs_diff(20_000) < 1_000), "{of}: {counts:?}");
+            assert!(
+                counts.iter().all(|&count| count.abs_diff(20_000) < 1_000),
+                "{of}: {counts:?}"
+            );
             let part = PartNumber::new(of, of).unwrap();
             let own = (0..items).filter(|item| part.has(&format!("images/{item:07}.jpg")));
             assert_eq!(own.count() as u64, counts[of as usize - 1]);

@@ -22,15 +22,12 @@ use crate::error::SourceError;
 use crate::glob;
 use crate::limits::Limits;
 use crate::names::{key_of_member, parent};
-use crate::open::{Kind, refuse, split_pattern};
-use crate::parquet::Parquet;
+use crate::open::{Kind, UNKNOWN, open_blob, refuse, split_pattern};
 use crate::shards::{Opener, Shards};
 use crate::single::Single;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
 use crate::source::{LabelFrom, Source, SourceOptions};
-use crate::table::{Beside, Found, Table};
-use crate::tar::Tar;
-use crate::zip::Zip;
+use crate::table::{Beside, Found};
 
 mod address;
 mod listing;
@@ -61,7 +58,10 @@ fn own_environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(text).collect()
 }
 
-fn open_address(address: &Address, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+fn open_address(
+    address: &Address,
+    options: &SourceOptions,
+) -> Result<Box<dyn Source>, SourceError> {
     let name = address.of(&address.path);
     let name = name.trim_end_matches('/').to_owned();
     if address.is_folder {
@@ -81,33 +81,28 @@ fn open_address(address: &Address, options: &SourceOptions) -> Result<Box<dyn So
         }
     };
     let kind = Kind::of(&name).ok_or_else(|| {
-        let reason = "its name does not tell what it is; it should end in .zip, .tar, .tar.gz, .tar.zst, \
-                      .parquet, .csv, .tsv or .jsonl, or as an image does, or in / for a folder";
+        let reason = format!("{UNKNOWN}, or in / for a folder");
         refuse(&name, reason)
     })?;
+    if kind == Kind::Image {
+        let key = address.path.filename().unwrap_or_default().to_owned();
+        return Ok(Box::new(Single::new(
+            name,
+            image(address, &about, key, options),
+        )));
+    }
     let blob: Arc<dyn Blob> = Arc::new(RemoteBlob {
         store: Arc::clone(&address.store),
         path: address.path.clone(),
         stamp: stamp_of(&about),
     });
-    Ok(match kind {
-        Kind::Image => {
-            let key = address.path.filename().unwrap_or_default().to_owned();
-            Box::new(Single::new(name, image(address, &about, key, options)))
-        }
-        Kind::Zip => Box::new(Zip::open(name, blob, options)?),
-        Kind::Tar(packing) => Box::new(Tar::open(name, blob, packing, false, options)?),
-        Kind::Parquet => Box::new(Parquet::open(name, blob, options)?),
-        Kind::Table(format) => {
-            let parts: Vec<_> = address.path.parts().collect();
-            let folder = Address {
-                path: parts[..parts.len() - 1].iter().cloned().collect(),
-                ..address.clone()
-            };
-            let beside = Arc::new(RemoteFolder { folder });
-            Box::new(Table::open(name, blob, format, beside, options)?)
-        }
-    })
+    let parts: Vec<_> = address.path.parts().collect();
+    let folder = Address {
+        path: parts[..parts.len() - 1].iter().cloned().collect(),
+        ..address.clone()
+    };
+    let beside = Arc::new(RemoteFolder { folder });
+    open_blob(kind, name, blob, false, beside, options)
 }
 
 fn look(address: &Address) -> object_store::Result<ObjectMeta> {
@@ -165,7 +160,9 @@ fn reason_of(error: &object_store::Error) -> SkipReason {
         ),
         error => SkipReason::new(
             SkipKind::Unreadable,
-            format!("the store answers: {error}; try again, or look at the settings in the environment"),
+            format!(
+                "the store answers: {error}; try again, or look at the settings in the environment"
+            ),
         ),
     }
 }
@@ -243,7 +240,11 @@ impl Object {
 impl Lazy for Object {
     fn read(&self, limits: &Limits) -> Result<Vec<u8>, SkipReason> {
         self.last_read.fetch_max(self.number, Ordering::Relaxed);
-        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ahead = self
+            .ahead
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let doing = "read it from the store";
         let failed = |error: io::Error| SkipReason::from_io(&error, doing);
         let coming = match ahead {
@@ -293,7 +294,10 @@ impl Beside for RemoteFolder {
     }
 
     fn location(&self, path: &str) -> String {
-        format!("{}/{path}", self.folder.of(&self.folder.path).trim_end_matches('/'))
+        format!(
+            "{}/{path}",
+            self.folder.of(&self.folder.path).trim_end_matches('/')
+        )
     }
 }
 
@@ -331,7 +335,12 @@ fn open_pattern(
         base,
         options: options.clone(),
     };
-    Ok(Box::new(Shards::new(spec.to_owned(), names, Arc::new(opener), options)))
+    Ok(Box::new(Shards::new(
+        spec.to_owned(),
+        names,
+        Arc::new(opener),
+        options,
+    )))
 }
 
 /// Opens the shards of a pattern in a store.
@@ -379,6 +388,8 @@ impl Opener for RemoteOpener {
     fn missing(&self, shard: &str) -> Option<SkipReason> {
         // A folder is missing when it has no objects, which its listing will say.
         Kind::of(shard)?;
-        look(&self.address(shard)).err().map(|error| reason_of(&error))
+        look(&self.address(shard))
+            .err()
+            .map(|error| reason_of(&error))
     }
 }

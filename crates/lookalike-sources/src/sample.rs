@@ -88,7 +88,9 @@ mod tests {
     }
 
     fn keys(numbers: impl IntoIterator<Item = usize>, n: usize, seed: u64) -> Vec<String> {
-        let sample = sample(numbers.into_iter().map(entry), n, seed, |_| panic!("skipped"));
+        let sample = sample(numbers.into_iter().map(entry), n, seed, |_| {
+            panic!("skipped")
+        });
         sample.into_iter().map(|entry| entry.key).collect()
     }
 
@@ -114,6 +116,9 @@ mod tests {
                 counts[key.trim_end_matches(".jpg").parse::<usize>().unwrap()] += 1;
             }
         }
-        assert!(counts.iter().all(|count| count.abs_diff(500) < 100), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| count.abs_diff(500) < 100),
+            "{counts:?}"
+        );
     }
 }

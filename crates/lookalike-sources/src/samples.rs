@@ -205,7 +205,8 @@ fn read_class(side: &Side) -> Result<String, SkipReason> {
 
 fn read_payload(side: &Side) -> Result<Map<String, Value>, SkipReason> {
     serde_json::from_str(&read_side(side)?).map_err(|error| {
-        let reason = format!("cannot read it as a JSON object: {error}; the image is taken without it");
+        let reason =
+            format!("cannot read it as a JSON object: {error}; the image is taken without it");
         SkipReason::new(SkipKind::Damaged, reason)
     })
 }

@@ -116,7 +116,9 @@ impl Source for Shards {
             if shard == key && self.opener.is_image(shard) {
                 return self.opener.image(shard).map_err(SourceError::Skipped);
             }
-            let inner = key.strip_prefix(shard.as_str()).and_then(|rest| rest.strip_prefix('/'));
+            let inner = key
+                .strip_prefix(shard.as_str())
+                .and_then(|rest| rest.strip_prefix('/'));
             // One shard's name may be the beginning of another's.
             if let Some(inner) = inner
                 && !self.opener.is_image(shard)

@@ -129,7 +129,11 @@ impl Table {
         let Some(path) = row.path else {
             let reason = format!("none of its columns {} names a file", PATHS.join(", "));
             let why = SkipReason::new(SkipKind::Missing, reason);
-            return Err(Skipped::new(format!("line {}", row.line), self.place(row.line), why));
+            return Err(Skipped::new(
+                format!("line {}", row.line),
+                self.place(row.line),
+                why,
+            ));
         };
         let location = self.beside.location(&path);
         let found = if path.contains("://") {
@@ -206,7 +210,9 @@ impl Source for Table {
 
 /// Takes the path out of a row's fields.
 fn take_path(fields: &mut Map<String, Value>) -> Option<String> {
-    let name = PATHS.iter().find(|name| matches!(fields.get(**name), Some(Value::String(_))))?;
+    let name = PATHS
+        .iter()
+        .find(|name| matches!(fields.get(**name), Some(Value::String(_))))?;
     match fields.shift_remove(*name) {
         Some(Value::String(path)) if !path.is_empty() => Some(path),
         _ => None,

@@ -87,8 +87,12 @@ impl Tar {
             .and_then(|mut stream| stream.read_exact(&mut first));
         match read {
             Ok(()) if header::is_end(&first) => Ok(()),
-            Ok(()) => Header::parse(&first).map(drop).map_err(|why| refuse(why.reason)),
-            Err(error) => Err(refuse(SkipReason::from_io(&error, "read its beginning").reason)),
+            Ok(()) => Header::parse(&first)
+                .map(drop)
+                .map_err(|why| refuse(why.reason)),
+            Err(error) => Err(refuse(
+                SkipReason::from_io(&error, "read its beginning").reason,
+            )),
         }
     }
 
@@ -104,7 +108,10 @@ impl Tar {
         };
         let decoder: Box<dyn Read + Send> = match self.packing {
             Packing::Zstandard => Box::new(zstd::stream::read::Decoder::new(packed)?),
-            _ => Box::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 16, packed))),
+            _ => Box::new(MultiGzDecoder::new(BufReader::with_capacity(
+                1 << 16,
+                packed,
+            ))),
         };
         Ok(Unpacked::Packed(Reasonable::new(
             decoder,
@@ -261,7 +268,10 @@ impl Members {
         let mut attributes = header::Attributes::default();
         loop {
             let mut block = [0; BLOCK];
-            let read = self.stream.fill(&mut block).map_err(|error| Self::failed(&error))?;
+            let read = self
+                .stream
+                .fill(&mut block)
+                .map_err(|error| Self::failed(&error))?;
             self.at += read as u64;
             // Some packers leave the empty blocks at the end away.
             if read == 0 || (read == BLOCK && header::is_end(&block)) {
@@ -306,7 +316,10 @@ impl Members {
     }
 
     fn pass(&mut self, bytes: u64) -> Result<(), SkipReason> {
-        let passed = self.stream.skip(bytes).map_err(|error| Self::failed(&error))?;
+        let passed = self
+            .stream
+            .skip(bytes)
+            .map_err(|error| Self::failed(&error))?;
         self.at += passed;
         Ok(())
     }
@@ -321,10 +334,17 @@ impl Members {
             return Ok(None);
         }
         let location = format!("{}!{lossy}", self.tar.name);
-        let limits = if side { Side::LIMITS } else { self.tar.options.limits };
+        let limits = if side {
+            Side::LIMITS
+        } else {
+            self.tar.options.limits
+        };
         let checked = header.check_kind().and_then(|()| {
             let key = key_of_member(&header.name)?;
-            self.seen.check(&key)?;
+            // A sample's label or payload is its own affair.
+            if image {
+                self.seen.check(&key)?;
+            }
             limits.check_item(size)?;
             Ok(key)
         });

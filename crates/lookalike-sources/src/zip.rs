@@ -160,7 +160,10 @@ impl Members {
     /// Nothing can be read from here on.
     fn stop(&mut self, place: u64, why: SkipReason) -> (u64, Member) {
         self.ended = true;
-        (place, Member::Skipped(Skipped::new("", &self.zip.name, why)))
+        (
+            place,
+            Member::Skipped(Skipped::new("", &self.zip.name, why)),
+        )
     }
 
     fn member(&mut self, record: &Record) -> Option<Member> {
@@ -174,13 +177,20 @@ impl Members {
         let location = format!("{}!{lossy}", self.zip.name);
         let checked = key_of_member(&name).and_then(|key| {
             record.check_kind()?;
-            self.seen.check(&key)?;
-            let limits = if side { &Side::LIMITS } else { &self.zip.options.limits };
+            let limits = if side {
+                &Side::LIMITS
+            } else {
+                &self.zip.options.limits
+            };
             limits.check_item(record.unpacked)?;
             let packed = self.zip.blob.stamp().bytes;
             self.unpacked = self.unpacked.saturating_add(record.unpacked);
             self.zip.options.limits.check_ratio(packed, self.unpacked)?;
-            self.taken.claim(record, self.zip.directory.begin)?;
+            // A sample's label or payload is its own affair.
+            if image {
+                self.seen.check(&key)?;
+                self.taken.claim(record, self.zip.directory.begin)?;
+            }
             Ok(key)
         });
         if matches!(&checked, Err(why) if why.kind == SkipKind::Bomb) {
@@ -204,6 +214,9 @@ impl Members {
                 content,
             }),
             (Err(why), false) => Member::Skipped(Skipped::new(lossy, location, why)),
+            (Err(why), true) if self.ended => {
+                Member::Skipped(Skipped::new("", &self.zip.name, why))
+            }
             (checked, true) => Member::Side(Side {
                 key: lossy,
                 location,
@@ -262,7 +275,11 @@ impl Lazy for ZipMember {
         let doing = "unpack it";
         limits.check_item(record.unpacked)?;
         // What does not shrink when packed may grow a little.
-        if record.packed > limits.item_bytes.saturating_add(limits.item_bytes / 16 + 1024) {
+        if record.packed
+            > limits
+                .item_bytes
+                .saturating_add(limits.item_bytes / 16 + 1024)
+        {
             limits.check_item(record.packed)?;
         }
         let expected = record.least_bytes() + EXTRA;
@@ -311,7 +328,9 @@ impl Lazy for ZipMember {
         checksum.update(&unpacked);
         match checksum.sum() == record.checksum {
             true => Ok(unpacked),
-            false => Err(damaged("its bytes do not have the checksum that the directory says".into())),
+            false => Err(damaged(
+                "its bytes do not have the checksum that the directory says".into(),
+            )),
         }
     }
 }

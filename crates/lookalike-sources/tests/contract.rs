@@ -8,7 +8,9 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lookalike_sources::{LabelFrom, Limits, Part, PartNumber, Source, SourceError, SourceOptions, sample};
+use lookalike_sources::{
+    LabelFrom, Limits, Part, PartNumber, Source, SourceError, SourceOptions, sample,
+};
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use support::{
@@ -30,7 +32,12 @@ fn check(source: &dyn Source, expected: &[(String, Vec<u8>)]) {
 
     // The order is stable and keys are unique.
     let (again, _) = all(source);
-    assert!(again.iter().map(|entry| &entry.key).eq(keys.iter().copied()));
+    assert!(
+        again
+            .iter()
+            .map(|entry| &entry.key)
+            .eq(keys.iter().copied())
+    );
     assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
 
     // Stamps tell sizes without reading.
@@ -84,7 +91,10 @@ fn check(source: &dyn Source, expected: &[(String, Vec<u8>)]) {
     assert!(wrong.lock().unwrap().is_empty(), "{wrong:?}");
     for key in ["", "no such.jpg", "/", "cats", "../x", "007", "+1"] {
         let error = source.get(key).unwrap_err();
-        assert!(matches!(error, SourceError::NoSuchImage { .. }), "{key:?}: {error}");
+        assert!(
+            matches!(error, SourceError::NoSuchImage { .. }),
+            "{key:?}: {error}"
+        );
     }
 
     // Parts are disjoint and complete.
@@ -98,7 +108,12 @@ fn check(source: &dyn Source, expected: &[(String, Vec<u8>)]) {
             assert_eq!(parts.insert(entry.key, number), None);
         }
     }
-    assert!(parts.keys().map(String::as_str).eq(keys.iter().copied().collect::<std::collections::BTreeSet<_>>()));
+    assert!(
+        parts.keys().map(String::as_str).eq(keys
+            .iter()
+            .copied()
+            .collect::<std::collections::BTreeSet<_>>())
+    );
     assert!(parts.values().collect::<HashSet<_>>().len() == 3);
 
     // A sample is a few of them, and reads nothing that can be read later.
@@ -138,7 +153,10 @@ fn write(path: &Path, bytes: &[u8]) {
 fn check_labels(source: &dyn Source) {
     for entry in all(source).0 {
         let label = entry.label.unwrap();
-        assert!(["cats", "dogs", "owls"].contains(&label.as_str()), "{label}");
+        assert!(
+            ["cats", "dogs", "owls"].contains(&label.as_str()),
+            "{label}"
+        );
     }
 }
 
@@ -157,7 +175,12 @@ fn a_folder() {
         ..SourceOptions::default()
     };
     let source = open_spec(root.path().to_str().unwrap(), &none);
-    assert!(all(source.as_ref()).0.iter().all(|entry| entry.label.is_none()));
+    assert!(
+        all(source.as_ref())
+            .0
+            .iter()
+            .all(|entry| entry.label.is_none())
+    );
 }
 
 #[test]
@@ -177,7 +200,12 @@ fn zip_archives() {
         let source = open(&path);
         check(source.as_ref(), &pictures());
         check_labels(source.as_ref());
-        assert!(all(source.as_ref()).0.iter().all(|entry| entry.content.is_lazy()));
+        assert!(
+            all(source.as_ref())
+                .0
+                .iter()
+                .all(|entry| entry.content.is_lazy())
+        );
         // As one that unpacks itself: something else stands before.
         write(&path, &[&b"#!/bin/sh\nexit\n"[..], &archive].concat());
         check(open(&path).as_ref(), &pictures());
@@ -185,7 +213,10 @@ fn zip_archives() {
 }
 
 fn tarball() -> Vec<u8> {
-    let members: Vec<_> = pictures().iter().map(|(name, bytes)| tar_member(name, bytes)).collect();
+    let members: Vec<_> = pictures()
+        .iter()
+        .map(|(name, bytes)| tar_member(name, bytes))
+        .collect();
     tar(&members)
 }
 
@@ -195,7 +226,10 @@ fn tar_archives() {
     let archives = [
         ("a.tar", tarball()),
         ("a.tar.gz", gzip(&tarball())),
-        ("a.tgz", [gzip(&tarball()[..5000]), gzip(&tarball()[5000..])].concat()),
+        (
+            "a.tgz",
+            [gzip(&tarball()[..5000]), gzip(&tarball()[5000..])].concat(),
+        ),
         ("a.tar.zst", zstandard(&tarball())),
     ];
     for (name, bytes) in archives {
@@ -205,7 +239,12 @@ fn tar_archives() {
         check(source.as_ref(), &pictures());
         check_labels(source.as_ref());
         let lazy = name == "a.tar";
-        assert!(all(source.as_ref()).0.iter().all(|entry| entry.content.is_lazy() == lazy));
+        assert!(
+            all(source.as_ref())
+                .0
+                .iter()
+                .all(|entry| entry.content.is_lazy() == lazy)
+        );
     }
 }
 
@@ -213,7 +252,11 @@ fn tar_archives() {
 fn parquet_files() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("a.parquet");
-    let expected: Vec<_> = (0..).map(|row: usize| row.to_string()).zip(pictures()).map(|(row, (_, bytes))| (row, bytes)).collect();
+    let expected: Vec<_> = (0..)
+        .map(|row: usize| row.to_string())
+        .zip(pictures())
+        .map(|(row, (_, bytes))| (row, bytes))
+        .collect();
     for compression in [
         Compression::UNCOMPRESSED,
         Compression::SNAPPY,
@@ -282,10 +325,14 @@ fn lists() {
         check(source.as_ref(), &pictures());
         check_labels(source.as_ref());
     }
-    let entry = open(&root.path().join("a.csv")).get("owls/050.jpg").unwrap();
+    let entry = open(&root.path().join("a.csv"))
+        .get("owls/050.jpg")
+        .unwrap();
     assert_eq!(entry.extra["note"], "a, \"b\"");
     assert_eq!(entry.extra["price"], "007");
-    let entry = open(&root.path().join("a.jsonl")).get("owls/050.jpg").unwrap();
+    let entry = open(&root.path().join("a.jsonl"))
+        .get("owls/050.jpg")
+        .unwrap();
     assert_eq!(entry.extra["price"], 1.5);
     let by_price = SourceOptions {
         label: LabelFrom::Column("price".into()),
@@ -302,14 +349,32 @@ fn shards() {
     let root = tempfile::tempdir().unwrap();
     let mut expected = Vec::new();
     for (number, pictures) in pictures().chunks(20).enumerate() {
-        let members: Vec<_> = pictures.iter().map(|(name, bytes)| tar_member(name, bytes)).collect();
+        let members: Vec<_> = pictures
+            .iter()
+            .map(|(name, bytes)| tar_member(name, bytes))
+            .collect();
         let shard = format!("{number:03}.tar.zst");
-        write(&root.path().join("s").join(&shard), &zstandard(&tar(&members)));
-        expected.extend(pictures.iter().map(|(name, bytes)| (format!("{shard}/{name}"), bytes.clone())));
+        write(
+            &root.path().join("s").join(&shard),
+            &zstandard(&tar(&members)),
+        );
+        expected.extend(
+            pictures
+                .iter()
+                .map(|(name, bytes)| (format!("{shard}/{name}"), bytes.clone())),
+        );
     }
     write(&root.path().join("s/README.md"), b"ignored");
-    for pattern in ["s/{000..002}.tar.zst", "s/*", "s/*.tar.zst", "s/00[0-2].tar.???"] {
-        let source = open_spec(root.path().join(pattern).to_str().unwrap(), &SourceOptions::default());
+    for pattern in [
+        "s/{000..002}.tar.zst",
+        "s/*",
+        "s/*.tar.zst",
+        "s/00[0-2].tar.???",
+    ] {
+        let source = open_spec(
+            root.path().join(pattern).to_str().unwrap(),
+            &SourceOptions::default(),
+        );
         check(source.as_ref(), &expected);
         check_labels(source.as_ref());
     }
@@ -334,7 +399,10 @@ fn patterns_of_images_and_of_folders() {
         write(&root.path().join(name), &bytes);
     }
     for pattern in ["*/*.jpg", "**/*.jpg", "{cats,dogs,owls}", "*"] {
-        let source = open_spec(root.path().join(pattern).to_str().unwrap(), &SourceOptions::default());
+        let source = open_spec(
+            root.path().join(pattern).to_str().unwrap(),
+            &SourceOptions::default(),
+        );
         check(source.as_ref(), &pictures());
         check_labels(source.as_ref());
     }
@@ -347,7 +415,10 @@ fn one_image() {
     write(&path, b"x");
     let source = open(&path);
     let (entries, _) = all(source.as_ref());
-    assert_eq!((entries[0].key.as_str(), entries[0].label.as_deref()), ("a.jpg", None));
+    assert_eq!(
+        (entries[0].key.as_str(), entries[0].label.as_deref()),
+        ("a.jpg", None)
+    );
     assert_eq!(read(&source.get("a.jpg").unwrap()), b"x");
 }
 
@@ -358,11 +429,24 @@ fn webdataset() {
     for number in 0..10 {
         members.push((format!("{number:06}.cls"), number.to_string()));
         members.push((format!("{number:06}.jpg"), format!("picture {number}")));
-        members.push((format!("{number:06}.json"), format!("{{\"price\": {number}}}")));
+        members.push((
+            format!("{number:06}.json"),
+            format!("{{\"price\": {number}}}"),
+        ));
     }
-    let tarball = tar(&members.iter().map(|(name, text)| tar_member(name, text.as_bytes())).collect::<Vec<_>>());
-    let zipped = zip(&members.iter().map(|(name, text)| member(name, text.as_bytes())).collect::<Vec<_>>());
-    for (name, bytes) in [("a.tar", tarball.clone()), ("a.tar.gz", gzip(&tarball)), ("a.zip", zipped)] {
+    let tarball = tar(&members
+        .iter()
+        .map(|(name, text)| tar_member(name, text.as_bytes()))
+        .collect::<Vec<_>>());
+    let zipped = zip(&members
+        .iter()
+        .map(|(name, text)| member(name, text.as_bytes()))
+        .collect::<Vec<_>>());
+    for (name, bytes) in [
+        ("a.tar", tarball.clone()),
+        ("a.tar.gz", gzip(&tarball)),
+        ("a.zip", zipped),
+    ] {
         let path = root.path().join(name);
         write(&path, &bytes);
         let source = open(&path);
@@ -372,7 +456,10 @@ fn webdataset() {
             assert_eq!(entry.label, Some(number.to_string()));
             assert_eq!(entry.extra["price"], number);
             let same = source.get(&entry.key).unwrap();
-            assert_eq!((same.label, same.extra), (entry.label.clone(), entry.extra.clone()));
+            assert_eq!(
+                (same.label, same.extra),
+                (entry.label.clone(), entry.extra.clone())
+            );
         }
     }
 }
@@ -384,7 +471,10 @@ fn what_is_no_source_is_refused_with_a_way_out() {
         let path = root.path().join(name);
         write(&path, bytes);
         let error = lookalike_sources::open(path.to_str().unwrap(), &SourceOptions::default());
-        error.err().unwrap_or_else(|| panic!("{name} was opened")).to_string()
+        error
+            .err()
+            .unwrap_or_else(|| panic!("{name} was opened"))
+            .to_string()
     };
     assert!(refused("a.txt", b"x").contains("does not tell"));
     assert!(refused("a.zip", b"not a zip").contains("directory at its end is missing"));
@@ -395,6 +485,12 @@ fn what_is_no_source_is_refused_with_a_way_out() {
     assert!(refused("a.parquet", b"PAR1 and no more").contains("metadata"));
     assert!(refused("a.csv", b"x,y\n1,2\n").contains("path, file, file_name, image"));
     assert!(refused("a.jsonl", b"{\"x\": 1}\n").contains("path, file, file_name, image"));
-    let error = lookalike_sources::open("/no/such/folder", &SourceOptions::default()).err().unwrap();
-    assert!(error.to_string().contains("there is no such file or folder"));
+    let error = lookalike_sources::open("/no/such/folder", &SourceOptions::default())
+        .err()
+        .unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("there is no such file or folder")
+    );
 }

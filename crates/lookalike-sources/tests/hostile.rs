@@ -73,7 +73,13 @@ fn with(middle: ZipMember) -> Vec<u8> {
 
 /// Both neighbours of the bad member are read.
 fn zip_case(name: &'static str, middle: ZipMember, key: &'static str, kind: SkipKind) -> Case {
-    case(name, "zip", with(middle), &["a.jpg", "z.jpg"], &[(key, kind)])
+    case(
+        name,
+        "zip",
+        with(middle),
+        &["a.jpg", "z.jpg"],
+        &[(key, kind)],
+    )
 }
 
 fn stored(name: &str, method: u16) -> ZipMember {
@@ -93,62 +99,177 @@ fn zip_cases() -> Vec<Case> {
     let mut damaged_directory = zip(&[member("a.jpg", b"first"), member("z.jpg", b"last")]);
     let last = damaged_directory.len() - 22 - 51;
     damaged_directory[last] = b'X';
-    let many: Vec<_> = (0..25).map(|number| member(&format!("{number:02}.jpg"), b"x")).collect();
+    let many: Vec<_> = (0..25)
+        .map(|number| member(&format!("{number:02}.jpg"), b"x"))
+        .collect();
     let mut many_keys: Vec<&'static str> = Vec::new();
     for number in 0..20 {
         many_keys.push(Box::leak(format!("{number:02}.jpg").into_boxed_str()));
     }
-    let bomb: Vec<_> = (0..5).map(|number| member(&format!("{number}.jpg"), &[0; 90_000])).collect();
-    let nested = zip(&[member("inner.zip", &zip(&[member("x.jpg", &[0; 90_000])])), member("a.jpg", b"first")]);
+    let bomb: Vec<_> = (0..5)
+        .map(|number| member(&format!("{number}.jpg"), &[0; 90_000]))
+        .collect();
+    let nested = zip(&[
+        member("inner.zip", &zip(&[member("x.jpg", &[0; 90_000])])),
+        member("a.jpg", b"first"),
+    ]);
     let overlap = ZipMember {
         overlap: true,
         ..member("x.jpg", b"first")
     };
     vec![
-        zip_case("absolute", member("/etc/x.jpg", b"b"), "/etc/x.jpg", UnsafePath),
+        zip_case(
+            "absolute",
+            member("/etc/x.jpg", b"b"),
+            "/etc/x.jpg",
+            UnsafePath,
+        ),
         zip_case("parent", member("../x.jpg", b"b"), "../x.jpg", UnsafePath),
-        zip_case("inner parent", member("q/../../x.jpg", b"b"), "q/../../x.jpg", UnsafePath),
-        zip_case("backslashes", member("..\\..\\x.jpg", b"b"), "../../x.jpg", UnsafePath),
+        zip_case(
+            "inner parent",
+            member("q/../../x.jpg", b"b"),
+            "q/../../x.jpg",
+            UnsafePath,
+        ),
+        zip_case(
+            "backslashes",
+            member("..\\..\\x.jpg", b"b"),
+            "../../x.jpg",
+            UnsafePath,
+        ),
         zip_case("drive", member("C:\\x.jpg", b"b"), "C:/x.jpg", UnsafePath),
         zip_case("zero byte", member("x\0.jpg", b"b"), "x\0.jpg", UnsafePath),
         zip_case("not UTF-8", not_utf8, "\u{fffd}.jpg", NotUtf8),
         zip_case("twice", member("a.jpg", b"again"), "a.jpg", Duplicate),
-        zip_case("twice by spelling", member("./a.jpg", b"again"), "./a.jpg", Duplicate),
+        zip_case(
+            "twice by spelling",
+            member("./a.jpg", b"again"),
+            "./a.jpg",
+            Duplicate,
+        ),
         zip_case("empty", member("x.jpg", b""), "x.jpg", Empty),
-        zip_case("too large", member("x.jpg", &[1; 100_001]), "x.jpg", TooLarge),
-        zip_case("link", record(|record| record[38..42].copy_from_slice(&(0o120_777_u32 << 16).to_le_bytes())), "x.jpg", Link),
-        zip_case("device", record(|record| record[38..42].copy_from_slice(&(0o020_666_u32 << 16).to_le_bytes())), "x.jpg", Special),
-        zip_case("pipe", record(|record| record[38..42].copy_from_slice(&(0o010_666_u32 << 16).to_le_bytes())), "x.jpg", Special),
-        zip_case("encrypted", record(|record| record[8] |= 1), "x.jpg", Encrypted),
+        zip_case(
+            "too large",
+            member("x.jpg", &[1; 100_001]),
+            "x.jpg",
+            TooLarge,
+        ),
+        zip_case(
+            "link",
+            record(|record| record[38..42].copy_from_slice(&(0o120_777_u32 << 16).to_le_bytes())),
+            "x.jpg",
+            Link,
+        ),
+        zip_case(
+            "device",
+            record(|record| record[38..42].copy_from_slice(&(0o020_666_u32 << 16).to_le_bytes())),
+            "x.jpg",
+            Special,
+        ),
+        zip_case(
+            "pipe",
+            record(|record| record[38..42].copy_from_slice(&(0o010_666_u32 << 16).to_le_bytes())),
+            "x.jpg",
+            Special,
+        ),
+        zip_case(
+            "encrypted",
+            record(|record| record[8] |= 1),
+            "x.jpg",
+            Encrypted,
+        ),
         zip_case("AES", stored("x.jpg", 99), "x.jpg", Encrypted),
         zip_case("bzip2", stored("x.jpg", 12), "x.jpg", Unsupported),
         zip_case("LZMA", stored("x.jpg", 14), "x.jpg", Unsupported),
         zip_case("Deflate64", stored("x.jpg", 9), "x.jpg", Unsupported),
-        zip_case("more than it says", record(|record| record[24] -= 2), "x.jpg", Damaged),
-        zip_case("less than it says", record(|record| record[24] += 2), "x.jpg", Damaged),
-        zip_case("gigabytes promised", record(|record| record[24..28].fill(0xfe)), "x.jpg", TooLarge),
-        zip_case("packed beyond the end", record(|record| record[20..24].fill(0x7f)), "x.jpg", Damaged),
-        zip_case("header beyond the end", record(|record| record[42..46].fill(0x7f)), "x.jpg", Damaged),
-        zip_case("checksum", record(|record| record[16] ^= 1), "x.jpg", Damaged),
+        zip_case(
+            "more than it says",
+            record(|record| record[24] -= 2),
+            "x.jpg",
+            Damaged,
+        ),
+        zip_case(
+            "less than it says",
+            record(|record| record[24] += 2),
+            "x.jpg",
+            Damaged,
+        ),
+        zip_case(
+            "gigabytes promised",
+            record(|record| record[24..28].fill(0xfe)),
+            "x.jpg",
+            TooLarge,
+        ),
+        zip_case(
+            "packed beyond the end",
+            record(|record| record[20..24].fill(0x7f)),
+            "x.jpg",
+            Damaged,
+        ),
+        zip_case(
+            "header beyond the end",
+            record(|record| record[42..46].fill(0x7f)),
+            "x.jpg",
+            Damaged,
+        ),
+        zip_case(
+            "checksum",
+            record(|record| record[16] ^= 1),
+            "x.jpg",
+            Damaged,
+        ),
         zip_case("another name", own(|own| own[30] = b'y'), "x.jpg", Damaged),
         zip_case("another method", own(|own| own[8] = 0), "x.jpg", Damaged),
         zip_case("no header", own(|own| own[0] = 0), "x.jpg", Damaged),
-        zip_case("damaged stream", own(|own| own[35..].fill(0xff)), "x.jpg", Damaged),
+        zip_case(
+            "damaged stream",
+            own(|own| own[35..].fill(0xff)),
+            "x.jpg",
+            Damaged,
+        ),
         zip_case("overlapping", overlap, "x.jpg", Damaged),
-        case("lying count", "zip", lying_count, &["a.jpg"], &[("", Damaged)]),
-        case("damaged directory", "zip", damaged_directory, &["a.jpg"], &[("", Damaged)]),
-        case("many members", "zip", zip(&many), &many_keys, &[("", TooMany)]),
+        case(
+            "lying count",
+            "zip",
+            lying_count,
+            &["a.jpg"],
+            &[("", Damaged)],
+        ),
+        case(
+            "damaged directory",
+            "zip",
+            damaged_directory,
+            &["a.jpg"],
+            &[("", Damaged)],
+        ),
+        case(
+            "many members",
+            "zip",
+            zip(&many),
+            &many_keys,
+            &[("", TooMany)],
+        ),
         case("bomb", "zip", zip(&bomb), &["0.jpg"], &[("1.jpg", Bomb)]),
         case("an archive inside", "zip", nested, &["a.jpg"], &[]),
     ]
 }
 
 fn tar_with(middle: Vec<u8>) -> Vec<u8> {
-    tar(&[tar_member("a.jpg", b"first"), middle, tar_member("z.jpg", b"last")])
+    tar(&[
+        tar_member("a.jpg", b"first"),
+        middle,
+        tar_member("z.jpg", b"last"),
+    ])
 }
 
 fn tar_case(name: &'static str, middle: Vec<u8>, key: &'static str, kind: SkipKind) -> Case {
-    case(name, "tar", tar_with(middle), &["a.jpg", "z.jpg"], &[(key, kind)])
+    case(
+        name,
+        "tar",
+        tar_with(middle),
+        &["a.jpg", "z.jpg"],
+        &[(key, kind)],
+    )
 }
 
 /// Nothing after the bad member can be read.
@@ -158,7 +279,11 @@ fn tar_end(name: &'static str, middle: Vec<u8>, kind: SkipKind) -> Case {
 
 fn attributes(records: &str, name: &str) -> Vec<u8> {
     let header = tar_header(b"pax", records.len() as u64, b'x');
-    [tar_block(header, records.as_bytes()), tar_member(name, b"bytes")].concat()
+    [
+        tar_block(header, records.as_bytes()),
+        tar_member(name, b"bytes"),
+    ]
+    .concat()
 }
 
 fn tar_cases() -> Vec<Case> {
@@ -177,14 +302,19 @@ fn tar_cases() -> Vec<Case> {
     let mut lying = tar_header(b"x.jpg", 50_000, b'0');
     lying.extend_from_slice(&[0; 512]);
     let mut huge = tar_header(b"x.jpg", 0, b'0');
-    huge[124..136].copy_from_slice(&[0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    huge[124..136].copy_from_slice(&[
+        0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+    ]);
     sign(&mut huge);
     let truncated = tar_with(tar_member("x.jpg", &[7; 5000]));
     let cut_content = truncated[..2048 + 700].to_vec();
     let cut_header = truncated[..1024 + 100].to_vec();
     let long_name = "d/".repeat(80) + "x.jpg";
     let long = [
-        tar_block(tar_header(b"././@LongLink", 161 + 5, b'L'), &[long_name.as_bytes(), b"\0"].concat()),
+        tar_block(
+            tar_header(b"././@LongLink", 161 + 5, b'L'),
+            &[long_name.as_bytes(), b"\0"].concat(),
+        ),
         tar_member("d/d", b"bytes"),
     ]
     .concat();
@@ -195,40 +325,150 @@ fn tar_cases() -> Vec<Case> {
     let mut bad_gzip = packed.clone();
     let middle = packed.len() / 2;
     bad_gzip[middle..middle + 40].fill(0x55);
-    let zeros: Vec<_> = (0..10).map(|number| tar_member(&format!("{number}.jpg"), &[0; 90_000])).collect();
-    let ignored = tar(&[tar_member("zeros.bin", &[0; 3_000_000]), tar_member("z.jpg", b"last")]);
+    let zeros: Vec<_> = (0..10)
+        .map(|number| tar_member(&format!("{number}.jpg"), &[0; 90_000]))
+        .collect();
+    let ignored = tar(&[
+        tar_member("zeros.bin", &[0; 3_000_000]),
+        tar_member("z.jpg", b"last"),
+    ]);
     let many: Vec<_> = (0..25).map(|_| tar_member("x.txt", b"")).collect();
     vec![
         tar_case("absolute", tar_member("/x.jpg", b"b"), "/x.jpg", UnsafePath),
-        tar_case("parent", tar_member("a/../../x.jpg", b"b"), "a/../../x.jpg", UnsafePath),
-        tar_case("absolute by attributes", attributes("15 path=/q.jpg\n", "x.jpg"), "/q.jpg", UnsafePath),
-        tar_case("not UTF-8", tar_block(tar_header(b"\xff.jpg", 1, b'0'), b"b"), "\u{fffd}.jpg", NotUtf8),
+        tar_case(
+            "parent",
+            tar_member("a/../../x.jpg", b"b"),
+            "a/../../x.jpg",
+            UnsafePath,
+        ),
+        tar_case(
+            "absolute by attributes",
+            attributes("15 path=/q.jpg\n", "x.jpg"),
+            "/q.jpg",
+            UnsafePath,
+        ),
+        tar_case(
+            "not UTF-8",
+            tar_block(tar_header(b"\xff.jpg", 1, b'0'), b"b"),
+            "\u{fffd}.jpg",
+            NotUtf8,
+        ),
         tar_case("twice", tar_member("a.jpg", b"again"), "a.jpg", Duplicate),
         tar_case("symbolic link", linked(b'2'), "x.jpg", Link),
         tar_case("hard link", linked(b'1'), "x.jpg", Link),
         tar_case("character device", linked(b'3'), "x.jpg", Special),
         tar_case("block device", linked(b'4'), "x.jpg", Special),
         tar_case("pipe", linked(b'6'), "x.jpg", Special),
-        tar_case("sparse", tar_block(tar_header(b"x.jpg", 5, b'S'), b"bytes"), "x.jpg", Unsupported),
-        tar_case("sparse by attributes", attributes("22 GNU.sparse.major=1\n", "x.jpg"), "x.jpg", Unsupported),
-        tar_case("unknown kind", tar_block(tar_header(b"x.jpg", 5, b'Q'), b"bytes"), "x.jpg", Unsupported),
+        tar_case(
+            "sparse",
+            tar_block(tar_header(b"x.jpg", 5, b'S'), b"bytes"),
+            "x.jpg",
+            Unsupported,
+        ),
+        tar_case(
+            "sparse by attributes",
+            attributes("22 GNU.sparse.major=1\n", "x.jpg"),
+            "x.jpg",
+            Unsupported,
+        ),
+        tar_case(
+            "unknown kind",
+            tar_block(tar_header(b"x.jpg", 5, b'Q'), b"bytes"),
+            "x.jpg",
+            Unsupported,
+        ),
         tar_case("empty", tar_member("x.jpg", b""), "x.jpg", Empty),
-        tar_case("too large", tar_member("x.jpg", &[1; 100_001]), "x.jpg", TooLarge),
+        tar_case(
+            "too large",
+            tar_member("x.jpg", &[1; 100_001]),
+            "x.jpg",
+            TooLarge,
+        ),
         tar_end("checksum", wrong_sum, Damaged),
         tar_end("no size", no_size, Damaged),
-        tar_end("attributes damaged", attributes("99 path=q.jpg\n", "x.jpg"), Damaged),
+        tar_end(
+            "attributes damaged",
+            attributes("99 path=q.jpg\n", "x.jpg"),
+            Damaged,
+        ),
         tar_end("attributes too long", too_long, Damaged),
-        case("lying size", "tar", tar_with(lying), &["a.jpg"], &[("x.jpg", Truncated)]),
-        case("exabytes promised", "tar", tar_with(huge), &["a.jpg"], &[("x.jpg", TooLarge)]),
-        case("content cut off", "tar", cut_content, &["a.jpg"], &[("x.jpg", Truncated)]),
-        case("header cut off", "tar", cut_header, &["a.jpg"], &[("", Truncated)]),
-        case("no end", "tar", plain[..plain.len() - 1024].to_vec(), &["a.jpg", "x.jpg", "z.jpg"], &[]),
-        case("long name", "tar", tar_with(long), &["a.jpg", long_name, "z.jpg"], &[]),
-        case("gzip cut off", "tar.gz", packed[..packed.len() - 100].to_vec(), &["a.jpg"], &[("x.jpg", Truncated)]),
-        case("gzip damaged", "tar.gz", bad_gzip, &["a.jpg"], &[("x.jpg", Damaged)]),
-        case("gzip bomb", "tar.gz", gzip(&tar(&zeros)), &["0.jpg"], &[("1.jpg", Bomb)]),
-        case("Zstandard bomb", "tar.zst", zstandard(&tar(&zeros)), &["0.jpg"], &[("1.jpg", Bomb)]),
-        case("a bomb that is no image", "tar.gz", gzip(&ignored), &[], &[("", Bomb)]),
+        case(
+            "lying size",
+            "tar",
+            tar_with(lying),
+            &["a.jpg"],
+            &[("x.jpg", Truncated)],
+        ),
+        case(
+            "exabytes promised",
+            "tar",
+            tar_with(huge),
+            &["a.jpg"],
+            &[("x.jpg", TooLarge)],
+        ),
+        case(
+            "content cut off",
+            "tar",
+            cut_content,
+            &["a.jpg"],
+            &[("x.jpg", Truncated)],
+        ),
+        case(
+            "header cut off",
+            "tar",
+            cut_header,
+            &["a.jpg"],
+            &[("", Truncated)],
+        ),
+        case(
+            "no end",
+            "tar",
+            plain[..plain.len() - 1024].to_vec(),
+            &["a.jpg", "x.jpg", "z.jpg"],
+            &[],
+        ),
+        case(
+            "long name",
+            "tar",
+            tar_with(long),
+            &["a.jpg", long_name, "z.jpg"],
+            &[],
+        ),
+        case(
+            "gzip cut off",
+            "tar.gz",
+            packed[..packed.len() - 100].to_vec(),
+            &["a.jpg"],
+            &[("x.jpg", Truncated)],
+        ),
+        case(
+            "gzip damaged",
+            "tar.gz",
+            bad_gzip,
+            &["a.jpg"],
+            &[("x.jpg", Damaged)],
+        ),
+        case(
+            "gzip bomb",
+            "tar.gz",
+            gzip(&tar(&zeros)),
+            &["0.jpg"],
+            &[("1.jpg", Bomb)],
+        ),
+        case(
+            "Zstandard bomb",
+            "tar.zst",
+            zstandard(&tar(&zeros)),
+            &["0.jpg"],
+            &[("1.jpg", Bomb)],
+        ),
+        case(
+            "a bomb that is no image",
+            "tar.gz",
+            gzip(&ignored),
+            &[],
+            &[("", Bomb)],
+        ),
         case("many members", "tar", tar(&many), &[], &[("", TooMany)]),
     ]
 }
@@ -242,30 +482,119 @@ fn incompressible(count: usize) -> Vec<u8> {
 fn list_cases() -> Vec<Case> {
     use SkipKind::*;
     let long = format!("path,x\nhere.jpg,1\n\"{}", "x".repeat(3 << 20));
-    let long_line = format!("{{\"path\": \"here.jpg\"}}\n{{\"path\": \"{}\"}}", "x".repeat(3 << 20));
+    let long_line = format!(
+        "{{\"path\": \"here.jpg\"}}\n{{\"path\": \"{}\"}}",
+        "x".repeat(3 << 20)
+    );
     vec![
-        case("missing file", "csv", b"path\nhere.jpg\nnot.jpg\n".to_vec(), &["here.jpg"], &[("not.jpg", Missing)]),
-        case("twice", "csv", b"path\nhere.jpg\nhere.jpg\n".to_vec(), &["here.jpg"], &[("here.jpg", Duplicate)]),
-        case("fields", "csv", b"path,x\nhere.jpg,1\na,b,c\n".to_vec(), &["here.jpg"], &[("line 3", Damaged)]),
-        case("not UTF-8", "csv", b"path\nhere.jpg\n\xff.jpg\n".to_vec(), &["here.jpg"], &[("line 3", NotUtf8)]),
-        case("no path", "csv", b"path,x\nhere.jpg,1\n,2\n".to_vec(), &["here.jpg"], &[("line 3", Missing)]),
-        case("a folder", "csv", b"path\nhere.jpg\n.\n".to_vec(), &["here.jpg"], &[(".", Special)]),
-        case("a device", "csv", b"path\nhere.jpg\n/dev/zero\n".to_vec(), &["here.jpg"], &[("/dev/zero", Special)]),
-        case("an address", "csv", b"path\nhere.jpg\nhttp://x/y.jpg\n".to_vec(), &["here.jpg"], &[("http://x/y.jpg", Unsupported)]),
-        case("a quote that is not closed", "csv", long.into_bytes(), &["here.jpg"], &[("line 3", Damaged)]),
-        case("not JSON", "jsonl", b"{\"path\": \"here.jpg\"}\n{oh\n".to_vec(), &["here.jpg"], &[("line 2", Damaged)]),
-        case("a number as path", "jsonl", b"{\"path\": \"here.jpg\"}\n{\"path\": 7}\n".to_vec(), &["here.jpg"], &[("line 2", Missing)]),
-        case("deep", "jsonl", [b"{\"path\": \"here.jpg\"}\n{\"path\":".to_vec(), vec![b'['; 9999]].concat(), &["here.jpg"], &[("line 2", Damaged)]),
-        case("an endless line", "jsonl", long_line.into_bytes(), &["here.jpg"], &[("line 2", Damaged)]),
+        case(
+            "missing file",
+            "csv",
+            b"path\nhere.jpg\nnot.jpg\n".to_vec(),
+            &["here.jpg"],
+            &[("not.jpg", Missing)],
+        ),
+        case(
+            "twice",
+            "csv",
+            b"path\nhere.jpg\nhere.jpg\n".to_vec(),
+            &["here.jpg"],
+            &[("here.jpg", Duplicate)],
+        ),
+        case(
+            "fields",
+            "csv",
+            b"path,x\nhere.jpg,1\na,b,c\n".to_vec(),
+            &["here.jpg"],
+            &[("line 3", Damaged)],
+        ),
+        case(
+            "not UTF-8",
+            "csv",
+            b"path\nhere.jpg\n\xff.jpg\n".to_vec(),
+            &["here.jpg"],
+            &[("line 3", NotUtf8)],
+        ),
+        case(
+            "no path",
+            "csv",
+            b"path,x\nhere.jpg,1\n,2\n".to_vec(),
+            &["here.jpg"],
+            &[("line 3", Missing)],
+        ),
+        case(
+            "a folder",
+            "csv",
+            b"path\nhere.jpg\n.\n".to_vec(),
+            &["here.jpg"],
+            &[(".", Special)],
+        ),
+        case(
+            "a device",
+            "csv",
+            b"path\nhere.jpg\n/dev/zero\n".to_vec(),
+            &["here.jpg"],
+            &[("/dev/zero", Special)],
+        ),
+        case(
+            "an address",
+            "csv",
+            b"path\nhere.jpg\nhttp://x/y.jpg\n".to_vec(),
+            &["here.jpg"],
+            &[("http://x/y.jpg", Unsupported)],
+        ),
+        case(
+            "a quote that is not closed",
+            "csv",
+            long.into_bytes(),
+            &["here.jpg"],
+            &[("line 3", Damaged)],
+        ),
+        case(
+            "not JSON",
+            "jsonl",
+            b"{\"path\": \"here.jpg\"}\n{oh\n".to_vec(),
+            &["here.jpg"],
+            &[("line 2", Damaged)],
+        ),
+        case(
+            "a number as path",
+            "jsonl",
+            b"{\"path\": \"here.jpg\"}\n{\"path\": 7}\n".to_vec(),
+            &["here.jpg"],
+            &[("line 2", Missing)],
+        ),
+        case(
+            "deep",
+            "jsonl",
+            [
+                b"{\"path\": \"here.jpg\"}\n{\"path\":".to_vec(),
+                vec![b'['; 9999],
+            ]
+            .concat(),
+            &["here.jpg"],
+            &[("line 2", Damaged)],
+        ),
+        case(
+            "an endless line",
+            "jsonl",
+            long_line.into_bytes(),
+            &["here.jpg"],
+            &[("line 2", Damaged)],
+        ),
     ]
 }
 
 fn rows(count: usize, bytes: usize) -> Vec<(String, Vec<u8>)> {
-    (0..count).map(|row| (format!("{row}.jpg"), incompressible(bytes + row))).collect()
+    (0..count)
+        .map(|row| (format!("{row}.jpg"), incompressible(bytes + row)))
+        .collect()
 }
 
 fn parquet_with(compression: Compression, images: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let properties = WriterProperties::builder().set_compression(compression).set_dictionary_enabled(false);
+    let properties = WriterProperties::builder()
+        .set_compression(compression)
+        .set_dictionary_enabled(false);
     parquet(images, properties.build())
 }
 
@@ -278,15 +607,53 @@ fn parquet_cases() -> Vec<Case> {
     lies[7..9].copy_from_slice(&[0xff, 0x7f]);
     let mut damaged = plain.clone();
     damaged[4..12].fill(0xff);
-    let zeros: Vec<_> = (0..3).map(|row| (format!("{row}.jpg"), vec![0; 90_000])).collect();
+    let zeros: Vec<_> = (0..3)
+        .map(|row| (format!("{row}.jpg"), vec![0; 90_000]))
+        .collect();
     let all: Vec<&'static str> = vec!["0", "1", "2"];
     vec![
-        case("a page that lies", "parquet", lies, &["7", "8", "9"], &[("", Damaged)]),
-        case("a damaged header", "parquet", damaged, &["7", "8", "9"], &[("", Damaged)]),
-        case("too large", "parquet", parquet_with(Compression::UNCOMPRESSED, &rows(2, 100_000)), &["0"], &[("1", TooLarge)]),
-        case("a bomb in gzip", "parquet", parquet_with(Compression::GZIP(GzipLevel::default()), &zeros), &[], &[("", Bomb)]),
-        case("a bomb in Zstandard", "parquet", parquet_with(Compression::ZSTD(ZstdLevel::default()), &zeros), &[], &[("", Bomb)]),
-        case("Snappy packs no bombs", "parquet", parquet_with(Compression::SNAPPY, &zeros), &all, &[]),
+        case(
+            "a page that lies",
+            "parquet",
+            lies,
+            &["7", "8", "9"],
+            &[("", Damaged)],
+        ),
+        case(
+            "a damaged header",
+            "parquet",
+            damaged,
+            &["7", "8", "9"],
+            &[("", Damaged)],
+        ),
+        case(
+            "too large",
+            "parquet",
+            parquet_with(Compression::UNCOMPRESSED, &rows(2, 100_000)),
+            &["0"],
+            &[("1", TooLarge)],
+        ),
+        case(
+            "a bomb in gzip",
+            "parquet",
+            parquet_with(Compression::GZIP(GzipLevel::default()), &zeros),
+            &[],
+            &[("", Bomb)],
+        ),
+        case(
+            "a bomb in Zstandard",
+            "parquet",
+            parquet_with(Compression::ZSTD(ZstdLevel::default()), &zeros),
+            &[],
+            &[("", Bomb)],
+        ),
+        case(
+            "Snappy packs no bombs",
+            "parquet",
+            parquet_with(Compression::SNAPPY, &zeros),
+            &all,
+            &[],
+        ),
     ]
 }
 
@@ -313,20 +680,36 @@ fn run(case: &Case) {
         match read {
             Ok(key) => good.push(key),
             Err(skip) => {
-                assert!(skip.location.contains("case.") || case.ending == "csv", "{skip}");
+                assert!(
+                    skip.location.contains("case.") || case.ending == "csv",
+                    "{skip}"
+                );
                 assert!(skip.reason.len() > 20, "{skip}");
                 skipped.push((skip.key, skip.kind));
             }
         }
     }
-    assert_eq!(good, case.good, "{} ({}): {skipped:?}", case.name, case.ending);
-    let expected: Vec<_> = case.skipped.iter().map(|(key, kind)| ((*key).to_owned(), *kind)).collect();
+    assert_eq!(
+        good, case.good,
+        "{} ({}): {skipped:?}",
+        case.name, case.ending
+    );
+    let expected: Vec<_> = case
+        .skipped
+        .iter()
+        .map(|(key, kind)| ((*key).to_owned(), *kind))
+        .collect();
     assert_eq!(skipped, expected, "{} ({})", case.name, case.ending);
     // Asking by key is no way around.
     for (key, kind) in &case.skipped {
         let got = source.get(key).map(|entry| entry.read(&case.limits));
         let duplicate = *kind == SkipKind::Duplicate;
-        assert!(duplicate || !matches!(got, Ok(Ok(_))), "{} ({}): {key}", case.name, case.ending);
+        assert!(
+            duplicate || !matches!(got, Ok(Ok(_))),
+            "{} ({}): {key}",
+            case.name,
+            case.ending
+        );
     }
 }
 
@@ -363,19 +746,37 @@ fn containers_without_a_readable_byte_are_refused() {
     let mut endless = file.clone();
     endless[end - 8..end - 4].fill(0xff);
     let cases = [
-        ("cut zip", "zip", archive[..archive.len() - 5].to_vec(), "cut off"),
+        (
+            "cut zip",
+            "zip",
+            archive[..archive.len() - 5].to_vec(),
+            "cut off",
+        ),
         ("directory outside", "zip", beyond, "outside"),
-        ("cut Parquet", "parquet", file[..end - 9].to_vec(), "cut off"),
+        (
+            "cut Parquet",
+            "parquet",
+            file[..end - 9].to_vec(),
+            "cut off",
+        ),
         ("metadata", "parquet", metadata, "metadata"),
         ("endless metadata", "parquet", endless, "cut off"),
     ];
     for (name, ending, bytes, words) in cases {
-        let case = Refused { name, ending, bytes, words };
+        let case = Refused {
+            name,
+            ending,
+            bytes,
+            words,
+        };
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join(format!("case.{}", case.ending));
         fs::write(&path, &case.bytes).unwrap();
         let opened = lookalike_sources::open(path.to_str().unwrap(), &SourceOptions::default());
-        let error = opened.err().unwrap_or_else(|| panic!("{} was opened", case.name)).to_string();
+        let error = opened
+            .err()
+            .unwrap_or_else(|| panic!("{} was opened", case.name))
+            .to_string();
         assert!(error.contains(case.words), "{}: {error}", case.name);
     }
 }
@@ -394,7 +795,10 @@ fn damage_anywhere_is_survived() {
     ];
     // The Parquet reader's panics are caught; they need not be printed a thousand times.
     std::panic::set_hook(Box::new(|about| {
-        if !about.location().is_some_and(|place| place.file().contains("parquet")) {
+        if !about
+            .location()
+            .is_some_and(|place| place.file().contains("parquet"))
+        {
             eprintln!("{about}");
         }
     }));
@@ -410,14 +814,18 @@ fn damage_anywhere_is_survived() {
     };
     for (ending, bytes) in honest {
         let path = root.path().join(format!("case.{ending}"));
-        let cuts = (0..bytes.len()).step_by(1 + bytes.len() / 300).map(|cut| bytes[..cut].to_vec());
-        let changes = (0..bytes.len()).step_by(1 + bytes.len() / 600).flat_map(|place| {
-            [0x00, 0x7f, 0x80, 0xff].map(|value| {
-                let mut changed = bytes.clone();
-                changed[place] = value;
-                changed
-            })
-        });
+        let cuts = (0..bytes.len())
+            .step_by(1 + bytes.len() / 300)
+            .map(|cut| bytes[..cut].to_vec());
+        let changes = (0..bytes.len())
+            .step_by(1 + bytes.len() / 600)
+            .flat_map(|place| {
+                [0x00, 0x7f, 0x80, 0xff].map(|value| {
+                    let mut changed = bytes.clone();
+                    changed[place] = value;
+                    changed
+                })
+            });
         for damaged in cuts.chain(changes) {
             fs::write(&path, &damaged).unwrap();
             if let Ok(source) = lookalike_sources::open(path.to_str().unwrap(), &options) {

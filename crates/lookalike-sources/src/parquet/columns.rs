@@ -31,8 +31,7 @@ impl Columns {
     pub(super) fn find(metadata: &ParquetMetaData, label: &LabelFrom) -> Result<Self, SkipReason> {
         let schema = metadata.file_metadata().schema_descr();
         let features = features(metadata);
-        let leaves: Vec<&ColumnDescriptor> =
-            schema.columns().iter().map(AsRef::as_ref).collect();
+        let leaves: Vec<&ColumnDescriptor> = schema.columns().iter().map(AsRef::as_ref).collect();
         let flat = |leaf: usize| leaves[leaf].max_rep_level() == 0;
         let at = |path: &[&str]| {
             let same = |leaf: &&ColumnDescriptor| leaf.path().parts().iter().eq(path.iter());
@@ -70,13 +69,19 @@ impl Columns {
         };
         let readable = |leaf: &usize| is_readable(leaves[*leaf]);
         let label = wanted.and_then(|column| {
-            let leaf = at(&[column]).filter(readable).filter(|&leaf| leaf != bytes)?;
+            let leaf = at(&[column])
+                .filter(readable)
+                .filter(|&leaf| leaf != bytes)?;
             let names = features[column]["names"].as_array();
-            let text = |name: &Value| name.as_str().map_or_else(|| name.to_string(), str::to_owned);
+            let text = |name: &Value| {
+                name.as_str()
+                    .map_or_else(|| name.to_string(), str::to_owned)
+            };
             let names = names.into_iter().flatten().map(text).collect();
             Some(Label { leaf, names })
         });
-        let taken = |leaf: usize| leaf == bytes || label.as_ref().is_some_and(|label| label.leaf == leaf);
+        let taken =
+            |leaf: usize| leaf == bytes || label.as_ref().is_some_and(|label| label.leaf == leaf);
         let extra = (0..leaves.len())
             .filter(|&leaf| !taken(leaf) && flat(leaf) && readable(&leaf))
             .filter_map(|leaf| match leaves[leaf].path().parts() {
@@ -96,7 +101,10 @@ impl Columns {
 /// The data set's features, as the library `datasets` writes them into the metadata.
 fn features(metadata: &ParquetMetaData) -> Value {
     let pairs = metadata.file_metadata().key_value_metadata();
-    let text = pairs.into_iter().flatten().find(|pair| pair.key == "huggingface");
+    let text = pairs
+        .into_iter()
+        .flatten()
+        .find(|pair| pair.key == "huggingface");
     let parsed = text
         .and_then(|pair| pair.value.as_deref())
         .and_then(|text| serde_json::from_str::<Value>(text).ok());
@@ -115,7 +123,10 @@ fn is_readable(leaf: &ColumnDescriptor) -> bool {
     match leaf.physical_type() {
         Physical::BYTE_ARRAY => is_text(leaf),
         Physical::INT32 | Physical::INT64 => {
-            matches!(leaf.logical_type_ref(), None | Some(LogicalType::Integer(_)))
+            matches!(
+                leaf.logical_type_ref(),
+                None | Some(LogicalType::Integer(_))
+            )
         }
         Physical::BOOLEAN | Physical::FLOAT | Physical::DOUBLE => true,
         _ => false,
@@ -123,7 +134,11 @@ fn is_readable(leaf: &ColumnDescriptor) -> bool {
 }
 
 fn no_image(leaves: &[&ColumnDescriptor]) -> SkipReason {
-    let names: Vec<_> = leaves.iter().take(20).map(|leaf| leaf.path().string()).collect();
+    let names: Vec<_> = leaves
+        .iter()
+        .take(20)
+        .map(|leaf| leaf.path().string())
+        .collect();
     SkipReason::new(
         SkipKind::Unsupported,
         format!(

@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::buf::{Buf, Reader};
 use bytes::Bytes;
+use bytes::buf::{Buf, Reader};
 use parquet::basic::{Compression, Encoding};
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
@@ -144,7 +144,9 @@ impl ChunkReader for Chunks {
 
 /// Parquet's reader unpacks gzip to the end, whatever was promised; so the end is looked for first.
 fn check_gzip(page: &[u8], promised: &PageHeader) -> Result<()> {
-    let packed = usize::try_from(promised.levels).ok().and_then(|levels| page.get(levels..));
+    let packed = usize::try_from(promised.levels)
+        .ok()
+        .and_then(|levels| page.get(levels..));
     let decoder = flate2::read::MultiGzDecoder::new(packed.unwrap_or_default());
     let mut bounded = decoder.take(promised.unpacked.saturating_add(1));
     match std::io::copy(&mut bounded, &mut std::io::sink()) {
@@ -171,9 +173,9 @@ impl<P> Honest<P> {
 
 fn check_counts(page: Option<Page>, levels: bool) -> Result<Option<Page>> {
     match &page {
-        Some(Page::DictionaryPage { buf, num_values, .. })
-            if *num_values as usize > buf.len() =>
-        {
+        Some(Page::DictionaryPage {
+            buf, num_values, ..
+        }) if *num_values as usize > buf.len() => {
             return Err(damaged("a dictionary says it has more values than bytes"));
         }
         Some(page) if page.is_data_page() => {

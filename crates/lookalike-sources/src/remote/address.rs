@@ -53,11 +53,15 @@ pub(super) fn parse(
         let reason = "addresses with ? or # are not supported; give the plain address of a file";
         return Err(refuse(spec, reason));
     }
-    let allows_http = environment
-        .get("AWS_ALLOW_HTTP")
-        .is_some_and(|value| matches!(value.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on"));
+    let allows_http = environment.get("AWS_ALLOW_HTTP").is_some_and(|value| {
+        matches!(
+            value.to_ascii_lowercase().as_str(),
+            "true" | "1" | "yes" | "on"
+        )
+    });
     if scheme == "http" && !allows_http {
-        let reason = "http is not encrypted; use https, or set AWS_ALLOW_HTTP=true if you trust the network";
+        let reason =
+            "http is not encrypted; use https, or set AWS_ALLOW_HTTP=true if you trust the network";
         return Err(refuse(spec, reason));
     }
     let path = match web {
@@ -97,10 +101,14 @@ fn build(
     };
     // As the builders' own `from_env` does, for an environment that was given.
     let settings = |prefix: &'static str| {
-        let own = environment.iter().filter(move |(key, _)| key.starts_with(prefix));
+        let own = environment
+            .iter()
+            .filter(move |(key, _)| key.starts_with(prefix));
         own.map(|(key, value)| (key.to_ascii_lowercase(), value.clone()))
     };
-    fn shared<S: ObjectStore>(store: object_store::Result<S>) -> object_store::Result<Arc<dyn ObjectStore>> {
+    fn shared<S: ObjectStore>(
+        store: object_store::Result<S>,
+    ) -> object_store::Result<Arc<dyn ObjectStore>> {
         store.map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
     }
     Some(match scheme {
@@ -136,7 +144,9 @@ fn build(
         }
         "http" | "https" => {
             let options = options.with_allow_http(allows_http);
-            let builder = HttpBuilder::new().with_url(root).with_client_options(options);
+            let builder = HttpBuilder::new()
+                .with_url(root)
+                .with_client_options(options);
             shared(builder.with_retry(retry).build())
         }
         _ => return None,
@@ -166,7 +176,10 @@ mod tests {
     fn addresses_have_a_store_and_a_path() {
         let none = BTreeMap::new();
         let address = parse("s3://bucket/a/b c.tar", &none).unwrap();
-        assert_eq!((address.root.as_str(), address.path.as_ref()), ("s3://bucket", "a/b c.tar"));
+        assert_eq!(
+            (address.root.as_str(), address.path.as_ref()),
+            ("s3://bucket", "a/b c.tar")
+        );
         assert!(!address.is_folder);
         assert!(parse("s3://bucket", &none).unwrap().is_folder);
         assert!(parse("gs://bucket/a/", &none).unwrap().is_folder);

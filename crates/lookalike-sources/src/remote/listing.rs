@@ -254,7 +254,10 @@ impl Iterator for Walk {
         // A caller that finds everything unchanged reads nothing, and then nothing is fetched for it.
         let last_read = self.last_read.load(Ordering::Relaxed);
         if last_read > 0 && self.listed - last_read <= BEHIND {
-            let objects = self.upcoming.iter().filter_map(|(_, object)| object.as_ref());
+            let objects = self
+                .upcoming
+                .iter()
+                .filter_map(|(_, object)| object.as_ref());
             objects.for_each(|object| object.begin_ahead(self.folder.options.limits));
         }
         self.upcoming.pop_front().map(|(item, _)| item)

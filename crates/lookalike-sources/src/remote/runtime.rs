@@ -24,7 +24,9 @@ fn runtime() -> io::Result<&'static Runtime> {
     if let Err(other) = RUNTIME.set(runtime) {
         other.shutdown_background();
     }
-    RUNTIME.get().ok_or_else(|| io::Error::other("there is no runtime"))
+    RUNTIME
+        .get()
+        .ok_or_else(|| io::Error::other("there is no runtime"))
 }
 
 /// Begins some work, whose outcome can be waited for on any thread, asynchronous ones too.

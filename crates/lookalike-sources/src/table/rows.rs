@@ -51,13 +51,18 @@ impl Rows {
                     .from_reader(Bounded::new(stream));
                 let header = reader.byte_headers().map_err(refuse)?;
                 let column = |name: &[u8]| {
-                    std::str::from_utf8(name).map(|name| name.trim().to_owned()).map_err(|_| {
-                        let reason = "its first line is not UTF-8; save the list as UTF-8";
-                        SkipReason::new(SkipKind::NotUtf8, reason)
-                    })
+                    std::str::from_utf8(name)
+                        .map(|name| name.trim().to_owned())
+                        .map_err(|_| {
+                            let reason = "its first line is not UTF-8; save the list as UTF-8";
+                            SkipReason::new(SkipKind::NotUtf8, reason)
+                        })
                 };
                 let columns = header.iter().map(column).collect::<Result<Vec<_>, _>>()?;
-                if !columns.iter().any(|column| PATHS.contains(&column.as_str())) {
+                if !columns
+                    .iter()
+                    .any(|column| PATHS.contains(&column.as_str()))
+                {
                     let reason = format!(
                         "its first line must name the columns, one of them {}; it reads {:?}",
                         PATHS.join(", "),
@@ -123,13 +128,19 @@ fn next_record(reader: &mut csv::Reader<Bounded<Stream>>, columns: &[String]) ->
             record.len(),
             columns.len()
         );
-        return Ok(Some(Err((line, SkipReason::new(SkipKind::Damaged, reason)))));
+        return Ok(Some(Err((
+            line,
+            SkipReason::new(SkipKind::Damaged, reason),
+        ))));
     }
     let mut fields = Map::new();
     for (column, field) in columns.iter().zip(record.iter()) {
         let Ok(text) = std::str::from_utf8(field) else {
             let reason = "the line is not UTF-8; save the list as UTF-8";
-            return Ok(Some(Err((line, SkipReason::new(SkipKind::NotUtf8, reason)))));
+            return Ok(Some(Err((
+                line,
+                SkipReason::new(SkipKind::NotUtf8, reason),
+            ))));
         };
         if !text.is_empty() {
             let value = match PATHS.contains(&column.as_str()) {
@@ -184,7 +195,8 @@ fn next_line(reader: &mut BufReader<Stream>, line: &mut u64) -> Next {
                 })
             }
             Err(error) => {
-                let reason = format!("cannot read the line as a JSON object: {error}; correct the line");
+                let reason =
+                    format!("cannot read the line as a JSON object: {error}; correct the line");
                 Err((*line, SkipReason::new(SkipKind::Damaged, reason)))
             }
         }));
@@ -195,7 +207,10 @@ fn refuse(error: csv::Error) -> SkipReason {
     let text = error.to_string();
     match error.into_kind() {
         csv::ErrorKind::Io(error) => SkipReason::from_io(&error, "read the list further"),
-        _ => SkipReason::new(SkipKind::Damaged, format!("cannot read the list further: {text}")),
+        _ => SkipReason::new(
+            SkipKind::Damaged,
+            format!("cannot read the list further: {text}"),
+        ),
     }
 }
 

@@ -6,7 +6,8 @@ pub(super) const BLOCK: usize = 512;
 
 /// A size filled up to whole blocks.
 pub(super) fn padded(size: u64) -> u64 {
-    size.checked_next_multiple_of(BLOCK as u64).unwrap_or(u64::MAX)
+    size.checked_next_multiple_of(BLOCK as u64)
+        .unwrap_or(u64::MAX)
 }
 
 /// Whether a block is empty, as the two at an archive's end.
@@ -59,7 +60,9 @@ impl Header {
         // Some packers of old summed signed bytes.
         let sums = [sum(i64::from), sum(|byte| i64::from(byte as i8))];
         if !expected.is_some_and(|expected| sums.contains(&(expected as i64))) {
-            return Err(damaged("a member's header has a wrong checksum, or this is no tar archive"));
+            return Err(damaged(
+                "a member's header has a wrong checksum, or this is no tar archive",
+            ));
         }
         let letter = block[156];
         let size = number(&block[124..136])
@@ -130,7 +133,10 @@ impl Header {
             ),
             Kind::Other(letter) => (
                 SkipKind::Unsupported,
-                format!("it is a member of the unknown kind {:?}; pack it again", char::from(letter)),
+                format!(
+                    "it is a member of the unknown kind {:?}; pack it again",
+                    char::from(letter)
+                ),
             ),
         };
         Err(SkipReason::new(kind, reason))
@@ -161,7 +167,10 @@ impl Attributes {
     fn add_records(&mut self, mut bytes: &[u8]) -> Result<(), SkipReason> {
         let lost = || damaged("a member's attributes are damaged");
         while !bytes.is_empty() {
-            let space = bytes.iter().position(|&byte| byte == b' ').ok_or_else(lost)?;
+            let space = bytes
+                .iter()
+                .position(|&byte| byte == b' ')
+                .ok_or_else(lost)?;
             let length: usize = std::str::from_utf8(&bytes[..space])
                 .ok()
                 .and_then(|digits| digits.parse().ok())
@@ -169,7 +178,10 @@ impl Attributes {
             let record = bytes.get(space + 1..length).ok_or_else(lost)?;
             bytes = &bytes[length..];
             let record = record.strip_suffix(b"\n").ok_or_else(lost)?;
-            let equals = record.iter().position(|&byte| byte == b'=').ok_or_else(lost)?;
+            let equals = record
+                .iter()
+                .position(|&byte| byte == b'=')
+                .ok_or_else(lost)?;
             let (key, value) = (&record[..equals], &record[equals + 1..]);
             let digits = || std::str::from_utf8(value).map_err(|_| lost());
             match key {
@@ -188,9 +200,17 @@ impl Attributes {
 fn nanoseconds(text: &str) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let seconds: i64 = whole.parse().ok()?;
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let digits: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
     let nanos: i64 = digits.parse().ok()?;
-    let nanos = if whole.starts_with('-') { -nanos } else { nanos };
+    let nanos = if whole.starts_with('-') {
+        -nanos
+    } else {
+        nanos
+    };
     seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
@@ -202,10 +222,11 @@ fn text(field: &[u8]) -> &[u8] {
 /// Octal digits, or a binary number if the first bit is set.
 fn number(field: &[u8]) -> Option<u64> {
     if field[0] & 0x80 != 0 {
-        let (high, low) = field.split_at(field.len() - 8);
-        let positive = high.iter().skip(1).all(|&byte| byte == 0) && high[..].first().is_none_or(|&byte| byte == 0x80);
-        let low = u64::from_be_bytes(low.try_into().ok()?);
-        return positive.then_some(low);
+        // Two's complement; below zero neither sizes nor times are taken.
+        let first = u64::from(field[0] & 0x7f);
+        return field[1..].iter().try_fold(first, |value, &byte| {
+            value.checked_mul(256)?.checked_add(u64::from(byte))
+        });
     }
     let digits = text(field).trim_ascii();
     digits.iter().try_fold(0_u64, |value, &digit| match digit {
@@ -224,9 +245,12 @@ mod tests {
         assert_eq!(number(b"   17 \0\0"), Some(15));
         assert_eq!(number(b"0000009\0"), None);
         assert_eq!(number(&[0; 12]), Some(0));
-        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]), Some(2 << 32));
+        assert_eq!(
+            number(&[0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]),
+            Some(2 << 32)
+        );
         assert_eq!(number(&[0xff; 12]), None);
-        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 0, 1]), None);
+        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 0, 1]), Some(1));
     }
 
     #[test]
@@ -241,7 +265,14 @@ mod tests {
 
     #[test]
     fn attributes_that_lie_about_their_length_are_refused() {
-        for records in ["9 path=a\n", "99 path=a\n", "path=a\n", "0 path=a\n", "10 path=a\n", "7 path\n"] {
+        for records in [
+            "9 path=a\n",
+            "99 path=a\n",
+            "path=a\n",
+            "0 path=a\n",
+            "10 path=a",
+            "7 path\n",
+        ] {
             let added = Attributes::default().add_records(records.as_bytes());
             // "9 path=a\n" is the only one that is right.
             assert_eq!(added.is_ok(), records.starts_with("9 "), "{records:?}");

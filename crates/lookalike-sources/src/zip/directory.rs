@@ -77,7 +77,8 @@ impl Directory {
         let parts = (u16_at(end, 4), u16_at(end, 6));
         if count == 0xffff || size == 0xffff_ffff || offset == 0xffff_ffff {
             if let Some((found, at)) = end_64(blob, end_at)? {
-                (count, size, offset) = (u64_at(&found, 32), u64_at(&found, 40), u64_at(&found, 48));
+                (count, size, offset) =
+                    (u64_at(&found, 32), u64_at(&found, 40), u64_at(&found, 48));
                 directory_end = at;
             }
         } else if parts != (0, 0) {
@@ -109,7 +110,9 @@ fn end_64(blob: &dyn Blob, end_at: u64) -> Result<Option<(bytes::Bytes, u64)>, S
     let found = read_exactly_at(blob, at, 56).map_err(|error| failed(&error))?;
     match u32_at(&found, 0) == END_64 && at < locator_at {
         true => Ok(Some((found, at))),
-        false => Err(damaged("the end of the archive points to nothing; copy or download it again")),
+        false => Err(damaged(
+            "the end of the archive points to nothing; copy or download it again",
+        )),
     }
 }
 
@@ -158,7 +161,8 @@ impl Record {
         if !enough {
             return Err(lost());
         }
-        from.read_exact(&mut fixed).map_err(|error| failed(&error))?;
+        from.read_exact(&mut fixed)
+            .map_err(|error| failed(&error))?;
         if u32_at(&fixed, 0) != RECORD {
             return Err(lost());
         }
@@ -270,7 +274,9 @@ impl Record {
             return Err(lies("its own header gives another name than the directory"));
         }
         if u16_at(bytes, 8) != self.method {
-            return Err(lies("its own header gives another compression than the directory"));
+            return Err(lies(
+                "its own header gives another compression than the directory",
+            ));
         }
         Ok((fixed + name + extra) as u64)
     }
@@ -278,14 +284,20 @@ impl Record {
 
 /// DOS time has no zone; taken as UTC it still tells when something changed.
 fn dos_time(date: u16, time: u16) -> Option<i64> {
-    let (year, month, day) = (1980 + i64::from(date >> 9), i64::from(date >> 5 & 15), i64::from(date & 31));
+    let (year, month, day) = (
+        1980 + i64::from(date >> 9),
+        i64::from(date >> 5 & 15),
+        i64::from(date & 31),
+    );
     if !(1..=12).contains(&month) || day == 0 {
         return None;
     }
     // Days since 1970, of the calendar that begins in March, so that a leap day is a year's last.
     let year = if month < 3 { year - 1 } else { year };
     let from_march = (month + 9) % 12;
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * from_march + 2) / 5 + day - 1 - 719_468;
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * from_march + 2) / 5 + day
+        - 1
+        - 719_468;
     let (hours, minutes, seconds) = (time >> 11, time >> 5 & 63, 2 * (time & 31));
     let seconds = i64::from(hours) * 3600 + i64::from(minutes) * 60 + i64::from(seconds);
     Some((days * 86_400 + seconds) * 1_000_000_000)

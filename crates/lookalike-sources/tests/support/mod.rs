@@ -105,7 +105,12 @@ pub fn zip(members: &[ZipMember]) -> Vec<u8> {
         last = at;
         let mut own = Vec::new();
         put(&mut own, 4, 0x0403_4b50);
-        for (bytes, value) in [(2, 20), (2, 0x800), (2, u64::from(member.method)), (4, 0x5a21_6000)] {
+        for (bytes, value) in [
+            (2, 20),
+            (2, 0x800),
+            (2, u64::from(member.method)),
+            (4, 0x5a21_6000),
+        ] {
             put(&mut own, bytes, value);
         }
         put(&mut own, 4, crc(&member.bytes));
@@ -121,7 +126,13 @@ pub fn zip(members: &[ZipMember]) -> Vec<u8> {
         }
         let mut record = Vec::new();
         put(&mut record, 4, 0x0201_4b50);
-        for (bytes, value) in [(2, 0x314), (2, 20), (2, 0x800), (2, u64::from(member.method)), (4, 0x5a21_6000)] {
+        for (bytes, value) in [
+            (2, 0x314),
+            (2, 20),
+            (2, 0x800),
+            (2, u64::from(member.method)),
+            (4, 0x5a21_6000),
+        ] {
             put(&mut record, bytes, value);
         }
         put(&mut record, 4, crc(&member.bytes));
@@ -208,15 +219,28 @@ pub fn parquet(images: &[(String, Vec<u8>)], properties: WriterProperties) -> Ve
         "label":{"names":["cats","dogs","owls"],"_type":"ClassLabel"}}}}"#;
     let properties = properties
         .into_builder()
-        .set_key_value_metadata(Some(vec![KeyValue::new("huggingface".into(), features.to_owned())]))
+        .set_key_value_metadata(Some(vec![KeyValue::new(
+            "huggingface".into(),
+            features.to_owned(),
+        )]))
         .build();
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties)).unwrap();
     for group in images.chunks(7) {
         let mut rows = writer.next_row_group().unwrap();
         let text = |text: &str| ByteArray::from(text.as_bytes().to_vec());
-        let bytes: Vec<_> = group.iter().map(|(_, bytes)| ByteArray::from(bytes.clone())).collect();
-        let there: Vec<_> = bytes.iter().filter(|bytes| !bytes.is_empty()).cloned().collect();
-        let levels: Vec<i16> = bytes.iter().map(|bytes| if bytes.is_empty() { 1 } else { 2 }).collect();
+        let bytes: Vec<_> = group
+            .iter()
+            .map(|(_, bytes)| ByteArray::from(bytes.clone()))
+            .collect();
+        let there: Vec<_> = bytes
+            .iter()
+            .filter(|bytes| !bytes.is_empty())
+            .cloned()
+            .collect();
+        let levels: Vec<i16> = bytes
+            .iter()
+            .map(|bytes| if bytes.is_empty() { 1 } else { 2 })
+            .collect();
         let names: Vec<_> = group.iter().map(|(name, _)| text(name)).collect();
         let mut column = rows.next_column().unwrap().unwrap();
         let typed = column.typed::<ByteArrayType>();
@@ -224,7 +248,9 @@ pub fn parquet(images: &[(String, Vec<u8>)], properties: WriterProperties) -> Ve
         column.close().unwrap();
         let mut column = rows.next_column().unwrap().unwrap();
         let typed = column.typed::<ByteArrayType>();
-        typed.write_batch(&names, Some(&vec![2; group.len()]), None).unwrap();
+        typed
+            .write_batch(&names, Some(&vec![2; group.len()]), None)
+            .unwrap();
         column.close().unwrap();
         let label = |(name, _): &(String, _)| match name.split('/').next() {
             Some("cats") => 0,
@@ -234,14 +260,18 @@ pub fn parquet(images: &[(String, Vec<u8>)], properties: WriterProperties) -> Ve
         let labels: Vec<i64> = group.iter().map(label).collect();
         let mut column = rows.next_column().unwrap().unwrap();
         let typed = column.typed::<Int64Type>();
-        typed.write_batch(&labels, Some(&vec![1; group.len()]), None).unwrap();
+        typed
+            .write_batch(&labels, Some(&vec![1; group.len()]), None)
+            .unwrap();
         column.close().unwrap();
         // Every row's note is null but the first of a group.
         let mut levels = vec![0; group.len()];
         levels[0] = 1;
         let mut column = rows.next_column().unwrap().unwrap();
         let typed = column.typed::<ByteArrayType>();
-        typed.write_batch(&[text("first")], Some(&levels), None).unwrap();
+        typed
+            .write_batch(&[text("first")], Some(&levels), None)
+            .unwrap();
         column.close().unwrap();
         rows.close().unwrap();
     }
