@@ -1,0 +1,160 @@
+//! The header of a page, in Thrift's compact protocol, as far as it says how much memory the page will take.
+//!
+//! Parquet's own parser reserves what a header promises; this one looks first.
+
+/// What a page's header promises.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct PageHeader {
+    /// Bytes of the header itself.
+    pub(super) length: usize,
+    pub(super) packed: u64,
+    pub(super) unpacked: u64,
+    /// Bytes of levels that stand unpacked before the rest, in version 2 of pages.
+    pub(super) levels: u64,
+}
+
+impl PageHeader {
+    /// The header that `bytes` begin with; `None` if it is damaged or longer than they are.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut header = Self::default();
+        let mut rest = bytes;
+        structure(&mut rest, 0, &mut |path, value| {
+            let value = u64::try_from(value).ok();
+            match (path, value) {
+                ([2], Some(value)) => header.unpacked = value,
+                ([3], Some(value)) => header.packed = value,
+                ([8, 5 | 6], Some(value)) => header.levels = header.levels.saturating_add(value),
+                // Sizes below zero are refused by the reader; here they must not pass for small ones.
+                ([2 | 3] | [8, 5 | 6], None) => header.unpacked = u64::MAX,
+                _ => {}
+            }
+        })?;
+        header.length = bytes.len() - rest.len();
+        Some(header)
+    }
+}
+
+/// Structures in structures beyond this are no page's header.
+const DEEPEST: usize = 8;
+
+/// Passes over a structure, and tells the whole numbers in it by the fields that lead to them.
+fn structure(bytes: &mut &[u8], depth: usize, tell: &mut dyn FnMut(&[i64], i64)) -> Option<()> {
+    let mut field = 0_i64;
+    loop {
+        let head = byte(bytes)?;
+        let kind = head & 15;
+        if kind == 0 {
+            return Some(());
+        }
+        field = match head >> 4 {
+            0 => zigzag(varint(bytes)?),
+            step => field.checked_add(i64::from(step))?,
+        };
+        value(bytes, kind, depth, &mut |path, value| {
+            let mut longer = [0; DEEPEST + 1];
+            longer[0] = field;
+            longer[1..=path.len()].copy_from_slice(path);
+            tell(&longer[..=path.len()], value);
+        })?;
+    }
+}
+
+fn value(
+    bytes: &mut &[u8],
+    kind: u8,
+    depth: usize,
+    tell: &mut dyn FnMut(&[i64], i64),
+) -> Option<()> {
+    match kind {
+        // True and false are in the field's kind.
+        1 | 2 => Some(()),
+        3 => byte(bytes).map(drop),
+        4..=6 => {
+            tell(&[], zigzag(varint(bytes)?));
+            Some(())
+        }
+        7 => pass(bytes, 8),
+        8 => {
+            let length = varint(bytes)?;
+            pass(bytes, usize::try_from(length).ok()?)
+        }
+        9 | 10 => {
+            let head = byte(bytes)?;
+            let (short, kind) = (u64::from(head >> 4), head & 15);
+            let count = if short == 15 { varint(bytes)? } else { short };
+            // Each takes a byte at least; so the loop ends with the bytes. Here truth values do too.
+            (0..count).try_for_each(|_| match kind {
+                1 | 2 => pass(bytes, 1),
+                kind if depth < DEEPEST - 1 => value(bytes, kind, depth + 1, &mut |_, _| {}),
+                _ => None,
+            })
+        }
+        12 if depth < DEEPEST - 1 => structure(bytes, depth + 1, tell),
+        // A page's header has no maps.
+        _ => None,
+    }
+}
+
+fn byte(bytes: &mut &[u8]) -> Option<u8> {
+    let (&first, rest) = bytes.split_first()?;
+    *bytes = rest;
+    Some(first)
+}
+
+fn pass(bytes: &mut &[u8], count: usize) -> Option<()> {
+    *bytes = bytes.get(count..)?;
+    Some(())
+}
+
+/// A whole number in seven bits a byte, the lowest first.
+pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let next = byte(bytes)?;
+        number |= u64::from(next & 0x7f) << shift;
+        if next & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn zigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_tells_its_sizes() {
+        // Type 3, 1,000 bytes unpacked, 300 packed, and of version 2: 5 bytes and 2 bytes of levels.
+        let bytes = [
+            0x15, 6, 0x15, 0xd0, 15, 0x15, 0xd8, 4, 0x5c, 0x15, 2, 0x45, 10, 0x15, 4, 0, 0, 99,
+        ];
+        let expected = PageHeader {
+            length: bytes.len() - 1,
+            packed: 300,
+            unpacked: 1000,
+            levels: 7,
+        };
+        assert_eq!(PageHeader::parse(&bytes), Some(expected));
+        for cut in 0..bytes.len() - 1 {
+            assert_eq!(PageHeader::parse(&bytes[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn lies_are_not_believed() {
+        // A text of 2^62 bytes, a list of as many, and structures without an end.
+        let long = [&[0x18][..], &[0x80; 8], &[0x40]].concat();
+        assert_eq!(PageHeader::parse(&long), None);
+        let list = [&[0x19, 0xf8][..], &[0x80; 8], &[0x40, 0, 0]].concat();
+        assert_eq!(PageHeader::parse(&list), None);
+        assert_eq!(PageHeader::parse(&[0x1c; 1000]), None);
+        assert_eq!(PageHeader::parse(&[0x19; 1000]), None);
+        // A size of -1.
+        assert_eq!(PageHeader::parse(&[0x25, 1, 0]).unwrap().unpacked, u64::MAX);
+    }
+}

@@ -1,0 +1,258 @@
+//! The pages of a column, checked before Parquet's reader takes memory for what their headers promise.
+
+use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use bytes::buf::{Buf, Reader};
+use parquet::basic::{Compression, Encoding};
+use parquet::column::page::{Page, PageMetadata, PageReader};
+use parquet::errors::{ParquetError, Result};
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::header::PageHeader;
+use crate::blob::{Blob, read_at};
+use crate::limits::Limits;
+use crate::skipped::{SkipKind, SkipReason};
+
+fn external(why: SkipReason) -> ParquetError {
+    ParquetError::External(Box::new(why))
+}
+
+fn damaged(reason: &str) -> ParquetError {
+    external(SkipReason::new(
+        SkipKind::Damaged,
+        format!("{reason}; download it again"),
+    ))
+}
+
+/// The bytes of one column in one group of rows.
+///
+/// Parquet's reader asks for a page's header by position, and then for the page itself; so the header is read here
+/// first.
+pub(super) struct Chunks {
+    blob: Arc<dyn Blob>,
+    /// Where the column ends.
+    end: u64,
+    compression: Compression,
+    limits: Limits,
+    /// The bytes read last, and where they begin.
+    window: Mutex<(u64, Bytes)>,
+    /// The last header, for packings that unpack without a limit.
+    promised: Mutex<PageHeader>,
+}
+
+impl Chunks {
+    pub(super) fn new(
+        blob: Arc<dyn Blob>,
+        end: u64,
+        compression: Compression,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            blob,
+            end,
+            compression,
+            limits,
+            window: Mutex::new((0, Bytes::new())),
+            promised: Mutex::new(PageHeader::default()),
+        }
+    }
+
+    fn read(&self, start: u64, length: u64) -> Result<Bytes> {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let length = length.min(self.end.saturating_sub(start));
+        let inside = |window: &(u64, Bytes)| {
+            let from = usize::try_from(start.checked_sub(window.0)?).ok()?;
+            let until = from.checked_add(usize::try_from(length).ok()?)?;
+            (until <= window.1.len()).then(|| window.1.slice(from..until))
+        };
+        if let Some(bytes) = inside(&window) {
+            return Ok(bytes);
+        }
+        let stride = (self.blob.stride().0 as u64).max(length);
+        let stride = stride.min(self.end.saturating_sub(start));
+        let bytes = read_at(self.blob.as_ref(), start, stride)
+            .map_err(|error| ParquetError::External(Box::new(error)))?;
+        *window = (start, bytes);
+        inside(&window).ok_or_else(|| {
+            external(SkipReason::new(
+                SkipKind::Truncated,
+                "the file was cut while it was read; download it again",
+            ))
+        })
+    }
+
+    /// Whether what a page promises is within reason of what it holds.
+    fn check(&self, header: &PageHeader) -> std::result::Result<(), SkipReason> {
+        let (packed, unpacked) = (header.packed, header.unpacked);
+        self.limits.check_ratio(packed, unpacked)?;
+        // More than the packing can give at best is a lie.
+        let best = match self.compression {
+            Compression::UNCOMPRESSED => 1,
+            Compression::SNAPPY => 64,
+            Compression::LZ4 | Compression::LZ4_RAW => 256,
+            _ => u64::MAX,
+        };
+        if unpacked > packed.saturating_mul(best).saturating_add(1024) {
+            let reason = format!(
+                "a page of {packed} bytes says that it unpacks to {unpacked}, more than its packing \
+                 can give; download it again"
+            );
+            return Err(SkipReason::new(SkipKind::Damaged, reason));
+        }
+        Ok(())
+    }
+}
+
+impl Length for Chunks {
+    fn len(&self) -> u64 {
+        self.blob.stamp().bytes
+    }
+}
+
+impl ChunkReader for Chunks {
+    type T = Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        const USUAL: u64 = 1 << 12;
+        const MOST: u64 = 1 << 20;
+        let mut bytes = self.read(start, USUAL)?;
+        let mut header = PageHeader::parse(&bytes);
+        if header.is_none() {
+            bytes = self.read(start, MOST)?;
+            header = PageHeader::parse(&bytes);
+        }
+        let header = header.ok_or_else(|| damaged("a page's header is damaged"))?;
+        self.check(&header).map_err(external)?;
+        *self.promised.lock().unwrap_or_else(PoisonError::into_inner) = header;
+        Ok(bytes.slice(..header.length).reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        let bytes = self.read(start, length as u64)?;
+        if bytes.len() < length {
+            return Err(damaged("a page goes beyond its column"));
+        }
+        if matches!(self.compression, Compression::GZIP(_)) {
+            let promised = *self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+            check_gzip(&bytes, &promised)?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// Parquet's reader unpacks gzip to the end, whatever was promised; so the end is looked for first.
+fn check_gzip(page: &[u8], promised: &PageHeader) -> Result<()> {
+    let packed = usize::try_from(promised.levels)
+        .ok()
+        .and_then(|levels| page.get(levels..));
+    let decoder = flate2::read::MultiGzDecoder::new(packed.unwrap_or_default());
+    let mut bounded = decoder.take(promised.unpacked.saturating_add(1));
+    match std::io::copy(&mut bounded, &mut std::io::sink()) {
+        Ok(unpacked) if unpacked > promised.unpacked => {
+            Err(damaged("a page unpacks to more bytes than its header says"))
+        }
+        // What is damaged here the reader finds too.
+        _ => Ok(()),
+    }
+}
+
+/// Refuses pages whose counts are lies, for memory is taken by them.
+pub(super) struct Honest<P> {
+    pages: P,
+    /// Whether values may be absent, so that levels stand before them.
+    levels: bool,
+}
+
+impl<P> Honest<P> {
+    pub(super) fn new(pages: P, levels: bool) -> Self {
+        Self { pages, levels }
+    }
+}
+
+fn check_counts(page: Option<Page>, levels: bool) -> Result<Option<Page>> {
+    match &page {
+        Some(Page::DictionaryPage {
+            buf, num_values, ..
+        }) if *num_values as usize > buf.len() => {
+            return Err(damaged("a dictionary says it has more values than bytes"));
+        }
+        Some(page) if page.is_data_page() => {
+            let most = page.num_values();
+            let delta = matches!(
+                page.encoding(),
+                Encoding::DELTA_BINARY_PACKED
+                    | Encoding::DELTA_LENGTH_BYTE_ARRAY
+                    | Encoding::DELTA_BYTE_ARRAY
+            );
+            // Such a page could hold many values in few bytes; images' rows it does not.
+            if delta && u64::from(most) > (1 << 20).max(8 * page.buffer().len() as u64) {
+                return Err(damaged("a page says it has more values than it can have"));
+            }
+            if delta && !counts_in_deltas(page, levels) {
+                return Err(damaged("a page's values are more than its header says"));
+            }
+        }
+        _ => {}
+    }
+    Ok(page)
+}
+
+/// Whether the count that stands before deltas is within the page's own.
+fn counts_in_deltas(page: &Page, levels: bool) -> bool {
+    let values = match page {
+        // In version 1 levels have their length before them.
+        Page::DataPage { buf, .. } if levels => buf.get(..4).and_then(|length| {
+            let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
+            buf.get(length.checked_add(4)?..)
+        }),
+        Page::DataPageV2 {
+            buf,
+            def_levels_byte_len,
+            rep_levels_byte_len,
+            ..
+        } => {
+            let levels = u64::from(*def_levels_byte_len) + u64::from(*rep_levels_byte_len);
+            buf.get(levels as usize..)
+        }
+        page => Some(&page.buffer()[..]),
+    };
+    // What cannot be read here the reader refuses too.
+    let count = values.and_then(delta_count);
+    count.is_none_or(|count| count <= u64::from(page.num_values()))
+}
+
+/// The count in a header of deltas: the block's size, its number of miniblocks, and then the count.
+fn delta_count(mut bytes: &[u8]) -> Option<u64> {
+    let mut number = || super::header::varint(&mut bytes);
+    number()?;
+    number()?;
+    number()
+}
+
+impl<P: PageReader> Iterator for Honest<P> {
+    type Item = Result<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl<P: PageReader> PageReader for Honest<P> {
+    fn get_next_page(&mut self) -> Result<Option<Page>> {
+        check_counts(self.pages.get_next_page()?, self.levels)
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
+        self.pages.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> Result<()> {
+        self.pages.skip_next_page()
+    }
+
+    fn at_record_boundary(&mut self) -> Result<bool> {
+        self.pages.at_record_boundary()
+    }
+}

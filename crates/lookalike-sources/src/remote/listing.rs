@@ -1,0 +1,265 @@
+//! All objects that an address leads to.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+use super::address::Address;
+use super::{Object, image, look, reason_of, runtime, stamp_of};
+use crate::entry::{Content, Entry};
+use crate::error::SourceError;
+use crate::names::{is_image, key_of_member};
+use crate::skipped::{SkipReason, Skipped};
+use crate::source::{Entries, Source, SourceOptions, no_such_image};
+
+/// Objects listed at once.
+const PAGE: usize = 1000;
+
+type Pages = BoxStream<'static, object_store::Result<ObjectMeta>>;
+
+/// The objects below an address, in the store's order, which for S3, Google and Azure is that of the names' bytes.
+pub(super) struct Listing {
+    ready: VecDeque<ObjectMeta>,
+    /// The next page and the pages after it, on their way.
+    coming: Option<Receiver<(Pages, Vec<object_store::Result<ObjectMeta>>)>>,
+    failed: Option<SkipReason>,
+}
+
+impl Listing {
+    pub(super) fn begin(address: &Address) -> Result<Self, SourceError> {
+        let whole = address.path.as_ref().is_empty();
+        let prefix = (!whole).then_some(&address.path);
+        let pages = address.store.list(prefix);
+        let mut listing = Self {
+            ready: VecDeque::new(),
+            coming: None,
+            failed: None,
+        };
+        listing.ask(pages);
+        // A store that does not answer, or refuses, should say so now.
+        listing.take_page();
+        match listing.failed.take() {
+            None => Ok(listing),
+            Some(why) => Err(SourceError::Remote {
+                doing: "list",
+                name: address.of(&address.path),
+                reason: why.reason,
+            }),
+        }
+    }
+
+    fn ask(&mut self, mut pages: Pages) {
+        let work = async move {
+            let mut page = Vec::new();
+            while page.len() < PAGE
+                && let Some(object) = pages.next().await
+            {
+                let last = object.is_err();
+                page.push(object);
+                if last {
+                    break;
+                }
+            }
+            (pages, page)
+        };
+        match runtime::begin(work) {
+            Ok(coming) => self.coming = Some(coming),
+            Err(error) => self.failed = Some(SkipReason::from_io(&error, "list the objects")),
+        }
+    }
+
+    fn take_page(&mut self) {
+        let Some((pages, page)) = self.coming.take().and_then(|coming| coming.recv().ok()) else {
+            return;
+        };
+        let full = page.len() == PAGE;
+        for object in page {
+            match object {
+                Ok(object) => self.ready.push_back(object),
+                Err(error) => {
+                    let why = reason_of(&error);
+                    let reason = format!("the listing cannot go on: {}", why.reason);
+                    self.failed = Some(SkipReason { reason, ..why });
+                    return;
+                }
+            }
+        }
+        if full {
+            self.ask(pages);
+        }
+    }
+}
+
+impl Iterator for Listing {
+    type Item = Result<ObjectMeta, SkipReason>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ready.is_empty() && self.failed.is_none() {
+            self.take_page();
+        }
+        match self.ready.pop_front() {
+            Some(object) => Some(Ok(object)),
+            None => self.failed.take().map(Err),
+        }
+    }
+}
+
+/// An object's path from a folder on.
+pub(super) fn relative(folder: &Path, object: &Path) -> String {
+    match object.prefix_match(folder) {
+        Some(parts) => parts.collect::<Path>().to_string(),
+        None => object.to_string(),
+    }
+}
+
+/// The images below an address.
+#[derive(Clone)]
+pub(super) struct Folder {
+    name: String,
+    address: Address,
+    options: SourceOptions,
+}
+
+impl Folder {
+    pub(super) fn open(
+        name: String,
+        address: &Address,
+        options: &SourceOptions,
+    ) -> Result<Self, SourceError> {
+        let folder = Self {
+            name,
+            address: address.clone(),
+            options: options.clone(),
+        };
+        if Listing::begin(address)?.next().is_none() {
+            return Err(SourceError::Remote {
+                doing: "find",
+                name: folder.name,
+                reason: "there is no object at the address and none below it; correct the address"
+                    .to_owned(),
+            });
+        }
+        Ok(folder)
+    }
+
+    fn shows(&self, key: &str) -> bool {
+        let hidden = !self.options.hidden && key.split('/').any(|part| part.starts_with('.'));
+        is_image(key.as_bytes()) && !hidden
+    }
+}
+
+impl Source for Folder {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len_hint(&self) -> Option<u64> {
+        None
+    }
+
+    fn entries(&self) -> Result<Entries, SourceError> {
+        Ok(Box::new(Walk {
+            objects: Listing::begin(&self.address)?,
+            folder: self.clone(),
+            upcoming: VecDeque::new(),
+            listed: 0,
+            last_read: Arc::default(),
+        }))
+    }
+
+    fn get(&self, key: &str) -> Result<Entry, SourceError> {
+        let absent = || no_such_image(&self.name, key);
+        if !self.shows(key) || key_of_member(key.as_bytes()).ok().as_deref() != Some(key) {
+            return Err(absent());
+        }
+        let parts = Path::parse(key).map_err(|_| absent())?;
+        let address = Address {
+            path: self.address.path.parts().chain(parts.parts()).collect(),
+            ..self.address.clone()
+        };
+        match look(&address) {
+            Ok(about) => {
+                image(&address, &about, key.to_owned(), &self.options).map_err(SourceError::Skipped)
+            }
+            Err(object_store::Error::NotFound { .. }) => Err(absent()),
+            Err(error) => Err(SourceError::Remote {
+                doing: "look at",
+                name: address.of(&address.path),
+                reason: reason_of(&error).reason,
+            }),
+        }
+    }
+}
+
+/// Objects that are fetched before anybody asks; about as many as two decoding threads keep busy.
+const AHEAD: usize = 4;
+
+/// An object larger than this is not.
+const MOST_AHEAD: u64 = 16 << 20;
+
+/// How far reading may be behind listing, for the queues between, and still count as going on.
+const BEHIND: u64 = 256;
+
+struct Walk {
+    folder: Folder,
+    objects: Listing,
+    upcoming: VecDeque<(Result<Entry, Skipped>, Option<Arc<Object>>)>,
+    listed: u64,
+    last_read: Arc<AtomicU64>,
+}
+
+impl Walk {
+    /// The next image of the listing.
+    fn list(&mut self) -> Option<(Result<Entry, Skipped>, Option<Arc<Object>>)> {
+        loop {
+            let about = match self.objects.next()? {
+                Ok(about) => about,
+                Err(why) => return Some((Err(Skipped::new("", &self.folder.name, why)), None)),
+            };
+            let address = &self.folder.address;
+            let key = relative(&address.path, &about.location);
+            if !self.folder.shows(&key) {
+                continue;
+            }
+            self.listed += 1;
+            let mut entry = match image(address, &about, key, &self.folder.options) {
+                Ok(entry) => entry,
+                Err(skipped) => return Some((Err(skipped), None)),
+            };
+            let last_read = Arc::clone(&self.last_read);
+            let object = Object::listed(address, about.location.clone(), self.listed, last_read);
+            let object = Arc::new(object);
+            entry.content = Content::Lazy(Arc::clone(&object) as _);
+            let small = stamp_of(&about).bytes <= MOST_AHEAD;
+            return Some((Ok(entry), small.then_some(object)));
+        }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Entry, Skipped>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.upcoming.len() <= AHEAD
+            && let Some(item) = self.list()
+        {
+            self.upcoming.push_back(item);
+        }
+        // A caller that finds everything unchanged reads nothing, and then nothing is fetched for it.
+        let last_read = self.last_read.load(Ordering::Relaxed);
+        if last_read > 0 && self.listed - last_read <= BEHIND {
+            let objects = self
+                .upcoming
+                .iter()
+                .filter_map(|(_, object)| object.as_ref());
+            objects.for_each(|object| object.begin_ahead(self.folder.options.limits));
+        }
+        self.upcoming.pop_front().map(|(item, _)| item)
+    }
+}

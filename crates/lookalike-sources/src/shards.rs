@@ -1,0 +1,169 @@
+//! Many containers as one source.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::entry::Entry;
+use crate::error::SourceError;
+use crate::names::parent;
+use crate::skipped::{SkipKind, SkipReason, Skipped};
+use crate::source::{Entries, LabelFrom, Source, SourceOptions, no_such_image};
+
+/// How shards are opened; they are named relative to where their pattern begins.
+pub(crate) trait Opener: Send + Sync {
+    fn source(&self, shard: &str) -> Result<Box<dyn Source>, SourceError>;
+
+    /// The shard as an image of its own, with its name as the key.
+    fn image(&self, shard: &str) -> Result<Entry, Skipped>;
+
+    fn is_image(&self, shard: &str) -> bool;
+
+    fn is_folder(&self, shard: &str) -> bool;
+
+    fn location(&self, shard: &str) -> String;
+
+    /// Why there is no such shard, if there is none.
+    fn missing(&self, shard: &str) -> Option<SkipReason>;
+}
+
+/// Many containers as one source, each opened when its turn comes and closed after it. One that cannot be opened is
+/// passed over.
+#[derive(Clone)]
+pub(crate) struct Shards {
+    name: String,
+    shards: Arc<[String]>,
+    opener: Arc<dyn Opener>,
+    label: LabelFrom,
+}
+
+impl Shards {
+    pub(crate) fn new(
+        name: String,
+        mut shards: Vec<String>,
+        opener: Arc<dyn Opener>,
+        options: &SourceOptions,
+    ) -> Self {
+        let mut seen = HashSet::new();
+        shards.retain(|shard| seen.insert(shard.clone()));
+        Self {
+            name,
+            shards: shards.into(),
+            opener,
+            label: options.label.clone(),
+        }
+    }
+
+    fn open(&self, shard: &str) -> Result<Entries, SkipReason> {
+        if let Some(why) = self.opener.missing(shard) {
+            return Err(why);
+        }
+        let source = self.opener.source(shard).map_err(as_reason)?;
+        source.entries().map_err(as_reason)
+    }
+
+    /// An item of a shard as one of the whole.
+    fn adopt(&self, shard: &str, item: Result<Entry, Skipped>) -> Result<Entry, Skipped> {
+        match item {
+            Ok(mut entry) => {
+                entry.key = format!("{shard}/{}", entry.key);
+                let parents = matches!(self.label, LabelFrom::Usual | LabelFrom::Parent);
+                // A folder among many is a folder that holds its images.
+                if parents && entry.label.is_none() && self.opener.is_folder(shard) {
+                    entry.label = parent(&entry.key);
+                }
+                Ok(entry)
+            }
+            Err(mut skipped) => {
+                skipped.key = match skipped.key.as_str() {
+                    "" => shard.to_owned(),
+                    key => format!("{shard}/{key}"),
+                };
+                Err(skipped)
+            }
+        }
+    }
+}
+
+fn as_reason(error: SourceError) -> SkipReason {
+    let kind = match &error {
+        SourceError::Io { source, .. } => SkipReason::from_io(source, "open it").kind,
+        SourceError::Remote { .. } => SkipKind::Unreadable,
+        _ => SkipKind::Damaged,
+    };
+    SkipReason::new(kind, error.to_string())
+}
+
+impl Source for Shards {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len_hint(&self) -> Option<u64> {
+        None
+    }
+
+    fn entries(&self) -> Result<Entries, SourceError> {
+        Ok(Box::new(Walk {
+            shards: self.clone(),
+            next: 0,
+            current: None,
+        }))
+    }
+
+    fn get(&self, key: &str) -> Result<Entry, SourceError> {
+        let absent = || no_such_image(&self.name, key);
+        for shard in self.shards.iter() {
+            if shard == key && self.opener.is_image(shard) {
+                return self.opener.image(shard).map_err(SourceError::Skipped);
+            }
+            let inner = key
+                .strip_prefix(shard.as_str())
+                .and_then(|rest| rest.strip_prefix('/'));
+            // One shard's name may be the beginning of another's.
+            if let Some(inner) = inner
+                && !self.opener.is_image(shard)
+            {
+                let found = self.opener.source(shard)?.get(inner);
+                match found {
+                    Ok(entry) => return self.adopt(shard, Ok(entry)).map_err(SourceError::Skipped),
+                    Err(SourceError::NoSuchImage { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Err(absent())
+    }
+}
+
+struct Walk {
+    shards: Shards,
+    next: usize,
+    current: Option<(String, Entries)>,
+}
+
+impl Iterator for Walk {
+    type Item = Result<Entry, Skipped>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some((shard, entries)) = &mut self.current {
+                if let Some(item) = entries.next() {
+                    return Some(self.shards.adopt(shard, item));
+                }
+                self.current = None;
+            }
+            let shard = self.shards.shards.get(self.next)?.clone();
+            self.next += 1;
+            if self.shards.opener.is_image(&shard) {
+                return Some(self.shards.opener.image(&shard));
+            }
+            match self.shards.open(&shard) {
+                Ok(entries) => self.current = Some((shard, entries)),
+                Err(why) => {
+                    let location = self.shards.opener.location(&shard);
+                    return Some(Err(Skipped::new(shard, location, why)));
+                }
+            }
+        }
+    }
+}

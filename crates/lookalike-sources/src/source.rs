@@ -1,0 +1,98 @@
+//! What every source can do.
+
+use std::collections::BTreeMap;
+
+use crate::entry::Entry;
+use crate::error::SourceError;
+use crate::limits::Limits;
+use crate::skipped::Skipped;
+
+/// The items of a source, one after another: images, and what was passed over. They may outlive the source and
+/// move to another thread.
+pub type Entries = Box<dyn Iterator<Item = Result<Entry, Skipped>> + Send>;
+
+/// A collection of images, listed one after another.
+///
+/// Nothing is decoded, and where the container allows nothing is read before [`Entry::read`].
+pub trait Source: Send + Sync {
+    /// The source's identity: canonical and absolute, so that names and keys together name an image on this
+    /// machine.
+    fn name(&self) -> &str;
+
+    /// About how many images there are, if that is known without reading. Some may be passed over.
+    fn len_hint(&self) -> Option<u64>;
+
+    /// Begins with the first item. The order is the same whenever the source is.
+    ///
+    /// A bad item comes as [`Skipped`] and the reading goes on; so does the damaged rest of an archive, once,
+    /// as the last item.
+    ///
+    /// # Errors
+    ///
+    /// When nothing of the source can be read.
+    fn entries(&self) -> Result<Entries, SourceError>;
+
+    /// The image with a key: the first that [`Source::entries`] gives. Goes through the source up to it,
+    /// unless there is a shorter way: folders, zip and plain tar archives, Parquet and object stores have one.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::NoSuchImage`], [`SourceError::Skipped`], and those of reading.
+    fn get(&self, key: &str) -> Result<Entry, SourceError> {
+        find(self.name(), self.entries()?, key)
+    }
+}
+
+/// The item with a key among others.
+pub(crate) fn find(
+    name: &str,
+    entries: impl Iterator<Item = Result<Entry, Skipped>>,
+    key: &str,
+) -> Result<Entry, SourceError> {
+    for item in entries {
+        match item {
+            Ok(entry) if entry.key == key => return Ok(entry),
+            Err(skipped) if skipped.key == key && !key.is_empty() => {
+                return Err(SourceError::Skipped(skipped));
+            }
+            _ => {}
+        }
+    }
+    Err(no_such_image(name, key))
+}
+
+pub(crate) fn no_such_image(name: &str, key: &str) -> SourceError {
+    SourceError::NoSuchImage {
+        name: name.to_owned(),
+        key: key.to_owned(),
+        hint: "no key of this source reads so".to_owned(),
+    }
+}
+
+/// Where labels come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum LabelFrom {
+    /// What suits the source: a table's column `label`, a WebDataset sample's `.cls`, otherwise the parent folder.
+    #[default]
+    Usual,
+    /// The name of the folder that holds the image; an image at the top of its source has none.
+    Parent,
+    /// A column of a table, a field of a sample's JSON.
+    Column(String),
+    /// Nowhere.
+    None,
+}
+
+/// How to read a source.
+#[derive(Debug, Clone, Default)]
+pub struct SourceOptions {
+    /// Where labels come from.
+    pub label: LabelFrom,
+    /// The most that one item and one archive may take.
+    pub limits: Limits,
+    /// Whether files and folders whose names begin with a dot are read too.
+    pub hidden: bool,
+    /// The environment in which object stores look for their credentials and settings (`AWS_…`,
+    /// `GOOGLE_…`, `AZURE_…`); the process's own unless given.
+    pub environment: Option<BTreeMap<String, String>>,
+}

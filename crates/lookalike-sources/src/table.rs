@@ -1,0 +1,220 @@
+//! Lists of images: CSV, TSV and JSON lines.
+//!
+//! One column names the files, relative to the list's own folder; the others are payload. A list is its user's
+//! own, unlike an archive, so that absolute paths and `..` are allowed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::blob::{Blob, Stream};
+use crate::entry::{Content, Entry, Stamp, regular_file};
+use crate::error::SourceError;
+use crate::limits::Limits;
+use crate::names::parent;
+use crate::samples::label_of;
+use crate::seen::Seen;
+use crate::skipped::{SkipKind, SkipReason, Skipped};
+use crate::source::{Entries, LabelFrom, Source, SourceOptions, no_such_image};
+
+mod rows;
+
+use rows::{Row, Rows};
+
+/// The columns that may name the file, the best first.
+const PATHS: [&str; 4] = ["path", "file", "file_name", "image"];
+
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Csv,
+    Tsv,
+    JsonLines,
+}
+
+/// A list's own folder: where its relative paths lead.
+pub(crate) trait Beside: Send + Sync {
+    /// What is there.
+    fn find(&self, path: &str, limits: &Limits) -> Result<Found, SkipReason>;
+
+    /// Where a path leads, for people.
+    fn location(&self, path: &str) -> String;
+}
+
+/// What a path leads to.
+pub(crate) struct Found {
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) content: Content,
+}
+
+/// A folder on this machine.
+pub(crate) struct LocalFolder(pub(crate) PathBuf);
+
+impl Beside for LocalFolder {
+    fn find(&self, path: &str, limits: &Limits) -> Result<Found, SkipReason> {
+        let path = self.0.join(path);
+        let stamp = regular_file(&path)?;
+        limits.check_item(stamp.bytes)?;
+        Ok(Found {
+            stamp: Some(stamp),
+            content: Content::File(path),
+        })
+    }
+
+    fn location(&self, path: &str) -> String {
+        self.0.join(Path::new(path)).to_string_lossy().into_owned()
+    }
+}
+
+/// A list of images.
+#[derive(Clone)]
+pub(crate) struct Table {
+    name: String,
+    blob: Arc<dyn Blob>,
+    format: Format,
+    beside: Arc<dyn Beside>,
+    options: SourceOptions,
+}
+
+impl Table {
+    pub(crate) fn open(
+        name: String,
+        blob: Arc<dyn Blob>,
+        format: Format,
+        beside: Arc<dyn Beside>,
+        options: &SourceOptions,
+    ) -> Result<Self, SourceError> {
+        let table = Self {
+            name,
+            blob,
+            format,
+            beside,
+            options: options.clone(),
+        };
+        // A list without a path in its header or in its first line has none anywhere.
+        match table.rows()?.next() {
+            Some(Ok(Row { path: None, fields, .. })) => Err(table.refuse(format!(
+                "it has the columns {}, and none of {}, which would name the files; rename the column \
+                 that does",
+                fields.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+                PATHS.join(", ")
+            ))),
+            _ => Ok(table),
+        }
+    }
+
+    fn rows(&self) -> Result<Rows, SourceError> {
+        let stream = Stream::all(Arc::clone(&self.blob));
+        Rows::read(stream, self.format).map_err(|why| self.refuse(why.reason))
+    }
+
+    fn refuse(&self, reason: String) -> SourceError {
+        SourceError::Container {
+            name: self.name.clone(),
+            format: match self.format {
+                Format::Csv => "a list of images with commas (CSV)",
+                Format::Tsv => "a list of images with tabs (TSV)",
+                Format::JsonLines => "a list of images in JSON lines",
+            },
+            reason,
+        }
+    }
+
+    fn place(&self, line: u64) -> String {
+        format!("{}:{line}", self.name)
+    }
+
+    fn entry(&self, row: Row) -> Result<Entry, Skipped> {
+        let Some(path) = row.path else {
+            let reason = format!("none of its columns {} names a file", PATHS.join(", "));
+            let why = SkipReason::new(SkipKind::Missing, reason);
+            return Err(Skipped::new(
+                format!("line {}", row.line),
+                self.place(row.line),
+                why,
+            ));
+        };
+        let location = self.beside.location(&path);
+        let found = if path.contains("://") {
+            let reason = "it is an address, and lists name files beside them; give the address itself \
+                          as a source";
+            Err(SkipReason::new(SkipKind::Unsupported, reason))
+        } else if path.contains('\0') {
+            let reason = "its path has a zero byte in it; correct the list";
+            Err(SkipReason::new(SkipKind::UnsafePath, reason))
+        } else {
+            self.beside.find(&path, &self.options.limits)
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(why) => return Err(Skipped::new(path, location, why)),
+        };
+        let mut extra = row.fields;
+        let label = match &self.options.label {
+            LabelFrom::Usual => extra.shift_remove("label").and_then(label_of),
+            LabelFrom::Column(name) => extra.shift_remove(name).and_then(label_of),
+            LabelFrom::Parent => parent(&path),
+            LabelFrom::None => None,
+        };
+        Ok(Entry {
+            key: path,
+            label,
+            extra,
+            location,
+            stamp: found.stamp,
+            content: found.content,
+        })
+    }
+}
+
+impl Source for Table {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len_hint(&self) -> Option<u64> {
+        None
+    }
+
+    fn entries(&self) -> Result<Entries, SourceError> {
+        let mut seen = Seen::default();
+        let table = self.clone();
+        let items = self.rows()?.map(move |row| {
+            let row = match row {
+                Ok(row) => row,
+                Err((line, why)) => {
+                    let key = format!("line {line}");
+                    return Err(Skipped::new(key, table.place(line), why));
+                }
+            };
+            if let Some(path) = &row.path
+                && let Err(why) = seen.check(path)
+            {
+                return Err(Skipped::new(path, table.place(row.line), why));
+            }
+            table.entry(row)
+        });
+        Ok(Box::new(items))
+    }
+
+    fn get(&self, key: &str) -> Result<Entry, SourceError> {
+        // Without a look at the files of all rows before.
+        let own = |row: &Row| row.path.as_deref() == Some(key);
+        match self.rows()?.flatten().find(own) {
+            Some(row) => self.entry(row).map_err(SourceError::Skipped),
+            None => Err(no_such_image(&self.name, key)),
+        }
+    }
+}
+
+/// Takes the path out of a row's fields.
+fn take_path(fields: &mut Map<String, Value>) -> Option<String> {
+    let name = PATHS
+        .iter()
+        .find(|name| matches!(fields.get(**name), Some(Value::String(_))))?;
+    match fields.shift_remove(*name) {
+        Some(Value::String(path)) if !path.is_empty() => Some(path),
+        _ => None,
+    }
+}

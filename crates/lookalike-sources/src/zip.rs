@@ -1,0 +1,336 @@
+//! Zip archives, read by their directory, which stands at the end.
+//!
+//! Listing reads the directory only, in pieces; a member is read when it is asked for, by position, so that
+//! threads share one handle. What the directory says is checked against the member's own header, its
+//! neighbours and its checksum.
+
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::sync::{Arc, OnceLock};
+
+use flate2::Crc;
+use flate2::read::DeflateDecoder;
+
+use crate::blob::{Blob, Stream, read_at, read_exactly_at};
+use crate::entry::{Content, Entry, Lazy, Stamp};
+use crate::error::SourceError;
+use crate::limits::Limits;
+use crate::names::{is_image, key_of_member};
+use crate::samples::{Member, Samples, Side};
+use crate::seen::{First, Seen, digest};
+use crate::skipped::{SkipKind, SkipReason, Skipped};
+use crate::source::{Entries, Source, SourceOptions, find, no_such_image};
+
+mod directory;
+
+use directory::{Directory, Record};
+
+/// Where each key's sample begins in the directory, by the key's digest.
+type Index = HashMap<u128, u64, BuildHasherDefault<First>>;
+
+/// A zip archive.
+#[derive(Clone)]
+pub(crate) struct Zip {
+    name: String,
+    blob: Arc<dyn Blob>,
+    directory: Directory,
+    options: SourceOptions,
+    index: Arc<OnceLock<Index>>,
+}
+
+impl Zip {
+    pub(crate) fn open(
+        name: String,
+        blob: Arc<dyn Blob>,
+        options: &SourceOptions,
+    ) -> Result<Self, SourceError> {
+        let directory = Directory::find(blob.as_ref()).map_err(|why| SourceError::Container {
+            name: name.clone(),
+            format: "a zip archive",
+            reason: why.reason,
+        })?;
+        Ok(Self {
+            name,
+            blob,
+            directory,
+            options: options.clone(),
+            index: Arc::default(),
+        })
+    }
+
+    /// The items from a place in the directory on, each with the place at which its sample begins.
+    fn from(&self, place: u64) -> Samples<Members> {
+        let members = Members {
+            zip: self.clone(),
+            records: Stream::new(Arc::clone(&self.blob), place, self.directory.end),
+            whole: place == self.directory.begin,
+            count: 0,
+            unpacked: 0,
+            seen: Seen::default(),
+            taken: Taken::default(),
+            ended: false,
+        };
+        Samples::new(members, self.options.label.clone())
+    }
+}
+
+impl Source for Zip {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len_hint(&self) -> Option<u64> {
+        Some(self.directory.count)
+    }
+
+    fn entries(&self) -> Result<Entries, SourceError> {
+        let items = self.from(self.directory.begin);
+        Ok(Box::new(items.map(|(_, item)| item)))
+    }
+
+    fn get(&self, key: &str) -> Result<Entry, SourceError> {
+        let index = self.index.get_or_init(|| {
+            let mut index = Index::default();
+            for (place, item) in self.from(self.directory.begin) {
+                let key = item.map_or_else(|skipped| skipped.key, |entry| entry.key);
+                index.entry(digest(&key)).or_insert(place);
+            }
+            index
+        });
+        match index.get(&digest(key)) {
+            Some(&place) => find(&self.name, self.from(place).map(|(_, item)| item), key),
+            None => Err(no_such_image(&self.name, key)),
+        }
+    }
+}
+
+/// The members that matter, in the directory's order.
+struct Members {
+    zip: Zip,
+    records: Stream,
+    /// Whether the directory is read from its start, so that its count can be checked.
+    whole: bool,
+    count: u64,
+    unpacked: u64,
+    seen: Seen,
+    taken: Taken,
+    ended: bool,
+}
+
+impl Iterator for Members {
+    type Item = (u64, Member);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.ended {
+            let place = self.records.position();
+            let record = match Record::read(&mut self.records) {
+                Ok(Some(mut record)) => {
+                    let before = self.zip.directory.before;
+                    record.header_at = record.header_at.saturating_add(before);
+                    record
+                }
+                Ok(None) => {
+                    self.ended = true;
+                    let promised = self.zip.directory.count;
+                    if !self.whole || self.count == promised {
+                        return None;
+                    }
+                    let reason = format!(
+                        "its directory says it has {promised} members, and lists {}; pack the \
+                         archive again",
+                        self.count
+                    );
+                    return Some(self.stop(place, SkipReason::new(SkipKind::Damaged, reason)));
+                }
+                Err(why) => return Some(self.stop(place, why)),
+            };
+            self.count += 1;
+            if let Err(why) = self.zip.options.limits.check_members(self.count) {
+                return Some(self.stop(place, why));
+            }
+            if let Some(member) = self.member(&record) {
+                return Some((place, member));
+            }
+        }
+        None
+    }
+}
+
+impl Members {
+    /// Nothing can be read from here on.
+    fn stop(&mut self, place: u64, why: SkipReason) -> (u64, Member) {
+        self.ended = true;
+        (
+            place,
+            Member::Skipped(Skipped::new("", &self.zip.name, why)),
+        )
+    }
+
+    fn member(&mut self, record: &Record) -> Option<Member> {
+        // Windows' own packer once wrote backslashes.
+        let name = record.name.replace_backslashes();
+        let (image, side) = (is_image(&name), Side::is(&String::from_utf8_lossy(&name)));
+        if !image && !side {
+            return None;
+        }
+        let lossy = String::from_utf8_lossy(&name).into_owned();
+        let location = format!("{}!{lossy}", self.zip.name);
+        let checked = key_of_member(&name).and_then(|key| {
+            record.check_kind()?;
+            let limits = if side {
+                &Side::LIMITS
+            } else {
+                &self.zip.options.limits
+            };
+            limits.check_item(record.unpacked)?;
+            let packed = self.zip.blob.stamp().bytes;
+            self.unpacked = self.unpacked.saturating_add(record.unpacked);
+            self.zip.options.limits.check_ratio(packed, self.unpacked)?;
+            // A sample's label or payload is its own affair.
+            if image {
+                self.seen.check(&key)?;
+                self.taken.claim(record, self.zip.directory.begin)?;
+            }
+            Ok(key)
+        });
+        if matches!(&checked, Err(why) if why.kind == SkipKind::Bomb) {
+            self.ended = true;
+        }
+        let content = Content::Lazy(Arc::new(ZipMember {
+            blob: Arc::clone(&self.zip.blob),
+            end: self.zip.directory.begin,
+            record: record.clone(),
+        }));
+        Some(match (checked, side) {
+            (Ok(key), false) => Member::Image(Entry {
+                key,
+                label: None,
+                extra: Default::default(),
+                location,
+                stamp: Some(Stamp {
+                    bytes: record.unpacked,
+                    modified: record.modified,
+                }),
+                content,
+            }),
+            (Err(why), false) => Member::Skipped(Skipped::new(lossy, location, why)),
+            (Err(why), true) if self.ended => {
+                Member::Skipped(Skipped::new("", &self.zip.name, why))
+            }
+            (checked, true) => Member::Side(Side {
+                key: lossy,
+                location,
+                content: checked.map(|_| content),
+            }),
+        })
+    }
+}
+
+/// The stretches of the archive that members take; no two may share a byte, for thousands of members that
+/// unpack the same bytes are a bomb.
+#[derive(Default)]
+struct Taken {
+    /// Most archives have their members in the directory's order.
+    last: u64,
+    stretches: std::collections::BTreeMap<u64, u64>,
+}
+
+impl Taken {
+    fn claim(&mut self, record: &Record, data_end: u64) -> Result<(), SkipReason> {
+        let damaged = |what: &str| {
+            let reason = format!("{what}; pack the archive again");
+            Err(SkipReason::new(SkipKind::Damaged, reason))
+        };
+        let begin = record.header_at;
+        let end = begin.saturating_add(record.least_bytes());
+        if end > data_end {
+            return damaged("the directory puts it beyond the end of the archive");
+        }
+        if begin < self.last {
+            let before = self.stretches.range(..end).next_back();
+            if before.is_some_and(|(_, &until)| until > begin) {
+                return damaged("it shares bytes with another member");
+            }
+        }
+        self.stretches.insert(begin, end);
+        self.last = self.last.max(end);
+        Ok(())
+    }
+}
+
+/// One member, read when it is asked for.
+struct ZipMember {
+    blob: Arc<dyn Blob>,
+    /// Where the directory begins.
+    end: u64,
+    record: Record,
+}
+
+/// Room for the extra fields of a member's own header, so that one read does.
+const EXTRA: u64 = 128;
+
+impl Lazy for ZipMember {
+    fn read(&self, limits: &Limits) -> Result<Vec<u8>, SkipReason> {
+        let record = &self.record;
+        let doing = "unpack it";
+        limits.check_item(record.unpacked)?;
+        // What does not shrink when packed may grow a little.
+        if record.packed
+            > limits
+                .item_bytes
+                .saturating_add(limits.item_bytes / 16 + 1024)
+        {
+            limits.check_item(record.packed)?;
+        }
+        let expected = record.least_bytes() + EXTRA;
+        let length = expected.min(self.end.saturating_sub(record.header_at));
+        let bytes = read_at(self.blob.as_ref(), record.header_at, length)
+            .map_err(|error| SkipReason::from_io(&error, doing))?;
+        let skip = record.check_header(&bytes)?;
+        let packed = match bytes.get(skip as usize..(skip + record.packed) as usize) {
+            Some(packed) => bytes.slice_ref(packed),
+            None => read_exactly_at(self.blob.as_ref(), record.header_at + skip, record.packed)
+                .map_err(|error| SkipReason::from_io(&error, doing))?,
+        };
+        // Never more than the directory says, whose sum was checked.
+        let strict = Limits {
+            item_bytes: record.unpacked,
+            ..*limits
+        };
+        let unpacked = match record.method {
+            directory::STORED => strict.read_item(&packed[..], record.unpacked, doing),
+            directory::DEFLATED => {
+                strict.read_item(DeflateDecoder::new(&packed[..]), record.unpacked, doing)
+            }
+            _ => zstd::stream::read::Decoder::new(&packed[..])
+                .map_err(|error| SkipReason::from_io(&error, doing))
+                .and_then(|decoder| strict.read_item(decoder, record.unpacked, doing)),
+        };
+        let damaged = |what: String| {
+            let reason = format!("{what}; pack the archive again");
+            SkipReason::new(SkipKind::Damaged, reason)
+        };
+        let unpacked = unpacked.map_err(|why| match why.kind {
+            SkipKind::TooLarge | SkipKind::Empty => damaged(format!(
+                "it does not unpack to the {} bytes that the directory says",
+                record.unpacked
+            )),
+            _ => damaged(why.reason.clone()),
+        })?;
+        if unpacked.len() as u64 != record.unpacked {
+            return Err(damaged(format!(
+                "it unpacks to {} bytes, not to the {} that the directory says",
+                unpacked.len(),
+                record.unpacked
+            )));
+        }
+        let mut checksum = Crc::new();
+        checksum.update(&unpacked);
+        match checksum.sum() == record.checksum {
+            true => Ok(unpacked),
+            false => Err(damaged(
+                "its bytes do not have the checksum that the directory says".into(),
+            )),
+        }
+    }
+}

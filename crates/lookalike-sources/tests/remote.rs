@@ -1,0 +1,350 @@
+//! Object stores: an S3 server and a web server on loopback, started here.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{fs, thread};
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use lookalike_sources::{Limits, SkipKind, SourceOptions};
+use parquet::file::properties::WriterProperties;
+use s3s::auth::SimpleAuth;
+use s3s::service::S3ServiceBuilder;
+use support::{all, gzip, member, open_spec, parquet, pictures, read, tar, tar_member, zip};
+
+/// Starts an S3 server that serves the folders in `root` as buckets; it ends with the test's process.
+fn s3(root: &Path) -> SourceOptions {
+    let files = s3s_fs::FileSystem::new(root).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let mut builder = S3ServiceBuilder::new(files);
+            builder.set_auth(SimpleAuth::from_single("key", "secret"));
+            let service = builder.build();
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            loop {
+                let (socket, _) = listener.accept().await.unwrap();
+                let service = service.clone();
+                tokio::spawn(async move {
+                    let server = Builder::new(TokioExecutor::new());
+                    let _ = server.serve_connection(TokioIo::new(socket), service).await;
+                });
+            }
+        });
+    });
+    options(&[
+        ("AWS_ENDPOINT", &format!("http://{address}")),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "key"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ])
+}
+
+fn options(environment: &[(&str, &str)]) -> SourceOptions {
+    let own = |&(key, value): &(&str, &str)| (key.to_owned(), value.to_owned());
+    SourceOptions {
+        environment: Some(environment.iter().map(own).collect::<BTreeMap<_, _>>()),
+        ..SourceOptions::default()
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// A bucket with a folder, archives, tables and shards.
+fn fill(bucket: &Path) {
+    let pictures = pictures();
+    for (name, bytes) in &pictures {
+        write(&bucket.join("photos").join(name), bytes);
+    }
+    write(&bucket.join("photos/empty.png"), b"");
+    write(&bucket.join("photos/notes.txt"), b"not an image");
+    write(&bucket.join("photos/.hidden/x.png"), b"x");
+    let members: Vec<_> = pictures
+        .iter()
+        .map(|(name, bytes)| member(name, bytes))
+        .collect();
+    write(&bucket.join("all.zip"), &zip(&members));
+    let members: Vec<_> = pictures
+        .iter()
+        .map(|(name, bytes)| tar_member(name, bytes))
+        .collect();
+    write(&bucket.join("all.tar"), &tar(&members));
+    write(&bucket.join("all.tar.gz"), &gzip(&tar(&members)));
+    write(
+        &bucket.join("all.parquet"),
+        &parquet(&pictures, WriterProperties::default()),
+    );
+    for (number, shard) in members.chunks(20).enumerate() {
+        write(&bucket.join(format!("shards/{number:03}.tar")), &tar(shard));
+    }
+    let mut list = "path,label\n".to_owned();
+    for (name, _) in &pictures {
+        list += &format!("{name},some\n");
+    }
+    list += "../all.zip,outside\n";
+    write(&bucket.join("photos/list.csv"), list.as_bytes());
+}
+
+#[test]
+fn everything_can_lie_in_a_bucket() {
+    let root = tempfile::tempdir().unwrap();
+    fill(&root.path().join("bucket"));
+    let options = s3(root.path());
+    let pictures = pictures();
+    for spec in [
+        "s3://bucket/photos",
+        "s3://bucket/photos/",
+        "s3://bucket/all.zip",
+        "s3://bucket/all.tar",
+        "s3://bucket/all.tar.gz",
+        "s3://bucket/all.parquet",
+        "s3://bucket/shards/{000..002}.tar",
+        "s3://bucket/shards/*.tar",
+        "s3://bucket/photos/list.csv",
+    ] {
+        let source = open_spec(spec, &options);
+        assert_eq!(source.name(), spec.trim_end_matches('/'));
+        let (entries, skipped) = all(source.as_ref());
+        assert_eq!(entries.len(), 60, "{spec}: {skipped:?}");
+        let (again, _) = all(source.as_ref());
+        for (number, entry) in entries.iter().enumerate() {
+            assert_eq!(entry.key, again[number].key);
+            assert!(
+                entry.location.starts_with("s3://bucket/"),
+                "{}",
+                entry.location
+            );
+            assert_eq!(read(entry), pictures[number].1, "{spec} {}", entry.key);
+        }
+        let got = source.get(&entries[33].key).unwrap();
+        assert_eq!(read(&got), pictures[33].1);
+        assert_eq!(
+            (got.label, got.stamp),
+            (entries[33].label.clone(), entries[33].stamp)
+        );
+        let kinds: Vec<_> = skipped.iter().map(|skip| skip.kind).collect();
+        match spec.contains("photos") && !spec.contains("list") {
+            true => assert_eq!(kinds, [SkipKind::Empty]),
+            false if spec.contains("list") => assert_eq!(kinds, [SkipKind::UnsafePath]),
+            false => assert!(kinds.is_empty(), "{skipped:?}"),
+        }
+        source.get("no/such.png").unwrap_err();
+    }
+    let (_, skipped) = all(open_spec("s3://bucket/shards/{002..003}.tar", &options).as_ref());
+    assert_eq!(
+        (skipped[0].key.as_str(), skipped[0].kind),
+        ("003.tar", SkipKind::Missing)
+    );
+    let source = open_spec("s3://bucket/photos/cats/000.jpg", &options);
+    assert_eq!(read(&all(source.as_ref()).0[0]), pictures[0].1);
+}
+
+#[test]
+fn threads_read_remote_objects_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    fill(&root.path().join("bucket"));
+    let options = s3(root.path());
+    let source = open_spec("s3://bucket/photos", &options);
+    let (entries, _) = all(source.as_ref());
+    thread::scope(|scope| {
+        for part in entries.chunks(15) {
+            scope.spawn(|| {
+                for entry in part {
+                    let (_, bytes) = pictures()
+                        .into_iter()
+                        .find(|(key, _)| *key == entry.key)
+                        .unwrap();
+                    assert_eq!(read(entry), bytes);
+                }
+            });
+        }
+    });
+    // On an asynchronous runtime's own thread too.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let read = runtime.block_on(async { entries[0].read(&Limits::default()) });
+    assert_eq!(read.unwrap(), pictures()[0].1);
+}
+
+#[test]
+fn what_is_not_there_or_not_allowed_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    fill(&root.path().join("bucket"));
+    let options = s3(root.path());
+    let refused = |spec: &str, options: &SourceOptions| {
+        let opened = lookalike_sources::open(spec, options);
+        opened
+            .err()
+            .unwrap_or_else(|| panic!("{spec} was opened"))
+            .to_string()
+    };
+    assert!(refused("s3://bucket/none.zip", &options).contains("no such object"));
+    assert!(refused("s3://bucket/none", &options).contains("none below it"));
+    assert!(refused("s3://bucket/photos/notes.txt", &options).contains("does not tell"));
+    assert!(refused("s3://bucket/shards/*.zip", &options).contains("nothing fits"));
+    let mut wrong = options.clone();
+    let environment = wrong.environment.as_mut().unwrap();
+    environment.insert("AWS_SECRET_ACCESS_KEY".into(), "wrong".into());
+    let error = refused("s3://bucket/all.zip", &wrong);
+    assert!(error.contains("environment"), "{error}");
+    let mut encrypted = options;
+    encrypted
+        .environment
+        .as_mut()
+        .unwrap()
+        .remove("AWS_ALLOW_HTTP");
+    let error = refused("s3://bucket/all.zip", &encrypted);
+    assert!(error.contains("environment"), "{error}");
+}
+
+/// A web server that knows ranges, and counts the objects whose content it gave.
+fn web(root: PathBuf) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let given = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&given);
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let (root, counter) = (root.clone(), Arc::clone(&counter));
+            thread::spawn(move || serve(socket, &root, &counter));
+        }
+    });
+    (address, given)
+}
+
+fn serve(mut socket: TcpStream, root: &Path, given: &AtomicU64) -> Option<()> {
+    let mut lines = BufReader::new(socket.try_clone().ok()?).lines();
+    loop {
+        let request = lines.next()?.ok()?;
+        let mut words = request.split(' ');
+        let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+        let mut range = None;
+        loop {
+            let header = lines.next()?.ok()?.to_ascii_lowercase();
+            if header.is_empty() {
+                break;
+            }
+            if let Some(bytes) = header.strip_prefix("range: bytes=") {
+                let (from, to) = bytes.split_once('-')?;
+                range = Some((from.parse::<usize>().ok()?, to.parse::<usize>().ok()?));
+            }
+        }
+        let date = "Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n";
+        let Ok(content) = fs::read(root.join(path.trim_start_matches('/'))) else {
+            write!(
+                socket,
+                "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+            )
+            .ok()?;
+            continue;
+        };
+        let (status, extra, body) = match range {
+            Some((from, to)) => {
+                let to = to.min(content.len() - 1);
+                let extra = format!("Content-Range: bytes {from}-{to}/{}\r\n", content.len());
+                ("206 Partial Content", extra, &content[from..=to])
+            }
+            None => ("200 OK", String::new(), &content[..]),
+        };
+        let length = body.len();
+        write!(
+            socket,
+            "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{date}{extra}\r\n"
+        )
+        .ok()?;
+        if method != "HEAD" {
+            given.fetch_add(1, Ordering::Relaxed);
+            socket.write_all(body).ok()?;
+        }
+    }
+}
+
+#[test]
+fn web_servers_give_archives_tables_and_images() {
+    let root = tempfile::tempdir().unwrap();
+    fill(root.path());
+    let (address, _) = web(root.path().to_owned());
+    let options = options(&[("AWS_ALLOW_HTTP", "true")]);
+    let pictures = pictures();
+    for path in [
+        "all.zip",
+        "all.tar.gz",
+        "all.parquet",
+        "shards/{000..002}.tar",
+        "photos/list.csv",
+    ] {
+        let source = open_spec(&format!("{address}/{path}"), &options);
+        let (entries, _) = all(source.as_ref());
+        assert_eq!(entries.len(), 60, "{path}");
+        for (entry, (_, bytes)) in entries.iter().zip(&pictures) {
+            assert_eq!(&read(entry), bytes);
+        }
+    }
+    let source = open_spec(&format!("{address}/photos/cats/007.jpg"), &options);
+    let (entries, _) = all(source.as_ref());
+    assert_eq!(
+        (entries[0].key.as_str(), read(&entries[0])),
+        ("007.jpg", pictures[7].1.clone())
+    );
+    let (entries, skipped) =
+        all(open_spec(&format!("{address}/photos/list.csv"), &options).as_ref());
+    assert_eq!(
+        entries[0].location,
+        format!("{address}/photos/cats/000.jpg")
+    );
+    assert_eq!(skipped[0].kind, SkipKind::UnsafePath);
+}
+
+#[test]
+fn http_needs_leave() {
+    let error = lookalike_sources::open("http://127.0.0.1:1/x.zip", &options(&[]));
+    assert!(error.err().unwrap().to_string().contains("AWS_ALLOW_HTTP"));
+}
+
+#[test]
+fn members_of_a_remote_zip_are_read_only_when_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    // Larger than what is read at once, so that the directory's piece does not hold it all.
+    let members: Vec<_> = (0..12)
+        .map(|number| {
+            let bytes: Vec<u8> = (0..1_u32 << 18)
+                .flat_map(|word| (word.wrapping_mul(0x9e37_79b9) ^ number).to_le_bytes())
+                .collect();
+            support::ZipMember {
+                method: 0,
+                ..member(&format!("{number:02}.jpg"), &bytes)
+            }
+        })
+        .collect();
+    fs::write(root.path().join("a.zip"), zip(&members)).unwrap();
+    let (address, given) = web(root.path().to_owned());
+    let source = open_spec(
+        &format!("{address}/a.zip"),
+        &options(&[("AWS_ALLOW_HTTP", "true")]),
+    );
+    let (entries, _) = all(source.as_ref());
+    assert_eq!(entries.len(), 12);
+    let before = given.load(Ordering::Relaxed);
+    assert!(before <= 2, "{before} reads for a listing");
+    assert_eq!(read(&entries[5]), members[5].bytes);
+    assert_eq!(given.load(Ordering::Relaxed), before + 1);
+}
