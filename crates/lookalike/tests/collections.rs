@@ -1,0 +1,265 @@
+//! Folders and archives of pictures, as users have them: read whatever is in them, and kept in step.
+
+mod common;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use common::{Workplace, stderr};
+use lookalike::images::{Collection, open};
+use serde_json::Value;
+
+/// A place with the folder `photos`: the first `count` test images as PNG files, in a folder for each digit, and a
+/// model `m` that knows a little of them.
+fn place_with_photos(count: usize) -> Workplace {
+    let place = Workplace::new(1);
+    let source = open("mnist:test").unwrap();
+    let digits = Collection::load(&*source, None, Some(count)).unwrap();
+    for index in 0..digits.len() {
+        let folder = place.path("photos").join(digits.label(index).unwrap());
+        fs::create_dir_all(&folder).unwrap();
+        let picture = digits.picture(index);
+        picture.write_png(folder.join(format!("{index}.png"))).unwrap();
+    }
+    let trained = place.json("train photos --out m --epochs 1 --limit 128 --batch 32");
+    assert_eq!(trained["images"], 128.min(count));
+    place
+}
+
+fn count(report: &Value, field: &str) -> u64 {
+    report[field].as_u64().unwrap_or_else(|| panic!("{field} of {report}"))
+}
+
+#[test]
+fn a_folder_of_pictures_goes_all_the_way() {
+    let place = place_with_photos(300);
+    let photos = place.path("photos");
+    fs::write(photos.join("empty.png"), b"").unwrap();
+    fs::write(photos.join("text.jpg"), b"this is no picture at all").unwrap();
+    let whole = fs::read(photos.join("7/0.png")).unwrap();
+    fs::write(photos.join("half.png"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(photos.join("notes.txt"), b"not an image, and nobody says so").unwrap();
+
+    let index = "index photos --model m --gallery g";
+    let report = place.json(&format!("{index} --skipped skipped.jsonl"));
+    assert_eq!(
+        ["images", "added", "encoded", "points", "skipped"].map(|field| count(&report, field)),
+        [300, 300, 300, 300, 3]
+    );
+    let lines = fs::read_to_string(place.path("skipped.jsonl")).unwrap();
+    let mut kinds: Vec<(String, String)> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| {
+            assert!(line["reason"].as_str().unwrap().len() > 10, "{line}");
+            let word = |field: &str| line[field].as_str().unwrap().to_owned();
+            (word("key"), word("kind"))
+        })
+        .collect();
+    kinds.sort();
+    let expected = [
+        ("empty.png", "empty"),
+        ("half.png", "damaged"),
+        ("text.jpg", "unsupported"),
+    ];
+    assert_eq!(kinds, expected.map(|(key, kind)| (key.to_owned(), kind.to_owned())));
+
+    // Passed over is no failure, unless it shall be.
+    let output = place.run(index);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(stderr(&output).contains("passed over"), "{}", stderr(&output));
+    let output = place.run(&format!("{index} --strict"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("passed over"), "{}", stderr(&output));
+
+    // A picture finds itself, in its place; a folder is as many queries.
+    let answer = place.json("search photos/7/0.png --gallery g -k 3");
+    let first = &answer["neighbours"][0];
+    assert_eq!(first["payload"]["key"], "7/0.png");
+    assert_eq!(first["payload"]["label"], "7");
+    let location = first["payload"]["location"].as_str().unwrap();
+    assert_eq!(fs::read(location).unwrap(), whole);
+    let others = place.json("search photos/7/0.png --gallery g -k 2 --exclude-self");
+    assert_eq!(others["neighbours"][0]["payload"], answer["neighbours"][1]["payload"]);
+    let output = place.run("search photos/9 --gallery g -k 1 --json --sheet sheet.png");
+    assert!(output.status.success(), "{}", stderr(&output));
+    let nines = fs::read_dir(photos.join("9")).unwrap().count();
+    let answers = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(answers.lines().count(), nines);
+    for answer in answers.lines() {
+        let answer: Value = serde_json::from_str(answer).unwrap();
+        let location = answer["neighbours"][0]["payload"]["location"].as_str().unwrap();
+        assert_eq!(answer["query"], location);
+    }
+    assert!(fs::read(place.path("sheet.png")).unwrap().starts_with(b"\x89PNG"));
+    let output = place.run("search photos/half.png --gallery g");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("half.png"), "{}", stderr(&output));
+
+    let scores = place.json("eval photos --model m");
+    assert_eq!(count(&scores, "images"), 300);
+    assert!(scores["precision_at_1"].as_f64().unwrap() > 0.3, "{scores}");
+    place.json("reconstruct photos --model m --sheet pairs.png");
+}
+
+#[test]
+fn a_gallery_stays_in_step_with_its_folder() {
+    let place = place_with_photos(200);
+    let photos = place.path("photos");
+    let index = "index photos --model m --gallery g";
+    let fields = ["encoded", "added", "changed", "unchanged", "removed", "points"];
+    let run = |line: &str| {
+        let report = place.json(line);
+        fields.map(|field| count(&report, field))
+    };
+    assert_eq!(run(index), [200, 200, 0, 0, 0, 200]);
+    assert_eq!(run(index), [0, 0, 0, 200, 0, 200]);
+
+    // Written again with the same bytes: read, but not encoded.
+    let one = photos.join("7/0.png");
+    let bytes = fs::read(&one).unwrap();
+    sleep(Duration::from_millis(20));
+    fs::write(&one, &bytes).unwrap();
+    assert_eq!(run(index), [0, 0, 1, 199, 0, 200]);
+    // Renamed, and copied: their codes are known.
+    fs::rename(photos.join("2/1.png"), photos.join("2/renamed.png")).unwrap();
+    fs::copy(photos.join("1/2.png"), photos.join("copy of 2.png")).unwrap();
+    assert_eq!(run(index), [0, 2, 0, 199, 0, 202]);
+    // Another picture under an old name.
+    fs::copy(photos.join("7/0.png"), photos.join("0/3.png")).unwrap();
+    let mut changed = lookalike::images::Pixels::read_png(photos.join("4/4.png")).unwrap().into_data();
+    changed.reverse();
+    let changed = lookalike::images::Pixels::new(28, 28, 1, changed).unwrap();
+    changed.write_png(photos.join("4/4.png")).unwrap();
+    assert_eq!(run(index), [1, 0, 2, 199, 0, 202]);
+    let answer = place.json("search photos/0/3.png --gallery g -k 2");
+    for hit in answer["neighbours"].as_array().unwrap() {
+        assert!(hit["distance"].as_f64().unwrap() < 1e-5, "{hit}");
+    }
+
+    // What is gone stays, until it is to go.
+    for gone in ["7/0.png", "copy of 2.png"] {
+        fs::remove_file(photos.join(gone)).unwrap();
+    }
+    assert_eq!(run(index), [0, 0, 0, 199, 0, 202]);
+    let prune = format!("{index} --prune");
+    // Three are gone: the old name of the renamed one is the third.
+    assert_eq!(run(&prune), [0, 0, 0, 199, 3, 199]);
+    assert_eq!(run(&prune), [0, 0, 0, 199, 0, 199]);
+}
+
+#[test]
+fn archives_and_parts_hold_the_same_as_the_folder() {
+    let place = place_with_photos(120);
+    for (archive, flags) in [("photos.tar", "-cf"), ("photos.tar.gz", "-czf")] {
+        let status = Command::new("tar")
+            .args([flags, archive, "photos"])
+            .current_dir(place.path(""))
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+    let nearest = |gallery: &str| -> Vec<(String, f64)> {
+        let answer = place.json(&format!(
+            "search mnist:test#7 --gallery {gallery} -k 20 --exact"
+        ));
+        let hits = answer["neighbours"].as_array().unwrap().iter();
+        hits.map(|hit| {
+            let key = hit["payload"]["key"].as_str().unwrap();
+            let name = key.rsplit('/').next().unwrap().to_owned();
+            (name, hit["distance"].as_f64().unwrap())
+        })
+        .collect()
+    };
+    place.json("index photos --model m --gallery whole");
+    let expected = nearest("whole");
+    for source in ["photos.tar", "photos.tar.gz", "photos/{0..9}", "photos/**/*.png"] {
+        let index = format!("index {source} --model m --gallery g");
+        assert_eq!(count(&place.json(&index), "added"), 120, "{source}");
+        let again = place.json(&index);
+        assert_eq!(count(&again, "unchanged"), 120, "{source}");
+        assert_eq!(count(&again, "encoded"), 0, "{source}");
+        assert_eq!(nearest("g"), expected, "{source}");
+        fs::remove_dir_all(place.path("g")).unwrap();
+    }
+    let mut points = 0;
+    for part in 1..=3 {
+        let line = format!("index photos --model m --gallery parts --part {part}/3");
+        let report = place.json(&line);
+        assert_eq!(count(&report, "added"), count(&report, "images"));
+        assert!(count(&report, "added") > 10);
+        points += count(&report, "added");
+        assert_eq!(count(&report, "points"), points);
+    }
+    assert_eq!(points, 120);
+    assert_eq!(nearest("parts"), expected);
+}
+
+#[test]
+fn a_sample_of_a_stream_is_that_of_the_folder() {
+    let place = place_with_photos(150);
+    let status = Command::new("tar")
+        .args(["-czf", "../photos.tar.gz", "."])
+        .current_dir(place.path("photos"))
+        .status()
+        .unwrap();
+    assert!(status.success());
+    // Keys are the same in both, and so are the images that are drawn: the losses say so.
+    let losses = |source: &str| {
+        let report = place.json(&format!(
+            "train {source} --out other --epochs 1 --batch 16 --sample 40 --seed 3"
+        ));
+        assert_eq!(count(&report, "images"), 40);
+        report["epochs"][0]["loss"].as_f64().unwrap()
+    };
+    assert_eq!(losses("photos"), losses("photos.tar.gz"));
+}
+
+#[test]
+fn a_killed_index_of_a_folder_is_completed_by_the_next() {
+    const IMAGES: u64 = 3000;
+    let place = place_with_photos(IMAGES as usize);
+    let line = "index photos --model m --gallery g --no-diffusion";
+    let start = Instant::now();
+    assert_eq!(count(&place.json(&line.replace(" g ", " whole ")), "added"), IMAGES);
+    let time = start.elapsed();
+    let mut points = 0;
+    let mut killed = 0;
+    for attempt in 1_u32.. {
+        if killed == 15 {
+            break;
+        }
+        let mut child = place
+            .command(line)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(time.mul_f64(0.9 * f64::from(attempt * 7919 % 101) / 101.0));
+        let ended = child.try_wait().unwrap().is_some();
+        if !ended {
+            child.kill().unwrap();
+            killed += 1;
+        }
+        child.wait().unwrap();
+        if place.path("g").exists() {
+            let now = count(&place.json("info g"), "points");
+            assert!(now >= points, "{now} points of {points} are left");
+            points = now;
+        }
+        if ended {
+            assert_eq!(points, IMAGES);
+            fs::remove_dir_all(place.path("g")).unwrap();
+            points = 0;
+        }
+    }
+    let report = place.json(line);
+    assert_eq!(count(&report, "points"), IMAGES);
+    let export = |gallery: &str| {
+        place.json(&format!("export --gallery {gallery} --codes codes.npy"));
+        fs::read(place.path("codes.npy")).unwrap()
+    };
+    assert_eq!(export("g"), export("whole"));
+}
