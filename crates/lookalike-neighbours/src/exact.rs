@@ -201,27 +201,84 @@ fn shortlist(
         let keys = &mut keys[..count * width];
         screen.keys(queries, from, to, keys);
         for (query, (list, row)) in lists.iter_mut().zip(keys.chunks_exact(width)).enumerate() {
-            let norm = queries.norm(query);
-            let own = own(query);
-            for (first, keys) in (from..).step_by(TOGETHER).zip(row.chunks(TOGETHER)) {
-                let errors = screen.errors(norm, first, keys);
-                // One look at all of them, because most codes are far from most queries.
-                #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN must be kept")]
-                let may = |(key, error): (&f32, f32)| !(key - error > list.limit);
-                if !keys
-                    .iter()
-                    .zip(errors)
-                    .fold(false, |any, pair| any | may(pair))
-                {
-                    continue;
-                }
-                for (item, (&key, error)) in (first..).zip(keys.iter().zip(errors)) {
-                    list.offer(item, key - error, key + error, own);
-                }
-            }
+            scan(screen, queries.norm(query), from, row, own(query), list);
         }
     }
     lists
+}
+
+/// Offers to `list` the keys of a query that may be among its nearest; the first belongs to code `from`.
+fn scan(
+    screen: &Screen,
+    norm: f32,
+    from: usize,
+    keys: &[f32],
+    own: Option<usize>,
+    list: &mut Shortlist,
+) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has AVX-512F, checked on the line above.
+            return unsafe { scan_avx512(screen, norm, from, keys, own, list) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, checked on the line above.
+            return unsafe { scan_avx2(screen, norm, from, keys, own, list) };
+        }
+    }
+    scan_any(screen, norm, from, keys, own, list);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn scan_avx512(
+    screen: &Screen,
+    norm: f32,
+    from: usize,
+    keys: &[f32],
+    own: Option<usize>,
+    list: &mut Shortlist,
+) {
+    scan_any(screen, norm, from, keys, own, list);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn scan_avx2(
+    screen: &Screen,
+    norm: f32,
+    from: usize,
+    keys: &[f32],
+    own: Option<usize>,
+    list: &mut Shortlist,
+) {
+    scan_any(screen, norm, from, keys, own, list);
+}
+
+#[inline(always)]
+fn scan_any(
+    screen: &Screen,
+    norm: f32,
+    from: usize,
+    keys: &[f32],
+    own: Option<usize>,
+    list: &mut Shortlist,
+) {
+    let (whole, rest) = keys.as_chunks::<TOGETHER>();
+    let mut first = from;
+    for keys in whole {
+        let errors = screen.errors(norm, first, keys);
+        // One look at all of them, because most codes are far from most queries.
+        #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN must be kept")]
+        let may: [bool; TOGETHER] = std::array::from_fn(|at| !(keys[at] - errors[at] > list.limit));
+        if may.iter().fold(false, |any, &may| any | may) {
+            list.offer_all(first, keys, &errors, own);
+        }
+        first += TOGETHER;
+    }
+    let errors = screen.errors(norm, first, rest);
+    list.offer_all(first, rest, &errors, own);
 }
 
 /// Exact distances of the candidates, the best `k` of them in order.
@@ -271,6 +328,13 @@ impl Shortlist {
             limit: f32::INFINITY,
             candidates: Vec::new(),
             room: k.saturating_mul(2).saturating_add(64),
+        }
+    }
+
+    /// Offers the codes from `first` on.
+    fn offer_all(&mut self, first: usize, keys: &[f32], errors: &[f32], own: Option<usize>) {
+        for (item, (&key, &error)) in (first..).zip(keys.iter().zip(errors)) {
+            self.offer(item, key - error, key + error, own);
         }
     }
 

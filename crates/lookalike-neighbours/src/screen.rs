@@ -76,16 +76,7 @@ impl<'a> Screen<'a> {
         inner_products(queries.codes(), gallery, out);
         let norms = &self.gallery.norms[start..end];
         for (row, &length) in out.chunks_exact_mut(norms.len().max(1)).zip(&queries.norms) {
-            match self.metric {
-                Metric::Cosine => row.iter_mut().for_each(|key| *key = 1.0 - *key),
-                Metric::Dot => row.iter_mut().for_each(|key| *key = -*key),
-                _ => {
-                    let square = length * length;
-                    for (key, &norm) in row.iter_mut().zip(norms) {
-                        *key = (square + norm * norm) - 2.0 * *key;
-                    }
-                }
-            }
+            distances(self.metric, length, norms, row);
         }
     }
 
@@ -154,6 +145,48 @@ impl<'a> Rows<'a> {
 
     fn codes(&self) -> Codes<'_> {
         Codes::from_rows(&self.data, self.dims)
+    }
+}
+
+/// Turns a query's inner products into keys; the query has the length `length`, the codes `norms`.
+fn distances(metric: Metric, length: f32, norms: &[f32], row: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has AVX-512F, checked on the line above.
+            return unsafe { distances_avx512(metric, length, norms, row) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, checked on the line above.
+            return unsafe { distances_avx2(metric, length, norms, row) };
+        }
+    }
+    distances_any(metric, length, norms, row);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn distances_avx512(metric: Metric, length: f32, norms: &[f32], row: &mut [f32]) {
+    distances_any(metric, length, norms, row);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn distances_avx2(metric: Metric, length: f32, norms: &[f32], row: &mut [f32]) {
+    distances_any(metric, length, norms, row);
+}
+
+#[inline(always)]
+fn distances_any(metric: Metric, length: f32, norms: &[f32], row: &mut [f32]) {
+    match metric {
+        Metric::Cosine => row.iter_mut().for_each(|key| *key = 1.0 - *key),
+        Metric::Dot => row.iter_mut().for_each(|key| *key = -*key),
+        _ => {
+            let square = length * length;
+            for (key, &norm) in row.iter_mut().zip(norms) {
+                *key = (square + norm * norm) - 2.0 * *key;
+            }
+        }
     }
 }
 
