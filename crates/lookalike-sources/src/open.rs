@@ -139,7 +139,7 @@ pub(crate) fn open_blob(
 }
 
 /// Said of files whose names tell nothing.
-pub(crate) const UNKNOWN: &str = "its name does not tell what it is; it should end in .zip, .tar, .tar.gz, .tar.zst, \
+const UNKNOWN: &str = "its name does not tell what it is; it should end in .zip, .tar, .tar.gz, .tar.zst, \
                                   .parquet, .csv, .tsv or .jsonl, or as an image does";
 
 pub(crate) fn refuse(spec: &str, reason: impl Into<String>) -> SourceError {

@@ -22,7 +22,7 @@ use crate::error::SourceError;
 use crate::glob;
 use crate::limits::Limits;
 use crate::names::{key_of_member, parent};
-use crate::open::{Kind, UNKNOWN, open_blob, refuse, split_pattern};
+use crate::open::{Kind, open_blob, refuse, split_pattern};
 use crate::shards::{Opener, Shards};
 use crate::single::Single;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
@@ -64,25 +64,14 @@ fn open_address(
 ) -> Result<Box<dyn Source>, SourceError> {
     let name = address.of(&address.path);
     let name = name.trim_end_matches('/').to_owned();
-    if address.is_folder {
-        return Ok(Box::new(Folder::open(name, address, options)?));
-    }
-    let about = match look(address) {
-        Ok(about) => about,
-        Err(object_store::Error::NotFound { .. }) if Kind::of(&name).is_none() => {
-            return Ok(Box::new(Folder::open(name, address, options)?));
-        }
-        Err(error) => {
-            return Err(SourceError::Remote {
-                doing: "look at",
-                name,
-                reason: reason_of(&error).reason,
-            });
-        }
+    let kind = match Kind::of(&name) {
+        Some(kind) if !address.is_folder => kind,
+        _ => return Ok(Box::new(Folder::open(name, address, options)?)),
     };
-    let kind = Kind::of(&name).ok_or_else(|| {
-        let reason = format!("{UNKNOWN}, or in / for a folder");
-        refuse(&name, reason)
+    let about = look(address).map_err(|error| SourceError::Remote {
+        doing: "look at",
+        name: name.clone(),
+        reason: reason_of(&error).reason,
     })?;
     if kind == Kind::Image {
         let key = address.path.filename().unwrap_or_default().to_owned();

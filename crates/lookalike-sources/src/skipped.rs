@@ -58,8 +58,13 @@ impl SkipReason {
     /// What an error of reading means for the item that was read; `doing` reads as in "cannot {doing}".
     pub(crate) fn from_io(error: &io::Error, doing: &str) -> Self {
         // Our own readers send their reasons through `io::Error`.
-        if let Some(own) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
-            return Self::clone(own);
+        if let Some(inner) = error.get_ref() {
+            if let Some(own) = inner.downcast_ref() {
+                return Self::clone(own);
+            }
+            if let Some(error) = inner.downcast_ref() {
+                return Self::from_io(error, doing);
+            }
         }
         match error.kind() {
             io::ErrorKind::NotFound => Self::new(

@@ -26,8 +26,8 @@ mod header;
 
 use header::{BLOCK, Header, Kind, padded};
 
-/// Where each key's sample begins in a plain archive, by the key's digest.
-type Index = HashMap<u128, u64, BuildHasherDefault<First>>;
+/// Where each key's sample begins in a plain archive, by the key's digest; `None` if the item is passed over.
+type Index = HashMap<u128, Option<u64>, BuildHasherDefault<First>>;
 
 /// How a tar archive is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,14 +161,19 @@ impl Source for Tar {
             None => {
                 let mut index = Index::default();
                 for (place, item) in self.from(0)? {
-                    let key = item.map_or_else(|skipped| skipped.key, |entry| entry.key);
+                    let (key, place) = match item {
+                        Ok(entry) => (entry.key, Some(place)),
+                        Err(skipped) => (skipped.key, None),
+                    };
                     index.entry(digest(&key)).or_insert(place);
                 }
                 self.index.get_or_init(|| index)
             }
         };
         match index.get(&digest(key)) {
-            Some(&place) => find(&self.name, self.from(place)?.map(|(_, item)| item), key),
+            // Why it is passed over may have to do with those before it.
+            Some(None) => find(&self.name, self.entries()?, key),
+            Some(&Some(place)) => find(&self.name, self.from(place)?.map(|(_, item)| item), key),
             None => Err(no_such_image(&self.name, key)),
         }
     }

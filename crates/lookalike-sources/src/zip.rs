@@ -25,8 +25,8 @@ mod directory;
 
 use directory::{Directory, Record};
 
-/// Where each key's sample begins in the directory, by the key's digest.
-type Index = HashMap<u128, u64, BuildHasherDefault<First>>;
+/// Where each key's sample begins in the directory, by the key's digest; `None` if the item is passed over.
+type Index = HashMap<u128, Option<u64>, BuildHasherDefault<First>>;
 
 /// A zip archive.
 #[derive(Clone)]
@@ -92,13 +92,18 @@ impl Source for Zip {
         let index = self.index.get_or_init(|| {
             let mut index = Index::default();
             for (place, item) in self.from(self.directory.begin) {
-                let key = item.map_or_else(|skipped| skipped.key, |entry| entry.key);
+                let (key, place) = match item {
+                    Ok(entry) => (entry.key, Some(place)),
+                    Err(skipped) => (skipped.key, None),
+                };
                 index.entry(digest(&key)).or_insert(place);
             }
             index
         });
         match index.get(&digest(key)) {
-            Some(&place) => find(&self.name, self.from(place).map(|(_, item)| item), key),
+            // Why it is passed over may have to do with those before it.
+            Some(None) => find(&self.name, self.entries()?, key),
+            Some(&Some(place)) => find(&self.name, self.from(place).map(|(_, item)| item), key),
             None => Err(no_such_image(&self.name, key)),
         }
     }

@@ -17,6 +17,7 @@ impl PageHeader {
     /// The header that `bytes` begin with; `None` if it is damaged or longer than they are.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let mut header = Self::default();
+        let mut below_zero = false;
         let mut rest = bytes;
         structure(&mut rest, 0, &mut |path, value| {
             let value = u64::try_from(value).ok();
@@ -24,13 +25,12 @@ impl PageHeader {
                 ([2], Some(value)) => header.unpacked = value,
                 ([3], Some(value)) => header.packed = value,
                 ([8, 5 | 6], Some(value)) => header.levels = header.levels.saturating_add(value),
-                // Sizes below zero are refused by the reader; here they must not pass for small ones.
-                ([2 | 3] | [8, 5 | 6], None) => header.unpacked = u64::MAX,
+                ([2 | 3] | [8, 5 | 6], None) => below_zero = true,
                 _ => {}
             }
         })?;
         header.length = bytes.len() - rest.len();
-        Some(header)
+        (!below_zero).then_some(header)
     }
 }
 
@@ -155,6 +155,6 @@ mod tests {
         assert_eq!(PageHeader::parse(&[0x1c; 1000]), None);
         assert_eq!(PageHeader::parse(&[0x19; 1000]), None);
         // A size of -1.
-        assert_eq!(PageHeader::parse(&[0x25, 1, 0]).unwrap().unpacked, u64::MAX);
+        assert_eq!(PageHeader::parse(&[0x25, 1, 0]), None);
     }
 }

@@ -1,10 +1,9 @@
 //! The pages of a column, checked before Parquet's reader takes memory for what their headers promise.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use bytes::buf::{Buf, Reader};
+use bytes::{Buf, Bytes};
 use parquet::basic::{Compression, Encoding};
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::errors::{ParquetError, Result};
@@ -30,7 +29,10 @@ fn damaged(reason: &str) -> ParquetError {
 ///
 /// Parquet's reader asks for a page's header by position, and then for the page itself; so the header is read here
 /// first.
-pub(super) struct Chunks {
+#[derive(Clone)]
+pub(super) struct Chunks(Arc<Column>);
+
+struct Column {
     blob: Arc<dyn Blob>,
     /// Where the column ends.
     end: u64,
@@ -49,14 +51,32 @@ impl Chunks {
         compression: Compression,
         limits: Limits,
     ) -> Self {
-        Self {
+        Self(Arc::new(Column {
             blob,
             end,
             compression,
             limits,
             window: Mutex::new((0, Bytes::new())),
             promised: Mutex::new(PageHeader::default()),
+        }))
+    }
+}
+
+impl Column {
+    /// The header at a place, once it is known to be reasonable.
+    fn header(&self, start: u64) -> Result<Bytes> {
+        const USUAL: u64 = 1 << 12;
+        const MOST: u64 = 1 << 20;
+        let mut bytes = self.read(start, USUAL)?;
+        let mut header = PageHeader::parse(&bytes);
+        if header.is_none() {
+            bytes = self.read(start, MOST)?;
+            header = PageHeader::parse(&bytes);
         }
+        let header = header.ok_or_else(|| damaged("a page's header is damaged"))?;
+        self.check(&header).map_err(external)?;
+        *self.promised.lock().unwrap_or_else(PoisonError::into_inner) = header;
+        Ok(bytes.slice(..header.length))
     }
 
     fn read(&self, start: u64, length: u64) -> Result<Bytes> {
@@ -107,38 +127,64 @@ impl Chunks {
 
 impl Length for Chunks {
     fn len(&self) -> u64 {
-        self.blob.stamp().bytes
+        self.0.blob.stamp().bytes
     }
 }
 
 impl ChunkReader for Chunks {
-    type T = Reader<Bytes>;
+    type T = HeaderReader;
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
-        const USUAL: u64 = 1 << 12;
-        const MOST: u64 = 1 << 20;
-        let mut bytes = self.read(start, USUAL)?;
-        let mut header = PageHeader::parse(&bytes);
-        if header.is_none() {
-            bytes = self.read(start, MOST)?;
-            header = PageHeader::parse(&bytes);
-        }
-        let header = header.ok_or_else(|| damaged("a page's header is damaged"))?;
-        self.check(&header).map_err(external)?;
-        *self.promised.lock().unwrap_or_else(PoisonError::into_inner) = header;
-        Ok(bytes.slice(..header.length).reader())
+        Ok(HeaderReader {
+            column: Arc::clone(&self.0),
+            start,
+            header: None,
+        })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        let bytes = self.read(start, length as u64)?;
+        let column = &self.0;
+        let bytes = column.read(start, length as u64)?;
         if bytes.len() < length {
             return Err(damaged("a page goes beyond its column"));
         }
-        if matches!(self.compression, Compression::GZIP(_)) {
-            let promised = *self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(column.compression, Compression::GZIP(_)) {
+            let promised = *column
+                .promised
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             check_gzip(&bytes, &promised)?;
         }
         Ok(bytes)
+    }
+}
+
+/// A page's header, looked at when the first byte is asked for: Parquet's reader also makes readers that it does not
+/// use, where no header is.
+pub(super) struct HeaderReader {
+    column: Arc<Column>,
+    start: u64,
+    header: Option<Bytes>,
+}
+
+impl Read for HeaderReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let header = match &mut self.header {
+            Some(header) => header,
+            None => {
+                let header = self
+                    .column
+                    .header(self.start)
+                    .map_err(|error| match error {
+                        ParquetError::External(error) => io::Error::other(error),
+                        error => io::Error::other(error),
+                    })?;
+                self.header.insert(header)
+            }
+        };
+        let read = buffer.len().min(header.len());
+        header.split_to(read).copy_to_slice(&mut buffer[..read]);
+        Ok(read)
     }
 }
 
@@ -149,7 +195,7 @@ fn check_gzip(page: &[u8], promised: &PageHeader) -> Result<()> {
         .and_then(|levels| page.get(levels..));
     let decoder = flate2::read::MultiGzDecoder::new(packed.unwrap_or_default());
     let mut bounded = decoder.take(promised.unpacked.saturating_add(1));
-    match std::io::copy(&mut bounded, &mut std::io::sink()) {
+    match io::copy(&mut bounded, &mut io::sink()) {
         Ok(unpacked) if unpacked > promised.unpacked => {
             Err(damaged("a page unpacks to more bytes than its header says"))
         }

@@ -139,9 +139,10 @@ impl Folder {
         };
         if Listing::begin(address)?.next().is_none() {
             return Err(SourceError::Remote {
-                doing: "find",
+                doing: "open",
                 name: folder.name,
-                reason: "there is no object at the address and none below it; correct the address"
+                reason: "there are no objects below the address; correct it. A file's name should end in .zip, .tar, \
+                         .tar.gz, .tar.zst, .parquet, .csv, .tsv or .jsonl, or as an image does"
                     .to_owned(),
             });
         }

@@ -164,7 +164,13 @@ pub fn tar_header(name: &[u8], size: u64, kind: u8) -> Vec<u8> {
     let mut header = vec![0; 512];
     header[..name.len().min(100)].copy_from_slice(&name[..name.len().min(100)]);
     header[100..108].copy_from_slice(b"0000644\0");
-    header[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+    match format!("{size:011o}\0") {
+        octal if octal.len() == 12 => header[124..136].copy_from_slice(octal.as_bytes()),
+        _ => {
+            header[124] = 0x80;
+            header[128..136].copy_from_slice(&size.to_be_bytes());
+        }
+    }
     header[136..148].copy_from_slice(b"14630000000\0");
     header[156] = kind;
     header[257..265].copy_from_slice(b"ustar\x0000");
