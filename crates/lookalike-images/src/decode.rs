@@ -1,7 +1,9 @@
 //! Pictures of any common format.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use image::codecs::webp::WebPDecoder;
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, tiff::TiffDecoder};
@@ -172,6 +174,28 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageErr
             ),
         })
     })
+}
+
+/// Reads a picture's file and decodes it; see [`decode`].
+///
+/// # Errors
+///
+/// Those of [`decode`], and when the file cannot be read. A file that is too long is not read.
+pub fn decode_file(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<Decoded, ImageError> {
+    let path = path.as_ref();
+    let failed = |source| ImageError::Io {
+        doing: "read",
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    Budget { options }.file(length)?;
+    let mut bytes = Vec::with_capacity(length as usize);
+    // One byte more than is allowed, should the file have grown: decoding then refuses it.
+    let most = options.most_bytes.saturating_add(1);
+    file.take(most).read_to_end(&mut bytes).map_err(failed)?;
+    decode(&bytes, options)
 }
 
 /// The limits, and what is said when they are passed.

@@ -5,7 +5,10 @@
 //! - A [`Source`] is a collection of images read one after another. [`open`] makes one from what a user
 //!   typed: `mnist:train`, `mnist:test`, or the path of an [IDX](idx) file. [`open_image`] opens a single
 //!   picture: `photo.png`, `mnist:test#7`, `digits-images-idx3-ubyte.gz#7`.
-//! - A [`Collection`] holds a whole source in memory, every image brought to one [`InputShape`] by [`fit`].
+//! - [`decode`] makes [`Pixels`] of the bytes of a picture file (JPEG, PNG, WebP, GIF, BMP, TIFF), and [`thumbnail`]
+//!   a small JPEG of pixels. [`histogram`] is the plainest code of an image: its colours.
+//! - A [`Collection`] holds a whole source in memory, every image brought to one [`InputShape`] by [`fit`]
+//!   (or [`fit_with`], to crop or to pad).
 //! - [`Distorter`] and [`Noise`] make the inputs of the augmented and the denoising autoencoder.
 //! - [`ContactSheet`] and [`Curve`] draw answers and losses; [`Pixels::write_png`] writes them.
 //!
@@ -42,6 +45,7 @@ mod download;
 mod error;
 mod files;
 mod fit;
+mod histogram;
 pub mod idx;
 mod jpeg;
 pub mod mnist;
@@ -51,16 +55,19 @@ mod png;
 mod random;
 mod sheet;
 mod source;
+mod thumbnail;
 
 pub use collection::Collection;
 pub use curve::{Curve, Series};
-pub use decode::{DecodeOptions, Decoded, Format, decode};
+pub use decode::{DecodeOptions, Decoded, Format, decode, decode_file};
 pub use distortion::{Distorter, Distortion};
 pub use download::DownloadProgress;
 pub use error::{ImageError, SourceError};
 pub use files::replace_file;
 pub use fit::{Fit, InputShape, fit, fit_with};
+pub use histogram::histogram;
 pub use noise::Noise;
 pub use pixels::{Image, Pixels};
 pub use sheet::{Cell, ContactSheet, Mark, Row};
 pub use source::{Images, Source, open, open_image, open_image_in_source};
+pub use thumbnail::thumbnail;

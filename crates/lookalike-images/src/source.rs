@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::decode::{DecodeOptions, Decoded, decode_file};
 use crate::error::SourceError;
 use crate::idx::IdxSource;
 use crate::mnist;
-use crate::pixels::{Image, Pixels};
+use crate::pixels::Image;
 
 /// The images of a source, one after another; after an error there is nothing more to expect.
 pub type Images<'a> = Box<dyn Iterator<Item = Result<Image, SourceError>> + Send + 'a>;
@@ -79,9 +80,10 @@ pub fn open(spec: &str) -> Result<Box<dyn Source>, SourceError> {
     Ok(Box::new(IdxSource::open(path)?))
 }
 
-/// Opens one image: a PNG file, or one image of a source as `SOURCE#KEY` (`mnist:test#7`).
+/// Opens one image: a picture file of any [`Format`](crate::Format), or one image of a source as `SOURCE#KEY`
+/// (`mnist:test#7`).
 ///
-/// The key of a PNG file is its name, that of another image the one it has in its source.
+/// The key of a picture file is its name, that of another image the one it has in its source.
 ///
 /// # Errors
 ///
@@ -90,8 +92,8 @@ pub fn open_image(spec: &str) -> Result<Image, SourceError> {
     open_image_in_source(spec).map(|(_, image)| image)
 }
 
-/// As [`open_image`], with the name of the source that the image belongs to before it; for a PNG file
-/// that is its folder.
+/// As [`open_image`], with the name of the source that the image belongs to before it; for a picture
+/// file that is its folder.
 ///
 /// # Errors
 ///
@@ -111,7 +113,9 @@ pub fn open_image_in_source(spec: &str) -> Result<(String, Image), SourceError> 
         "mnist:train" | "mnist:test" => {
             "it is a whole collection; name one image of it: mnist:test#7"
         }
-        _ => "there is no such file; an image is a PNG file or one of a source, as in mnist:test#7",
+        _ => {
+            "there is no such file; an image is a picture file (JPEG, PNG, WebP, GIF, BMP, TIFF) or one of a source, as in mnist:test#7"
+        }
     };
     Err(refuse(spec, reason))
 }
@@ -128,7 +132,8 @@ fn open_picture(spec: &str, path: &Path) -> Result<(String, Image), SourceError>
         source,
     };
     let canonical = path.canonicalize().map_err(in_context)?;
-    let pixels = Pixels::read_png(&canonical).map_err(|source| SourceError::Image {
+    let decoded = decode_file(&canonical, &DecodeOptions::default());
+    let Decoded { pixels, .. } = decoded.map_err(|source| SourceError::Image {
         name: spec.to_owned(),
         source,
     })?;

@@ -221,6 +221,141 @@ fn ranges_are_checked_and_harmless() {
     }
 }
 
+const COLOUR: InputShape = InputShape {
+    channels: 3,
+    height: 4,
+    width: 5,
+};
+
+/// Each change of colour alone, at a range that shows.
+fn colour_changes() -> Vec<Distortion> {
+    let only = |set: fn(&mut Distortion)| {
+        let mut distortion = Distortion::strength(0.0);
+        set(&mut distortion);
+        distortion
+    };
+    vec![
+        only(|d| d.brightness = 0.5),
+        only(|d| d.contrast = 0.5),
+        only(|d| d.saturation = 0.5),
+        only(|d| d.hue_degrees = 40.0),
+        only(|d| d.gamma = 0.5),
+    ]
+}
+
+fn colours() -> Vec<u8> {
+    (0..60).map(|i| (60 + i * 53 % 130) as u8).collect()
+}
+
+#[test]
+fn without_colours_files_are_as_before() {
+    let old = r#"{"rotation_degrees":17.0,"scale":0.15,"shear":0.2,"shift":0.1,"elastic":0.2,"elastic_grid":4,"mirror":false}"#;
+    let distortion: Distortion = serde_json::from_str(old).unwrap();
+    assert_eq!(distortion, Distortion::strength(1.0));
+    assert_eq!(serde_json::to_string(&distortion).unwrap(), old);
+}
+
+#[test]
+fn colours_change_beside_places() {
+    // The places of a seed are the same with and without a change of colour: a black and white image with
+    // more contrast stays what it is.
+    let source: Vec<u8> = (0..28 * 28).map(|i| (i % 28 / 14 * 255) as u8).collect();
+    let places = Distortion::strength(1.0);
+    let both = Distortion {
+        brightness: 0.3,
+        ..places.clone()
+    };
+    for seed in 0..5 {
+        let plain = distorted(&places, &source, GREY, seed);
+        let bright = distorted(&both, &source, GREY, seed);
+        let ratio = bright
+            .iter()
+            .zip(&plain)
+            .find(|(_, p)| (0.3..0.7).contains(*p));
+        let ratio = ratio.map(|(b, p)| b / p).unwrap();
+        assert!((ratio - 1.0).abs() > 1e-4);
+        for (b, p) in bright.iter().zip(&plain) {
+            assert!((b - (p * ratio).min(1.0)).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn each_change_of_colour_is_what_it_says() {
+    let source = colours();
+    let plain = distorted(&Distortion::strength(0.0), &source, COLOUR, 0);
+    let luma = |p: &[f32]| 0.2126 * p[0] + 0.7152 * p[1] + 0.0722 * p[2];
+    let mean = |v: &[f32]| v.chunks(3).map(luma).sum::<f32>() / 20.0;
+    for (change, distortion) in colour_changes().iter().enumerate() {
+        for seed in 0..20 {
+            let out = distorted(distortion, &source, COLOUR, seed);
+            assert_ne!(out, plain, "{distortion:?} {seed}");
+            let factor = match change {
+                0 => out[0] / plain[0],
+                1 => (out[0] - mean(&plain)) / (plain[0] - mean(&plain)),
+                2 => (out[0] - luma(&out[..3])) / (plain[0] - luma(&plain[..3])),
+                3 => 1.0,
+                _ => out[0].ln() / plain[0].ln(),
+            };
+            assert!((0.49..1.51).contains(&factor), "{change} {factor}");
+            for (out, plain_pixel) in out.chunks(3).zip(plain.chunks(3)) {
+                for (&o, &p) in out.iter().zip(plain_pixel) {
+                    let expected = match change {
+                        0 => p * factor,
+                        1 => mean(&plain) + (p - mean(&plain)) * factor,
+                        2 => luma(plain_pixel) + (p - luma(plain_pixel)) * factor,
+                        // The turn keeps the sum and the length; checked below.
+                        3 => o,
+                        _ => p.powf(factor),
+                    };
+                    assert!(
+                        (o - expected.clamp(0.0, 1.0)).abs() < 1e-4,
+                        "{change}: {o} {expected}"
+                    );
+                }
+                if change == 3 && out.iter().all(|v| (0.001..0.999).contains(v)) {
+                    let sum = |p: &[f32]| p.iter().sum::<f32>();
+                    let squares = |p: &[f32]| p.iter().map(|v| v * v).sum::<f32>();
+                    assert!((sum(out) - sum(plain_pixel)).abs() < 1e-5);
+                    assert!((squares(out) - squares(plain_pixel)).abs() < 1e-5);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn grey_has_no_hue_and_no_saturation() {
+    let source = blob(GREY);
+    let plain = distorted(&Distortion::strength(0.0), &source, GREY, 0);
+    for distortion in &colour_changes()[2..4] {
+        assert_eq!(distorted(distortion, &source, GREY, 3), plain);
+    }
+    // Nor do grey pixels of a colour image change in hue or saturation.
+    let grey: Vec<u8> = (0..20).flat_map(|i| [i * 12; 3]).collect();
+    for distortion in &colour_changes()[2..4] {
+        for pixel in distorted(distortion, &grey, COLOUR, 3).chunks(3) {
+            assert!((pixel[0] - pixel[1]).abs() < 1e-6 && (pixel[1] - pixel[2]).abs() < 1e-6);
+        }
+    }
+}
+
+#[test]
+fn changes_of_colour_are_checked_and_drawn_by_the_seed() {
+    let all = Distortion::strength(1.0).with_colour(1.0);
+    assert!(all.check().is_ok() && !all.is_identity());
+    assert!(!Distortion::strength(0.0).with_colour(0.1).is_identity());
+    for strength in [-1.0, f32::NAN, 100.0] {
+        let wild = Distortion::strength(0.0).with_colour(strength);
+        assert!(wild.check().is_err());
+        let out = distorted(&wild, &colours(), COLOUR, 3);
+        assert!(out.iter().all(|v| (0.0..=1.0).contains(v)), "{strength}");
+    }
+    let of = |seed| distorted(&all, &colours(), COLOUR, seed);
+    assert_eq!(of(5), of(5));
+    assert_ne!(of(5), of(6));
+}
+
 fn any_shape() -> impl Strategy<Value = InputShape> {
     (prop_oneof![Just(1usize), Just(3)], 1usize..40, 1usize..40).prop_map(
         |(channels, height, width)| InputShape {

@@ -179,10 +179,22 @@ fn spread_row(
             }
         }
         Spread::Two => {
-            for (x, out) in out.iter_mut().enumerate() {
-                let near = mixed[(x / 2).min(last)];
+            // The first and the last sample have no neighbour beyond them.
+            let ends = [0, 2 * last, 2 * last + 1];
+            for x in ends.into_iter().filter(|&x| x < out.len()) {
+                let near = mixed[x / 2];
                 let far = mixed[(x / 2 + x % 2 * 2).saturating_sub(1).min(last)];
-                *out = ((3 * near + far + 8) >> 4) as u8;
+                out[x] = ((3 * near + far + 8) >> 4) as u8;
+            }
+            if let Some(out) = out.get_mut(1) {
+                *out = ((3 * mixed[0] + mixed[last.min(1)] + 8) >> 4) as u8;
+            }
+            let inner = out.get_mut(2..).unwrap_or_default();
+            for (out, near) in inner.chunks_mut(2).zip(mixed.windows(3)) {
+                out[0] = ((3 * near[1] + near[0] + 8) >> 4) as u8;
+                if let Some(out) = out.get_mut(1) {
+                    *out = ((3 * near[1] + near[2] + 8) >> 4) as u8;
+                }
             }
         }
         Spread::Nearest(samples, pixels) => {

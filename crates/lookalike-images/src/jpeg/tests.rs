@@ -1,2 +1,134 @@
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::zune_core::bytestream::ZCursor;
+
+use crate::decode::{DecodeOptions, decode};
+use crate::fit::scale;
+use crate::pixels::Pixels;
+
+const WIDTH: usize = 203;
+const HEIGHT: usize = 149;
+
+/// Waves of several lengths in all channels, and an edge.
+fn picture(channels: usize) -> Pixels {
+    let mut data = Vec::new();
+    for y in 0..HEIGHT {
+        for x in 0..WIDTH {
+            for channel in 0..channels {
+                let (x, y) = (x as f32, y as f32);
+                let wave = (x / 17.0 + channel as f32).sin() * 50.0
+                    + (y / 9.0 - x / 31.0).cos() * 30.0
+                    + (x / 3.1 + y / 2.3).sin() * 12.0;
+                let edge = if x + 2.0 * y > 250.0 { 40.0 } else { 0.0 };
+                data.push((100.0 + wave + edge) as u8);
+            }
+        }
+    }
+    Pixels::new(WIDTH, HEIGHT, channels, data).unwrap()
+}
+
+/// Every way the encoder has to write a picture.
+fn files() -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for sampling in [
+        SamplingFactor::F_1_1,
+        SamplingFactor::F_2_1,
+        SamplingFactor::F_1_2,
+        SamplingFactor::F_2_2,
+        SamplingFactor::F_4_1,
+        SamplingFactor::F_4_2,
+    ] {
+        for progressive in [false, true] {
+            for restart in [0, 3] {
+                for (kind, channels) in [(ColorType::Rgb, 3), (ColorType::Luma, 1)] {
+                    let mut bytes = Vec::new();
+                    let mut encoder = Encoder::new(&mut bytes, 90);
+                    encoder.set_sampling_factor(sampling);
+                    encoder.set_progressive(progressive);
+                    encoder.set_restart_interval(restart);
+                    encoder.set_optimized_huffman_tables(restart > 0);
+                    let (width, height) = (WIDTH as u16, HEIGHT as u16);
+                    encoder
+                        .encode(picture(channels).data(), width, height, kind)
+                        .unwrap();
+                    let name = format!("{sampling:?} {progressive} {restart} {channels}");
+                    files.push((name, bytes));
+                }
+            }
+        }
+    }
+    files
+}
+
+/// The greatest and the mean difference.
+fn difference(a: &Pixels, b: &Pixels) -> (u8, f64) {
+    assert_eq!(
+        (a.width(), a.height(), a.channels()),
+        (b.width(), b.height(), b.channels())
+    );
+    let pairs = || a.data().iter().zip(b.data());
+    let most = pairs().map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    let sum: f64 = pairs().map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+    (most, sum / a.data().len() as f64)
+}
+
 #[test]
-fn t() {}
+fn whole_pictures_are_those_of_another_decoder() {
+    for (name, bytes) in files() {
+        let ours = decode(&bytes, &DecodeOptions::default()).unwrap().pixels;
+        let mut other = JpegDecoder::new(ZCursor::new(&bytes));
+        let data = other.decode().unwrap();
+        let other = Pixels::new(WIDTH, HEIGHT, ours.channels(), data).unwrap();
+        let (most, mean) = difference(&ours, &other);
+        // Decoders differ in how chroma of fewer samples is spread.
+        let (largest, usual) = match name.contains("F_4") {
+            true => (40, 4.0),
+            false => (10, 1.0),
+        };
+        assert!(most <= largest && mean < usual, "{name}: {most} {mean}");
+    }
+}
+
+#[test]
+fn reduced_pictures_look_like_whole_ones_scaled() {
+    for (name, bytes) in files() {
+        let whole = decode(&bytes, &DecodeOptions::default()).unwrap();
+        for (side, samples) in [(9, 1), (18, 2), (36, 4), (72, 8)] {
+            let options = DecodeOptions {
+                target: Some((side, side)),
+                ..DecodeOptions::default()
+            };
+            let reduced = decode(&bytes, &options).unwrap();
+            assert_eq!((reduced.width, reduced.height), (WIDTH, HEIGHT));
+            let reduce = |side: usize| (side * samples).div_ceil(8);
+            let (width, height) = (reduce(WIDTH), reduce(HEIGHT));
+            assert_eq!(
+                (reduced.pixels.width(), reduced.pixels.height()),
+                (width, height),
+                "{name}"
+            );
+            assert!(width >= 2 * side && height >= 2 * side);
+            // What follows is scaled further; there they must agree.
+            let (a, b) = (
+                scale(&reduced.pixels, side, side),
+                scale(&whole.pixels, side, side),
+            );
+            let (most, mean) = difference(&a, &b);
+            assert!(most <= 16 && mean < 2.0, "{name} {samples}: {most} {mean}");
+        }
+    }
+}
+
+#[test]
+fn only_the_end_marker_may_be_missing() {
+    for (name, bytes) in files() {
+        let options = DecodeOptions::default();
+        let cut = decode(&bytes[..bytes.len() - 2], &options);
+        assert_eq!(cut.is_err(), name.contains("true"), "{name}");
+        for part in 1..20 {
+            let cut = &bytes[..(bytes.len() - 4) * part / 20];
+            let error = decode(cut, &options).unwrap_err().to_string();
+            assert!(error.contains("ends before"), "{name} {part}: {error}");
+        }
+    }
+}
