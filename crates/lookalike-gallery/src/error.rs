@@ -177,10 +177,7 @@ pub enum GalleryError {
 
 impl GalleryError {
     /// For `map_err` on file operations.
-    pub(crate) fn io(
-        doing: &'static str,
-        path: &Path,
-    ) -> impl FnOnce(std::io::Error) -> Self + use<> {
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| GalleryError::Io {
             doing,

@@ -1,7 +1,5 @@
 //! What every gallery must do (`suite`), and what the embedded one promises beyond it.
 
-mod asking;
-mod content;
 mod crash;
 mod damage;
 mod diffusing;
@@ -9,4 +7,3 @@ mod embedded;
 mod recall;
 mod samples;
 mod suite;
-mod thumbnails;
