@@ -33,17 +33,21 @@
 //! - **One process** at a time has an embedded gallery open; the next gets an error that names it.
 //! - **Errors, not panics**: damaged files, full disks and codes that hold NaN give a [`GalleryError`].
 
+mod diversity;
 mod embedded;
 mod error;
 mod filter;
 mod gallery;
 mod point;
+mod recommendation;
 
+pub use diversity::Mmr;
 pub use embedded::EmbeddedGallery;
 pub use error::GalleryError;
 pub use filter::Filter;
 pub use gallery::{
-    Answer, DiffusionState, Gallery, GalleryInfo, Hit, Points, Rerank, SearchRequest, Upserted,
-    model_fingerprint,
+    Answer, DiffusionState, Facet, Gallery, GalleryInfo, Hit, Points, Rerank, SearchRequest, Stubs,
+    Upserted, model_fingerprint,
 };
-pub use point::{Payload, Point, point_id};
+pub use point::{Payload, Point, Stub, point_id};
+pub use recommendation::{Example, RecommendRequest, Strategy};
