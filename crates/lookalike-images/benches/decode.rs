@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lookalike_images::{DecodeOptions, InputShape, decode, fit};
+use lookalike_images::{DecodeOptions, Fit, InputShape, decode};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 
@@ -51,7 +51,10 @@ fn main() {
                     files,
                     threads,
                     |file| {
-                        fit(&decode(file, &options).expect("a picture").pixels, shape).into_data()
+                        decode(file, &options)
+                            .expect("a picture")
+                            .fit(shape, Fit::Stretch, [255; 3])
+                            .into_data()
                     },
                 );
             }
@@ -67,7 +70,7 @@ fn main() {
             1,
             |file| {
                 let whole = decode(file, &DecodeOptions::default()).expect("a picture");
-                fit(&whole.pixels, shape).into_data()
+                whole.fit(shape, Fit::Stretch, [255; 3]).into_data()
             },
         );
         if files.iter().all(|file| file.starts_with(&[0xff, 0xd8])) {

@@ -11,8 +11,10 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, Limits};
 
 use crate::error::ImageError;
+use crate::fit::{Fit, InputShape, fit_part};
 use crate::jpeg;
 use crate::pixels::{LONGEST_SIDE, Pixels};
+use crate::resample::{Part, whole};
 
 mod tiff;
 
@@ -107,7 +109,8 @@ pub struct DecodeOptions {
     pub most_pixels: u64,
     /// The most bytes a file may have.
     pub most_bytes: u64,
-    /// The most bytes that may be allocated for one picture, beside the file's own.
+    /// The most bytes that may be allocated for one picture, beside the file's own. Tables of fixed size come on
+    /// top, below 1 MiB; for TIFF, whose tags are read first, below 32 MiB.
     pub most_memory: u64,
 }
 
@@ -125,9 +128,10 @@ impl Default for DecodeOptions {
 }
 
 /// A decoded picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
-    /// Upright, without transparency, perhaps smaller than the file's picture (see [`DecodeOptions::target`]).
+    /// Upright, without transparency, perhaps smaller than the file's picture (see [`DecodeOptions::target`]);
+    /// then [`Decoded::fit`] scales it further.
     pub pixels: Pixels,
     /// Width of the whole picture, upright, in pixels.
     pub width: usize,
@@ -135,6 +139,16 @@ pub struct Decoded {
     pub height: usize,
     /// The file's format.
     pub format: Format,
+    /// What of the pixels is picture: a reduced one's last pixels may reach beyond its edge.
+    part: Part,
+}
+
+impl Decoded {
+    /// Brings the picture to a shape, as [`fit_with`](crate::fit_with) does its pixels, but exactly: the pixels at the
+    /// edge of a reduced picture may be picture only in part, and count as much.
+    pub fn fit(&self, shape: InputShape, how: Fit, background: [u8; 3]) -> Pixels {
+        fit_part(&self.pixels, self.part, shape, how, background)
+    }
 }
 
 /// Decodes a picture from the bytes of its file.
@@ -260,11 +274,13 @@ fn decode_jpeg(bytes: &[u8], budget: &Budget) -> Result<Decoded, ImageError> {
         true => (picture.height, picture.width),
         false => (picture.width, picture.height),
     };
+    let part = upright_part(picture.part, &picture.pixels, orientation);
     Ok(Decoded {
         pixels: upright(picture.pixels, orientation),
         width,
         height,
         format: Format::Jpeg,
+        part,
     })
 }
 
@@ -307,6 +323,7 @@ fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded
     Ok(Decoded {
         width: pixels.width(),
         height: pixels.height(),
+        part: whole(&pixels),
         pixels,
         format,
     })
@@ -399,6 +416,24 @@ fn turns(orientation: Orientation) -> bool {
             | Orientation::Rotate90FlipH
             | Orientation::Rotate270FlipH
     )
+}
+
+/// Where a part of a picture is when it is turned: its far edges become near ones, or the other way round.
+fn upright_part([_, _, across, along]: Part, pixels: &Pixels, orientation: Orientation) -> Part {
+    let (width, height) = (pixels.width() as f64, pixels.height() as f64);
+    let near = |side: f64| (0.0, side);
+    let far = |side: f64, all: f64| (all - side, all);
+    let (x, y) = match orientation {
+        Orientation::NoTransforms => (near(across), near(along)),
+        Orientation::FlipHorizontal => (far(across, width), near(along)),
+        Orientation::Rotate180 => (far(across, width), far(along, height)),
+        Orientation::FlipVertical => (near(across), far(along, height)),
+        Orientation::Rotate90FlipH => (near(along), near(across)),
+        Orientation::Rotate90 => (far(along, height), near(across)),
+        Orientation::Rotate270FlipH => (far(along, height), far(across, width)),
+        Orientation::Rotate270 => (near(along), far(across, width)),
+    };
+    [x.0, y.0, x.1, y.1]
 }
 
 /// Turns a picture as its file says that it is to be shown.

@@ -1,10 +1,9 @@
 //! Bringing an image to the shape that a network takes.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
 use crate::pixels::{LONGEST_SIDE, Pixels};
+use crate::resample::{Part, resample, whole};
 
 /// What a network takes: every image is brought to this.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -87,17 +86,28 @@ pub fn fit(pixels: &Pixels, shape: InputShape) -> Pixels {
 /// (another number of channels than 1 or 3, a side of 0 or above 65,535) is read as the nearest one that exists.
 /// `background` (red, green, blue) is what [`Fit::Pad`] puts beside the image.
 pub fn fit_with(pixels: &Pixels, shape: InputShape, how: Fit, background: [u8; 3]) -> Pixels {
+    fit_part(pixels, whole(pixels), shape, how, background)
+}
+
+/// As [`fit_with`], for a part of a picture. A picture that has the shape comes back as it is if all of it is meant.
+pub(crate) fn fit_part(
+    pixels: &Pixels,
+    part: Part,
+    shape: InputShape,
+    how: Fit,
+    background: [u8; 3],
+) -> Pixels {
     let (height, width) = (
         shape.height.clamp(1, LONGEST_SIDE),
         shape.width.clamp(1, LONGEST_SIDE),
     );
     let grey = shape.channels < 3;
-    // Colour becomes grey after scaling down and before scaling up, grey becomes colour after scaling: the
-    // dearest part sees the fewest values.
+    // Colour becomes grey before it is scaled up, but after it is scaled down, and grey becomes colour after
+    // scaling: the dearest part sees the fewest values.
     let shrinks = width * height < pixels.width() * pixels.height();
     let fitted = match (pixels.channels(), grey) {
-        (3, true) if !shrinks => place(&to_grey(pixels), width, height, how, background),
-        _ => place(pixels, width, height, how, background),
+        (3, true) if !shrinks => place(&to_grey(pixels), part, width, height, how, background),
+        _ => place(pixels, part, width, height, how, background),
     };
     match (fitted.channels(), grey) {
         (3, true) => to_grey(&fitted),
@@ -105,8 +115,7 @@ pub fn fit_with(pixels: &Pixels, shape: InputShape, how: Fit, background: [u8; 3
             let mut colour = to_colour(&fitted);
             if how == Fit::Pad {
                 // The background may have a colour, even if the image has none.
-                let inside = inside(pixels, width, height);
-                lay_beside(&mut colour, inside, background);
+                lay_beside(&mut colour, inside(part, width, height), background);
             }
             colour
         }
@@ -115,13 +124,20 @@ pub fn fit_with(pixels: &Pixels, shape: InputShape, how: Fit, background: [u8; 3
 }
 
 /// Scales and cuts, or pads, to the sides given.
-fn place(pixels: &Pixels, width: usize, height: usize, how: Fit, background: [u8; 3]) -> Pixels {
+fn place(
+    pixels: &Pixels,
+    part: Part,
+    width: usize,
+    height: usize,
+    how: Fit,
+    background: [u8; 3],
+) -> Pixels {
     match how {
-        Fit::Stretch => scale(pixels, width, height),
-        Fit::Crop => resize(pixels, width, height, true),
+        Fit::Stretch => scale_part(pixels, part, width, height),
+        Fit::Crop => scale_part(pixels, middle(part, width, height), width, height),
         Fit::Pad => {
-            let [left, top, inner_width, inner_height] = inside(pixels, width, height);
-            let inner = scale(pixels, inner_width, inner_height);
+            let [left, top, inner_width, inner_height] = inside(part, width, height);
+            let inner = scale_part(pixels, part, inner_width, inner_height);
             let channels = pixels.channels();
             let colour = Pixels::trusted(1, 1, 3, background.to_vec());
             let fill = match channels {
@@ -138,15 +154,26 @@ fn place(pixels: &Pixels, width: usize, height: usize, how: Fit, background: [u8
     }
 }
 
+/// The middle of a part in the proportions given.
+fn middle([left, top, right, bottom]: Part, width: usize, height: usize) -> Part {
+    let (across, along) = (right - left, bottom - top);
+    let (width, height) = (width as f64, height as f64);
+    let wanted = (along * width / height).min(across);
+    let (cut_x, cut_y) = match wanted < across {
+        true => ((across - wanted) / 2.0, 0.0),
+        false => (0.0, (along - across * height / width).max(0.0) / 2.0),
+    };
+    [left + cut_x, top + cut_y, right - cut_x, bottom - cut_y]
+}
+
 /// Where a padded image lies: left, top, width, height.
-fn inside(pixels: &Pixels, width: usize, height: usize) -> [usize; 4] {
-    let (from_width, from_height) = (pixels.width(), pixels.height());
-    // Sides are below 2^16, so products are far from overflow.
-    let scaled = |side: usize, by: usize, of: usize| ((side * by + of / 2) / of).max(1);
-    let (inner_width, inner_height) = if from_width * height > width * from_height {
-        (width, scaled(from_height, width, from_width).min(height))
+fn inside([left, top, right, bottom]: Part, width: usize, height: usize) -> [usize; 4] {
+    let (across, along) = (right - left, bottom - top);
+    let scaled = |side: f64, most: usize| (side.round() as usize).clamp(1, most);
+    let (inner_width, inner_height) = if across * height as f64 > width as f64 * along {
+        (width, scaled(along * width as f64 / across, height))
     } else {
-        (scaled(from_width, height, from_height).min(width), height)
+        (scaled(across * height as f64 / along, width), height)
     };
     let (left, top) = ((width - inner_width) / 2, (height - inner_height) / 2);
     [left, top, inner_width, inner_height]
@@ -168,29 +195,14 @@ fn lay_beside(pixels: &mut Pixels, [left, top, width, height]: [usize; 4], colou
 
 /// Scales to the sides given.
 pub(crate) fn scale(pixels: &Pixels, width: usize, height: usize) -> Pixels {
-    resize(pixels, width, height, false)
+    scale_part(pixels, whole(pixels), width, height)
 }
 
-/// Scales to the sides given, all of it or the middle in their proportions.
-fn resize(pixels: &Pixels, width: usize, height: usize, crop: bool) -> Pixels {
-    if (pixels.width(), pixels.height()) == (width, height) {
+fn scale_part(pixels: &Pixels, part: Part, width: usize, height: usize) -> Pixels {
+    if (pixels.width(), pixels.height()) == (width, height) && part == whole(pixels) {
         return pixels.clone();
     }
-    let kind = match pixels.channels() {
-        1 => PixelType::U8,
-        _ => PixelType::U8x3,
-    };
-    let sides = (pixels.width() as u32, pixels.height() as u32);
-    let source =
-        ImageRef::new(sides.0, sides.1, pixels.data(), kind).expect("pixels fill their sides");
-    let mut out = Image::new(width as u32, height as u32, kind);
-    let mut options =
-        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
-    if crop {
-        options = options.fit_into_destination(Some((0.5, 0.5)));
-    }
-    (Resizer::new().resize(&source, &mut out, &options)).expect("both images are of one kind");
-    Pixels::trusted(width, height, pixels.channels(), out.into_vec())
+    resample(pixels, part, width, height)
 }
 
 /// Three equal channels from one.

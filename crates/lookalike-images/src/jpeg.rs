@@ -19,6 +19,7 @@ use transform::{ZIGZAG, samples};
 use crate::decode::{Budget, Format};
 use crate::error::ImageError;
 use crate::pixels::Pixels;
+use crate::resample::Part;
 
 /// Scans of one file. Encoders make about ten; each costs a pass over all blocks, however short it is.
 const MOST_SCANS: usize = 100;
@@ -40,6 +41,8 @@ pub(crate) struct Picture<'a> {
     /// The file's sides in pixels.
     pub(crate) width: usize,
     pub(crate) height: usize,
+    /// What of the pixels is picture, from the upper left.
+    pub(crate) part: Part,
     /// The TIFF structure that holds the orientation, if any.
     pub(crate) exif: Option<&'a [u8]>,
 }
@@ -79,7 +82,9 @@ pub(crate) fn decode<'a>(
         )));
     }
     let pixels = colours(frame, file.jfif, file.adobe)?;
+    let extent = |side: usize| (side * frame.samples) as f64 / 8.0;
     Ok(Picture {
+        part: [0.0, 0.0, extent(frame.width), extent(frame.height)],
         pixels,
         width: frame.width,
         height: frame.height,

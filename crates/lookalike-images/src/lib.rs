@@ -53,6 +53,7 @@ mod noise;
 mod pixels;
 mod png;
 mod random;
+mod resample;
 mod sheet;
 mod source;
 mod thumbnail;

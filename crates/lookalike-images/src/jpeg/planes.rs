@@ -180,8 +180,8 @@ fn spread_row(
         }
         Spread::Two => {
             // The first and the last sample have no neighbour beyond them.
-            let ends = [0, 2 * last, 2 * last + 1];
-            for x in ends.into_iter().filter(|&x| x < out.len()) {
+            let (ends, length) = ([0, 2 * last, 2 * last + 1], out.len());
+            for x in ends.into_iter().filter(|&x| x < length) {
                 let near = mixed[x / 2];
                 let far = mixed[(x / 2 + x % 2 * 2).saturating_sub(1).min(last)];
                 out[x] = ((3 * near + far + 8) >> 4) as u8;

@@ -1,9 +1,11 @@
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::decode::{DecodeOptions, decode};
-use crate::fit::scale;
+use crate::fit::{Fit, InputShape};
 use crate::pixels::Pixels;
 
 const WIDTH: usize = 203;
@@ -38,22 +40,19 @@ fn files() -> Vec<(String, Vec<u8>)> {
         SamplingFactor::F_4_1,
         SamplingFactor::F_4_2,
     ] {
-        for progressive in [false, true] {
-            for restart in [0, 3] {
-                for (kind, channels) in [(ColorType::Rgb, 3), (ColorType::Luma, 1)] {
-                    let mut bytes = Vec::new();
-                    let mut encoder = Encoder::new(&mut bytes, 90);
-                    encoder.set_sampling_factor(sampling);
-                    encoder.set_progressive(progressive);
-                    encoder.set_restart_interval(restart);
-                    encoder.set_optimized_huffman_tables(restart > 0);
-                    let (width, height) = (WIDTH as u16, HEIGHT as u16);
-                    encoder
-                        .encode(picture(channels).data(), width, height, kind)
-                        .unwrap();
-                    let name = format!("{sampling:?} {progressive} {restart} {channels}");
-                    files.push((name, bytes));
-                }
+        // One scan with and without restarts, one a component, and many. (Restarts in several scans are among
+        // the pictures of tests/pictures; this encoder does not write them right.)
+        for way in ["plain", "restarts", "scans", "progressive"] {
+            for (kind, channels) in [(ColorType::Rgb, 3), (ColorType::Luma, 1)] {
+                let mut bytes = Vec::new();
+                let mut encoder = Encoder::new(&mut bytes, 90);
+                encoder.set_sampling_factor(sampling);
+                encoder.set_progressive(way == "progressive");
+                encoder.set_restart_interval(if way == "restarts" { 3 } else { 0 });
+                encoder.set_optimized_huffman_tables(way == "scans");
+                let (width, height) = (WIDTH as u16, HEIGHT as u16);
+                (encoder.encode(picture(channels).data(), width, height, kind)).unwrap();
+                files.push((format!("{sampling:?} {way} {channels}"), bytes));
             }
         }
     }
@@ -74,18 +73,30 @@ fn difference(a: &Pixels, b: &Pixels) -> (u8, f64) {
 
 #[test]
 fn whole_pictures_are_those_of_another_decoder() {
+    let mut plain = None;
     for (name, bytes) in files() {
         let ours = decode(&bytes, &DecodeOptions::default()).unwrap().pixels;
-        let mut other = JpegDecoder::new(ZCursor::new(&bytes));
-        let data = other.decode().unwrap();
-        let other = Pixels::new(WIDTH, HEIGHT, ours.channels(), data).unwrap();
-        let (most, mean) = difference(&ours, &other);
-        // Decoders differ in how chroma of fewer samples is spread.
-        let (largest, usual) = match name.contains("F_4") {
-            true => (40, 4.0),
-            false => (10, 1.0),
+        // The same coefficients, however they are written; the other decoder does not know every division.
+        if !name.contains("plain") {
+            let plain: &[Pixels; 2] = plain.as_ref().unwrap();
+            assert!(plain.contains(&ours), "{name}");
+            continue;
+        }
+        let colours = match ours.channels() {
+            1 => ColorSpace::Luma,
+            _ => ColorSpace::RGB,
         };
-        assert!(most <= largest && mean < usual, "{name}: {most} {mean}");
+        if !name.contains("F_4_2") {
+            let options = DecoderOptions::default().jpeg_set_out_colorspace(colours);
+            let mut other = JpegDecoder::new_with_options(ZCursor::new(&bytes), options);
+            let other = Pixels::new(WIDTH, HEIGHT, ours.channels(), other.decode().unwrap());
+            let (most, mean) = difference(&ours, &other.unwrap());
+            assert!(most <= 3 && mean < 0.1, "{name}: {most} {mean}");
+        }
+        plain = match (plain, ours.channels()) {
+            (Some([colour, _]), 1) => Some([colour, ours]),
+            _ => Some([ours.clone(), ours]),
+        };
     }
 }
 
@@ -109,10 +120,12 @@ fn reduced_pictures_look_like_whole_ones_scaled() {
             );
             assert!(width >= 2 * side && height >= 2 * side);
             // What follows is scaled further; there they must agree.
-            let (a, b) = (
-                scale(&reduced.pixels, side, side),
-                scale(&whole.pixels, side, side),
-            );
+            let shape = InputShape {
+                channels: whole.pixels.channels(),
+                height: side,
+                width: side,
+            };
+            let [a, b] = [&reduced, &whole].map(|d| d.fit(shape, Fit::Stretch, [0; 3]));
             let (most, mean) = difference(&a, &b);
             assert!(most <= 16 && mean < 2.0, "{name} {samples}: {most} {mean}");
         }
@@ -124,7 +137,11 @@ fn only_the_end_marker_may_be_missing() {
     for (name, bytes) in files() {
         let options = DecodeOptions::default();
         let cut = decode(&bytes[..bytes.len() - 2], &options);
-        assert_eq!(cut.is_err(), name.contains("true"), "{name}");
+        assert_eq!(
+            cut.is_err(),
+            name.contains("progressive"),
+            "{name}: {cut:?}"
+        );
         for part in 1..20 {
             let cut = &bytes[..(bytes.len() - 4) * part / 20];
             let error = decode(cut, &options).unwrap_err().to_string();
