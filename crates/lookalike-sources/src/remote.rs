@@ -131,7 +131,8 @@ fn image(
 fn stamp_of(about: &ObjectMeta) -> Stamp {
     Stamp {
         bytes: about.size,
-        modified: about.last_modified.timestamp_nanos_opt(),
+        // Whole seconds: a listing may be more exact than a look at one object.
+        modified: about.last_modified.timestamp().checked_mul(1_000_000_000),
     }
 }
 

@@ -280,6 +280,7 @@ impl Members {
             self.at += read as u64;
             // Some packers leave the empty blocks at the end away.
             if read == 0 || (read == BLOCK && header::is_end(&block)) {
+                self.finish()?;
                 return Ok(None);
             }
             if read < BLOCK {
@@ -303,6 +304,21 @@ impl Members {
             let bytes = self.content(header.size)?;
             attributes.add(&header, &bytes)?;
         }
+    }
+
+    /// Reads on to where a packed archive has its checksum.
+    fn finish(&mut self) -> Result<(), SkipReason> {
+        let Unpacked::Packed(stream) = &mut self.stream else {
+            return Ok(());
+        };
+        io::copy(stream, &mut io::sink()).map(drop).map_err(|error| {
+            let why = Self::failed(&error);
+            let reason = format!(
+                "the archive as a whole is not what was packed, and images from it may be damaged: {}",
+                why.reason
+            );
+            SkipReason { reason, ..why }
+        })
     }
 
     /// Reads a member's content and what fills its last block; memory grows with what comes.
