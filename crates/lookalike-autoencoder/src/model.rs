@@ -101,7 +101,7 @@ impl Autoencoder {
             preprocessing: Preprocessing {
                 shape: plan.shape,
                 layout: Layout::ChannelsLast,
-                fit: self.config.fit,
+                fit: config.fit,
                 divisor: DIVISOR,
             },
             config,

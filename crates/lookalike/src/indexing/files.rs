@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::indexing::{IndexProgress, IndexSummary};
 use crate::source::{Source, decode_bytes};
-use crate::{Error, Skips};
+use crate::Error;
 
 /// Entries taken at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 1024;
