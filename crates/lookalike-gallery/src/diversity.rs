@@ -161,7 +161,7 @@ mod tests {
             &[[1, 0, 2], [1, 0, 2], [1, 0, 2], [4, 0, 1], [1, -5, 1]],
             Metric::Euclidean,
         );
-        assert_eq!(choose(&codes, Metric::Euclidean, 0.5, 3), [0, 4, 3]);
+        assert_eq!(choose(&codes, Metric::Euclidean, 0.5, 3), [0, 3, 4]);
         assert_eq!(choose(&codes, Metric::Euclidean, 1.0, 3), [0, 1, 2]);
     }
 

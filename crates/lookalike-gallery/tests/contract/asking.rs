@@ -75,7 +75,7 @@ fn truth(points: &[Point], request: &RecommendRequest, metric: Metric) -> Vec<(U
         })
         .filter(|(_, _, distance, _)| request.max_distance.is_none_or(|max| *distance <= max))
         .collect();
-    found.sort_by(|a, b| (a.0, a.3).cmp(&(b.0, b.3)));
+    found.sort_by_key(|found| (found.0, found.3));
     found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
     found.truncate(request.k);
     found

@@ -41,7 +41,7 @@ fn whole(store: &Store) -> usize {
 fn filled() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(folder.path()).unwrap();
-    store.full = 700;
+    store.full = 1_100;
     put(&mut store, 0..COUNT / 2);
     put(&mut store, COUNT / 3..COUNT);
     assert_eq!(store.segments.len(), 2);
