@@ -122,7 +122,7 @@ const ATTEMPTS: usize = 4;
 fn close(what: &str, kernels: &[f32], burn: &[f32], tolerance: f32) -> Result<(), String> {
     assert_eq!(kernels.len(), burn.len(), "{what}");
     let scale = burn.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
-    let off = |(x, y): &(&f32, &f32)| !((*x - *y).abs() <= tolerance * scale);
+    let off = |(x, y): &(&f32, &f32)| x.is_nan() || (*x - *y).abs() > tolerance * scale;
     match kernels.iter().zip(burn).filter(off).count() {
         0 => Ok(()),
         off => Err(format!("{off} of {} {what} are off", kernels.len())),
