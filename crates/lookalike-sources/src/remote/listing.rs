@@ -207,17 +207,20 @@ const MOST_AHEAD: u64 = 16 << 20;
 /// How far reading may be behind listing, for the queues between, and still count as going on.
 const BEHIND: u64 = 256;
 
+/// An item, and the object to fetch for it if it is small enough.
+type Upcoming = (Result<Entry, Skipped>, Option<Arc<Object>>);
+
 struct Walk {
     folder: Folder,
     objects: Listing,
-    upcoming: VecDeque<(Result<Entry, Skipped>, Option<Arc<Object>>)>,
+    upcoming: VecDeque<Upcoming>,
     listed: u64,
     last_read: Arc<AtomicU64>,
 }
 
 impl Walk {
     /// The next image of the listing.
-    fn list(&mut self) -> Option<(Result<Entry, Skipped>, Option<Arc<Object>>)> {
+    fn list(&mut self) -> Option<Upcoming> {
         loop {
             let about = match self.objects.next()? {
                 Ok(about) => about,
