@@ -221,6 +221,13 @@ impl Object {
         runtime::begin(async move { download(store, path, limits).await })
     }
 
+    /// Whether it was begun before anybody asked.
+    #[cfg(test)]
+    fn is_ahead(&self) -> bool {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.is_some()
+    }
+
     /// Begins before anybody asks.
     fn begin_ahead(&self, limits: Limits) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
