@@ -162,8 +162,11 @@ fn fits_part(pattern: &str, name: &str) -> bool {
     ends[name.len()]
 }
 
+/// The first and the last letter of each.
+type Ranges = Vec<(char, char)>;
+
 /// A class such as `[a-z_]` or `[!0-9]`: its length, whether it is negated, and its ranges.
-fn class(pattern: &[char]) -> Option<(usize, bool, Vec<(char, char)>)> {
+fn class(pattern: &[char]) -> Option<(usize, bool, Ranges)> {
     let not = matches!(pattern.get(1), Some('!' | '^'));
     let first = 1 + usize::from(not);
     // A bracket right at the beginning is a letter like any other.

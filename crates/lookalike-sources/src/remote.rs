@@ -187,12 +187,15 @@ impl Blob for RemoteBlob {
     }
 }
 
+/// Bytes on their way.
+type Coming = Receiver<Result<Vec<u8>, SkipReason>>;
+
 /// A remote image, read when it is asked for, or shortly before.
 struct Object {
     store: Arc<dyn ObjectStore>,
     path: Path,
-    /// The bytes on their way.
-    ahead: Mutex<Option<Receiver<Result<Vec<u8>, SkipReason>>>>,
+    /// What was asked for before anybody did.
+    ahead: Mutex<Option<Coming>>,
     /// Its number in a listing, and that of the last one that was read.
     number: u64,
     last_read: Arc<AtomicU64>,
@@ -213,9 +216,16 @@ impl Object {
         }
     }
 
-    fn begin(&self, limits: Limits) -> io::Result<Receiver<Result<Vec<u8>, SkipReason>>> {
+    fn begin(&self, limits: Limits) -> io::Result<Coming> {
         let (store, path) = (Arc::clone(&self.store), self.path.clone());
         runtime::begin(async move { download(store, path, limits).await })
+    }
+
+    /// Whether it was begun before anybody asked.
+    #[cfg(test)]
+    fn is_ahead(&self) -> bool {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        ahead.is_some()
     }
 
     /// Begins before anybody asks.

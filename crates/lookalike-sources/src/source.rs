@@ -43,22 +43,26 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// The item with a key among others.
+/// The item with a key among others. Something that is passed over may come before the image of the same key.
 pub(crate) fn find(
     name: &str,
     entries: impl Iterator<Item = Result<Entry, Skipped>>,
     key: &str,
 ) -> Result<Entry, SourceError> {
+    let mut passed_over = None;
     for item in entries {
         match item {
             Ok(entry) if entry.key == key => return Ok(entry),
             Err(skipped) if skipped.key == key && !key.is_empty() => {
-                return Err(SourceError::Skipped(skipped));
+                passed_over.get_or_insert(skipped);
             }
             _ => {}
         }
     }
-    Err(no_such_image(name, key))
+    Err(match passed_over {
+        Some(skipped) => SourceError::Skipped(skipped),
+        None => no_such_image(name, key),
+    })
 }
 
 pub(crate) fn no_such_image(name: &str, key: &str) -> SourceError {

@@ -165,7 +165,8 @@ impl Source for Tar {
                         Ok(entry) => (entry.key, Some(place)),
                         Err(skipped) => (skipped.key, None),
                     };
-                    index.entry(digest(&key)).or_insert(place);
+                    let known = index.entry(digest(&key)).or_insert(None);
+                    *known = known.or(place);
                 }
                 self.index.get_or_init(|| index)
             }

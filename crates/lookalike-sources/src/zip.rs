@@ -96,7 +96,8 @@ impl Source for Zip {
                     Ok(entry) => (entry.key, Some(place)),
                     Err(skipped) => (skipped.key, None),
                 };
-                index.entry(digest(&key)).or_insert(place);
+                let known = index.entry(digest(&key)).or_insert(None);
+                *known = known.or(place);
             }
             index
         });

@@ -207,17 +207,20 @@ const MOST_AHEAD: u64 = 16 << 20;
 /// How far reading may be behind listing, for the queues between, and still count as going on.
 const BEHIND: u64 = 256;
 
+/// An item, and the object to fetch for it if it is small enough.
+type Upcoming = (Result<Entry, Skipped>, Option<Arc<Object>>);
+
 struct Walk {
     folder: Folder,
     objects: Listing,
-    upcoming: VecDeque<(Result<Entry, Skipped>, Option<Arc<Object>>)>,
+    upcoming: VecDeque<Upcoming>,
     listed: u64,
     last_read: Arc<AtomicU64>,
 }
 
 impl Walk {
     /// The next image of the listing.
-    fn list(&mut self) -> Option<(Result<Entry, Skipped>, Option<Arc<Object>>)> {
+    fn list(&mut self) -> Option<Upcoming> {
         loop {
             let about = match self.objects.next()? {
                 Ok(about) => about,
@@ -262,5 +265,86 @@ impl Iterator for Walk {
             objects.for_each(|object| object.begin_ahead(self.folder.options.limits));
         }
         self.upcoming.pop_front().map(|(item, _)| item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt;
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    fn folder(objects: usize) -> Folder {
+        let store = Arc::new(InMemory::new());
+        let filled = Arc::clone(&store);
+        runtime::finish(async move {
+            for number in 0..objects {
+                let path = Path::from(format!("a/{number:05}.jpg"));
+                let bytes = format!("picture {number}").into_bytes();
+                filled.put(&path, bytes.into()).await.unwrap();
+            }
+        })
+        .unwrap();
+        let address = Address {
+            store,
+            root: "memory://".to_owned(),
+            path: Path::from("a"),
+            is_folder: true,
+        };
+        Folder::open(
+            "memory:///a".to_owned(),
+            &address,
+            &SourceOptions::default(),
+        )
+        .unwrap()
+    }
+
+    fn walk(folder: &Folder) -> Walk {
+        Walk {
+            objects: Listing::begin(&folder.address).unwrap(),
+            folder: folder.clone(),
+            upcoming: VecDeque::new(),
+            listed: 0,
+            last_read: Arc::default(),
+        }
+    }
+
+    fn fetched(walk: &Walk) -> usize {
+        let objects = walk
+            .upcoming
+            .iter()
+            .filter_map(|(_, object)| object.as_ref());
+        objects.filter(|object| object.is_ahead()).count()
+    }
+
+    #[test]
+    fn listings_go_on_after_a_page() {
+        let keys: Vec<_> = walk(&folder(2 * PAGE + 7))
+            .map(|item| item.unwrap().key)
+            .collect();
+        assert_eq!(keys.len(), 2 * PAGE + 7);
+        assert!(keys.is_sorted());
+    }
+
+    #[test]
+    fn objects_are_fetched_ahead_once_somebody_reads_and_not_before() {
+        let folder = folder(20);
+        let mut walk = walk(&folder);
+        let mut entry = walk.next().unwrap().unwrap();
+        for _ in 0..5 {
+            assert_eq!(fetched(&walk), 0);
+            entry = walk.next().unwrap().unwrap();
+        }
+        let read = |entry: &Entry| entry.read(&folder.options.limits).unwrap();
+        assert_eq!(read(&entry), b"picture 5");
+        for number in 6..12 {
+            let entry = walk.next().unwrap().unwrap();
+            assert_eq!(fetched(&walk), AHEAD);
+            // What was fetched ahead is given once, and fetched again after that.
+            for _ in 0..2 {
+                assert_eq!(read(&entry), format!("picture {number}").into_bytes());
+            }
+        }
     }
 }
