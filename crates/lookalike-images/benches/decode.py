@@ -24,7 +24,7 @@ def decode(data, side):
 
 
 def rate(name, files, threads, side):
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     counts = [0] * threads
 
     def work(thread):
@@ -37,8 +37,12 @@ def rate(name, files, threads, side):
         worker.start()
     for worker in workers:
         worker.join()
-    seconds, count = time.perf_counter() - start, sum(counts)
-    print(f"{name}: {1e3 * seconds / count:.2f} ms an image, {count / seconds:.1f} images/s", flush=True)
+    seconds, busy, count = time.perf_counter() - start, time.process_time() - busy, sum(counts)
+    print(
+        f"{name}: {1e3 * seconds / count:.2f} ms an image, {1e3 * busy / count:.2f} ms of processor time, "
+        f"{count / seconds:.1f} images/s",
+        flush=True,
+    )
 
 
 groups = collections.defaultdict(list)

@@ -7,30 +7,14 @@ pub(super) const ZIGZAG: [u8; 64] = [
     52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47, 55, 62, 63,
 ];
 
-/// By the number of coefficients in order: how many rows, and columns, they lie in.
-const EXTENT: [u8; 65] = {
-    let mut extent = [0; 65];
-    let (mut most, mut count) = (0, 0);
-    while count < 64 {
-        let (row, column) = (ZIGZAG[count] / 8, ZIGZAG[count] % 8);
-        let larger = if row > column { row } else { column };
-        if larger + 1 > most {
-            most = larger + 1;
-        }
-        count += 1;
-        extent[count] = most;
-    }
-    extent
-};
-
 /// The last coefficient, in their order, that a block of `width` x `height` samples is made of.
 pub(super) fn last_needed(width: usize, height: usize) -> usize {
     let needed = |&place: &u8| usize::from(place % 8) < width && usize::from(place / 8) < height;
     ZIGZAG.iter().rposition(needed).unwrap_or(0)
 }
 
-/// cos(k pi / 16) / 2, k from 0 to 8; the others follow by symmetry.
-const HALF_COSINES: [f32; 9] = [
+/// cos(k pi / 16) / 2.
+const HALF_COSINES: [f32; 8] = [
     0.5,
     0.490_392_64,
     0.461_939_77,
@@ -39,69 +23,67 @@ const HALF_COSINES: [f32; 9] = [
     0.277_785_12,
     0.191_341_71,
     0.097_545_16,
-    0.0,
 ];
 
-/// What coefficient k gives sample n of N: cos((2n + 1) k pi / 2N) / 2, but 1 / sqrt(8) for k = 0. A block made of
-/// fewer samples than it has coefficients is its N lowest ones on N samples: a reduced picture.
-const fn basis<const N: usize>() -> [[f32; N]; N] {
-    let mut table = [[HALF_COSINES[4]; N]; N];
-    let mut k = 1;
-    while k < N {
-        let mut n = 0;
-        while n < N {
-            // In steps of pi / 16, folded into the first quarter.
-            let angle = (2 * n + 1) * k * (8 / N) % 32;
-            let angle = if angle > 16 { 32 - angle } else { angle };
-            table[k][n] = if angle > 8 {
-                -HALF_COSINES[16 - angle]
-            } else {
-                HALF_COSINES[angle]
-            };
-            n += 1;
-        }
-        k += 1;
-    }
-    table
-}
-
-/// One block: the first `count` coefficients in their order, dequantised, laid out row x 8 + column, to `W` x `H`
-/// samples at the start of `out`, whose rows are `stride` apart.
+/// One line of `N` coefficients to `N` samples: coefficient k gives sample n cos((2n + 1) k pi / 2N) / 2, but the
+/// first 1 / sqrt(8). A line made of fewer than 8 samples is its lowest coefficients on those: a reduced picture.
 ///
 /// Only additions and multiplications in a fixed order: the same samples on every processor.
 #[inline(always)]
-fn inverse<const W: usize, const H: usize>(
-    block: &[f32; 64],
-    count: usize,
-    out: &mut [u8],
-    stride: usize,
-) {
-    let (across, along) = (const { basis::<W>() }, const { basis::<H>() });
-    let extent = usize::from(EXTENT[count]);
-    let mut columns = [[0f32; W]; H];
-    for v in 0..extent.min(H) {
-        let row: &[f32; W] = block[8 * v..8 * v + W].try_into().expect("W values");
-        for y in 0..H {
-            for u in 0..W {
-                columns[y][u] += along[v][y] * row[u];
-            }
+fn line<const N: usize>(c: &[f32; N]) -> [f32; N] {
+    let h = &HALF_COSINES;
+    let mut out = [0.0; N];
+    match N {
+        1 => out[0] = c[0] * h[4],
+        2 => {
+            out[0] = (c[0] + c[1]) * h[4];
+            out[1] = (c[0] - c[1]) * h[4];
+        }
+        4 => {
+            let (even, odd) = ((c[0] + c[2]) * h[4], c[1] * h[2] + c[3] * h[6]);
+            (out[0], out[3]) = (even + odd, even - odd);
+            let (even, odd) = ((c[0] - c[2]) * h[4], c[1] * h[6] - c[3] * h[2]);
+            (out[1], out[2]) = (even + odd, even - odd);
+        }
+        _ => {
+            let (e0, e1) = ((c[0] + c[4]) * h[4], (c[0] - c[4]) * h[4]);
+            let (e2, e3) = (c[2] * h[2] + c[6] * h[6], c[2] * h[6] - c[6] * h[2]);
+            let odd = c[1] * h[1] + c[3] * h[3] + (c[5] * h[5] + c[7] * h[7]);
+            (out[0], out[7]) = (e0 + e2 + odd, e0 + e2 - odd);
+            let odd = c[1] * h[3] - c[3] * h[7] - (c[5] * h[1] + c[7] * h[5]);
+            (out[1], out[6]) = (e1 + e3 + odd, e1 + e3 - odd);
+            let odd = c[1] * h[5] - c[3] * h[1] + (c[5] * h[7] + c[7] * h[3]);
+            (out[2], out[5]) = (e1 - e3 + odd, e1 - e3 - odd);
+            let odd = c[1] * h[7] - c[3] * h[5] + (c[5] * h[3] - c[7] * h[1]);
+            (out[3], out[4]) = (e0 - e2 + odd, e0 - e2 - odd);
         }
     }
-    for y in 0..H {
-        let mut samples = [128.5f32; W];
-        for u in 0..extent.min(W) {
-            for x in 0..W {
-                samples[x] += across[u][x] * columns[y][u];
-            }
+    out
+}
+
+/// One block: dequantised coefficients, laid out row x 8 + column, to `W` x `H` samples at the start of `out`, whose
+/// rows are `stride` apart.
+#[inline(never)]
+fn inverse<const W: usize, const H: usize>(block: &[f32; 64], out: &mut [u8], stride: usize) {
+    let mut rows = [[0f32; W]; H];
+    // Columns side by side, as vectors.
+    for u in 0..W {
+        let column = line::<H>(&std::array::from_fn(|v| block[8 * v + u]));
+        for y in 0..H {
+            rows[y][u] = column[y];
         }
+    }
+    for (y, row) in rows.iter().enumerate() {
+        let samples = line::<W>(row);
         let out = &mut out[y * stride..][..W];
         for x in 0..W {
-            out[x] = samples[x].clamp(0.0, 255.0) as i32 as u8;
+            out[x] = (samples[x] + 128.5).clamp(0.0, 255.0) as i32 as u8;
         }
     }
 }
 
-/// As [`inverse`], for sides known at run time: each 1, 2, 4 or 8.
+/// As [`inverse`], for sides known at run time, each 1, 2, 4 or 8, and only the first `count` coefficients in their
+/// order other than zero.
 #[inline(always)]
 pub(super) fn samples(
     block: &[f32; 64],
@@ -119,22 +101,22 @@ pub(super) fn samples(
         return;
     }
     match (width, height) {
-        (8, 8) => inverse::<8, 8>(block, count, out, stride),
-        (4, 4) => inverse::<4, 4>(block, count, out, stride),
-        (2, 2) => inverse::<2, 2>(block, count, out, stride),
-        (1, 1) => inverse::<1, 1>(block, count, out, stride),
-        (8, 4) => inverse::<8, 4>(block, count, out, stride),
-        (4, 8) => inverse::<4, 8>(block, count, out, stride),
-        (4, 2) => inverse::<4, 2>(block, count, out, stride),
-        (2, 4) => inverse::<2, 4>(block, count, out, stride),
-        (2, 1) => inverse::<2, 1>(block, count, out, stride),
-        (1, 2) => inverse::<1, 2>(block, count, out, stride),
-        (8, 2) => inverse::<8, 2>(block, count, out, stride),
-        (2, 8) => inverse::<2, 8>(block, count, out, stride),
-        (8, 1) => inverse::<8, 1>(block, count, out, stride),
-        (1, 8) => inverse::<1, 8>(block, count, out, stride),
-        (4, 1) => inverse::<4, 1>(block, count, out, stride),
-        (1, 4) => inverse::<1, 4>(block, count, out, stride),
+        (8, 8) => inverse::<8, 8>(block, out, stride),
+        (4, 4) => inverse::<4, 4>(block, out, stride),
+        (2, 2) => inverse::<2, 2>(block, out, stride),
+        (1, 1) => inverse::<1, 1>(block, out, stride),
+        (8, 4) => inverse::<8, 4>(block, out, stride),
+        (4, 8) => inverse::<4, 8>(block, out, stride),
+        (4, 2) => inverse::<4, 2>(block, out, stride),
+        (2, 4) => inverse::<2, 4>(block, out, stride),
+        (2, 1) => inverse::<2, 1>(block, out, stride),
+        (1, 2) => inverse::<1, 2>(block, out, stride),
+        (8, 2) => inverse::<8, 2>(block, out, stride),
+        (2, 8) => inverse::<2, 8>(block, out, stride),
+        (8, 1) => inverse::<8, 1>(block, out, stride),
+        (1, 8) => inverse::<1, 8>(block, out, stride),
+        (4, 1) => inverse::<4, 1>(block, out, stride),
+        (1, 4) => inverse::<1, 4>(block, out, stride),
         _ => unreachable!("blocks have sides of 1, 2, 4 or 8"),
     }
 }
@@ -183,8 +165,5 @@ mod tests {
     fn few_coefficients_are_enough_for_few_samples() {
         assert_eq!([1, 2, 4, 8].map(|n| last_needed(n, n)), [0, 4, 24, 63]);
         assert_eq!(last_needed(2, 1), 1);
-        assert_eq!(EXTENT[1], 1);
-        assert_eq!(EXTENT[3], 2);
-        assert_eq!(EXTENT[64], 8);
     }
 }
