@@ -177,7 +177,10 @@ pub enum GalleryError {
 
 impl GalleryError {
     /// For `map_err` on file operations.
-    pub(crate) fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(
+        doing: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |source| GalleryError::Io {
             doing,

@@ -13,8 +13,9 @@ const AND: &str = " and ";
 /// In writing, conditions are joined with ` and `, which therefore no value can contain; [`Filter::and`]
 /// joins filters. What is displayed can be read again.
 ///
-/// `source`, `key`, `label` and `blake3` are compared as text, with `=` and `!=`; `width` and `height` as
-/// numbers, with `=`, `!=`, `<`, `<=`, `>` and `>=`. Any other name means an extra field of the payload:
+/// `source`, `key`, `label`, `blake3` and `location` are compared as text, with `=` and `!=`; `width`,
+/// `height`, `bytes` and `modified` as numbers (of 53 bits), with `=`, `!=`, `<`, `<=`, `>` and `>=`. Any
+/// other name means an extra field of the payload:
 /// `=` and `!=` compare its text, number or truth value, the others numbers. `!=` is what `=` is not: it
 /// also holds where the field is missing.
 ///
@@ -34,6 +35,19 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Images of this source, whatever its name: one that has ` and ` in it can be filtered by, though
+    /// what is displayed can then not be read again.
+    pub fn of_source(source: &str) -> Filter {
+        Filter {
+            conditions: vec![Condition {
+                field: Field::Source,
+                comparison: Comparison::Equal,
+                value: source.to_string(),
+                number: None,
+            }],
+        }
+    }
+
     /// Both filters hold.
     pub fn and(mut self, other: Filter) -> Filter {
         self.conditions.extend(other.conditions);
@@ -95,26 +109,68 @@ pub(crate) enum Field {
     Key,
     Label,
     Blake3,
+    Location,
     Width,
     Height,
+    Bytes,
+    Modified,
     Extra(String),
 }
 
 impl Field {
+    /// The field that a name means.
+    pub(crate) fn named(name: &str) -> Field {
+        match name {
+            "source" => Field::Source,
+            "key" => Field::Key,
+            "label" => Field::Label,
+            "blake3" => Field::Blake3,
+            "location" => Field::Location,
+            "width" => Field::Width,
+            "height" => Field::Height,
+            "bytes" => Field::Bytes,
+            "modified" => Field::Modified,
+            extra => Field::Extra(extra.to_string()),
+        }
+    }
+
+    /// As [`Field::named`], for a name that may be anything.
+    pub(crate) fn checked(name: &str) -> Result<Field, GalleryError> {
+        match Field::is_name(name) {
+            true => Ok(Field::named(name)),
+            false => Err(GalleryError::BadRequest(format!(
+                "{name:?} is no name of a field; give one of letters, digits, `_` and `-`, for example \
+                 label"
+            ))),
+        }
+    }
+
+    /// Whether [`Field::named`] may be asked: letters, digits, `_` and `-`.
+    pub(crate) fn is_name(name: &str) -> bool {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        !name.is_empty() && name.chars().all(plain)
+    }
+
     fn name(&self) -> &str {
         match self {
             Field::Source => "source",
             Field::Key => "key",
             Field::Label => "label",
             Field::Blake3 => "blake3",
+            Field::Location => "location",
             Field::Width => "width",
             Field::Height => "height",
+            Field::Bytes => "bytes",
+            Field::Modified => "modified",
             Field::Extra(name) => name,
         }
     }
 
     fn is_number(&self) -> bool {
-        matches!(self, Field::Width | Field::Height)
+        matches!(
+            self,
+            Field::Width | Field::Height | Field::Bytes | Field::Modified
+        )
     }
 
     /// The field's place in a stored payload.
@@ -174,20 +230,28 @@ impl Comparison {
 impl Condition {
     fn matches(&self, payload: &Payload) -> bool {
         let text = |text: &str| (text == self.value) == (self.comparison == Comparison::Equal);
-        let number = |n: u32| {
+        let optional_text = |value: &Option<String>| match value {
+            Some(value) => text(value),
+            None => self.comparison == Comparison::NotEqual,
+        };
+        let number = |n: f64| {
             self.number
-                .is_some_and(|wanted| self.comparison.holds(n.into(), wanted))
+                .is_some_and(|wanted| self.comparison.holds(n, wanted))
+        };
+        let optional_number = |n: Option<f64>| match n {
+            Some(n) => number(n),
+            None => self.comparison == Comparison::NotEqual,
         };
         match &self.field {
             Field::Source => text(&payload.source),
             Field::Key => text(&payload.key),
             Field::Blake3 => text(&payload.blake3),
-            Field::Label => match &payload.label {
-                Some(label) => text(label),
-                None => self.comparison == Comparison::NotEqual,
-            },
-            Field::Width => number(payload.width),
-            Field::Height => number(payload.height),
+            Field::Label => optional_text(&payload.label),
+            Field::Location => optional_text(&payload.location),
+            Field::Width => number(payload.width.into()),
+            Field::Height => number(payload.height.into()),
+            Field::Bytes => optional_number(payload.bytes.map(|n| n as f64)),
+            Field::Modified => optional_number(payload.modified.map(|n| n as f64)),
             Field::Extra(name) => match (payload.extra.get(name), self.comparison) {
                 (None, comparison) => comparison == Comparison::NotEqual,
                 (Some(value), Comparison::NotEqual) => !self.equals(value),
@@ -251,21 +315,12 @@ impl FromStr for Condition {
         if value.ends_with(AND.trim_end()) {
             return Err(bad("ends with `and`: a condition is missing after it"));
         }
-        let name_is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        if name.is_empty() || !name.chars().all(name_is_plain) {
+        if !Field::is_name(name) {
             return Err(bad(
                 "lacks a field name of letters, digits, `_` and `-` before the comparison",
             ));
         }
-        let field = match name {
-            "source" => Field::Source,
-            "key" => Field::Key,
-            "label" => Field::Label,
-            "blake3" => Field::Blake3,
-            "width" => Field::Width,
-            "height" => Field::Height,
-            extra => Field::Extra(extra.to_string()),
-        };
+        let field = Field::named(name);
         let number = value.parse().ok().filter(|n: &f64| n.is_finite());
         let is_text = !field.is_number() && !matches!(field, Field::Extra(_));
         if is_text && !comparison.is_equality() {
@@ -298,6 +353,9 @@ mod tests {
             width: 640,
             height: 480,
             blake3: "00ff".into(),
+            location: Some("/photos/a".into()),
+            bytes: Some(1_000),
+            modified: None,
             extra: extra.as_object().unwrap().clone(),
         }
     }
@@ -314,6 +372,12 @@ mod tests {
             ("width>640", false),
             ("height<480.5", true),
             ("height!=480", false),
+            ("location=/photos/a", true),
+            ("location!=/photos/a", false),
+            ("bytes>=1000", true),
+            ("bytes<1000", false),
+            ("modified>0", false),
+            ("modified!=0", true),
             ("year=1999", true),
             ("year<=1998", false),
             ("ratio<1", true),
@@ -333,6 +397,16 @@ mod tests {
         let unlabelled = Payload::default();
         assert!(!"label=3".parse::<Filter>().unwrap().matches(&unlabelled));
         assert!("label!=3".parse::<Filter>().unwrap().matches(&unlabelled));
+    }
+
+    #[test]
+    fn a_source_of_any_name_can_be_filtered_by() {
+        for source in ["photos", "cats and dogs", "a=b", ""] {
+            let mut payload = payload();
+            payload.source = source.into();
+            assert!(Filter::of_source(source).matches(&payload));
+            assert!(!Filter::of_source("other").matches(&payload));
+        }
     }
 
     #[test]

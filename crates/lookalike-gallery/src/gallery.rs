@@ -4,10 +4,12 @@ use lookalike_neighbours::{DiffusionConfig, Metric};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Filter, GalleryError, Payload, Point};
+use crate::{Filter, GalleryError, Mmr, Payload, Point, RecommendRequest, Stub};
 
 /// How many points [`Points`] asks for at a time.
 const PAGE: usize = 1_000;
+/// How many [`Stubs`] asks for at a time: they are small.
+const STUBS: usize = 10_000;
 
 /// A place where codes are kept and searched.
 ///
@@ -51,6 +53,13 @@ pub trait Gallery: Send + Sync {
     /// Those of [reading](Gallery#errors).
     fn existing(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError>;
 
+    /// For each of these contents (BLAKE3 in hexadecimal, as in [`Payload::blake3`]) a point of it, where
+    /// there is one; of several the one with the lowest id.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
+    fn with_content(&self, hashes: &[&str]) -> Result<HashMap<String, Point>, GalleryError>;
+
     /// The points of these ids, in this order; ids that are not there are left out.
     ///
     /// # Errors
@@ -61,10 +70,20 @@ pub trait Gallery: Send + Sync {
     ///
     /// # Errors
     /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for a query that
-    /// does not fit, [`BadRequest`](GalleryError::BadRequest) for a largest distance that is no number;
+    /// does not fit, [`BadRequest`](GalleryError::BadRequest) for a largest distance that is no number,
+    /// a `lambda` that is not from 0 to 1, and diversity together with diffusion;
     /// for [`Rerank::Diffusion`] also [`NoDiffusion`](GalleryError::NoDiffusion) and
     /// [`DamagedDiffusion`](GalleryError::DamagedDiffusion); and those of [reading](Gallery#errors).
     fn search(&self, request: &SearchRequest) -> Result<Answer, GalleryError>;
+
+    /// The points that are like some examples and unlike others.
+    ///
+    /// # Errors
+    /// [`BadRequest`](GalleryError::BadRequest) without an example of what is liked, for one that is not
+    /// in the gallery, and for a largest distance that is no number;
+    /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for an example that
+    /// does not fit; and those of [reading](Gallery#errors).
+    fn recommend(&self, request: &RecommendRequest) -> Result<Answer, GalleryError>;
 
     /// The next `limit` points in the order of their ids, beginning after `after`. [`Points`] goes
     /// through all of them.
@@ -78,21 +97,69 @@ pub trait Gallery: Send + Sync {
         filter: Option<&Filter>,
     ) -> Result<Vec<Point>, GalleryError>;
 
+    /// The next `limit` points of a source in the order of their ids, beginning after `after`, without
+    /// their codes. [`Stubs`] goes through all of them.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
+    fn stubs(
+        &self,
+        source: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Stub>, GalleryError>;
+
     /// The number of points, or of those that pass the filter.
     ///
     /// # Errors
     /// Those of [reading](Gallery#errors).
     fn count(&self, filter: Option<&Filter>) -> Result<usize, GalleryError>;
 
-    /// Removes points; says how many of them were there.
+    /// How many points (that pass the filter) have each value of a payload field: the `limit` most
+    /// frequent values, the most frequent first, of equals the one whose JSON sorts first. `field` is a name
+    /// as in a [`Filter`]. Points without the field are not counted; one whose field is an array counts for
+    /// each of its values.
+    ///
+    /// # Errors
+    /// [`BadRequest`](GalleryError::BadRequest) if `field` can be no name; and those of
+    /// [reading](Gallery#errors).
+    fn facets(
+        &self,
+        field: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, GalleryError>;
+
+    /// Removes points, however many; says how many of them were there.
     ///
     /// # Errors
     /// As [`upsert`](Gallery::upsert) if it fails: some of the points may be gone then, and deleting all of
     /// them again does no harm.
     fn delete(&self, ids: &[Uuid]) -> Result<usize, GalleryError>;
 
-    /// Brings the index up to date with the points, so that searches are fast. To be called after many
-    /// changes; says whether there was anything to do. Searches go on meanwhile.
+    /// Keeps thumbnails, each under the BLAKE3 of its content (64 hexadecimal digits, as in
+    /// [`Payload::blake3`]). The bytes are any, at most 16 MiB; where a content has a thumbnail already,
+    /// that one stays. They are there for good when this returns. Thumbnails are to be put before the
+    /// points that need them are stored, so that no point is ever without: until then, they are kept as
+    /// long as the gallery is open; one that no point needs is removed by
+    /// [`optimise`](Gallery::optimise).
+    ///
+    /// # Errors
+    /// [`BadRequest`](GalleryError::BadRequest) for what is no BLAKE3 or too long, and then nothing is
+    /// kept. [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if writing fails: some may
+    /// be kept then, and putting all of them again does no harm.
+    fn put_thumbnails(&self, thumbnails: &[(&str, &[u8])]) -> Result<(), GalleryError>;
+
+    /// The thumbnail of a content, if there is one. One that has been damaged on disk counts as missing,
+    /// and can be put again.
+    ///
+    /// # Errors
+    /// [`Io`](GalleryError::Io) if its file cannot be read.
+    fn thumbnail(&self, blake3: &str) -> Result<Option<Vec<u8>>, GalleryError>;
+
+    /// Brings the index up to date with the points, so that searches are fast, and removes thumbnails
+    /// that no point needs. To be called after many changes; says whether there was anything to do.
+    /// Searches go on meanwhile.
     ///
     /// # Errors
     /// [`DiskFull`](GalleryError::DiskFull) without room to build the index beside the old one, and
@@ -123,9 +190,7 @@ pub trait Gallery: Send + Sync {
 pub struct Points<'a> {
     gallery: &'a dyn Gallery,
     filter: Option<Filter>,
-    page: std::vec::IntoIter<Point>,
-    last: Option<Uuid>,
-    done: bool,
+    pages: Pages<Point>,
 }
 
 impl<'a> Points<'a> {
@@ -134,9 +199,7 @@ impl<'a> Points<'a> {
         Points {
             gallery,
             filter,
-            page: Vec::new().into_iter(),
-            last: None,
-            done: false,
+            pages: Pages::new(PAGE),
         }
     }
 }
@@ -145,10 +208,66 @@ impl Iterator for Points<'_> {
     type Item = Result<Point, GalleryError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let read = |after, limit| self.gallery.scroll(after, limit, self.filter.as_ref());
+        self.pages.next(read, |point| point.id)
+    }
+}
+
+/// All points of a source as [`Stub`]s in the order of their ids, read page by page, as [`Points`] does.
+pub struct Stubs<'a> {
+    gallery: &'a dyn Gallery,
+    source: String,
+    pages: Pages<Stub>,
+}
+
+impl<'a> Stubs<'a> {
+    /// Begins with the first.
+    pub fn new(gallery: &'a dyn Gallery, source: impl Into<String>) -> Self {
+        Stubs {
+            gallery,
+            source: source.into(),
+            pages: Pages::new(STUBS),
+        }
+    }
+}
+
+impl Iterator for Stubs<'_> {
+    type Item = Result<Stub, GalleryError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let read = |after, limit| self.gallery.stubs(&self.source, after, limit);
+        self.pages.next(read, |stub| stub.id)
+    }
+}
+
+/// Where an iterator stands that reads page by page.
+struct Pages<T> {
+    size: usize,
+    page: std::vec::IntoIter<T>,
+    last: Option<Uuid>,
+    done: bool,
+}
+
+impl<T> Pages<T> {
+    fn new(size: usize) -> Self {
+        Pages {
+            size,
+            page: Vec::new().into_iter(),
+            last: None,
+            done: false,
+        }
+    }
+
+    /// The next of all, where `read` gives so many after an id.
+    fn next(
+        &mut self,
+        read: impl FnOnce(Option<Uuid>, usize) -> Result<Vec<T>, GalleryError>,
+        id: impl FnOnce(&T) -> Uuid,
+    ) -> Option<Result<T, GalleryError>> {
         if self.page.len() == 0 && !self.done {
-            match self.gallery.scroll(self.last, PAGE, self.filter.as_ref()) {
+            match read(self.last, self.size) {
                 Ok(page) => {
-                    self.done = page.len() < PAGE;
+                    self.done = page.len() < self.size;
                     self.page = page.into_iter();
                 }
                 Err(error) => {
@@ -157,9 +276,9 @@ impl Iterator for Points<'_> {
                 }
             }
         }
-        let point = self.page.next()?;
-        self.last = Some(point.id);
-        Some(Ok(point))
+        let next = self.page.next()?;
+        self.last = Some(id(&next));
+        Some(Ok(next))
     }
 }
 
@@ -233,6 +352,9 @@ pub struct SearchRequest {
     pub exclude: Option<Uuid>,
     /// How the neighbours are put in order.
     pub rerank: Rerank,
+    /// Neighbours that differ among themselves instead of the plainly nearest; not with
+    /// [`Rerank::Diffusion`].
+    pub diverse: Option<Mmr>,
 }
 
 impl SearchRequest {
@@ -247,6 +369,7 @@ impl SearchRequest {
             filter: None,
             exclude: None,
             rerank: Rerank::None,
+            diverse: None,
         }
     }
 }
@@ -262,10 +385,27 @@ pub enum Rerank {
     Diffusion,
 }
 
+/// How often a value of a payload field is there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Facet {
+    /// The value: text, a number or a truth value.
+    pub value: serde_json::Value,
+    /// Number of points that have it.
+    pub count: usize,
+}
+
+impl Facet {
+    /// The more frequent first.
+    pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let frequent = other.count.cmp(&self.count);
+        frequent.then_with(|| self.value.to_string().cmp(&other.value.to_string()))
+    }
+}
+
 /// A gallery's answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answer {
-    /// What was found, best first: by distance, or by diffusion score.
+    /// What was found, best first: by distance, by score, or as diversity has it.
     pub neighbours: Vec<Hit>,
     /// The metric of the distances.
     pub metric: Metric,
@@ -283,7 +423,8 @@ pub struct Hit {
     pub id: Uuid,
     /// Its distance from the query, smaller is nearer, exactly as [`Metric::distance`] gives it.
     pub distance: f32,
-    /// Its diffusion score, larger is better. None where the order is by distance.
+    /// Its score, larger is better: of diffusion, or of [`Strategy::BestScore`](crate::Strategy::BestScore).
+    /// None where the order is by distance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
     /// What is known about it.

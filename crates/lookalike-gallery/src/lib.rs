@@ -22,6 +22,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # What can be asked
+//!
+//! - [`search`](Gallery::search): the points nearest to a code, exactly or by the index, those that pass a
+//!   [`Filter`], in the order of distances or of diffusion, or [chosen to differ](Mmr).
+//! - [`recommend`](Gallery::recommend): the points that are like some examples and unlike others.
+//! - [`with_content`](Gallery::with_content) and [`stubs`](Gallery::stubs): which contents are there, and
+//!   what a source has, without comparing codes. Contents and sources are indexed.
+//! - [`facets`](Gallery::facets): how often each value of a field is there.
+//! - [`thumbnail`](Gallery::thumbnail): a small picture of a content, kept beside the points.
+//!
 //! # What is promised
 //!
 //! - **Distances** are those of [`Metric::distance`](lookalike_neighbours::Metric::distance), computed on
@@ -30,20 +40,26 @@
 //! - **Durability**: what [`upsert`](Gallery::upsert) or [`delete`](Gallery::delete) reported done is on
 //!   disk. A process killed at any moment leaves a gallery that opens, and storing the same points again
 //!   completes it: ids follow from source and key ([`point_id`]), so nothing is doubled.
+//! - **Thumbnails** are on disk when [`put_thumbnails`](Gallery::put_thumbnails) returns, once a content,
+//!   and stay as long as a point needs them. They take some 35 bytes of memory each.
 //! - **One process** at a time has an embedded gallery open; the next gets an error that names it.
 //! - **Errors, not panics**: damaged files, full disks and codes that hold NaN give a [`GalleryError`].
 
+mod diversity;
 mod embedded;
 mod error;
 mod filter;
 mod gallery;
 mod point;
+mod recommendation;
 
+pub use diversity::Mmr;
 pub use embedded::EmbeddedGallery;
 pub use error::GalleryError;
 pub use filter::Filter;
 pub use gallery::{
-    Answer, DiffusionState, Gallery, GalleryInfo, Hit, Points, Rerank, SearchRequest, Upserted,
-    model_fingerprint,
+    Answer, DiffusionState, Facet, Gallery, GalleryInfo, Hit, Points, Rerank, SearchRequest, Stubs,
+    Upserted, model_fingerprint,
 };
-pub use point::{Payload, Point, point_id};
+pub use point::{Payload, Point, Stub, point_id};
+pub use recommendation::{Example, RecommendRequest, Strategy};

@@ -53,11 +53,36 @@ pub struct Payload {
     pub width: u32,
     /// Height of the original, in pixels.
     pub height: u32,
-    /// BLAKE3 of the original's pixels, in hexadecimal.
+    /// BLAKE3 of the original's bytes or, where it is no file of its own, of its pixels; in hexadecimal.
     pub blake3: String,
+    /// Where a person finds the original, e.g. a path or an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Length of the original, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// When the original was last changed, in nanoseconds since 1970-01-01 00:00 UTC. With `bytes` it
+    /// tells, without reading the original, that nothing changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<i64>,
     /// Whatever else the source says about the image.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What is known about an image without its code, for going through many of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stub {
+    /// The point's id.
+    pub id: Uuid,
+    /// As in its [`Payload`].
+    pub key: String,
+    /// As in its [`Payload`].
+    pub blake3: String,
+    /// As in its [`Payload`].
+    pub bytes: Option<u64>,
+    /// As in its [`Payload`].
+    pub modified: Option<i64>,
 }
 
 /// Refuses codes of a wrong length and values that no metric can compare. `what` names the code, and is
@@ -124,7 +149,9 @@ mod tests {
             ..Payload::default()
         };
         let json = serde_json::to_value(&payload).unwrap();
-        assert!(json.get("label").is_none() && json.get("extra").is_none());
+        let names: Vec<_> = json.as_object().unwrap().keys().collect();
+        // What galleries stored before the other fields were known.
+        assert_eq!(names, ["source", "key", "width", "height", "blake3"]);
         assert_eq!(serde_json::from_value::<Payload>(json).unwrap(), payload);
     }
 }

@@ -103,6 +103,7 @@ impl Searcher {
             filter: question.filter.clone(),
             exclude: there.then_some(id),
             rerank: question.rerank,
+            diverse: None,
         };
         let mut answer = self.gallery.search(&request)?;
         if drop_twin {

@@ -1,11 +1,14 @@
 //! A gallery in one folder, with the Qdrant engine in the process.
 
 mod diffusion;
+mod fields;
 mod folder;
 mod graph;
 mod log;
+mod lookup;
 mod optimise;
 mod query;
+mod recommend;
 mod repair;
 mod search;
 mod segments;
@@ -13,8 +16,9 @@ mod settings;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod thumbnails;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -22,18 +26,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use lookalike_neighbours::{DiffusionConfig, Metric};
 use uuid::Uuid;
 
+use crate::filter::Field;
 use crate::point::check_code;
 use crate::{
-    Answer, DiffusionState, Filter, Gallery, GalleryError, GalleryInfo, Point, SearchRequest,
-    Upserted,
+    Answer, DiffusionState, Facet, Filter, Gallery, GalleryError, GalleryInfo, Point,
+    RecommendRequest, SearchRequest, Stub, Upserted,
 };
 use diffusion::DiffusionFile;
 use folder::{DIFFUSION_STALE, DIMS, Lock, Manifest, Partial, SHARD, UNCLEAN};
 use search::Scan;
 use shard::{Found, Shard};
+use thumbnails::Keeper;
 
 /// Points that are compared with what is stored at a time.
 const PAGE: usize = 1_000;
+/// Hashes that are read at a time.
+const HASHES: usize = 10_000;
 /// Room that is left on the disk: the engine allocates ahead, and would end the process where it
 /// cannot.
 const SPARE_ROOM: u64 = 32 << 20;
@@ -51,7 +59,8 @@ const LOG_LIMIT: u64 = 256 << 20;
 /// A gallery in one folder of this machine, opened by one process at a time.
 ///
 /// The folder holds `gallery.json` (what the gallery is), `model.safetensors` (the model its codes come
-/// from), `shard` (the engine's files), `diffusion.bin` (the neighbour graph, once built) and `lock`.
+/// from), `shard` (the engine's files), `diffusion.bin` (the neighbour graph, once built), `thumbnails`
+/// (once there are some) and `lock`.
 #[derive(Debug)]
 pub struct EmbeddedGallery {
     path: PathBuf,
@@ -66,6 +75,7 @@ pub struct EmbeddedGallery {
     /// All codes, as of a generation, for answers by full scan.
     scan: Mutex<Option<(u64, Arc<Scan>)>>,
     diffusion: Mutex<Option<Arc<DiffusionFile>>>,
+    thumbnails: Keeper,
     /// Given back last.
     _lock: Lock,
 }
@@ -193,6 +203,7 @@ impl EmbeddedGallery {
             generation: AtomicU64::new(0),
             scan: Mutex::new(None),
             diffusion: Mutex::new(None),
+            thumbnails: Keeper::new(path),
             _lock: lock,
         })
     }
@@ -269,6 +280,110 @@ impl EmbeddedGallery {
         Ok(writer)
     }
 
+    /// Stores points whose codes are known to fit.
+    fn store(&self, points: &[Point]) -> Result<Upserted, GalleryError> {
+        let last: HashMap<Uuid, &Point> = points.iter().map(|point| (point.id, point)).collect();
+        let mut ids: Vec<Uuid> = last.keys().copied().collect();
+        ids.sort();
+        let mut writer = self.begin_change()?;
+        let mut result = Upserted::default();
+        let mut wanted: Vec<&Point> = Vec::new();
+        let mut changed: Vec<Uuid> = Vec::new();
+        for ids in ids.chunks(PAGE) {
+            let stored = self.read(|shard| shard.retrieve(ids))?;
+            let stored: HashMap<Uuid, Found> = stored.into_iter().map(|f| (f.id, f)).collect();
+            for id in ids {
+                match stored.get(id) {
+                    Some(found) if found.is(last[id]) => result.unchanged += 1,
+                    Some(_) => {
+                        result.changed += 1;
+                        wanted.push(last[id]);
+                        changed.push(*id);
+                    }
+                    None => {
+                        result.added += 1;
+                        wanted.push(last[id]);
+                    }
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(result);
+        }
+        if !changed.is_empty() {
+            self.thumbnails.points_go()?;
+        }
+        let per_point = BYTES_PER_POINT + self.manifest.dims as u64 * BYTES_PER_FLOAT;
+        self.change(&mut writer, wanted.len() as u64 * per_point, |shard| {
+            shard.upsert(&wanted)
+        })?;
+        for ids in changed.chunks(PAGE) {
+            let stored = self.read(|shard| shard.retrieve(ids))?;
+            if stored.len() != ids.len() || !stored.iter().all(|found| found.is(last[&found.id])) {
+                return Err(self.change_was_ignored());
+            }
+        }
+        Ok(result)
+    }
+
+    /// Brings the engine's indexes up to date.
+    fn build_index(&self, writer: &mut Writer) -> Result<bool, GalleryError> {
+        let (size, coverage, count, lacking) = self.read(|shard| {
+            shard.flush()?;
+            let (size, coverage) = (shard.size()?, shard.coverage()?);
+            Ok((size, coverage, shard.count(None)?, shard.lacks_fields()))
+        })?;
+        if !lacking && !shard::worth_optimising(&size, &coverage, count) {
+            return Ok(false);
+        }
+        // Once for the copy, once for what the engine builds beside it.
+        let room = 2 * optimise::disk_usage(&self.path.join(SHARD));
+        check_room(&self.path, "building the index", room)?;
+        optimise::copy(&self.path)?;
+        let built = (|| {
+            let next = optimise::next(&self.path);
+            let next = Shard::open(&next, self.manifest.metric, self.manifest.dims)?;
+            if lacking {
+                next.index_fields()?;
+            }
+            let built = next.optimise()?;
+            next.flush()?;
+            Ok((built || lacking) && next.count(None)? == count)
+        })();
+        if !matches!(built, Ok(true)) {
+            // What stays behind is removed with the next copy or opening.
+            let _ = optimise::discard(&self.path);
+            return built;
+        }
+        let mut shard = self.shard_mut();
+        *shard = None;
+        let exchanged = optimise::exchange(&self.path);
+        // Whichever of the two is in place now.
+        let opened = open_shard(&self.path, &self.manifest);
+        let opened = opened.map(|opened| *shard = Some(opened));
+        exchanged.and(opened)?;
+        writer.logged = 0;
+        Ok(true)
+    }
+
+    /// Drops thumbnails that no point needs; says whether there were any. Nobody may change the points
+    /// meanwhile.
+    fn sweep_thumbnails(&self) -> Result<bool, GalleryError> {
+        if !self.thumbnails.is_unswept() {
+            return Ok(false);
+        }
+        let mut needed = thumbnails::Needed::new();
+        let mut last = None;
+        loop {
+            let page = self.read(|shard| shard.scroll_hashes(last, HASHES))?;
+            page.iter().for_each(|(_, hash)| needed.add(hash));
+            last = page.last().map(|(id, _)| *id);
+            if page.len() < HASHES {
+                return self.thumbnails.sweep(&needed.sorted());
+            }
+        }
+    }
+
     /// The engine numbers its changes, and passes over those that look older than what is stored. That
     /// cannot happen unless its log was tampered with; then it must not pass unseen.
     fn change_was_ignored(&self) -> GalleryError {
@@ -305,49 +420,19 @@ impl Gallery for EmbeddedGallery {
                 format!("the code of {}", point.payload.key)
             })?;
         }
-        let last: HashMap<Uuid, &Point> = points.iter().map(|point| (point.id, point)).collect();
-        let mut ids: Vec<Uuid> = last.keys().copied().collect();
-        ids.sort();
-        let mut writer = self.begin_change()?;
-        let mut result = Upserted::default();
-        let mut wanted: Vec<&Point> = Vec::new();
-        let mut changed: Vec<Uuid> = Vec::new();
-        for ids in ids.chunks(PAGE) {
-            let stored = self.read(|shard| shard.retrieve(ids))?;
-            let stored: HashMap<Uuid, Found> = stored.into_iter().map(|f| (f.id, f)).collect();
-            for id in ids {
-                match stored.get(id) {
-                    Some(found) if found.is(last[id]) => result.unchanged += 1,
-                    Some(_) => {
-                        result.changed += 1;
-                        wanted.push(last[id]);
-                        changed.push(*id);
-                    }
-                    None => {
-                        result.added += 1;
-                        wanted.push(last[id]);
-                    }
-                }
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(result);
-        }
-        let per_point = BYTES_PER_POINT + self.manifest.dims as u64 * BYTES_PER_FLOAT;
-        self.change(&mut writer, wanted.len() as u64 * per_point, |shard| {
-            shard.upsert(&wanted)
-        })?;
-        for ids in changed.chunks(PAGE) {
-            let stored = self.read(|shard| shard.retrieve(ids))?;
-            if stored.len() != ids.len() || !stored.iter().all(|found| found.is(last[&found.id])) {
-                return Err(self.change_was_ignored());
-            }
-        }
-        Ok(result)
+        let upserted = self.store(points)?;
+        let hashes = points.iter().map(|point| point.payload.blake3.as_str());
+        self.thumbnails.stored(hashes);
+        Ok(upserted)
     }
-
     fn existing(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError> {
         self.read(|shard| shard.hashes(ids))
+    }
+
+    fn with_content(&self, hashes: &[&str]) -> Result<HashMap<String, Point>, GalleryError> {
+        let found = self.read(|shard| shard.with_content(hashes))?;
+        let points = found.into_iter().map(|(hash, f)| (hash, Point::from(f)));
+        Ok(points.collect())
     }
 
     fn retrieve(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError> {
@@ -357,6 +442,10 @@ impl Gallery for EmbeddedGallery {
 
     fn search(&self, request: &SearchRequest) -> Result<Answer, GalleryError> {
         self.answer(request)
+    }
+
+    fn recommend(&self, request: &RecommendRequest) -> Result<Answer, GalleryError> {
+        self.recommended(request)
     }
 
     fn scroll(
@@ -369,23 +458,45 @@ impl Gallery for EmbeddedGallery {
         Ok(found.into_iter().map(Point::from).collect())
     }
 
+    fn stubs(
+        &self,
+        source: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Stub>, GalleryError> {
+        self.read(|shard| shard.stubs(source, after, limit))
+    }
+
     fn count(&self, filter: Option<&Filter>) -> Result<usize, GalleryError> {
         self.read(|shard| shard.count(filter.map(query::filter)))
     }
 
+    fn facets(
+        &self,
+        field: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, GalleryError> {
+        let field = Field::checked(field)?;
+        let mut facets = self.read(|shard| shard.facets(&field, filter))?;
+        facets.sort_by(Facet::order);
+        facets.truncate(limit);
+        Ok(facets)
+    }
+
     fn delete(&self, ids: &[Uuid]) -> Result<usize, GalleryError> {
         let mut writer = self.begin_change()?;
-        let stored = self.read(|shard| shard.hashes(ids))?;
-        let stored: HashSet<Uuid> = stored.into_keys().collect();
+        let mut stored = self.read(|shard| shard.present(ids))?;
+        stored.sort();
+        stored.dedup();
         if stored.is_empty() {
             return Ok(0);
         }
-        let mut stored: Vec<Uuid> = stored.into_iter().collect();
-        stored.sort();
+        self.thumbnails.points_go()?;
         self.change(&mut writer, stored.len() as u64 * ID_BYTES, |shard| {
             shard.delete(&stored)
         })?;
-        if !self.existing(&stored)?.is_empty() {
+        if !self.read(|shard| shard.present(&stored))?.is_empty() {
             return Err(self.change_was_ignored());
         }
         Ok(stored.len())
@@ -393,38 +504,15 @@ impl Gallery for EmbeddedGallery {
 
     fn optimise(&self) -> Result<bool, GalleryError> {
         let mut writer = self.writer();
-        let (size, coverage, count) = self.read(|shard| {
-            shard.flush()?;
-            Ok((shard.size()?, shard.coverage()?, shard.count(None)?))
-        })?;
-        if !shard::worth_optimising(&size, &coverage, count) {
-            return Ok(false);
-        }
-        // Once for the copy, once for what the engine builds beside it.
-        let room = 2 * optimise::disk_usage(&self.path.join(SHARD));
-        check_room(&self.path, "building the index", room)?;
-        optimise::copy(&self.path)?;
-        let built = (|| {
-            let next = optimise::next(&self.path);
-            let next = Shard::open(&next, self.manifest.metric, self.manifest.dims)?;
-            let built = next.optimise()?;
-            next.flush()?;
-            Ok(built && next.count(None)? == count)
-        })();
-        if !matches!(built, Ok(true)) {
-            // What stays behind is removed with the next copy or opening.
-            let _ = optimise::discard(&self.path);
-            return built;
-        }
-        let mut shard = self.shard_mut();
-        *shard = None;
-        let exchanged = optimise::exchange(&self.path);
-        // Whichever of the two is in place now.
-        let opened = open_shard(&self.path, &self.manifest);
-        let opened = opened.map(|opened| *shard = Some(opened));
-        exchanged.and(opened)?;
-        writer.logged = 0;
-        Ok(true)
+        let built = self.build_index(&mut writer)?;
+        Ok(self.sweep_thumbnails()? || built)
+    }
+    fn put_thumbnails(&self, thumbnails: &[(&str, &[u8])]) -> Result<(), GalleryError> {
+        self.thumbnails.put(thumbnails)
+    }
+
+    fn thumbnail(&self, blake3: &str) -> Result<Option<Vec<u8>>, GalleryError> {
+        self.thumbnails.get(blake3)
     }
 
     fn flush(&self) -> Result<(), GalleryError> {
@@ -446,6 +534,8 @@ impl Drop for EmbeddedGallery {
     fn drop(&mut self) {
         let unclean = self.writer().unclean;
         let flushed = self.read(Shard::flush).is_ok();
+        // What the index of the thumbnails does not say is found in them.
+        let _ = self.thumbnails.save();
         *self.shard_mut() = None;
         if unclean && flushed {
             // If it stays, the next opening checks in vain, and that is all.
@@ -488,7 +578,14 @@ fn open_shard(gallery: &Path, manifest: &Manifest) -> Result<Shard, GalleryError
         return Err(damaged("its log (shard/wal) is missing".into()));
     }
     log::shorten(&path).map_err(GalleryError::io("shortening the log of", &path))?;
-    Shard::open(&path, manifest.metric, manifest.dims).map_err(|error| match error {
+    let opened = Shard::open(&path, manifest.metric, manifest.dims).and_then(|shard| {
+        // Without room for them lookups are slower, and that is all.
+        if check_room(gallery, "indexing the payloads", 0).is_ok() {
+            shard.index_few_fields()?;
+        }
+        Ok(shard)
+    });
+    opened.map_err(|error| match error {
         GalleryError::Engine { detail, .. } => {
             damaged(format!("its shard cannot be opened: {detail}"))
         }

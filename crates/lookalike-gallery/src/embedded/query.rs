@@ -34,18 +34,28 @@ pub(super) fn filter(filter: &Filter) -> EngineFilter {
     }
 }
 
-/// The filter that points pass which the given one admits and which are not `exclude`.
-pub(super) fn admitted(filter: Option<&Filter>, exclude: Option<Uuid>) -> Option<EngineFilter> {
+/// The filter that points pass which the given one admits and which are none of `exclude`.
+pub(super) fn admitted(filter: Option<&Filter>, exclude: &[Uuid]) -> Option<EngineFilter> {
     let mut admitted = filter.map(self::filter);
-    if let Some(exclude) = exclude {
-        let id: HasIdCondition = [PointId::Uuid(exclude)].into_iter().collect();
+    if !exclude.is_empty() {
+        let ids: HasIdCondition = exclude.iter().copied().map(PointId::Uuid).collect();
         admitted
             .get_or_insert_default()
             .must_not
             .get_or_insert_default()
-            .push(EngineCondition::HasId(id));
+            .push(EngineCondition::HasId(ids));
     }
     admitted
+}
+
+/// The filter that points of this content pass.
+pub(super) fn with_content(blake3: &str) -> EngineFilter {
+    EngineFilter::new_must(EngineCondition::Field(FieldCondition::new_match(
+        json_path("blake3"),
+        Match::Value(MatchValue {
+            value: ValueVariants::String(blake3.to_string()),
+        }),
+    )))
 }
 
 /// The filter that only these points pass.
@@ -57,8 +67,10 @@ pub(super) fn with_ids(ids: &[Uuid]) -> EngineFilter {
 fn equals(condition: &Condition) -> EngineCondition {
     let text = || value(condition, ValueVariants::String(condition.value.clone()));
     match condition.field {
-        Field::Width | Field::Height => range(condition, Comparison::Equal),
-        Field::Source | Field::Key | Field::Label | Field::Blake3 => text(),
+        Field::Width | Field::Height | Field::Bytes | Field::Modified => {
+            range(condition, Comparison::Equal)
+        }
+        Field::Source | Field::Key | Field::Label | Field::Blake3 | Field::Location => text(),
         Field::Extra(_) => {
             // An extra field's type is the data's business, so each that the value could be is tried.
             let mut should = vec![text()];

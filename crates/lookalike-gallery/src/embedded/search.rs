@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use super::EmbeddedGallery;
 use super::diffusion::DiffusionFile;
-use super::shard::Found;
+use super::shard::{Found, nearest_to};
 use crate::point::check_code;
-use crate::{Answer, DiffusionState, Filter, GalleryError, Hit, Rerank, SearchRequest};
+use crate::{Answer, DiffusionState, Filter, GalleryError, Hit, Mmr, Rerank, SearchRequest};
 
 /// Points asked of the engine beyond those wanted: its distances are rounded, so among points almost
 /// equally far it may be wrong about the last.
-const SLACK: usize = 16;
+pub(super) const SLACK: usize = 16;
 /// Codes read at a time for a full scan.
 const PAGE: usize = 10_000;
 /// Candidates of diffusion looked up at a time, at least.
@@ -35,18 +35,47 @@ impl Scan {
 }
 
 /// Points and their distances, nearest first, and whether every point was compared with.
-struct Plain {
-    found: Vec<(Found, f32)>,
-    exact: bool,
+pub(super) struct Plain {
+    pub(super) found: Vec<(Found, f32)>,
+    pub(super) exact: bool,
+}
+
+/// What neighbours are wanted of a code.
+pub(super) struct Wanted<'a> {
+    pub(super) code: &'a [f32],
+    pub(super) metric: Metric,
+    pub(super) exact: bool,
+    pub(super) max_distance: Option<f32>,
+    pub(super) filter: Option<&'a Filter>,
+    pub(super) exclude: &'a [Uuid],
+}
+
+impl<'a> Wanted<'a> {
+    fn of(request: &'a SearchRequest, metric: Metric) -> Self {
+        Wanted {
+            code: &request.code,
+            metric,
+            exact: request.exact,
+            max_distance: request.max_distance,
+            filter: request.filter.as_ref(),
+            exclude: request.exclude.as_slice(),
+        }
+    }
 }
 
 impl EmbeddedGallery {
     pub(super) fn answer(&self, request: &SearchRequest) -> Result<Answer, GalleryError> {
         check_code(&request.code, self.manifest.dims, || "the query".into())?;
-        if request.max_distance.is_some_and(f32::is_nan) {
-            return Err(GalleryError::BadRequest(
-                "the largest distance is not a number; give one, or leave it out".into(),
-            ));
+        check_distance(request.max_distance)?;
+        if let Some(diverse) = &request.diverse {
+            diverse.check()?;
+            if request.rerank == Rerank::Diffusion {
+                return Err(GalleryError::BadRequest(
+                    "diversity weighs distances, and diffusion puts another order in their place; ask \
+                     for one of the two"
+                        .into(),
+                ));
+            }
         }
         let metric = request.metric.unwrap_or(self.manifest.metric);
         let mut answer = Answer {
@@ -58,10 +87,7 @@ impl EmbeddedGallery {
         if metric != self.manifest.metric {
             let own = self.manifest.metric;
             answer.notes.push(match request.rerank {
-                Rerank::None => format!(
-                    "the gallery's index is for the {own} metric; for {metric} every point was compared \
-                     with"
-                ),
+                Rerank::None => other_metric(own, metric),
                 Rerank::Diffusion => format!(
                     "diffusion follows the gallery's {own} metric; {metric} only measures the distances, \
                      and orders what diffusion does not reach"
@@ -71,20 +97,23 @@ impl EmbeddedGallery {
         if request.rerank == Rerank::Diffusion {
             self.diffuse(request, metric, &mut answer)?;
         } else {
-            let plain = self.plain(request, request.k, metric)?;
+            let wanted = Wanted::of(request, metric);
+            let mut plain = match &request.diverse {
+                Some(diverse) => self.plain(&wanted, request.k.max(diverse.candidates))?,
+                None => self.plain(&wanted, request.k)?,
+            };
+            if let Some(diverse) = &request.diverse {
+                plain.found = diversified(plain.found, diverse, metric, request.k);
+            }
             answer.exact = plain.exact;
             answer.neighbours = plain.found.into_iter().map(|f| hit(f, None)).collect();
         }
         Ok(answer)
     }
 
-    /// The `k` nearest that the request admits.
-    fn plain(
-        &self,
-        request: &SearchRequest,
-        k: usize,
-        metric: Metric,
-    ) -> Result<Plain, GalleryError> {
+    /// The `k` nearest that are wanted.
+    pub(super) fn plain(&self, wanted: &Wanted, k: usize) -> Result<Plain, GalleryError> {
+        let metric = wanted.metric;
         if k == 0 {
             return Ok(Plain {
                 found: Vec::new(),
@@ -96,27 +125,27 @@ impl EmbeddedGallery {
                 let size = shard.size()?;
                 let limit = k.saturating_add(SLACK).min(size.points.max(1));
                 let near = shard.nearest(
-                    &request.code,
+                    nearest_to(wanted.code),
                     limit,
-                    request.filter.as_ref(),
-                    request.exclude,
-                    request.exact,
+                    wanted.filter,
+                    wanted.exclude,
+                    wanted.exact,
                 )?;
                 let mut near: Vec<_> = near
                     .into_iter()
-                    .map(|(id, code)| (metric.distance(&request.code, &code), id))
+                    .map(|(id, code)| (metric.distance(wanted.code, &code), id))
                     .collect();
                 near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                 let ids: Vec<_> = near.into_iter().take(k).map(|(_, id)| id).collect();
-                Ok((shard.retrieve(&ids)?, request.exact || size.built == 0))
+                Ok((shard.retrieve(&ids)?, wanted.exact || size.built == 0))
             })?
         } else {
-            (self.scanned(request, k, metric)?, true)
+            (self.scanned(wanted, k)?, true)
         };
         let mut found: Vec<_> = found
             .into_iter()
-            .map(|f| (metric.distance(&request.code, &f.code), f))
-            .filter(|(distance, _)| request.max_distance.is_none_or(|max| *distance <= max))
+            .map(|f| (metric.distance(wanted.code, &f.code), f))
+            .filter(|(distance, _)| wanted.max_distance.is_none_or(|max| *distance <= max))
             .map(|(distance, f)| (f, distance))
             .collect();
         found.sort_by(|(a, a_distance), (b, b_distance)| {
@@ -126,32 +155,31 @@ impl EmbeddedGallery {
         Ok(Plain { found, exact })
     }
 
-    /// The `k` nearest that pass the request's filter, by comparing with every code.
-    fn scanned(
-        &self,
-        request: &SearchRequest,
-        k: usize,
-        metric: Metric,
-    ) -> Result<Vec<Found>, GalleryError> {
+    /// The `k` nearest that are wanted, by comparing with every code.
+    fn scanned(&self, wanted: &Wanted, k: usize) -> Result<Vec<Found>, GalleryError> {
         let dims = self.manifest.dims;
-        let scan = self.scan()?;
-        let subset = request
-            .filter
-            .as_ref()
-            .map(|filter| self.subset(&scan, filter));
-        let subset = subset.transpose()?;
-        let scan = subset.as_ref().unwrap_or(&scan);
+        let scan = self.scan_of(wanted.filter)?;
         let query =
-            Codes::new(&request.code, dims).map_err(|e| GalleryError::BadRequest(e.to_string()))?;
-        let nearest = nearest(scan.codes(dims)?, query, metric, k.saturating_add(1));
+            Codes::new(wanted.code, dims).map_err(|e| GalleryError::BadRequest(e.to_string()))?;
+        let more = k.saturating_add(wanted.exclude.len());
+        let nearest = nearest(scan.codes(dims)?, query, wanted.metric, more);
         let ids: Vec<_> = nearest
             .into_iter()
             .flatten()
             .map(|neighbour| scan.ids[neighbour.index])
-            .filter(|id| Some(*id) != request.exclude)
+            .filter(|id| !wanted.exclude.contains(id))
             .take(k)
             .collect();
         self.read(|shard| shard.retrieve(&ids))
+    }
+
+    /// All codes whose payloads pass.
+    pub(super) fn scan_of(&self, filter: Option<&Filter>) -> Result<Arc<Scan>, GalleryError> {
+        let scan = self.scan()?;
+        match filter {
+            Some(filter) => self.subset(&scan, filter),
+            None => Ok(scan),
+        }
     }
 
     /// All codes, read once and kept until something changes.
@@ -233,7 +261,7 @@ impl EmbeddedGallery {
             exact: request.exact,
             ..SearchRequest::new(request.code.clone(), file.config().neighbours)
         };
-        let start = self.plain(&start, start.k, self.manifest.metric)?;
+        let start = self.plain(&Wanted::of(&start, self.manifest.metric), start.k)?;
         let ranked = self
             .ranked(&file, request, &start.found)
             .inspect_err(|error| self.noticed(error))?;
@@ -241,7 +269,8 @@ impl EmbeddedGallery {
         let missing = request.k - answer.neighbours.len();
         if missing > 0 {
             let have: HashSet<Uuid> = answer.neighbours.iter().map(|hit| hit.id).collect();
-            let rest = self.plain(request, request.k.saturating_add(have.len()), metric)?;
+            let wanted = Wanted::of(request, metric);
+            let rest = self.plain(&wanted, request.k.saturating_add(have.len()))?;
             let rest = rest
                 .found
                 .into_iter()
@@ -314,7 +343,39 @@ impl EmbeddedGallery {
     }
 }
 
-fn hit((found, distance): (Found, f32), score: Option<f32>) -> Hit {
+pub(super) fn check_distance(max: Option<f32>) -> Result<(), GalleryError> {
+    match max.is_some_and(f32::is_nan) {
+        true => Err(GalleryError::BadRequest(
+            "the largest distance is not a number; give one, or leave it out".into(),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// What is said of an answer by another metric than the gallery's.
+pub(super) fn other_metric(own: Metric, metric: Metric) -> String {
+    format!(
+        "the gallery's index is for the {own} metric; for {metric} every point was compared with"
+    )
+}
+
+/// The `k` of these, nearest first, that differ most among themselves.
+fn diversified(
+    found: Vec<(Found, f32)>,
+    diverse: &Mmr,
+    metric: Metric,
+    k: usize,
+) -> Vec<(Found, f32)> {
+    let candidates: Vec<_> = found.iter().map(|(f, d)| (f.code.as_slice(), *d)).collect();
+    let chosen = diverse.choose(&candidates, metric, k);
+    let mut found: Vec<_> = found.into_iter().map(Some).collect();
+    chosen
+        .into_iter()
+        .filter_map(|index| found[index].take())
+        .collect()
+}
+
+pub(super) fn hit((found, distance): (Found, f32), score: Option<f32>) -> Hit {
     Hit {
         id: found.id,
         distance,

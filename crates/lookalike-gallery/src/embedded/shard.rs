@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lookalike_neighbours::Metric;
 use qdrant_edge::{
-    CountRequest, CreateIndex, EdgeShard, FieldIndexOperations, NamedQuery, OperationResult,
-    PayloadFieldSchema, PayloadSchemaType, PayloadSelector, PayloadSelectorInclude, PointId,
-    PointInsertOperations, PointOperations, PointStructPersisted, QueryEnum, QueryRequest, Record,
-    ScoringQuery, ScrollRequest, SearchParams, UpdateOperation, VectorInternal, VectorPersisted,
-    VectorStructInternal, VectorStructPersisted, WithPayloadInterface, WithVector,
+    CountRequest, EdgeShard, NamedQuery, OperationResult, PayloadSelector, PayloadSelectorInclude,
+    PointId, PointInsertOperations, PointOperations, PointStructPersisted, QueryEnum, QueryRequest,
+    Record, ScoringQuery, ScrollRequest, SearchParams, UpdateOperation, VectorInternal,
+    VectorPersisted, VectorStructInternal, VectorStructPersisted, WithPayloadInterface, WithVector,
 };
 use uuid::Uuid;
 
@@ -24,6 +23,8 @@ use crate::{Filter, GalleryError, Payload, Point};
 /// [`LOG_FILE`](super::settings::LOG_FILE).
 const FLOATS_PER_OPERATION: usize = 1 << 18;
 const POINTS_PER_OPERATION: usize = 1_000;
+/// The same for operations that name points by their ids alone.
+const IDS_PER_OPERATION: usize = 10_000;
 
 /// An open shard of the engine.
 #[derive(Debug)]
@@ -70,19 +71,11 @@ pub(super) struct Coverage {
 impl Shard {
     /// Makes an empty shard in the folder `path`, which must exist.
     pub(super) fn create(path: &Path, metric: Metric, dims: usize) -> Result<Self, GalleryError> {
-        let edge = guarded(|| {
-            let edge = EdgeShard::new(path, config(metric, dims))?;
-            edge.update(UpdateOperation::FieldIndexOperation(
-                FieldIndexOperations::CreateIndex(CreateIndex {
-                    field_name: query::json_path("label"),
-                    field_schema: Some(PayloadFieldSchema::FieldType(PayloadSchemaType::Keyword)),
-                }),
-            ))?;
-            edge.flush();
-            Ok(edge)
-        })
-        .map_err(|failure| failure.while_doing("making the shard", &gallery_of(path)))?;
-        Ok(Self::holding(edge, path, metric, dims))
+        let edge = guarded(|| EdgeShard::new(path, config(metric, dims)))
+            .map_err(|failure| failure.while_doing("making the shard", &gallery_of(path)))?;
+        let shard = Self::holding(edge, path, metric, dims);
+        shard.index_fields()?;
+        Ok(shard)
     }
 
     /// Opens the shard in the folder `path`.
@@ -90,6 +83,11 @@ impl Shard {
         let edge = guarded(|| EdgeShard::load(path, Some(config(metric, dims))))
             .map_err(|failure| failure.while_doing("opening the shard", &gallery_of(path)))?;
         Ok(Self::holding(edge, path, metric, dims))
+    }
+
+    /// The shard's folder.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn holding(edge: EdgeShard, path: &Path, metric: Metric, dims: usize) -> Self {
@@ -105,7 +103,7 @@ impl Shard {
 
     /// Runs `action` on the engine. After a panic the shard answers nothing any more: what it holds in
     /// memory can no longer be relied on, what it has on disk can.
-    fn with<T>(
+    pub(super) fn with<T>(
         &self,
         doing: &str,
         action: impl FnOnce(&EdgeShard) -> OperationResult<T>,
@@ -141,12 +139,15 @@ impl Shard {
     }
 
     pub(super) fn delete(&self, ids: &[Uuid]) -> Result<(), GalleryError> {
-        let ids = ids.iter().copied().map(PointId::Uuid).collect();
-        self.with("deleting points", |edge| {
-            edge.update(UpdateOperation::PointOperation(
-                PointOperations::DeletePoints { ids },
-            ))
-        })
+        for ids in ids.chunks(IDS_PER_OPERATION) {
+            let ids = ids.iter().copied().map(PointId::Uuid).collect();
+            self.with("deleting points", |edge| {
+                edge.update(UpdateOperation::PointOperation(
+                    PointOperations::DeletePoints { ids },
+                ))
+            })?;
+        }
+        Ok(())
     }
 
     /// Writes log and segments to disk.
@@ -201,20 +202,19 @@ impl Shard {
         })
     }
 
-    /// The `limit` points nearest to `code` by the engine's reckoning, in no order that could be relied
-    /// on: ids and exact codes. Payloads cost as much as the search: ask for those that are wanted.
+    /// The `limit` best points by the engine's reckoning, in no order that could be relied on: ids and exact codes. Payloads cost as much as the search: ask for those that are wanted.
     pub(super) fn nearest(
         &self,
-        code: &[f32],
+        query: QueryEnum,
         limit: usize,
         filter: Option<&Filter>,
-        exclude: Option<Uuid>,
+        exclude: &[Uuid],
         exact: bool,
     ) -> Result<Vec<(Uuid, Vec<f32>)>, GalleryError> {
         let request = QueryRequest {
             filter: query::admitted(filter, exclude),
             with_vector: self.with_code(),
-            ..nearest_request(code, limit, exact)
+            ..best_request(query, limit, exact)
         };
         let found = self.with("searching", |edge| edge.query(request))?;
         found
@@ -229,7 +229,7 @@ impl Shard {
         code: &[f32],
         limit: usize,
     ) -> Result<Vec<Uuid>, GalleryError> {
-        let request = nearest_request(code, limit, false);
+        let request = best_request(nearest_to(code), limit, false);
         let found = self.with("searching", |edge| edge.query(request))?;
         found.into_iter().map(|point| self.id(point.id)).collect()
     }
@@ -250,25 +250,42 @@ impl Shard {
     /// The hash in the payload of each of these points.
     pub(super) fn hashes(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError> {
         let ids: Vec<_> = ids.iter().copied().map(PointId::Uuid).collect();
-        let only_hash =
-            PayloadSelector::Include(PayloadSelectorInclude::new(vec![query::json_path(
-                "blake3",
-            )]));
         let records = self.with("reading points", |edge| {
             edge.retrieve(
                 &ids,
-                Some(WithPayloadInterface::Selector(only_hash)),
+                Some(only_fields(&["blake3"])),
                 Some(WithVector::Bool(false)),
             )
         })?;
         records
             .into_iter()
-            .map(|record| {
-                let hash = record.payload.as_ref().and_then(|p| p.0.get("blake3"));
-                let hash = hash.and_then(|hash| hash.as_str()).unwrap_or_default();
-                Ok((self.id(record.id)?, hash.to_string()))
-            })
+            .map(|record| self.hash(record))
             .collect()
+    }
+
+    fn hash(&self, record: Record) -> Result<(Uuid, String), GalleryError> {
+        let hash = record.payload.as_ref().and_then(|p| p.0.get("blake3"));
+        let hash = hash.and_then(|hash| hash.as_str()).unwrap_or_default();
+        Ok((self.id(record.id)?, hash.to_string()))
+    }
+
+    /// Which of these points are there.
+    pub(super) fn present(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, GalleryError> {
+        let mut present = Vec::new();
+        for ids in ids.chunks(IDS_PER_OPERATION) {
+            let ids: Vec<_> = ids.iter().copied().map(PointId::Uuid).collect();
+            let records = self.with("reading ids", |edge| {
+                edge.retrieve(
+                    &ids,
+                    Some(WithPayloadInterface::Bool(false)),
+                    Some(WithVector::Bool(false)),
+                )
+            })?;
+            for record in records {
+                present.push(self.id(record.id)?);
+            }
+        }
+        Ok(present)
     }
 
     /// The next points after `after`, in the order of their ids.
@@ -327,12 +344,32 @@ impl Shard {
             .collect()
     }
 
+    /// As [`Shard::scroll`], ids and the hashes in the payloads only.
+    pub(super) fn scroll_hashes(
+        &self,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, String)>, GalleryError> {
+        let Some(request) = scroll_request(after, limit, None) else {
+            return Ok(Vec::new());
+        };
+        let request = ScrollRequest {
+            with_payload: Some(only_fields(&["blake3"])),
+            ..request
+        };
+        let (records, _) = self.with("reading payloads", |edge| edge.scroll(request))?;
+        records
+            .into_iter()
+            .map(|record| self.hash(record))
+            .collect()
+    }
+
     /// How many copies of these points there are, over all segments.
     pub(super) fn copies(&self, ids: &[Uuid]) -> Result<usize, GalleryError> {
         self.count(Some(query::with_ids(ids)))
     }
 
-    fn all_found(&self, records: Vec<Record>) -> Result<Vec<Found>, GalleryError> {
+    pub(super) fn all_found(&self, records: Vec<Record>) -> Result<Vec<Found>, GalleryError> {
         records
             .into_iter()
             .map(|record| self.found(record.id, record.payload, record.vector))
@@ -351,7 +388,7 @@ impl Shard {
         [CODE, self.code_name()].into()
     }
 
-    fn with_code(&self) -> WithVector {
+    pub(super) fn with_code(&self) -> WithVector {
         WithVector::Selector(vec![self.code_name().into()])
     }
 
@@ -386,7 +423,7 @@ impl Shard {
         })
     }
 
-    fn id(&self, id: PointId) -> Result<Uuid, GalleryError> {
+    pub(super) fn id(&self, id: PointId) -> Result<Uuid, GalleryError> {
         match id {
             PointId::Uuid(id) => Ok(id),
             PointId::NumId(id) => {
@@ -405,7 +442,7 @@ impl Shard {
         Err(self.strange(&"a point has no code of the gallery's length"))
     }
 
-    fn strange(&self, detail: &dyn std::fmt::Display) -> GalleryError {
+    pub(super) fn strange(&self, detail: &dyn std::fmt::Display) -> GalleryError {
         GalleryError::Damaged {
             path: self.gallery.clone(),
             detail: detail.to_string(),
@@ -422,13 +459,16 @@ impl Drop for Shard {
     }
 }
 
-fn nearest_request(code: &[f32], limit: usize, exact: bool) -> QueryRequest {
+/// The query for the points nearest to a code.
+pub(super) fn nearest_to(code: &[f32]) -> QueryEnum {
+    let code = VectorInternal::Dense(code.to_vec());
+    QueryEnum::Nearest(NamedQuery::new(code, CODE))
+}
+
+fn best_request(query: QueryEnum, limit: usize, exact: bool) -> QueryRequest {
     QueryRequest {
         prefetches: Vec::new(),
-        query: Some(ScoringQuery::Vector(QueryEnum::Nearest(NamedQuery::new(
-            VectorInternal::Dense(code.to_vec()),
-            CODE,
-        )))),
+        query: Some(ScoringQuery::Vector(query)),
         filter: None,
         score_threshold: None,
         limit,
@@ -443,7 +483,13 @@ fn nearest_request(code: &[f32], limit: usize, exact: bool) -> QueryRequest {
     }
 }
 
-fn scroll_request(
+/// The payload's fields of these names, and nothing else of it.
+pub(super) fn only_fields(names: &[&str]) -> WithPayloadInterface {
+    let names = names.iter().map(|name| query::json_path(name)).collect();
+    WithPayloadInterface::Selector(PayloadSelector::Include(PayloadSelectorInclude::new(names)))
+}
+
+pub(super) fn scroll_request(
     after: Option<Uuid>,
     limit: usize,
     filter: Option<&Filter>,

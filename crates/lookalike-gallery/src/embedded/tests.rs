@@ -57,3 +57,66 @@ fn a_failed_index_leaves_the_gallery_open() {
     assert!(gallery.optimise().unwrap());
     assert_eq!(gallery.describe().unwrap().indexed, 10_001);
 }
+
+/// Takes the indexes of the payloads away, as galleries of older programs have none but the labels'.
+fn make_old(gallery: &EmbeddedGallery) {
+    let without = |shard: &Shard| {
+        for name in ["source", "blake3"] {
+            let delete = qdrant_edge::FieldIndexOperations::DeleteIndex(query::json_path(name));
+            shard.with("testing", |edge| {
+                edge.update(qdrant_edge::UpdateOperation::FieldIndexOperation(delete))
+            })?;
+        }
+        shard.flush()
+    };
+    gallery.read(without).unwrap();
+    assert!(gallery.read(|shard| Ok(shard.lacks_fields())).unwrap());
+}
+
+fn lacks(gallery: &EmbeddedGallery) -> bool {
+    gallery.read(|shard| Ok(shard.lacks_fields())).unwrap()
+}
+
+#[test]
+fn an_older_gallery_gets_the_indexes_that_it_lacks() {
+    let hashed = |from: usize, to: usize| -> Vec<Point> {
+        let mut points = points(from, to);
+        for (i, point) in points.iter_mut().enumerate() {
+            point.payload.blake3 = format!("{:064x}", from + i);
+        }
+        points
+    };
+    let found = |gallery: &EmbeddedGallery, i: usize| {
+        let hash = format!("{i:064x}");
+        let found = gallery.with_content(&[&hash]).unwrap();
+        assert_eq!(found[&hash].payload.key, i.to_string());
+        let of_source = Filter::of_source("numbers");
+        gallery.count(Some(&of_source)).unwrap()
+    };
+    let (_folder, path, gallery) = gallery();
+    gallery.upsert(&hashed(0, 500)).unwrap();
+    assert!(!lacks(&gallery));
+    make_old(&gallery);
+    assert_eq!(found(&gallery, 77), 500, "slowly, but found");
+    drop(gallery);
+    // A small one when it is opened.
+    let gallery = EmbeddedGallery::open(&path).unwrap();
+    assert!(!lacks(&gallery));
+    assert_eq!(found(&gallery, 77), 500);
+    // A large one when it is next optimised, though its index is up to date.
+    gallery.upsert(&hashed(500, 12_000)).unwrap();
+    assert!(gallery.optimise().unwrap());
+    assert!(!gallery.optimise().unwrap());
+    make_old(&gallery);
+    drop(gallery);
+    let gallery = EmbeddedGallery::open(&path).unwrap();
+    assert!(lacks(&gallery));
+    assert_eq!(found(&gallery, 11_111), 12_000);
+    assert!(gallery.optimise().unwrap());
+    assert!(!lacks(&gallery));
+    assert_eq!(found(&gallery, 11_111), 12_000);
+    assert!(!gallery.optimise().unwrap());
+    gallery.upsert(&hashed(12_000, 12_100)).unwrap();
+    assert_eq!(found(&gallery, 12_050), 12_100);
+    assert!(!lacks(&gallery), "nor does what was added since");
+}

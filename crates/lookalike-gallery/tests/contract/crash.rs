@@ -13,9 +13,9 @@ use lookalike_neighbours::Metric;
 use crate::samples::{Random, folder, point, points};
 
 const FOLDER: &str = "LOOKALIKE_TEST_KILLED_GALLERY";
-const ROUND: &str = "LOOKALIKE_TEST_KILLED_ROUND";
+pub const ROUND: &str = "LOOKALIKE_TEST_KILLED_ROUND";
 /// Before each line that counts: the test harness prints lines of its own.
-const REPORT: &str = "report: ";
+pub const REPORT: &str = "report: ";
 const KILLS: usize = 26;
 const BATCHES: usize = 11;
 const BATCH: usize = 1_000;
@@ -55,16 +55,28 @@ fn indexing_until_killed() {
 }
 
 /// When to kill the process: so many reports of its, and a little later.
-struct Kill {
-    reports: usize,
-    later: Duration,
+pub struct Kill {
+    pub reports: usize,
+    pub later: Duration,
 }
 
-/// Runs the process above until it is killed or, without a kill, to its end; gives what it reported.
+/// Runs the process above; see [`run_test`].
 fn run(folder: &Path, round: usize, kill: Option<Kill>) -> Vec<String> {
+    run_test("crash::indexing_until_killed", FOLDER, folder, round, kill)
+}
+
+/// Runs a test in a process of its own, told the folder and the round by variables, until it is killed
+/// or, without a kill, to its end; gives what it reported.
+pub fn run_test(
+    test: &str,
+    variable: &str,
+    folder: &Path,
+    round: usize,
+    kill: Option<Kill>,
+) -> Vec<String> {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash::indexing_until_killed", "--nocapture"])
-        .env(FOLDER, folder)
+        .args(["--exact", test, "--nocapture"])
+        .env(variable, folder)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())
         .spawn()
@@ -157,10 +169,10 @@ fn nothing_is_lost_or_doubled_by_kill_9() {
 }
 
 /// A file system of 112 MiB, taken away again when dropped.
-struct SmallDisk(tempfile::TempDir);
+pub struct SmallDisk(pub tempfile::TempDir);
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
+    pub fn mount() -> Option<Self> {
         let folder = folder();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=112m", "tmpfs"])

@@ -1,5 +1,7 @@
 //! What every gallery must do (`suite`), and what the embedded one promises beyond it.
 
+mod asking;
+mod content;
 mod crash;
 mod damage;
 mod diffusing;
@@ -7,3 +9,4 @@ mod embedded;
 mod recall;
 mod samples;
 mod suite;
+mod thumbnails;

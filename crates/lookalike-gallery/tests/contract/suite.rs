@@ -31,7 +31,12 @@ macro_rules! contract_suite {
             bad_codes_are_refused, an_empty_gallery_answers, what_is_deleted_is_gone,
             scrolls_in_order, works_from_several_threads, diffusion_needs_its_graph,
             diffusion_follows_the_chain, diffusion_respects_the_request, changes_make_the_graph_stale,
-            zero_codes_are_points_too, equal_codes_come_in_the_order_of_ids
+            zero_codes_are_points_too, equal_codes_come_in_the_order_of_ids,
+            contents_are_looked_up, a_source_is_listed_without_codes, many_are_deleted_at_once,
+            thumbnails_are_kept, thumbnails_go_with_the_last_point_that_needs_them,
+            bad_thumbnails_are_refused, recommends_by_examples,
+            senseless_recommendations_are_refused, diverse_neighbours_differ,
+            senseless_diversity_is_refused, values_are_counted
         );
     };
     ($factory:expr => $case:ident) => {
@@ -46,7 +51,10 @@ macro_rules! contract_suite {
 }
 pub(crate) use contract_suite;
 
+pub use crate::asking::*;
+pub use crate::content::*;
 pub use crate::diffusing::*;
+pub use crate::thumbnails::*;
 
 pub const DIMS: usize = 12;
 

@@ -1,0 +1,235 @@
+//! The thumbnails of a gallery, opened when they are first asked for: whoever only searches does without.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::segment::{HEAD, Hash};
+use super::{Key, LARGEST, Read, Store, key};
+use crate::GalleryError;
+use crate::embedded::check_room;
+use crate::embedded::folder::{lower_flag, raise_flag};
+
+const FOLDER: &str = "thumbnails";
+/// In the gallery's folder while thumbnails may be there that no point needs.
+const UNSWEPT: &str = "thumbnails.unswept";
+/// Room for the index and the file system's own needs, beside the thumbnails.
+const BESIDE: u64 = 64;
+
+#[derive(Debug)]
+pub(in crate::embedded) struct Keeper {
+    gallery: PathBuf,
+    store: RwLock<Option<Store>>,
+    /// Put since the gallery was opened, and no point stored for them yet: they are needed soon.
+    awaited: Mutex<HashSet<Key>>,
+}
+
+impl Keeper {
+    pub(in crate::embedded) fn new(gallery: &Path) -> Self {
+        Keeper {
+            gallery: gallery.to_path_buf(),
+            store: RwLock::new(None),
+            awaited: Mutex::new(HashSet::new()),
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.gallery.join(FOLDER)
+    }
+
+    fn unswept(&self) -> PathBuf {
+        self.gallery.join(UNSWEPT)
+    }
+
+    fn awaited(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self) -> RwLockReadGuard<'_, Option<Store>> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store, opened if it is not open.
+    fn opened(&self) -> Result<RwLockWriteGuard<'_, Option<Store>>, GalleryError> {
+        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        if store.is_none() {
+            let opened = Store::open(&self.folder())?;
+            if opened.rescanned {
+                raise_flag(&self.unswept())?;
+            }
+            *store = Some(opened);
+        }
+        Ok(store)
+    }
+
+    pub(in crate::embedded) fn get(&self, hash: &str) -> Result<Option<Vec<u8>>, GalleryError> {
+        let Some(hash) = parsed(hash) else {
+            return Ok(None);
+        };
+        if self.open().is_none() {
+            drop(self.opened()?);
+        }
+        let reading = GalleryError::io("reading a thumbnail in", &self.folder());
+        let read = self.open().as_ref().map(|store| store.get(&hash));
+        match read.transpose().map_err(reading)? {
+            Some(Read::Whole(thumbnail)) => Ok(Some(thumbnail)),
+            Some(Read::Damaged) => {
+                if let Some(store) = &mut *self.opened()? {
+                    store.forget(&hash);
+                }
+                Ok(None)
+            }
+            Some(Read::Absent) | None => Ok(None),
+        }
+    }
+
+    pub(in crate::embedded) fn put(
+        &self,
+        thumbnails: &[(&str, &[u8])],
+    ) -> Result<(), GalleryError> {
+        let thumbnails: Vec<_> = thumbnails
+            .iter()
+            .map(|(hash, bytes)| checked(hash, bytes))
+            .collect::<Result<_, _>>()?;
+        let mut store = self.opened()?;
+        let Some(open) = &mut *store else {
+            return Ok(());
+        };
+        let missing = open.missing(&thumbnails);
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let needed = missing.iter().map(|(_, bytes)| bytes.len() + HEAD);
+        let needed = needed.sum::<usize>() as u64 + missing.len() as u64 * BESIDE;
+        check_room(&self.gallery, "storing thumbnails", needed)?;
+        self.awaited()
+            .extend(missing.iter().map(|(hash, _)| key(hash)));
+        open.put(&missing).map_err(|e| self.full(e, needed))
+    }
+
+    /// Points of these contents are stored now.
+    pub(in crate::embedded) fn stored<'a>(&self, hashes: impl Iterator<Item = &'a str>) {
+        let mut awaited = self.awaited();
+        if !awaited.is_empty() {
+            hashes.filter_map(parsed).for_each(|hash| {
+                awaited.remove(&key(&hash));
+            });
+        }
+    }
+
+    /// Points are about to go, and with them the need for their thumbnails.
+    pub(in crate::embedded) fn points_go(&self) -> Result<(), GalleryError> {
+        let (folder, unswept) = (self.folder(), self.unswept());
+        if folder.exists() && !unswept.exists() {
+            raise_flag(&unswept)?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`Keeper::sweep`] has anything to do.
+    pub(in crate::embedded) fn is_unswept(&self) -> bool {
+        self.unswept().exists()
+    }
+
+    /// Drops what none of `needed`, the contents of all points, and none that was just put needs; says
+    /// whether that was anything.
+    pub(in crate::embedded) fn sweep(&self, needed: &Needed) -> Result<bool, GalleryError> {
+        let mut store = self.opened()?;
+        let Some(open) = &mut *store else {
+            return Ok(false);
+        };
+        let awaited = self.awaited().clone();
+        let mut some_await = false;
+        let dropped = open.drop_all_but(|key| {
+            if needed.0.binary_search(key).is_ok() {
+                return true;
+            }
+            let awaited = awaited.contains(key);
+            some_await |= awaited;
+            awaited
+        });
+        let result = if dropped.worth.is_empty() {
+            open.save()
+        } else {
+            check_room(&self.gallery, "copying thumbnails", dropped.room).and_then(|()| {
+                open.compact(&dropped.worth)
+                    .map_err(|e| self.full(e, dropped.room))
+            })
+        };
+        if result.is_err() {
+            // To be opened anew, from what is on disk.
+            *store = None;
+        }
+        result?;
+        if !some_await {
+            lower_flag(&self.unswept())?;
+        }
+        Ok(dropped.gone > 0 || !dropped.worth.is_empty())
+    }
+
+    /// Brings the index on disk up to date.
+    pub(in crate::embedded) fn save(&self) -> Result<(), GalleryError> {
+        let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        store.as_mut().map_or(Ok(()), Store::save)
+    }
+
+    /// Says of a full disk that it is full.
+    fn full(&self, error: GalleryError, needed: u64) -> GalleryError {
+        match error {
+            GalleryError::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                GalleryError::DiskFull {
+                    doing: "storing thumbnails",
+                    path: self.gallery.clone(),
+                    needed,
+                    free: fs4::available_space(&self.gallery).unwrap_or(0),
+                }
+            }
+            error => error,
+        }
+    }
+}
+
+/// The contents of all points: 16 bytes each.
+pub(in crate::embedded) struct Needed(Vec<Key>);
+
+impl Needed {
+    pub(in crate::embedded) fn new() -> Self {
+        Needed(Vec::new())
+    }
+
+    pub(in crate::embedded) fn add(&mut self, hash: &str) {
+        self.0.extend(parsed(hash).map(|hash| key(&hash)));
+    }
+
+    /// To be called after the last was added.
+    pub(in crate::embedded) fn sorted(mut self) -> Self {
+        self.0.sort_unstable();
+        self.0.dedup();
+        self
+    }
+}
+
+fn parsed(hash: &str) -> Option<Hash> {
+    Some(*blake3::Hash::from_hex(hash).ok()?.as_bytes())
+}
+
+fn checked<'a>(hash: &str, bytes: &'a [u8]) -> Result<(Hash, &'a [u8]), GalleryError> {
+    let parsed = parsed(hash).ok_or_else(|| {
+        GalleryError::BadRequest(format!(
+            "a thumbnail was to be stored for the content {hash:?}, which is no BLAKE3; give 64 \
+             hexadecimal digits"
+        ))
+    })?;
+    if bytes.len() > LARGEST {
+        return Err(GalleryError::BadRequest(format!(
+            "the thumbnail of the content {hash} has {} bytes; make it smaller than {LARGEST}",
+            bytes.len()
+        )));
+    }
+    Ok((parsed, bytes))
+}

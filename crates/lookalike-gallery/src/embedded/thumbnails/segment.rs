@@ -1,0 +1,174 @@
+//! `*.thumbs`: thumbnails one after another. Only the newest file grows, none is ever changed.
+//!
+//! All numbers little-endian: magic, format (u32), zeros (u32); then records: the content's BLAKE3 (32
+//! bytes), the thumbnail's length (u32), the first 8 bytes of the BLAKE3 over both and the thumbnail, the
+//! thumbnail.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::LARGEST;
+
+const MAGIC: &[u8; 8] = b"lookthmb";
+const FORMAT: u32 = 1;
+/// Bytes before the first record.
+pub(super) const HEADER: u64 = 16;
+const HASH: usize = 32;
+const CHECK: usize = 8;
+/// Bytes of a record before its thumbnail.
+pub(super) const HEAD: usize = HASH + 4 + CHECK;
+
+/// A content's BLAKE3.
+pub(super) type Hash = [u8; HASH];
+
+/// An open file of thumbnails.
+#[derive(Debug)]
+pub(super) struct Segment {
+    file: File,
+    /// Where the next record goes, and all before it is on disk.
+    length: u64,
+}
+
+fn header() -> [u8; HEADER as usize] {
+    let mut header = [0; HEADER as usize];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+    header
+}
+
+fn check(hash: &[u8], thumbnail: &[u8]) -> [u8; CHECK] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(hash);
+    hasher.update(&(thumbnail.len() as u32).to_le_bytes());
+    hasher.update(thumbnail);
+    let mut check = [0; CHECK];
+    check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK]);
+    check
+}
+
+/// Adds a record to `bytes`.
+pub(super) fn write_record(bytes: &mut Vec<u8>, hash: &Hash, thumbnail: &[u8]) {
+    bytes.extend(hash);
+    bytes.extend((thumbnail.len() as u32).to_le_bytes());
+    bytes.extend(check(hash, thumbnail));
+    bytes.extend(thumbnail);
+}
+
+impl Segment {
+    /// Makes a new one, empty. Its name is on disk once the folder is.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)?;
+        file.write_all_at(&header(), 0)?;
+        Ok(Segment {
+            file,
+            length: HEADER,
+        })
+    }
+
+    /// Opens one; none if it is no such file.
+    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let metadata = file.metadata()?;
+        let length = metadata.len();
+        if !metadata.is_file() || length < HEADER {
+            return Ok(None);
+        }
+        let mut found = [0; HEADER as usize];
+        file.read_exact_at(&mut found, 0)?;
+        Ok((found == header()).then_some(Segment { file, length }))
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Adds records; they are on disk after [`Segment::sync`].
+    pub(super) fn append(&mut self, records: &[u8]) -> io::Result<()> {
+        self.file
+            .write_all_at(records, self.length)
+            .inspect_err(|_| {
+                // If this fails as well, the next opening cuts the remains off.
+                let _ = self.file.set_len(self.length);
+            })?;
+        self.length += records.len() as u64;
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Cuts everything off from `length` on.
+    pub(super) fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)?;
+        self.file.sync_all()?;
+        self.length = length;
+        Ok(())
+    }
+
+    /// The record at `offset`: its content and its thumbnail. None if none is there, whole.
+    pub(super) fn read(&self, offset: u64) -> io::Result<Option<(Hash, Vec<u8>)>> {
+        let Some((head, length)) = self.head(offset)? else {
+            return Ok(None);
+        };
+        let mut thumbnail = vec![0; length];
+        if !self.fill(&mut thumbnail, offset + HEAD as u64)? {
+            return Ok(None);
+        }
+        let mut hash = [0; HASH];
+        hash.copy_from_slice(&head[..HASH]);
+        let whole = check(&hash, &thumbnail) == head[HEAD - CHECK..];
+        Ok(whole.then_some((hash, thumbnail)))
+    }
+
+    /// The head of a record at `offset`, and the length that it claims, if that can be.
+    fn head(&self, offset: u64) -> io::Result<Option<([u8; HEAD], usize)>> {
+        let mut head = [0; HEAD];
+        if offset + HEAD as u64 > self.length || !self.fill(&mut head, offset)? {
+            return Ok(None);
+        }
+        let length = u32::from_le_bytes([head[32], head[33], head[34], head[35]]) as usize;
+        let fits = length <= LARGEST && offset + (HEAD + length) as u64 <= self.length;
+        Ok(fits.then_some((head, length)))
+    }
+
+    /// Fills the buffer; says no if the file has become shorter.
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+        match self.file.read_exact_at(buffer, offset) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Goes through the records from `from` on, checking each. A damaged one is passed over if a whole one
+    /// follows it. Gives where the last whole one ends.
+    pub(super) fn scan(
+        &self,
+        from: u64,
+        mut each: impl FnMut(&Hash, u64, usize),
+    ) -> io::Result<u64> {
+        let (mut end, mut at) = (from, from);
+        loop {
+            if let Some((hash, thumbnail)) = self.read(at)? {
+                each(&hash, at, thumbnail.len());
+                at += (HEAD + thumbnail.len()) as u64;
+                end = at;
+                continue;
+            }
+            let Some((_, length)) = self.head(at)? else {
+                return Ok(end);
+            };
+            at += (HEAD + length) as u64;
+            if self.read(at)?.is_none() {
+                return Ok(end);
+            }
+        }
+    }
+}
