@@ -84,14 +84,14 @@ class Sizes:
 class Items:
     """All items for these programs, sizes and threads."""
 
-    def __init__(self, python, release, work, threads, sizes, env):
-        self.python, self.release, self.work = str(python), release, work
+    def __init__(self, python, release, work, threads, sizes, env, photos=None):
+        self.python, self.release, self.work, self.photos = str(python), release, work, photos
         self.threads, self.sizes, self.env = ["--threads", str(threads)], sizes, env
 
     def all(self):
         s = self.sizes
         return [self.train(128), self.train(32), self.encode(), self.recipe(), self.exact(), self.approximate(),
-                self.memory(), self.startup()]
+                self.memory(), self.startup(), self.index()]
 
     def speed(self, *arguments):
         return [str(self.release / "examples" / "speed"), *map(str, arguments), *self.threads]
@@ -214,4 +214,28 @@ class Items:
              Contestant("Python: importing PyTorch and FAISS alone", imports, min(s.starts, 5))],
             [Reading("ms", lambda outcome: [outcome.seconds * 1e3], "less", digits=1)],
             needs=lambda: setup.gallery(self.release / "lookalike", folder, 2000, self.env),
+        )
+
+    def index(self):
+        """The whole way from files to a gallery, opened and written to disk at the end."""
+        folder, gallery = self.work / "index", self.work / "index" / "photos.gallery"
+        ours = self.lookalike("index", self.photos, "--model", folder / "model.safetensors", "--gallery", gallery,
+                              "--no-diffusion", "--json")
+        # A gallery that is there already has nothing to do.
+        fresh = ["sh", "-c", 'rm -rf "$0" && exec "$@"', str(gallery), *ours]
+        peers = [("Pillow, ONNX Runtime", "pillow"), ("Pillow reducing JPEG, ONNX Runtime", "pillow-draft"),
+                 ("PyTorch's loader, ONNX Runtime", "torch-loader")]
+        count, size = setup.weigh(self.photos) if self.photos else (0, 0)
+        seconds = numbers(r'"seconds":([\d.]+)')
+        return Item(
+            "index", f"Indexing {count:,} photographs (JPEG, {size / max(count, 1) / 2**20:.1f} MiB each), colour, 64x64",
+            [Contestant(OURS, fresh),
+             *(Contestant(name, self.peer("index.py", "--photos", self.photos, "--peer", peer))
+               for name, peer in peers)],
+            [Reading("images/s", lambda o: numbers(r"images/s ([\d.]+)")(o) or [count / s for s in seconds(o)], "more",
+                     digits=1),
+             Reading("MiB/s", lambda o: numbers(r"MiB/s ([\d.]+)")(o) or [size / 2**20 / s for s in seconds(o)], "more",
+                     digits=1)],
+            [Target("indexing photographs, against the fastest in Python", "images/s", 2.0, [name for name, _ in peers])],
+            needs=lambda: setup.photos(self.release / "lookalike", folder, self.photos, self.env),
         )

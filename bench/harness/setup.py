@@ -99,6 +99,25 @@ def gallery(lookalike, folder, limit, env):
     return None
 
 
+def weigh(photos):
+    """How many photographs there are, and their bytes."""
+    sizes = [path.stat().st_size for path in Path(photos).rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")]
+    return len(sizes), sum(sizes)
+
+
+def photos(lookalike, folder, photos, env):
+    """Makes a model for the photographs, once; says why not, if not."""
+    if not photos:
+        return "--photos FOLDER was not given"
+    folder.mkdir(parents=True, exist_ok=True)
+    model = folder / "model.safetensors"
+    if model.exists():
+        return None
+    say("making a model for the photographs")
+    return attempt([str(part) for part in [lookalike, "train", photos, "--sample", 100, "--epochs", 1, "--size", "64x64",
+                                           "--channels", 3, "--out", model]], env)
+
+
 def attempt(command, env):
     """Runs a command; says why it failed, if it did."""
     try:

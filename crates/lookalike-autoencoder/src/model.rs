@@ -55,7 +55,6 @@ enum Layout {
     ChannelsLast,
 }
 
-
 /// Beside a padded image.
 const WHITE: [u8; 3] = [255; 3];
 
@@ -183,8 +182,10 @@ impl Autoencoder {
     /// Brings one image to the model's shape and encodes it.
     pub fn encode_image(&self, image: &Pixels) -> Vec<f32> {
         let mut code = vec![0.0; self.code_dim()];
-        self.inference
-            .encode(fit_with(image, self.shape(), self.fit(), WHITE).data(), &mut code);
+        self.inference.encode(
+            fit_with(image, self.shape(), self.fit(), WHITE).data(),
+            &mut code,
+        );
         code
     }
 

@@ -38,11 +38,20 @@ impl Filter {
     /// Images of this source, whatever its name: one that has ` and ` in it can be filtered by, though
     /// what is displayed can then not be read again.
     pub fn of_source(source: &str) -> Filter {
+        Self::equal(Field::Source, source)
+    }
+
+    /// Images whose original is at this place, whatever its name.
+    pub fn at_location(location: &str) -> Filter {
+        Self::equal(Field::Location, location)
+    }
+
+    fn equal(field: Field, value: &str) -> Filter {
         Filter {
             conditions: vec![Condition {
-                field: Field::Source,
+                field,
                 comparison: Comparison::Equal,
-                value: source.to_string(),
+                value: value.to_owned(),
                 number: None,
             }],
         }

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::decode::Format;
 use crate::idx::IdxError;
+use crate::pixels::Region;
 
 /// What can go wrong with one image.
 #[derive(Debug, Error)]
@@ -26,6 +27,18 @@ pub enum ImageError {
         /// Width in pixels.
         width: usize,
         /// Height in pixels.
+        height: usize,
+    },
+    /// A region that is not within its image.
+    #[error(
+        "the region {region} is not within the image of {width} x {height} pixels: give X,Y,WIDTH,HEIGHT within it"
+    )]
+    Region {
+        /// What was asked for.
+        region: Region,
+        /// Width of the image in pixels.
+        width: usize,
+        /// Height of the image in pixels.
         height: usize,
     },
     /// The data do not fill the image, or overflow it.

@@ -68,7 +68,7 @@ pub use files::replace_file;
 pub use fit::{Fit, InputShape, fit, fit_with};
 pub use histogram::histogram;
 pub use noise::Noise;
-pub use pixels::{Image, Pixels};
+pub use pixels::{Image, Pixels, Region};
 pub use sheet::{Cell, ContactSheet, Mark, Row};
 pub use source::{Images, Source, open, open_image, open_image_in_source};
 pub use thumbnail::thumbnail;

@@ -1,5 +1,8 @@
 //! The pixels of an image.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::error::ImageError;
 
 /// The longest side an image may have; products of two sides and three channels stay far from overflow.
@@ -14,6 +17,42 @@ pub struct Pixels {
     height: usize,
     channels: usize,
     data: Vec<u8>,
+}
+
+/// A rectangle of an image, in pixels from its upper left corner. It is written `x,y,width,height`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Left edge.
+    pub x: usize,
+    /// Upper edge.
+    pub y: usize,
+    /// Width, at least 1.
+    pub width: usize,
+    /// Height, at least 1.
+    pub height: usize,
+}
+
+impl fmt::Display for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{},{},{}", self.x, self.y, self.width, self.height)
+    }
+}
+
+impl FromStr for Region {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers: Option<Vec<usize>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
+        match numbers.as_deref() {
+            Some(&[x, y, width, height]) if width > 0 && height > 0 => Ok(Self {
+                x,
+                y,
+                width,
+                height,
+            }),
+            _ => Err("expected X,Y,WIDTH,HEIGHT in pixels, as in 10,20,100,80".to_owned()),
+        }
+    }
 }
 
 impl Pixels {
@@ -84,6 +123,38 @@ impl Pixels {
         self.data
     }
 
+    /// The part of it that a region covers.
+    ///
+    /// # Errors
+    ///
+    /// When the region reaches beyond the image, or is empty.
+    pub fn crop(&self, region: Region) -> Result<Self, ImageError> {
+        let Region {
+            x,
+            y,
+            width,
+            height,
+        } = region;
+        let inside = |from: usize, length: usize, whole: usize| {
+            length > 0 && from.checked_add(length).is_some_and(|end| end <= whole)
+        };
+        if !inside(x, width, self.width) || !inside(y, height, self.height) {
+            return Err(ImageError::Region {
+                region,
+                width: self.width,
+                height: self.height,
+            });
+        }
+        let row = self.width * self.channels;
+        let rows = self.data.chunks_exact(row).skip(y).take(height);
+        let columns = x * self.channels..(x + width) * self.channels;
+        let data = rows
+            .flat_map(|row| &row[columns.clone()])
+            .copied()
+            .collect();
+        Ok(Self::trusted(width, height, self.channels, data))
+    }
+
     /// The BLAKE3 hash, in hex, of width, height and channels (each a little-endian `u32`) and the data.
     ///
     /// It says whether two images have the same pixels, whatever files they came from.
@@ -141,5 +212,33 @@ mod tests {
         let mut bytes = vec![3, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0];
         bytes.extend(0..12);
         assert_eq!(hash(3, 4, 1), blake3::hash(&bytes).to_hex().to_string());
+    }
+
+    #[test]
+    fn a_region_is_what_it_covers() {
+        let data: Vec<u8> = (0..4 * 3 * 3).collect();
+        let pixels = Pixels::new(4, 3, 3, data).unwrap();
+        let part = pixels.crop("1,1,2,2".parse().unwrap()).unwrap();
+        assert_eq!((part.width(), part.height(), part.channels()), (2, 2, 3));
+        assert_eq!(
+            part.data(),
+            [15, 16, 17, 18, 19, 20, 27, 28, 29, 30, 31, 32]
+        );
+        assert_eq!(pixels.crop("0,0,4,3".parse().unwrap()).unwrap(), pixels);
+        for beyond in [
+            "0,0,5,1",
+            "0,3,1,1",
+            "3,2,1,2",
+            "18446744073709551615,0,2,1",
+        ] {
+            let error = pixels
+                .crop(beyond.parse().unwrap())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(beyond) && error.contains("4 x 3"), "{error}");
+        }
+        for wrong in ["", "1,2,3", "1,2,3,4,5", "0,0,0,1", "-1,0,1,1", "a,b,c,d"] {
+            assert!(wrong.parse::<Region>().is_err(), "{wrong}");
+        }
     }
 }

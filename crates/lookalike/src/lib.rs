@@ -47,6 +47,7 @@ mod indexing;
 mod searching;
 mod skips;
 mod source;
+mod watching;
 
 pub use lookalike_autoencoder as autoencoder;
 pub use lookalike_eval as eval;
@@ -59,11 +60,12 @@ pub use lookalike_sources as sources;
 pub use assess::{assess, assess_baselines, assess_pixels, pixel_vectors};
 pub use error::Error;
 pub use indexing::{
-    IndexOptions, IndexProgress, IndexSummary, create_gallery, default_metric, index, index_source,
-    open_gallery, open_or_create_gallery,
+    IndexOptions, IndexProgress, IndexSummary, THUMBNAIL, create_gallery, decode_target,
+    default_metric, index, index_source, open_gallery, open_or_create_gallery,
 };
 pub use searching::{Question, Searcher};
 pub use skips::Skips;
 pub use source::{
     LOOKED_AT, Query, Reading, Source, USUAL_SIDE, label_from, open_queries, open_source,
 };
+pub use watching::Watch;

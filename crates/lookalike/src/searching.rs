@@ -1,9 +1,12 @@
 //! From an image to its neighbours.
 
 use lookalike_autoencoder::{Autoencoder, DeviceChoice};
-use lookalike_gallery::{Answer, Filter, Gallery, Rerank, SearchRequest, point_id};
+use lookalike_gallery::{
+    Answer, Example, Filter, Gallery, Mmr, Point, RecommendRequest, Rerank, SearchRequest, point_id,
+};
 use lookalike_images::Image;
 use lookalike_neighbours::Metric;
+use uuid::Uuid;
 
 use crate::{Error, Query, open_gallery};
 
@@ -25,6 +28,32 @@ pub struct Question {
     pub exclude_self: bool,
     /// How the neighbours are put in order.
     pub rerank: Rerank,
+    /// Neighbours that differ among themselves: 0, only different, to 1, only near. None: the plainly nearest.
+    pub diverse: Option<f32>,
+}
+
+/// Diverse neighbours are chosen among so many times as are wanted, and at least [`LEAST_CANDIDATES`].
+const CANDIDATES: usize = 10;
+/// See [`CANDIDATES`].
+const LEAST_CANDIDATES: usize = 100;
+
+impl Question {
+    fn request(&self, code: Vec<f32>) -> SearchRequest {
+        SearchRequest {
+            code,
+            k: self.k,
+            metric: self.metric,
+            exact: self.exact,
+            max_distance: self.max_distance,
+            filter: self.filter.clone(),
+            exclude: None,
+            rerank: self.rerank,
+            diverse: self.diverse.map(|lambda| Mmr {
+                lambda,
+                candidates: self.k.saturating_mul(CANDIDATES).max(LEAST_CANDIDATES),
+            }),
+        }
+    }
 }
 
 impl Default for Question {
@@ -38,6 +67,7 @@ impl Default for Question {
             filter: None,
             exclude_self: false,
             rerank: Rerank::None,
+            diverse: None,
         }
     }
 }
@@ -104,16 +134,11 @@ impl Searcher {
         // Not there under its own name, the query may still be there under another: one more is
         // asked for, and the first of the same content is dropped.
         let drop_twin = question.exclude_self && !there;
+        let code = self.model.encode_image(&image.pixels);
         let request = SearchRequest {
-            code: self.model.encode_image(&image.pixels),
             k: question.k.saturating_add(usize::from(drop_twin)),
-            metric: question.metric,
-            exact: question.exact,
-            max_distance: question.max_distance,
-            filter: question.filter.clone(),
             exclude: there.then_some(id),
-            rerank: question.rerank,
-            diverse: None,
+            ..question.request(code)
         };
         let mut answer = self.gallery.search(&request)?;
         if drop_twin {
@@ -127,5 +152,82 @@ impl Searcher {
             answer.neighbours.truncate(question.k);
         }
         Ok(answer)
+    }
+
+    /// Finds the images most like one that is in the gallery, by the code that is kept there: its original is not
+    /// needed.
+    ///
+    /// # Errors
+    ///
+    /// As [`search`](Self::search).
+    pub fn ask_point(&self, point: &Point, question: &Question) -> Result<Answer, Error> {
+        let request = SearchRequest {
+            exclude: question.exclude_self.then_some(point.id),
+            ..question.request(point.code.clone())
+        };
+        Ok(self.gallery.search(&request)?)
+    }
+
+    /// The point that a user's words name: an id, the place of its original, or `SOURCE#KEY`.
+    ///
+    /// # Errors
+    ///
+    /// When the gallery cannot be read.
+    pub fn find_point(&self, spec: &str) -> Result<Option<Point>, Error> {
+        let mut ids = Vec::new();
+        ids.extend(spec.parse::<Uuid>().ok());
+        // A key may contain the sign as well.
+        let signs = spec.match_indices('#').map(|(at, _)| at);
+        ids.extend(signs.map(|at| point_id(&spec[..at], &spec[at + 1..])));
+        if let Some(point) = self.gallery.retrieve(&ids)?.into_iter().next() {
+            return Ok(Some(point));
+        }
+        let there = self
+            .gallery
+            .scroll(None, 1, Some(&Filter::at_location(spec)))?;
+        Ok(there.into_iter().next())
+    }
+
+    /// An image as an example for [`recommend`](Self::recommend): the point of the same source and key with the same
+    /// content, if there is one, and otherwise its code.
+    ///
+    /// # Errors
+    ///
+    /// When the gallery cannot be read.
+    pub fn example(&self, source: &str, query: &Query) -> Result<Example, Error> {
+        let id = point_id(source, &query.image.key);
+        let there = self.gallery.existing(&[id])?;
+        Ok(match there.get(&id) == Some(&query.blake3) {
+            true => Example::Id(id),
+            false => Example::Code(self.model.encode_image(&query.image.pixels)),
+        })
+    }
+
+    /// Finds the images that are like some examples and unlike others. Examples that are points are not among them.
+    ///
+    /// # Errors
+    ///
+    /// When nothing is liked, or `question` asks for diffusion or for differences among the answers, which go with
+    /// one query only.
+    pub fn recommend(
+        &self,
+        like: Vec<Example>,
+        unlike: Vec<Example>,
+        question: &Question,
+    ) -> Result<Answer, Error> {
+        if question.rerank != Rerank::None || question.diverse.is_some() {
+            return Err(Error::Unusable(
+                "diffusion and diversity go with a single query, not with examples: leave them out, or give one image"
+                    .to_owned(),
+            ));
+        }
+        Ok(self.gallery.recommend(&RecommendRequest {
+            unlike,
+            metric: question.metric,
+            exact: question.exact,
+            max_distance: question.max_distance,
+            filter: question.filter.clone(),
+            ..RecommendRequest::new(like, question.k)
+        })?)
     }
 }

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lookalike_images::{
-    DecodeOptions, Decoded, Fit, Image, ImageError, Images, InputShape, Pixels, Source as Pictures,
-    SourceError, decode, fit_with, open as open_pictures,
+    DecodeOptions, Decoded, Fit, Image, ImageError, Images, InputShape, Pixels, Region,
+    Source as Pictures, SourceError, decode, fit_with, open as open_pictures,
 };
 use lookalike_sources::{
     Entries, Entry, LabelFrom, Part, PartNumber, SkipKind, Skipped, Source as Files, SourceOptions,
@@ -60,7 +60,7 @@ pub fn open_source(spec: &str, reading: Reading, skips: Arc<Skips>) -> Result<So
     let kind = match is_pictures(spec) {
         true => Kind::Pictures(open_pictures(spec)?),
         false => {
-            let files = open_files(spec, &reading.source)?;
+            let files = open_files(spec, &reading.source).map_err(with_pixels)?;
             Kind::Files(match reading.part {
                 Some(part) => Box::new(Part::new(files, part)),
                 None => files,
@@ -73,6 +73,20 @@ pub fn open_source(spec: &str, reading: Reading, skips: Arc<Skips>) -> Result<So
         shape: None,
         skips,
     })
+}
+
+/// Names the data sets of pixels to somebody whose source was not found.
+fn with_pixels(error: lookalike_sources::SourceError) -> Error {
+    match error {
+        lookalike_sources::SourceError::Spec { spec, reason } => {
+            lookalike_sources::SourceError::Spec {
+                spec,
+                reason: format!("{reason}, an IDX file, mnist:train or mnist:test"),
+            }
+            .into()
+        }
+        other => other.into(),
+    }
 }
 
 /// Whether `lookalike-images` opens it: MNIST, or a file that is no other kind by its name.
@@ -242,9 +256,7 @@ impl Source {
     fn image(&self, entry: Entry) -> Result<Image, Skipped> {
         let decoded = decode_entry(&entry, &self.reading)?.1;
         let pixels = match self.shape {
-            Some((shape, how)) => {
-                fit_with(&decoded.pixels, shape, how, self.reading.decode.background)
-            }
+            Some((shape, how)) => decoded.fit(shape, how, self.reading.decode.background),
             None => decoded.pixels,
         };
         Ok(Image {
@@ -515,10 +527,7 @@ pub fn open_queries<E: From<Error>>(
         }
     }
     match asked {
-        0 => Err(Error::Unusable(
-            last.unwrap_or_else(|| format!("{spec} holds no image")),
-        )
-        .into()),
+        0 => Err(Error::Unusable(last.unwrap_or_else(|| format!("{spec} holds no image"))).into()),
         _ => Ok(()),
     }
 }
@@ -530,6 +539,20 @@ pub struct Query {
     pub image: Image,
     /// BLAKE3 of the original's bytes; of the pixels where there is no file.
     pub blake3: String,
+}
+
+impl Query {
+    /// A region of it, in pixels of the whole picture, upright. It stays the same image: only what is looked at is
+    /// less.
+    ///
+    /// # Errors
+    ///
+    /// When the region is not within the image. It must have been read whole, without
+    /// [`DecodeOptions::target`].
+    pub fn region(mut self, region: Region) -> Result<Self, Error> {
+        self.image.pixels = self.image.pixels.crop(region)?;
+        Ok(self)
+    }
 }
 
 impl From<Image> for Query {

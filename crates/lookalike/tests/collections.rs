@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use common::{Workplace, stderr};
+use lookalike::gallery::{Gallery as _, Points};
 use lookalike::images::{Collection, open};
 use serde_json::Value;
 
@@ -21,7 +22,9 @@ fn place_with_photos(count: usize) -> Workplace {
         let folder = place.path("photos").join(digits.label(index).unwrap());
         fs::create_dir_all(&folder).unwrap();
         let picture = digits.picture(index);
-        picture.write_png(folder.join(format!("{index}.png"))).unwrap();
+        picture
+            .write_png(folder.join(format!("{index}.png")))
+            .unwrap();
     }
     let trained = place.json("train photos --out m --epochs 1 --limit 128 --batch 32");
     assert_eq!(trained["images"], 128.min(count));
@@ -29,7 +32,9 @@ fn place_with_photos(count: usize) -> Workplace {
 }
 
 fn count(report: &Value, field: &str) -> u64 {
-    report[field].as_u64().unwrap_or_else(|| panic!("{field} of {report}"))
+    report[field]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{field} of {report}"))
 }
 
 #[test]
@@ -40,7 +45,11 @@ fn a_folder_of_pictures_goes_all_the_way() {
     fs::write(photos.join("text.jpg"), b"this is no picture at all").unwrap();
     let whole = fs::read(photos.join("7/0.png")).unwrap();
     fs::write(photos.join("half.png"), &whole[..whole.len() / 2]).unwrap();
-    fs::write(photos.join("notes.txt"), b"not an image, and nobody says so").unwrap();
+    fs::write(
+        photos.join("notes.txt"),
+        b"not an image, and nobody says so",
+    )
+    .unwrap();
 
     let index = "index photos --model m --gallery g";
     let report = place.json(&format!("{index} --skipped skipped.jsonl"));
@@ -64,15 +73,26 @@ fn a_folder_of_pictures_goes_all_the_way() {
         ("half.png", "damaged"),
         ("text.jpg", "unsupported"),
     ];
-    assert_eq!(kinds, expected.map(|(key, kind)| (key.to_owned(), kind.to_owned())));
+    assert_eq!(
+        kinds,
+        expected.map(|(key, kind)| (key.to_owned(), kind.to_owned()))
+    );
 
     // Passed over is no failure, unless it shall be.
     let output = place.run(index);
     assert_eq!(output.status.code(), Some(0));
-    assert!(stderr(&output).contains("passed over"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("passed over"),
+        "{}",
+        stderr(&output)
+    );
     let output = place.run(&format!("{index} --strict"));
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("passed over"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("passed over"),
+        "{}",
+        stderr(&output)
+    );
 
     // A picture finds itself, in its place; a folder is as many queries.
     let answer = place.json("search photos/7/0.png --gallery g -k 3");
@@ -82,7 +102,10 @@ fn a_folder_of_pictures_goes_all_the_way() {
     let location = first["payload"]["location"].as_str().unwrap();
     assert_eq!(fs::read(location).unwrap(), whole);
     let others = place.json("search photos/7/0.png --gallery g -k 2 --exclude-self");
-    assert_eq!(others["neighbours"][0]["payload"], answer["neighbours"][1]["payload"]);
+    assert_eq!(
+        others["neighbours"][0]["payload"],
+        answer["neighbours"][1]["payload"]
+    );
     let output = place.run("search photos/9 --gallery g -k 1 --json --sheet sheet.png");
     assert!(output.status.success(), "{}", stderr(&output));
     let nines = fs::read_dir(photos.join("9")).unwrap().count();
@@ -90,10 +113,16 @@ fn a_folder_of_pictures_goes_all_the_way() {
     assert_eq!(answers.lines().count(), nines);
     for answer in answers.lines() {
         let answer: Value = serde_json::from_str(answer).unwrap();
-        let location = answer["neighbours"][0]["payload"]["location"].as_str().unwrap();
+        let location = answer["neighbours"][0]["payload"]["location"]
+            .as_str()
+            .unwrap();
         assert_eq!(answer["query"], location);
     }
-    assert!(fs::read(place.path("sheet.png")).unwrap().starts_with(b"\x89PNG"));
+    assert!(
+        fs::read(place.path("sheet.png"))
+            .unwrap()
+            .starts_with(b"\x89PNG")
+    );
     let output = place.run("search photos/half.png --gallery g");
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("half.png"), "{}", stderr(&output));
@@ -109,7 +138,14 @@ fn a_gallery_stays_in_step_with_its_folder() {
     let place = place_with_photos(200);
     let photos = place.path("photos");
     let index = "index photos --model m --gallery g";
-    let fields = ["encoded", "added", "changed", "unchanged", "removed", "points"];
+    let fields = [
+        "encoded",
+        "added",
+        "changed",
+        "unchanged",
+        "removed",
+        "points",
+    ];
     let run = |line: &str| {
         let report = place.json(line);
         fields.map(|field| count(&report, field))
@@ -129,7 +165,9 @@ fn a_gallery_stays_in_step_with_its_folder() {
     assert_eq!(run(index), [0, 2, 0, 199, 0, 202]);
     // Another picture under an old name.
     fs::copy(photos.join("7/0.png"), photos.join("0/3.png")).unwrap();
-    let mut changed = lookalike::images::Pixels::read_png(photos.join("4/4.png")).unwrap().into_data();
+    let mut changed = lookalike::images::Pixels::read_png(photos.join("4/4.png"))
+        .unwrap()
+        .into_data();
     changed.reverse();
     let changed = lookalike::images::Pixels::new(28, 28, 1, changed).unwrap();
     changed.write_png(photos.join("4/4.png")).unwrap();
@@ -175,7 +213,12 @@ fn archives_and_parts_hold_the_same_as_the_folder() {
     };
     place.json("index photos --model m --gallery whole");
     let expected = nearest("whole");
-    for source in ["photos.tar", "photos.tar.gz", "photos/{0..9}", "photos/**/*.png"] {
+    for source in [
+        "photos.tar",
+        "photos.tar.gz",
+        "photos/{0..9}",
+        "photos/**/*.png",
+    ] {
         let index = format!("index {source} --model m --gallery g");
         assert_eq!(count(&place.json(&index), "added"), 120, "{source}");
         let again = place.json(&index);
@@ -223,7 +266,10 @@ fn a_killed_index_of_a_folder_is_completed_by_the_next() {
     let place = place_with_photos(IMAGES as usize);
     let line = "index photos --model m --gallery g --no-diffusion";
     let start = Instant::now();
-    assert_eq!(count(&place.json(&line.replace(" g ", " whole ")), "added"), IMAGES);
+    assert_eq!(
+        count(&place.json(&line.replace(" g ", " whole ")), "added"),
+        IMAGES
+    );
     let time = start.elapsed();
     let mut points = 0;
     let mut killed = 0;
@@ -262,4 +308,119 @@ fn a_killed_index_of_a_folder_is_completed_by_the_next() {
         fs::read(place.path("codes.npy")).unwrap()
     };
     assert_eq!(export("g"), export("whole"));
+}
+
+#[test]
+fn what_is_indexed_can_be_asked_for_in_every_way() {
+    let place = place_with_photos(200);
+    place.json("index photos --model m --gallery g");
+    let photos = place.path("photos");
+    let keys = |answer: &Value| -> Vec<String> {
+        let hits = answer["neighbours"].as_array().unwrap().iter();
+        hits.map(|hit| hit["payload"]["key"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // Every image has its thumbnail, under its content.
+    let gallery = lookalike::open_gallery(place.path("g").to_str().unwrap()).unwrap();
+    for point in Points::new(&gallery, None) {
+        let kept = gallery.thumbnail(&point.unwrap().payload.blake3).unwrap();
+        assert!(kept.is_some_and(|bytes| bytes.starts_with(b"\xff\xd8\xff")));
+    }
+    drop(gallery);
+
+    // By its file, by its place, by its source and key, by its id; also when the original is gone.
+    let whole = place.json("search photos/7/0.png --gallery g");
+    assert_eq!(whole["neighbours"][0]["distance"].as_f64().unwrap(), 0.0);
+    let id = whole["neighbours"][0]["id"].as_str().unwrap().to_owned();
+    let location = whole["neighbours"][0]["payload"]["location"].as_str().unwrap();
+    assert_eq!(keys(&place.json(&format!("search {id} --gallery g"))), keys(&whole));
+    fs::rename(photos.join("7/0.png"), place.path("elsewhere.png")).unwrap();
+    for spec in [&id, location, "photos#7/0.png"] {
+        let answer = place.json(&format!("search {spec} --gallery g"));
+        assert_eq!(keys(&answer), keys(&whole), "{spec}");
+        let others = place.json(&format!("search {spec} --gallery g --exclude-self -k 4"));
+        assert_eq!(keys(&others), keys(&whole)[1..], "{spec}");
+    }
+    let output = place.run("search photos/7/none.png --gallery g");
+    assert_eq!(output.status.code(), Some(1));
+    let output = place.run(&format!("search {id} --gallery g --region 0,0,9,9"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("original"), "{}", stderr(&output));
+
+    // A region of a picture of two is as good as the picture.
+    let one = lookalike::images::Pixels::read_png(place.path("elsewhere.png")).unwrap();
+    let two: Vec<u8> = one
+        .data()
+        .chunks_exact(28)
+        .flat_map(|row| [[255; 28].as_slice(), row].concat())
+        .collect();
+    let two = lookalike::images::Pixels::new(56, 28, 1, two).unwrap();
+    two.write_png(place.path("two.png")).unwrap();
+    let region = place.json("search two.png --gallery g --region 28,0,28,28");
+    assert_eq!(keys(&region), keys(&whole));
+    assert_ne!(keys(&place.json("search two.png --gallery g")), keys(&whole));
+    let output = place.run("search two.png --gallery g --region 28,0,29,28");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("56 x 28"), "{}", stderr(&output));
+
+    // Like these, unlike those: no example is an answer, and the dislike matters.
+    let liked = place.json("search --like photos/1/2.png --like photos/1/5.png --gallery g -k 20");
+    let names = keys(&liked);
+    assert_eq!(names.len(), 20);
+    assert!(!names.contains(&"1/2.png".to_owned()) && !names.contains(&"1/5.png".to_owned()));
+    let disliked = format!("photos/{}", names[0]);
+    let unlike = place.json(&format!(
+        "search --like photos/1/2.png --like photos/1/5.png --unlike {disliked} --gallery g -k 20"
+    ));
+    assert_ne!(keys(&unlike)[0], names[0]);
+
+    // Diverse answers are among the near ones, the nearest first, and farther in all.
+    let sum = |answer: &Value| -> f64 {
+        let hits = answer["neighbours"].as_array().unwrap().iter();
+        hits.map(|hit| hit["distance"].as_f64().unwrap()).sum()
+    };
+    let plain = place.json("search photos/1/2.png --gallery g -k 10");
+    let diverse = place.json("search photos/1/2.png --gallery g -k 10 --diverse=0.3");
+    assert_eq!(keys(&diverse)[0], keys(&plain)[0]);
+    assert!(sum(&diverse) > sum(&plain));
+    let all = place.json("search photos/1/2.png --gallery g -k 10 --diverse=1");
+    assert_eq!(keys(&all), keys(&plain));
+}
+
+#[test]
+fn a_followed_folder_is_in_the_gallery_moments_later() {
+    let place = place_with_photos(50);
+    let photos = place.path("photos");
+    let mut child = place
+        .command("index photos --model m --gallery photos/g --watch --prune --no-diffusion")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Between changes the gallery can be asked by anybody.
+    let becomes = |points: u64| {
+        let start = Instant::now();
+        loop {
+            let output = place.run("info photos/g --json");
+            let said = serde_json::from_slice::<Value>(&output.stdout);
+            if said.is_ok_and(|said| said["points"] == points) {
+                return true;
+            }
+            if start.elapsed() > Duration::from_secs(60) {
+                return false;
+            }
+            sleep(Duration::from_millis(100));
+        }
+    };
+    assert!(becomes(50));
+    fs::create_dir(photos.join("new")).unwrap();
+    fs::copy(photos.join("7/0.png"), photos.join("new/a.png")).unwrap();
+    fs::copy(photos.join("7/0.png"), photos.join("new/b.png")).unwrap();
+    assert!(becomes(52));
+    fs::remove_file(photos.join("new/a.png")).unwrap();
+    assert!(becomes(51));
+    // A request to end is followed in order.
+    // SAFETY: a signal to a child of ours that has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+    assert!(child.wait().unwrap().success());
 }

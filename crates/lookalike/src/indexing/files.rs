@@ -15,14 +15,14 @@ use std::thread;
 
 use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::{Gallery, Payload, Point, Upserted, point_id};
-use lookalike_images::fit_with;
+use lookalike_images::thumbnail;
 use lookalike_sources::{Content, Entry, SkipKind, Skipped, Source as Files};
 use rayon::prelude::*;
 use uuid::Uuid;
 
-use crate::indexing::{IndexProgress, IndexSummary};
-use crate::source::{Source, decode_bytes};
 use crate::Error;
+use crate::indexing::{IndexProgress, IndexSummary, decode_target};
+use crate::source::{Source, decode_bytes};
 
 /// Entries taken at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 1024;
@@ -45,6 +45,7 @@ pub(super) fn store(
     files: &dyn Files,
     model: &Autoencoder,
     gallery: &dyn Gallery,
+    thumbnail: usize,
     mut progress: impl FnMut(IndexProgress),
 ) -> Result<Outcome, Error> {
     let entries = source.entries()?;
@@ -53,6 +54,7 @@ pub(super) fn store(
         name: files.name(),
         model,
         gallery,
+        thumbnail,
         looks_up: gallery.describe()?.points > 0,
     };
     let expected = lookalike_images::Source::len(source);
@@ -71,12 +73,12 @@ pub(super) fn store(
         let storing = scope.spawn(|| write(gallery, batches, &stored));
         for items in chunks {
             let prepared = stage.prepare(items, &mut outcome);
-            let points = match prepared {
-                Ok(points) => points,
+            let batch = match prepared {
+                Ok(batch) => batch,
                 // Leaving the loop hangs up on both threads, which then end.
                 Err(error) => return Err(error),
             };
-            if !points.is_empty() && to_store.send(points).is_err() {
+            if !batch.points.is_empty() && to_store.send(batch).is_err() {
                 break;
             }
             let stored = total();
@@ -128,17 +130,32 @@ fn list(entries: impl Iterator<Item = Item>, most: usize, to: &SyncSender<Vec<It
 /// Stores what comes, until nothing more comes or storing fails.
 fn write(
     gallery: &dyn Gallery,
-    batches: Receiver<Vec<Point>>,
+    batches: Receiver<Batch>,
     stored: &Mutex<Upserted>,
 ) -> Result<(), Error> {
-    for points in batches {
-        let batch = gallery.upsert(&points)?;
+    for batch in batches {
+        // Before the points, so that none is ever without.
+        let thumbnails: Vec<_> = batch
+            .thumbnails
+            .iter()
+            .map(|(hash, bytes)| (hash.as_str(), bytes.as_slice()))
+            .collect();
+        gallery.put_thumbnails(&thumbnails)?;
+        let upserted = gallery.upsert(&batch.points)?;
         let mut total = stored.lock().expect("nobody panics with it");
-        total.added += batch.added;
-        total.changed += batch.changed;
-        total.unchanged += batch.unchanged;
+        total.added += upserted.added;
+        total.changed += upserted.changed;
+        total.unchanged += upserted.unchanged;
     }
     Ok(())
+}
+
+/// What is stored at a time.
+#[derive(Default)]
+struct Batch {
+    points: Vec<Point>,
+    /// Each under its content's hash.
+    thumbnails: Vec<(String, Vec<u8>)>,
 }
 
 /// The middle of the way.
@@ -147,6 +164,8 @@ struct Stage<'a> {
     name: &'a str,
     model: &'a Autoencoder,
     gallery: &'a dyn Gallery,
+    /// The longer side of a thumbnail in pixels; 0: none.
+    thumbnail: usize,
     /// Whether an image may be there under another name: the gallery was not empty.
     looks_up: bool,
 }
@@ -157,14 +176,22 @@ enum Fate {
     Unchanged,
     /// Its code is known.
     Known(Box<Point>),
-    /// Its pixels, brought to the model's shape, are to be encoded.
-    Encode(Box<Payload>, Vec<u8>),
+    /// It is to be encoded.
+    Encode(Box<Fresh>),
     Skipped(Skipped),
+}
+
+/// An image whose code is not known.
+struct Fresh {
+    payload: Payload,
+    /// Brought to the model's shape.
+    pixels: Vec<u8>,
+    thumbnail: Option<Vec<u8>>,
 }
 
 impl Stage<'_> {
     /// From a chunk of the listing to points to store.
-    fn prepare(&self, items: Vec<Item>, outcome: &mut Outcome) -> Result<Vec<Point>, Error> {
+    fn prepare(&self, items: Vec<Item>, outcome: &mut Outcome) -> Result<Batch, Error> {
         let mut entries = Vec::with_capacity(items.len());
         for item in items {
             let key = match &item {
@@ -180,7 +207,10 @@ impl Stage<'_> {
                 }
             }
         }
-        let ids: Vec<_> = entries.iter().map(|e| point_id(self.name, &e.key)).collect();
+        let ids: Vec<_> = entries
+            .iter()
+            .map(|e| point_id(self.name, &e.key))
+            .collect();
         let mut there = std::collections::HashMap::new();
         if self.looks_up {
             let points = self.gallery.retrieve(&ids)?.into_iter();
@@ -192,7 +222,7 @@ impl Stage<'_> {
             .map(|(entry, id)| self.fate(entry, there.get(id)))
             .collect::<Result<_, Error>>()?;
 
-        let mut points = Vec::new();
+        let mut batch = Batch::default();
         let mut payloads = Vec::new();
         let mut pixels = Vec::new();
         for fate in fates {
@@ -202,10 +232,14 @@ impl Stage<'_> {
                     continue;
                 }
                 Fate::Unchanged => {}
-                Fate::Known(point) => points.push(*point),
-                Fate::Encode(payload, image) => {
-                    payloads.push(*payload);
-                    pixels.extend_from_slice(&image);
+                Fate::Known(point) => batch.points.push(*point),
+                Fate::Encode(fresh) => {
+                    pixels.extend_from_slice(&fresh.pixels);
+                    let hash = fresh.payload.blake3.clone();
+                    batch
+                        .thumbnails
+                        .extend(fresh.thumbnail.map(|bytes| (hash, bytes)));
+                    payloads.push(fresh.payload);
                 }
             }
             outcome.summary.images += 1;
@@ -214,8 +248,9 @@ impl Stage<'_> {
         let codes = self.model.encode(&pixels)?;
         let codes = codes.chunks_exact(self.model.code_dim());
         let encoded = payloads.into_iter().zip(codes);
-        points.extend(encoded.map(|(payload, code)| Point::new(code.to_vec(), payload)));
-        Ok(points)
+        let encoded = encoded.map(|(payload, code)| Point::new(code.to_vec(), payload));
+        batch.points.extend(encoded);
+        Ok(batch)
     }
 
     /// Finds out with as little work as can be what is to be done for an entry: size and time of change first, then
@@ -267,12 +302,12 @@ impl Stage<'_> {
         }
         let (shape, how) = (self.model.shape(), self.model.fit());
         let mut options = reading.decode.clone();
-        options.target = Some((shape.width, shape.height));
+        options.target = Some(decode_target(self.model, self.thumbnail));
         let decoded = match decode_bytes(&entry, &bytes, &options) {
             Ok(decoded) => decoded,
             Err(skipped) => return Ok(Fate::Skipped(skipped)),
         };
-        let pixels = fit_with(&decoded.pixels, shape, how, options.background);
+        let pixels = decoded.fit(shape, how, options.background);
         // A side beyond u32 would be an image of more than 16 TiB.
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
         let payload = Payload {
@@ -281,7 +316,13 @@ impl Stage<'_> {
             blake3: hash,
             ..stamped
         };
-        Ok(Fate::Encode(Box::new(payload), pixels.into_data()))
+        // Without its thumbnail an image can still be found.
+        let kept = (self.thumbnail > 0).then(|| thumbnail(&decoded.pixels, self.thumbnail).ok());
+        Ok(Fate::Encode(Box::new(Fresh {
+            payload,
+            pixels: pixels.into_data(),
+            thumbnail: kept.flatten(),
+        })))
     }
 }
 

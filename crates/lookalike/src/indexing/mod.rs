@@ -170,14 +170,40 @@ pub fn index(
 }
 
 /// What [`index_source`] does besides storing what is new or changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexOptions {
     /// Bring the neighbour graph up to date, which [`Rerank::Diffusion`](lookalike_gallery::Rerank) needs.
     pub diffusion: bool,
     /// Remove the points of images that the source no longer has. Nothing is removed unless the source could be
     /// listed to its end.
     pub prune: bool,
+    /// The longer side in pixels of the thumbnail that is kept of each image that is encoded; 0: none is. Of data sets
+    /// of pixels none is kept: they show themselves.
+    pub thumbnail: usize,
 }
+
+impl Default for IndexOptions {
+    /// No neighbour graph, nothing pruned, thumbnails of [`THUMBNAIL`] pixels.
+    fn default() -> Self {
+        Self {
+            diffusion: false,
+            prune: false,
+            thumbnail: THUMBNAIL,
+        }
+    }
+}
+
+/// What pictures are decoded to for a model and thumbnails of `thumbnail` pixels. A query is decoded to the same as
+/// what it is compared with, so that an image finds itself at no distance at all.
+pub fn decode_target(model: &Autoencoder, thumbnail: usize) -> (usize, usize) {
+    let shape = model.shape();
+    // Decoders give twice the target at the least, if there is as much.
+    let least = |side: usize| side.max(thumbnail / 2);
+    (least(shape.width), least(shape.height))
+}
+
+/// The longer side of a thumbnail in pixels, unless another is asked for: about 3 KB of a photograph.
+pub const THUMBNAIL: usize = 128;
 
 /// Keeps a gallery in step with a source of any kind: reads, decodes, encodes and stores what is new or changed,
 /// all at the same time. What is there with the same size and time of change is not read; what is there with the
@@ -207,7 +233,7 @@ pub fn index_source(
         return index(source, model, gallery, options.diffusion, progress);
     };
     check_model(model, gallery)?;
-    let outcome = files::store(source, listing, model, gallery, progress)?;
+    let outcome = files::store(source, listing, model, gallery, options.thumbnail, progress)?;
     let mut summary = outcome.summary;
     if options.prune {
         if !outcome.complete {
@@ -329,7 +355,8 @@ impl Indexer<'_> {
                     });
                 }
                 _ => {
-                    pixels.extend_from_slice(fit_with(
+                    pixels.extend_from_slice(
+                        fit_with(
                             &image.pixels,
                             self.model.shape(),
                             self.model.fit(),

@@ -8,7 +8,7 @@ use lookalike::autoencoder::{
     Architecture, DeviceChoice, Loss, Objective, Optimiser, PrecisionChoice, Schedule,
 };
 use lookalike::gallery::{Filter, Rerank};
-use lookalike::images::Fit;
+use lookalike::images::{Fit, Region};
 use lookalike::neighbours::Metric;
 
 use super::reading::ReadingArguments;
@@ -192,6 +192,12 @@ pub struct IndexArguments {
     /// Remove from the gallery what the source no longer has
     #[arg(long, conflicts_with_all = ["part", "sample"])]
     pub prune: bool,
+    /// The longer side in pixels of the thumbnail kept of each image; 0: none is kept
+    #[arg(long, default_value_t = lookalike::THUMBNAIL, value_name = "PIXELS", value_parser = RangedU64ValueParser::<usize>::new().range(0..=2048))]
+    pub thumbnail: usize,
+    /// Then go on following the folder: what is added, changed or (with --prune) removed is so in the gallery moments later
+    #[arg(long, conflicts_with_all = ["part", "sample"])]
+    pub watch: bool,
     #[command(flatten)]
     pub reading: ReadingArguments,
 }
@@ -215,9 +221,18 @@ impl From<RerankArgument> for Rerank {
 
 #[derive(Args)]
 pub struct SearchArguments {
-    /// Query images, or sources of many
-    #[arg(required = true, value_name = "IMAGE")]
+    /// Query images, or sources of many; also images of the gallery, by id or place, whose originals are gone
+    #[arg(required_unless_present = "like", value_name = "IMAGE")]
     pub images: Vec<String>,
+    /// Ask once for what is like all of these; repeatable
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["images", "exclude_self"])]
+    pub like: Vec<String>,
+    /// And unlike these; repeatable
+    #[arg(long, value_name = "IMAGE", requires = "like")]
+    pub unlike: Vec<String>,
+    /// Look only at this part of the query, as X,Y,WIDTH,HEIGHT in its pixels
+    #[arg(long, value_name = "X,Y,W,H")]
+    pub region: Option<Region>,
     /// Where to search
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
@@ -242,6 +257,9 @@ pub struct SearchArguments {
     /// Order of the neighbours
     #[arg(long, value_enum, default_value = "none")]
     pub rerank: RerankArgument,
+    /// Neighbours that differ among themselves (maximal marginal relevance): 0, only different, to 1, only near
+    #[arg(long, value_name = "LAMBDA", num_args = 0..=1, default_missing_value = "0.5", require_equals = true, value_parser = share, conflicts_with = "like")]
+    pub diverse: Option<f32>,
     /// Draw queries and neighbours there (PNG)
     #[arg(long, value_name = "PNG")]
     pub sheet: Option<PathBuf>,
@@ -311,6 +329,13 @@ pub struct InfoArguments {
     pub what: String,
 }
 
+fn share(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
 fn finite(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(value) if value.is_finite() => Ok(value),
@@ -357,6 +382,11 @@ mod tests {
             "lookalike index photos --model m --gallery g --background white",
             "lookalike search --gallery g",
             "lookalike search a.png --gallery g -k 0",
+            "lookalike search a.png --gallery g --region 1,2,3",
+            "lookalike search a.png --gallery g --diverse=2",
+            "lookalike search a.png --gallery g --unlike b.png",
+            "lookalike search a.png --gallery g --like b.png",
+            "lookalike index photos --model m --gallery g --watch --sample 10",
             "lookalike search a.png --gallery g --max-distance NaN",
             "lookalike search a.png --gallery g --where label",
             "lookalike info x --threads 0",

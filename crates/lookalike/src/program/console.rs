@@ -72,28 +72,51 @@ impl Console {
 
     /// Follows a training run.
     pub fn training(&self) -> TrainingView {
-        listen_for_interruptions();
-        INTERRUPTED.store(false, Ordering::SeqCst);
-        TRAINING.store(true, Ordering::SeqCst);
         TrainingView {
             bar: self.bar(Some(0), "train"),
+            interruption: Interruption::heard(),
         }
     }
 }
 
-/// Whether a run is being trained, which an interruption lets end in order.
-static TRAINING: AtomicBool = AtomicBool::new(false);
-/// Whether that run was asked to end.
+/// Whether there is work that an interruption lets end in order.
+static ORDERLY: AtomicBool = AtomicBool::new(false);
+/// Whether that work was asked to end.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on Ctrl-C, or a request to end, stops training after a checkpoint; a second one, or
-/// one while nothing is being trained, ends the program at once.
+/// As long as it lives, Ctrl-C or a request to end only tells the work at hand to end; a second one ends the program
+/// at once.
+pub struct Interruption(());
+
+impl Interruption {
+    /// Begins to listen.
+    pub fn heard() -> Self {
+        listen_for_interruptions();
+        INTERRUPTED.store(false, Ordering::SeqCst);
+        ORDERLY.store(true, Ordering::SeqCst);
+        Self(())
+    }
+
+    /// Whether it came.
+    pub fn came(&self) -> bool {
+        INTERRUPTED.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Interruption {
+    fn drop(&mut self) {
+        ORDERLY.store(false, Ordering::SeqCst);
+    }
+}
+
+/// From now on Ctrl-C, or a request to end, is told to the work at hand; a second one, or one
+/// while there is no work that ends in order, ends the program at once.
 fn listen_for_interruptions() {
     static HANDLER: OnceLock<()> = OnceLock::new();
     HANDLER.get_or_init(|| {
         let handler = || {
             let again = INTERRUPTED.swap(true, Ordering::SeqCst);
-            if again || !TRAINING.load(Ordering::SeqCst) {
+            if again || !ORDERLY.load(Ordering::SeqCst) {
                 std::process::exit(130);
             }
         };
@@ -106,6 +129,7 @@ fn listen_for_interruptions() {
 /// Shows a training run as a bar on a terminal, and as a line an epoch elsewhere.
 pub struct TrainingView {
     bar: ProgressBar,
+    interruption: Interruption,
 }
 
 impl Observer for TrainingView {
@@ -122,7 +146,7 @@ impl Observer for TrainingView {
             progress.images_per_second,
             duration(progress.seconds_left)
         ));
-        match INTERRUPTED.load(Ordering::SeqCst) {
+        match self.interruption.came() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -144,7 +168,6 @@ impl Observer for TrainingView {
 
 impl Drop for TrainingView {
     fn drop(&mut self) {
-        TRAINING.store(false, Ordering::SeqCst);
         self.bar.finish_and_clear();
     }
 }

@@ -36,7 +36,11 @@ pub fn run(
     let load = |source: &str| -> Result<Collection, Error> {
         let source = arguments.reading.open(source, 0, &skips)?;
         let source = source.fitted(model.shape(), model.fit());
-        Ok(Collection::load(&source, Some(model.shape()), arguments.limit)?)
+        Ok(Collection::load(
+            &source,
+            Some(model.shape()),
+            arguments.limit,
+        )?)
     };
     let collection = load(&arguments.source)?;
     let queries = match &arguments.queries {

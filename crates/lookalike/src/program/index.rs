@@ -1,24 +1,31 @@
 //! `lookalike index`.
 
-use std::time::Instant;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
-use lookalike::gallery::{DiffusionState, Gallery};
+use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::images::Source as _;
-use lookalike::{IndexOptions, index_source, open_or_create_gallery};
+use lookalike::{Error, IndexOptions, Source, Watch, index_source, open_or_create_gallery};
 use serde::Serialize;
 
 use super::Failure;
 use super::arguments::IndexArguments;
-use super::console::{Console, duration};
+use super::console::{Console, Interruption, duration};
 
 #[derive(Serialize)]
-struct IndexReport {
-    gallery: String,
+struct IndexReport<'a> {
+    gallery: &'a str,
     metric: String,
+    /// From opening the source to the last write.
+    seconds: f64,
     #[serde(flatten)]
     summary: lookalike::IndexSummary,
 }
+
+/// How long a gallery that another process uses is waited for, at most, between two looks at it.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 pub fn run(
     arguments: IndexArguments,
@@ -28,16 +35,54 @@ pub fn run(
     let skips = arguments.reading.skips()?;
     let source = arguments.reading.open(&arguments.source, 0, &skips)?;
     let model = Autoencoder::load(&arguments.model, device)?;
-    let gallery = open_or_create_gallery(&arguments.gallery, &model, arguments.metric)?;
+    if !arguments.watch {
+        keep_in_step(&arguments, &source, &model, console)?;
+        return arguments.reading.conclude(&skips, console);
+    }
+    // Listening begins before the first look, so that nothing comes between them.
+    let watch = Watch::begin(Path::new(&arguments.source), Path::new(&arguments.gallery))?;
+    let interruption = Interruption::heard();
+    keep_in_step(&arguments, &source, &model, console)?;
+    console.note(format!("following {}; Ctrl-C ends it", arguments.source));
+    while watch.wait(|| interruption.came()) {
+        let mut wait = Duration::from_millis(100);
+        // The gallery is open only while it changes: others can search it in between, and are waited for.
+        while !interruption.came() {
+            match keep_in_step(&arguments, &source, &model, console) {
+                Err(Failure::Error(Error::Gallery(GalleryError::InUse { .. }))) => {
+                    thread::sleep(wait);
+                    wait = (2 * wait).min(LONGEST_WAIT);
+                }
+                other => {
+                    other?;
+                    break;
+                }
+            }
+        }
+    }
+    arguments.reading.conclude(&skips, console)
+}
+
+/// Opens the gallery, brings it up to date, and says what was done.
+fn keep_in_step(
+    arguments: &IndexArguments,
+    source: &Source,
+    model: &Autoencoder,
+    console: &Console,
+) -> Result<(), Failure> {
+    let gallery = open_or_create_gallery(&arguments.gallery, model, arguments.metric)?;
     let bar = console.bar(source.len(), "index");
     let options = IndexOptions {
         diffusion: !arguments.no_diffusion,
         prune: arguments.prune,
+        thumbnail: arguments.thumbnail,
     };
     let start = Instant::now();
-    let result = index_source(&source, &model, &gallery, options, |progress| {
+    let result = index_source(source, model, &gallery, options, |progress| {
         let seconds = start.elapsed().as_secs_f64();
-        let left = progress.expected.map_or(0, |n| n.saturating_sub(progress.images));
+        let left = progress
+            .expected
+            .map_or(0, |n| n.saturating_sub(progress.images));
         let rate = progress.images as f64 / seconds;
         bar.set_position(progress.images as u64);
         bar.set_message(format!(
@@ -52,7 +97,7 @@ pub fn run(
         Ok(summary) => summary,
         Err(error) => {
             // Whatever was passed over may say why.
-            skips.finish()?;
+            source.skips().finish()?;
             return Err(error.into());
         }
     };
@@ -63,12 +108,13 @@ pub fn run(
         );
     }
     let report = IndexReport {
-        gallery: arguments.gallery,
+        gallery: &arguments.gallery,
         metric: info.metric.to_string(),
+        seconds: start.elapsed().as_secs_f64(),
         summary,
     };
     console.say(format!(
-        "{}: {} images, {} added, {} changed, {} unchanged, {} removed; {} points, metric {}",
+        "{}: {} images, {} added, {} changed, {} unchanged, {} removed; {} points, metric {}; {}",
         report.gallery,
         summary.images,
         summary.added,
@@ -76,8 +122,8 @@ pub fn run(
         summary.unchanged,
         summary.removed,
         summary.points,
-        report.metric
+        report.metric,
+        duration(report.seconds)
     ))?;
-    console.json(&report)?;
-    arguments.reading.conclude(&skips, console)
+    console.json(&report)
 }

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use lookalike::Error;
 use lookalike::autoencoder::{Autoencoder, EpochRecord};
 use lookalike::gallery::{Answer, Hit, Payload};
-use lookalike::images::{
-    Cell, Collection, ContactSheet, Curve, Image, Mark, Pixels, Row, Series,
-};
+use lookalike::images::{Cell, Collection, ContactSheet, Curve, Image, Mark, Pixels, Row, Series};
 use lookalike::{Reading, Skips, Source, open_source};
 
 use super::Failure;
@@ -25,7 +23,7 @@ pub struct Originals {
 
 impl Originals {
     /// The point's picture, or none where its source is gone or holds another one now.
-    fn get(&mut self, payload: &Payload) -> Option<Pixels> {
+    pub fn get(&mut self, payload: &Payload) -> Option<Pixels> {
         let source = self
             .sources
             .entry(payload.source.clone())

@@ -1,9 +1,13 @@
 //! `lookalike search`.
 
+use std::sync::Arc;
+
 use lookalike::autoencoder::DeviceChoice;
-use lookalike::gallery::{Answer, Filter, Rerank};
-use lookalike::images::{ContactSheet, Image, Pixels};
-use lookalike::{Question, Searcher, open_queries};
+use lookalike::gallery::{Answer, Example, Filter, Point, Rerank};
+use lookalike::images::{ContactSheet, Image, Pixels, Region, Row};
+use lookalike::{
+    Error, Query, Question, Reading, Searcher, Skips, THUMBNAIL, decode_target, open_queries,
+};
 use serde::Serialize;
 
 use super::Failure;
@@ -31,39 +35,55 @@ pub fn run(
         metric: arguments.metric,
         exact: arguments.exact,
         max_distance: arguments.max_distance,
-        filter: arguments.filters.into_iter().reduce(Filter::and),
+        filter: arguments.filters.iter().cloned().reduce(Filter::and),
         exclude_self: arguments.exclude_self,
         rerank: arguments.rerank.into(),
+        diverse: arguments.diverse,
     };
-    let inline = console.is_terminal() && shows_images();
-    let draws = inline || arguments.sheet.is_some();
-    let mut originals = Originals::default();
-    let mut rows = Vec::new();
     let skips = arguments.reading.skips()?;
-    let reading = arguments.reading.reading(0);
+    let mut reading = arguments.reading.reading(0);
+    if arguments.region.is_none() {
+        // Read as it was when it was indexed; a region is of the whole picture.
+        reading.decode.target = Some(decode_target(searcher.model(), THUMBNAIL));
+    }
+    let inline = console.is_terminal() && shows_images();
+    let mut answers = Answers {
+        console,
+        rerank: question.rerank,
+        draws: inline || arguments.sheet.is_some(),
+        originals: Originals::default(),
+        rows: Vec::new(),
+    };
+    let queries = Queries {
+        searcher: &searcher,
+        region: arguments.region,
+        reading,
+        skips: skips.clone(),
+    };
+    if !arguments.like.is_empty() {
+        let (like, shown) = queries.examples(&arguments.like)?;
+        let (unlike, _) = queries.examples(&arguments.unlike)?;
+        let answer = searcher.recommend(like, unlike, &question)?;
+        let mut name = format!("like {}", arguments.like.join(", "));
+        if !arguments.unlike.is_empty() {
+            name += &format!(", unlike {}", arguments.unlike.join(", "));
+        }
+        answers.take(&name, shown.as_ref(), &answer)?;
+    }
     for spec in &arguments.images {
-        open_queries(spec, &reading, &skips, |source, name, query| {
-            let answer = searcher.ask(source, &query, &question)?;
-            for note in &answer.notes {
-                console.note(note);
-            }
-            let report = SearchReport {
-                query: name,
-                label: query.image.label.as_deref(),
-                answer: &answer,
+        queries.each(spec, |name, asked| {
+            let answer = match &asked {
+                Asked::Image(source, query) => searcher.ask(source, query, &question)?,
+                Asked::Point(point) => searcher.ask_point(point, &question)?,
             };
-            console.json(&report)?;
-            if draws {
-                rows.push(answer_row(&query.image, &answer, &mut originals)?);
-            }
-            print_table(console, name, &query.image, &answer, question.rerank)
+            answers.take(name, asked.shown(&mut answers.originals).as_ref(), &answer)
         })?;
     }
-    if draws {
+    if answers.draws {
         let title = format!("{}: {} nearest", arguments.gallery, arguments.k);
         let sheet = ContactSheet {
             title: vec![title],
-            rows,
+            rows: answers.rows,
         };
         let sheet = sheet.render();
         if let Some(path) = &arguments.sheet {
@@ -76,15 +96,127 @@ pub fn run(
     arguments.reading.conclude(&skips, console)
 }
 
+/// What is asked with.
+enum Asked<'a> {
+    /// An image, and the name of its source.
+    Image(&'a str, Query),
+    /// A point of the gallery, whose original is not there.
+    Point(Box<Point>),
+}
+
+impl Asked<'_> {
+    /// The picture to show for it, if there is one.
+    fn shown(&self, originals: &mut Originals) -> Option<Image> {
+        match self {
+            Asked::Image(_, query) => Some(query.image.clone()),
+            Asked::Point(point) => Some(Image {
+                key: point.payload.key.clone(),
+                label: point.payload.label.clone(),
+                pixels: originals.get(&point.payload)?,
+            }),
+        }
+    }
+}
+
+/// Makes queries of what was typed.
+struct Queries<'a> {
+    searcher: &'a Searcher,
+    region: Option<Region>,
+    reading: Reading,
+    skips: Arc<Skips>,
+}
+
+impl Queries<'_> {
+    /// Hands what `spec` names to `ask`, with a name to show: images that can be read, or else a point of the gallery.
+    fn each(
+        &self,
+        spec: &str,
+        mut ask: impl FnMut(&str, Asked) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut asked = false;
+        let read = open_queries(spec, &self.reading, &self.skips, |source, name, query| {
+            asked = true;
+            let query = match self.region {
+                Some(region) => query.region(region)?,
+                None => query,
+            };
+            ask(name, Asked::Image(source, query))
+        });
+        match read {
+            Err(Failure::Error(error)) if !asked => match self.searcher.find_point(spec)? {
+                Some(_) if self.region.is_some() => Err(Error::Unusable(format!(
+                    "no region of {spec} can be looked at: it is in the gallery, but its original cannot be read ({error})"
+                ))
+                .into()),
+                Some(point) => ask(spec, Asked::Point(Box::new(point))),
+                None => Err(error.into()),
+            },
+            other => other,
+        }
+    }
+
+    /// The examples that `specs` name, and the first of them to show.
+    fn examples(&self, specs: &[String]) -> Result<(Vec<Example>, Option<Image>), Failure> {
+        let mut examples = Vec::new();
+        let mut first = None;
+        for spec in specs {
+            self.each(spec, |_, asked| {
+                examples.push(match &asked {
+                    Asked::Image(_, query) if self.region.is_some() => {
+                        Example::Code(self.searcher.model().encode_image(&query.image.pixels))
+                    }
+                    Asked::Image(source, query) => self.searcher.example(source, query)?,
+                    Asked::Point(point) => Example::Id(point.id),
+                });
+                if first.is_none() {
+                    first = asked.shown(&mut Originals::default());
+                }
+                Ok(())
+            })?;
+        }
+        Ok((examples, first))
+    }
+}
+
+/// Tells answers one after another.
+struct Answers<'a> {
+    console: &'a Console,
+    rerank: Rerank,
+    draws: bool,
+    originals: Originals,
+    rows: Vec<Row>,
+}
+
+impl Answers<'_> {
+    fn take(&mut self, name: &str, query: Option<&Image>, answer: &Answer) -> Result<(), Failure> {
+        for note in &answer.notes {
+            self.console.note(note);
+        }
+        let label = query.and_then(|query| query.label.as_deref());
+        self.console.json(&SearchReport {
+            query: name,
+            label,
+            answer,
+        })?;
+        if self.draws
+            && let Some(query) = query
+        {
+            let row = answer_row(query, answer, &mut self.originals)?;
+            self.rows.push(row);
+        }
+        print_table(self.console, name, label, answer, self.rerank)
+    }
+}
+
 /// Rank, distance, label and place of each neighbour.
 fn print_table(
     console: &Console,
     spec: &str,
-    query: &Image,
+    label: Option<&str>,
     answer: &Answer,
     rerank: Rerank,
 ) -> Result<(), Failure> {
-    let label = match &query.label {
+    let label = match label {
         Some(label) => format!(" (label {label})"),
         None => String::new(),
     };

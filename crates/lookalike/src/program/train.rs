@@ -8,7 +8,7 @@ use lookalike::autoencoder::{
     Architecture, Autoencoder, Checkpointing, DataRecord, DeviceChoice, EpochRecord, Objective,
     Optimiser, TrainConfig, TrainRecord, train,
 };
-use lookalike::images::{Collection, Distortion, InputShape, Source as _};
+use lookalike::images::{Collection, Distortion, InputShape};
 use serde::Serialize;
 
 use super::arguments::TrainArguments;
