@@ -24,8 +24,13 @@ const STRENGTH: f32 = 0.6;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (folder, numbers) = arguments.split_first().ok_or("usage: shards FOLDER COUNT [FIRST]")?;
-    let numbers: Vec<usize> = numbers.iter().map(|n| n.parse()).collect::<Result<_, _>>()?;
+    let (folder, numbers) = arguments
+        .split_first()
+        .ok_or("usage: shards FOLDER COUNT [FIRST]")?;
+    let numbers: Vec<usize> = numbers
+        .iter()
+        .map(|n| n.parse())
+        .collect::<Result<_, _>>()?;
     let (count, first) = match numbers[..] {
         [count] => (count, 0),
         [count, first] => (count, first),
@@ -70,5 +75,8 @@ fn picture(digits: &Collection, distorter: &mut Distorter, number: usize) -> (St
     let pixels = Pixels::new(shape.width, shape.height, shape.channels, data.collect());
     let png = pixels.and_then(|pixels| pixels.to_png());
     let label = digits.label(index).expect("MNIST has labels");
-    (format!("{label}/{number:08}.png"), png.expect("28 x 28 bytes can be written"))
+    (
+        format!("{label}/{number:08}.png"),
+        png.expect("28 x 28 bytes can be written"),
+    )
 }

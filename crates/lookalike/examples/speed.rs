@@ -6,16 +6,17 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use lookalike::assess;
 use lookalike::autoencoder::{
     Architecture, DeviceChoice, EpochRecord, Observer, TrainConfig, train,
 };
-use lookalike::gallery::{EmbeddedGallery, Gallery, Payload, Point, SearchRequest};
-use lookalike::images::{Collection, open};
+use lookalike::gallery::{EmbeddedGallery, Gallery, GalleryError, Payload, Point, SearchRequest};
+use lookalike::images::{Collection, Source as _, SourceError, open};
 use lookalike::neighbours::{Codes, Metric, nearest};
+use lookalike::{Reading, Searcher, Skips, assess, open_source};
 
 /// Floats of a code, and the neighbours that are asked for, as the peers have them.
 const DIMS: usize = 64;
@@ -72,6 +73,17 @@ enum Measurement {
         #[arg(long, default_value_t = 2_000)]
         singles: usize,
     },
+    /// A gallery, asked with images of a source one at a time: milliseconds of a search, half and nearly all of them;
+    /// recall; memory
+    Gallery {
+        #[arg(long)]
+        gallery: String,
+        /// What is asked with
+        #[arg(long)]
+        source: String,
+        #[arg(long, default_value_t = 1_000)]
+        queries: usize,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -113,7 +125,63 @@ fn main() -> Outcome {
             way,
             singles,
         } => neighbours(&folder, way, singles),
+        Measurement::Gallery {
+            gallery,
+            source,
+            queries,
+        } => in_gallery(&gallery, &source, queries),
     }
+}
+
+/// Neighbours that are asked of a gallery.
+const OF_GALLERY: usize = 5;
+
+fn in_gallery(gallery: &str, source: &str, queries: usize) -> Outcome {
+    let start = Instant::now();
+    let searcher = Searcher::open(gallery, DeviceChoice::Cpu)?;
+    println!("open seconds {:.3}", start.elapsed().as_secs_f64());
+    let model = searcher.model();
+    let source = open_source(source, Reading::default(), Arc::new(Skips::default()))?
+        .fitted(model.shape(), model.fit());
+    let codes: Vec<Vec<f32>> = source
+        .read()?
+        .take(queries)
+        .map(|image| Ok(model.encode_image(&image?.pixels)))
+        .collect::<Result<_, SourceError>>()?;
+    let ask = |code: &[f32], exact| -> Result<Vec<_>, GalleryError> {
+        let request = SearchRequest {
+            exact,
+            ..SearchRequest::new(code.to_vec(), OF_GALLERY)
+        };
+        let answer = searcher.gallery().search(&request)?;
+        Ok(answer.neighbours.into_iter().map(|hit| hit.id).collect())
+    };
+    // Once to warm up.
+    for code in &codes {
+        ask(code, false)?;
+    }
+    let mut times = Vec::with_capacity(codes.len());
+    let mut found = Vec::with_capacity(codes.len());
+    for code in &codes {
+        let start = Instant::now();
+        found.push(ask(code, false)?);
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    let of = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    println!("p50 ms {:.3}", of(0.5));
+    println!("p99 ms {:.3}", of(0.99));
+    let mut right = 0;
+    let (start, mut asked) = (Instant::now(), 0);
+    for (code, found) in codes.iter().zip(&found) {
+        let truth = ask(code, true)?;
+        right += truth.iter().filter(|id| found.contains(id)).count();
+        asked += truth.len();
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    println!("recall {:.4}", right as f64 / asked as f64);
+    println!("exact ms {:.3}", seconds * 1e3 / codes.len() as f64);
+    Ok(())
 }
 
 /// As the program does: the C library keeps what a step frees for the next one.

@@ -60,8 +60,8 @@ pub use lookalike_sources as sources;
 pub use assess::{assess, assess_baselines, assess_pixels, pixel_vectors};
 pub use error::Error;
 pub use indexing::{
-    IndexOptions, IndexProgress, IndexSummary, THUMBNAIL, create_gallery, decode_target,
-    default_metric, index, index_source, open_gallery, open_or_create_gallery,
+    IndexOptions, IndexProgress, IndexSummary, MOST_DIFFUSED, THUMBNAIL, create_gallery,
+    decode_target, default_metric, index, index_source, open_gallery, open_or_create_gallery,
 };
 pub use searching::{Question, Searcher};
 pub use skips::Skips;

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::Error;
-use crate::indexing::{IndexProgress, IndexSummary, decode_target};
+use crate::indexing::{IndexOptions, IndexProgress, IndexSummary, decode_target};
 use crate::source::{Source, decode_bytes};
 
 /// Entries taken at a time, and the bytes that those may hold which had to be read on the way past.
@@ -33,8 +33,8 @@ const PIXEL_BYTES: usize = 64 << 20;
 /// What indexing saw of the source.
 pub(super) struct Outcome {
     pub summary: IndexSummary,
-    /// The ids of all that the source holds, what was passed over included.
-    pub seen: HashSet<Uuid>,
+    /// The ids of all that the source holds, what was passed over included, if they were wanted.
+    pub seen: Option<HashSet<Uuid>>,
     /// Whether all of it was listed.
     pub complete: bool,
 }
@@ -45,7 +45,7 @@ pub(super) fn store(
     files: &dyn Files,
     model: &Autoencoder,
     gallery: &dyn Gallery,
-    thumbnail: usize,
+    options: IndexOptions,
     mut progress: impl FnMut(IndexProgress),
 ) -> Result<Outcome, Error> {
     let entries = source.entries()?;
@@ -54,14 +54,15 @@ pub(super) fn store(
         name: files.name(),
         model,
         gallery,
-        thumbnail,
+        thumbnail: options.thumbnail,
         looks_up: gallery.describe()?.points > 0,
     };
     let expected = lookalike_images::Source::len(source);
     let chunk = CHUNK.min(PIXEL_BYTES / model.shape().values()).max(1);
     let mut outcome = Outcome {
         summary: IndexSummary::default(),
-        seen: HashSet::new(),
+        // 16 bytes an image, which would add up.
+        seen: options.prune.then(HashSet::new),
         complete: true,
     };
     let stored = Mutex::new(Upserted::default());
@@ -198,7 +199,9 @@ impl Stage<'_> {
                 Ok(entry) => &entry.key,
                 Err(skipped) => &skipped.key,
             };
-            outcome.seen.insert(point_id(self.name, key));
+            if let Some(seen) = &mut outcome.seen {
+                seen.insert(point_id(self.name, key));
+            }
             match item {
                 Ok(entry) => entries.push(entry),
                 Err(skipped) => {

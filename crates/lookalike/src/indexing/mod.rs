@@ -172,7 +172,8 @@ pub fn index(
 /// What [`index_source`] does besides storing what is new or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexOptions {
-    /// Bring the neighbour graph up to date, which [`Rerank::Diffusion`](lookalike_gallery::Rerank) needs.
+    /// Bring the neighbour graph up to date, which [`Rerank::Diffusion`](lookalike_gallery::Rerank) needs, if there are
+    /// no more than [`MOST_DIFFUSED`] points.
     pub diffusion: bool,
     /// Remove the points of images that the source no longer has. Nothing is removed unless the source could be
     /// listed to its end.
@@ -233,16 +234,16 @@ pub fn index_source(
         return index(source, model, gallery, options.diffusion, progress);
     };
     check_model(model, gallery)?;
-    let outcome = files::store(source, listing, model, gallery, options.thumbnail, progress)?;
+    let outcome = files::store(source, listing, model, gallery, options, progress)?;
     let mut summary = outcome.summary;
-    if options.prune {
+    if let Some(seen) = &outcome.seen {
         if !outcome.complete {
             return Err(Error::Unusable(format!(
                 "nothing was pruned: part of {} could not be listed, and what is in it is not gone; mend it (--skipped lists what) and run again",
                 source.name()
             )));
         }
-        summary.removed = prune(listing.name(), gallery, &outcome.seen)?;
+        summary.removed = prune(listing.name(), gallery, seen)?;
     }
     summary.points = bring_up_to_date(gallery, options.diffusion)?;
     Ok(summary)
@@ -268,6 +269,9 @@ fn prune(source: &str, gallery: &dyn Gallery, seen: &HashSet<Uuid>) -> Result<us
     Ok(removed)
 }
 
+/// The most points whose neighbour graph is built: comparing each with all takes minutes from there on.
+pub const MOST_DIFFUSED: usize = 200_000;
+
 /// Points listed or removed at a time.
 const PAGE: usize = 10_000;
 
@@ -290,7 +294,8 @@ fn check_model(model: &Autoencoder, gallery: &dyn Gallery) -> Result<(), Error> 
 fn bring_up_to_date(gallery: &dyn Gallery, diffusion: bool) -> Result<usize, Error> {
     gallery.optimise()?;
     let info = gallery.describe()?;
-    if diffusion && info.points > 1 && info.diffusion != DiffusionState::Fresh {
+    let few = (2..=MOST_DIFFUSED).contains(&info.points);
+    if diffusion && few && info.diffusion != DiffusionState::Fresh {
         gallery.build_diffusion(&DiffusionConfig::default())?;
     }
     gallery.flush()?;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::images::Source as _;
-use lookalike::{Error, IndexOptions, Source, Watch, index_source, open_or_create_gallery};
+use lookalike::{
+    Error, IndexOptions, MOST_DIFFUSED, Source, Watch, index_source, open_or_create_gallery,
+};
 use serde::Serialize;
 
 use super::Failure;
@@ -26,6 +28,9 @@ struct IndexReport<'a> {
 
 /// How long a gallery that another process uses is waited for, at most, between two looks at it.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// The most points whose neighbour graph is built anew after every change that is followed: that takes a second.
+const MOST_DIFFUSED_AT_ONCE: usize = 20_000;
 
 pub fn run(
     arguments: IndexArguments,
@@ -73,7 +78,8 @@ fn keep_in_step(
     let gallery = open_or_create_gallery(&arguments.gallery, model, arguments.metric)?;
     let bar = console.bar(source.len(), "index");
     let options = IndexOptions {
-        diffusion: !arguments.no_diffusion,
+        diffusion: !arguments.no_diffusion
+            && (!arguments.watch || gallery.describe()?.points <= MOST_DIFFUSED_AT_ONCE),
         prune: arguments.prune,
         thumbnail: arguments.thumbnail,
     };
@@ -103,9 +109,12 @@ fn keep_in_step(
     };
     let info = gallery.describe()?;
     if info.diffusion == DiffusionState::Stale {
-        console.note(
-            "the neighbour graph was left as it was, older than the gallery: index without --no-diffusion to bring it up to date",
-        );
+        console.note(match info.points > MOST_DIFFUSED {
+            true => format!(
+                "the neighbour graph was left as it was, older than the gallery: it is not built for more than {MOST_DIFFUSED} points"
+            ),
+            false => "the neighbour graph was left as it was, older than the gallery: index without --no-diffusion and --watch to bring it up to date".to_owned(),
+        });
     }
     let report = IndexReport {
         gallery: &arguments.gallery,
