@@ -299,7 +299,7 @@ pub struct ReconstructArguments {
 
 #[derive(Args)]
 #[command(
-    after_help = "Exact duplicates have the same content, byte for byte; near ones have codes within a distance of each other. Each\ngroup has a representative, the largest picture, and all others in it are within the distance of that one.\n\nlookalike duplicates --gallery g                                  what stands out, if anything does\nlookalike duplicates --gallery g --exact-only --csv copies.csv    copies, for a spreadsheet\nlookalike duplicates --gallery g --threshold 0.001 --sheet near.png\n\nNothing is ever deleted. A member of kind same-file is not a copy but the same file, indexed under two sources."
+    after_help = "Exact duplicates have the same content, byte for byte; near ones have codes within a distance of each other. Each group has a representative, the largest picture, and all others in it are within the distance of that one.\n\nlookalike duplicates --gallery g                                  what stands out, if anything does\nlookalike duplicates --gallery g --exact-only --csv copies.csv    copies, for a spreadsheet\nlookalike duplicates --gallery g --threshold 0.001 --sheet near.png\n\nNothing is ever deleted. A member of kind same-file is not a copy but the same file, indexed under two sources."
 )]
 pub struct DuplicatesArguments {
     /// Where to look
