@@ -4,7 +4,8 @@
 //! text, padded so that the values start at a multiple of 64 bytes), and the values, little-endian
 //! and row after row.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
+use std::marker::PhantomData;
 
 use thiserror::Error;
 
@@ -93,17 +94,7 @@ pub fn write<T: Element>(mut to: impl Write, data: &[T], columns: usize) -> Resu
             columns,
         });
     }
-    let rows = data.len() / columns;
-    let descr = T::DESCR;
-    let mut header =
-        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    let padded = (PREFIX + header.len() + 1).next_multiple_of(64) - PREFIX;
-    header.extend(std::iter::repeat_n(' ', padded - 1 - header.len()));
-    header.push('\n');
-    to.write_all(MAGIC)?;
-    // Two numbers and fixed text: always far below 65,536.
-    to.write_all(&(header.len() as u16).to_le_bytes())?;
-    to.write_all(header.as_bytes())?;
+    to.write_all(&header::<T>(data.len() / columns, columns))?;
     let mut bytes = Vec::new();
     for chunk in data.chunks(CHUNK) {
         bytes.clear();
@@ -111,6 +102,83 @@ pub fn write<T: Element>(mut to: impl Write, data: &[T], columns: usize) -> Resu
         to.write_all(&bytes)?;
     }
     Ok(to.flush()?)
+}
+
+/// What stands before the values of an array: of the same length whatever the number of rows.
+fn header<T: Element>(rows: usize, columns: usize) -> Vec<u8> {
+    let descr = T::DESCR;
+    let mut text =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    // 57 characters and two numbers of at most 20 digits: too long for 64 bytes in all, never for 128.
+    let padded = 2 * 64 - PREFIX;
+    text.extend(std::iter::repeat_n(' ', padded - 1 - text.len()));
+    text.push('\n');
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend((padded as u16).to_le_bytes());
+    bytes.extend(text.as_bytes());
+    bytes
+}
+
+/// Writes an array row by row, without knowing how many rows there will be.
+pub struct Writer<T, W> {
+    to: W,
+    columns: usize,
+    rows: usize,
+    bytes: Vec<u8>,
+    element: PhantomData<T>,
+}
+
+impl<T: Element, W: Write + Seek> Writer<T, W> {
+    /// Begins an array of `columns` values a row where `to` stands, which must be its start.
+    ///
+    /// # Errors
+    /// If `columns` is 0, or writing fails.
+    pub fn new(mut to: W, columns: usize) -> Result<Self, NpyError> {
+        if columns == 0 {
+            return Err(NpyError::Ragged { values: 0, columns });
+        }
+        to.write_all(&header::<T>(0, columns))?;
+        Ok(Self {
+            to,
+            columns,
+            rows: 0,
+            bytes: Vec::new(),
+            element: PhantomData,
+        })
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// If the values are not whole rows, or writing fails.
+    pub fn push(&mut self, rows: &[T]) -> Result<(), NpyError> {
+        if !rows.len().is_multiple_of(self.columns) {
+            return Err(NpyError::Ragged {
+                values: rows.len(),
+                columns: self.columns,
+            });
+        }
+        for chunk in rows.chunks(CHUNK) {
+            self.bytes.clear();
+            for value in chunk {
+                value.push_bytes(&mut self.bytes);
+            }
+            self.to.write_all(&self.bytes)?;
+        }
+        self.rows += rows.len() / self.columns;
+        Ok(())
+    }
+
+    /// Says in the header how many rows there are, and gives back what was written to.
+    ///
+    /// # Errors
+    /// If writing fails.
+    pub fn finish(mut self) -> Result<W, NpyError> {
+        self.to.rewind()?;
+        self.to.write_all(&header::<T>(self.rows, self.columns))?;
+        self.to.flush()?;
+        Ok(self.to)
+    }
 }
 
 /// Reads an array to the end of `from`. One dimension is read as one column.

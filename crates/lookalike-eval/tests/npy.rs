@@ -1,6 +1,8 @@
 //! `.npy` files: their exact bytes, both ways, and hostile ones.
 
-use lookalike_eval::npy::{Array, NpyError, read, write};
+use std::io::Cursor;
+
+use lookalike_eval::npy::{Array, NpyError, Writer, read, write};
 use proptest::prelude::*;
 
 fn written(data: &[f32], columns: usize) -> Vec<u8> {
@@ -26,6 +28,22 @@ fn the_bytes_are_those_of_numpy() {
     expected.push(b'\n');
     (1..=6).for_each(|value| expected.extend((value as f32).to_le_bytes()));
     assert_eq!(bytes, expected);
+}
+
+#[test]
+fn row_by_row_the_bytes_are_the_same() {
+    let data: Vec<f32> = (0..3000).map(|i| i as f32).collect();
+    for rows in [0, 1, 9, 1000] {
+        let data = &data[..rows * 3];
+        let mut writer = Writer::new(Cursor::new(Vec::new()), 3).unwrap();
+        for rows in data.chunks(6) {
+            writer.push(rows).unwrap();
+        }
+        assert_eq!(writer.finish().unwrap().into_inner(), written(data, 3));
+    }
+    let mut writer = Writer::new(Cursor::new(Vec::new()), 3).unwrap();
+    assert!(writer.push(&data[..4]).is_err());
+    assert!(Writer::<f32, _>::new(Cursor::new(Vec::new()), 0).is_err());
 }
 
 #[test]

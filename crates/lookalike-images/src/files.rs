@@ -1,50 +1,106 @@
 //! Writing a file so that it is there whole or not at all.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
-/// Replaces the file at `path` by one that holds `bytes`.
-///
-/// They are written to `PATH.part`, flushed to the disk and renamed: whenever the process ends,
-/// `path` holds all of the old or all of the new. What a killed process leaves in `PATH.part` the
-/// next write takes over; of two processes that write at once the second gets an error. A link is
-/// followed: what it points to is replaced.
+/// Replaces the file at `path` by one that holds `bytes`, as [`Replacement`] does.
 ///
 /// # Errors
 ///
 /// When the file cannot be written, or `path` is something else than a file, such as a device;
 /// then it is as it was.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let target = match fs::metadata(path) {
-        Ok(there) if !there.is_file() => {
-            let message = "there is something that is no regular file";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    let mut replacement = Replacement::new(path)?;
+    replacement.write_all(bytes)?;
+    replacement.commit()
+}
+
+/// A file that is written bit by bit, and replaces another when it is complete.
+///
+/// The bytes go to `PATH.part`; [`commit`](Self::commit) flushes them to the disk and renames: whenever
+/// the process ends, `path` holds all of the old or all of the new. What a killed process leaves in
+/// `PATH.part` the next write takes over; of two processes that write at once the second gets an
+/// error. A link is followed: what it points to is replaced. Dropped without a commit, it leaves
+/// nothing behind, and `path` as it was. Writes are not gathered: wrap it where they are small.
+#[derive(Debug)]
+pub struct Replacement {
+    file: File,
+    aside: PathBuf,
+    target: PathBuf,
+    committed: bool,
+}
+
+impl Replacement {
+    /// Begins a replacement of `path`, with nothing in it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no place for it, or `path` is something else than a file, such as a device.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let target = match fs::metadata(path) {
+            Ok(there) if !there.is_file() => {
+                let message = "there is something that is no regular file";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+            }
+            Ok(_) => path.canonicalize()?,
+            Err(_) => path.to_owned(),
+        };
+        let mut aside = target.as_os_str().to_owned();
+        aside.push(".part");
+        let aside = PathBuf::from(aside);
+        let file = claim(&aside)?;
+        let replacement = Self {
+            file,
+            aside,
+            target,
+            committed: false,
+        };
+        replacement.file.set_len(0)?;
+        Ok(replacement)
+    }
+
+    /// Puts what was written in its place.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be flushed or renamed; then what was there is there still.
+    pub fn commit(mut self) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.aside, &self.target)?;
+        self.committed = true;
+        // The rename is durable once its folder is; not every file system can flush a folder.
+        let folder = self.target.parent().filter(|p| !p.as_os_str().is_empty());
+        if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
+            let _ = folder.sync_all();
         }
-        Ok(_) => path.canonicalize()?,
-        Err(_) => path.to_owned(),
-    };
-    let path = target.as_path();
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".part");
-    let aside = Path::new(&aside);
-    let mut file = claim(aside)?;
-    let written = file
-        .set_len(0)
-        .and_then(|()| file.write_all(bytes))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(aside, path));
-    if let Err(error) = written {
-        // The error that matters is the first one.
-        let _ = fs::remove_file(aside);
-        return Err(error);
+        Ok(())
     }
-    // The rename is durable once its folder is; not every file system can flush a folder.
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
-        let _ = folder.sync_all();
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
     }
-    Ok(())
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Replacement {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.committed {
+            // There is a first error that matters more, or nobody wants the file any more.
+            let _ = fs::remove_file(&self.aside);
+        }
+    }
 }
 
 /// Opens the file aside and locks it, so that nobody else writes to it.
@@ -104,6 +160,28 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(replace_file(&folder.path().join("no/such"), b"x").is_err());
         assert!(replace_file(folder.path(), b"x").is_err());
+    }
+
+    #[test]
+    fn what_is_not_committed_never_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        replace_file(&path, b"old").unwrap();
+        let mut dropped = Replacement::new(&path).unwrap();
+        dropped.write_all(b"half of the n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(dropped);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        let mut kept = Replacement::new(&path).unwrap();
+        kept.write_all(b"..new").unwrap();
+        kept.rewind().unwrap();
+        kept.write_all(b"a ").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        kept.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"a new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[cfg(unix)]

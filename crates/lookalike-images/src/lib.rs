@@ -64,7 +64,7 @@ pub use decode::{DecodeOptions, Decoded, Format, decode, decode_file};
 pub use distortion::{Distorter, Distortion};
 pub use download::DownloadProgress;
 pub use error::{ImageError, SourceError};
-pub use files::replace_file;
+pub use files::{Replacement, replace_file};
 pub use fit::{Fit, InputShape, fit, fit_with};
 pub use histogram::histogram;
 pub use noise::Noise;

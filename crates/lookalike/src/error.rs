@@ -56,4 +56,16 @@ impl Error {
             source,
         }
     }
+
+    /// For a file that could not be written: a full disk is called that, with what to do about it.
+    pub fn unwritten(path: &std::path::Path, error: std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match error.kind() {
+            StorageFull | QuotaExceeded => Self::Unusable(format!(
+                "cannot write {}: the disk is full ({error}); make room, or write to another disk. What was there before is as it was",
+                path.display()
+            )),
+            _ => Self::io("write", path)(error),
+        }
+    }
 }

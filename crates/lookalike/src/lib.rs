@@ -42,8 +42,12 @@
 //! diffusion), [`gallery`] (keeping and searching codes) and [`eval`] (precision, baselines).
 
 mod assess;
+mod contents;
+pub mod duplicates;
 mod error;
+pub mod export;
 mod indexing;
+pub mod outliers;
 mod searching;
 mod skips;
 mod source;

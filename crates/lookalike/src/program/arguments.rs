@@ -10,6 +10,7 @@ use lookalike::autoencoder::{
 use lookalike::gallery::{Filter, Rerank};
 use lookalike::images::{Fit, Region};
 use lookalike::neighbours::Metric;
+use lookalike::outliers::By;
 
 use super::reading::ReadingArguments;
 
@@ -62,7 +63,11 @@ pub enum Command {
     Eval(Box<EvalArguments>),
     /// Show images beside what the autoencoder makes of them
     Reconstruct(Box<ReconstructArguments>),
-    /// Write a gallery's codes as a NumPy array
+    /// Find pictures that a gallery holds more than once, exactly or nearly; nothing is deleted
+    Duplicates(DuplicatesArguments),
+    /// Find pictures that are unlike the rest of a gallery
+    Outliers(OutliersArguments),
+    /// Write a gallery for other programs: NumPy, lines of JSON, Parquet
     Export(ExportArguments),
     /// Say what a model or a gallery is
     Info(InfoArguments),
@@ -311,16 +316,102 @@ pub struct ReconstructArguments {
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "Exact duplicates have the same content, byte for byte; near ones have codes within a distance of each other. Each group has a representative, the largest picture, and all others in it are within the distance of that one.\n\nlookalike duplicates --gallery g                                  what stands out, if anything does\nlookalike duplicates --gallery g --exact-only --csv copies.csv    copies, for a spreadsheet\nlookalike duplicates --gallery g --threshold 0.001 --sheet near.png\n\nNothing is ever deleted. A member of kind same-file is not a copy but the same file, indexed under two sources."
+)]
+pub struct DuplicatesArguments {
+    /// Where to look
+    #[arg(long, value_name = "GALLERY")]
+    pub gallery: String,
+    /// The largest distance of near duplicates [default: suggested by the data, if near duplicates stand out in it]
+    #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = not_negative, conflicts_with = "exact_only")]
+    pub threshold: Option<f32>,
+    /// Only pictures with the same content, byte for byte
+    #[arg(long)]
+    pub exact_only: bool,
+    /// Show the N largest groups only
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub limit: Option<usize>,
+    /// Only among pictures whose payload passes, as in source=photos or width>=100; repeatable, all must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub filters: Vec<Filter>,
+    /// Write the groups there, a picture a line
+    #[arg(long, value_name = "CSV")]
+    pub csv: Option<PathBuf>,
+    /// Draw the groups there, a row each (PNG)
+    #[arg(long, value_name = "PNG")]
+    pub sheet: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ByArgument {
+    /// The mean distance to the nearest others
+    Neighbours,
+    /// How badly the gallery's model gives the picture back
+    Reconstruction,
+    /// Both, as far as originals can be read
+    Both,
+}
+
+impl From<ByArgument> for By {
+    fn from(argument: ByArgument) -> Self {
+        match argument {
+            ByArgument::Neighbours => Self::Neighbours,
+            ByArgument::Reconstruction => Self::Reconstruction,
+            ByArgument::Both => Self::Both,
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Scores are robust standard deviations from what is usual in the gallery; those of 3 or less are nothing remarkable.\n\nlookalike outliers --gallery g --sheet odd.png           the 20 oddest pictures\nlookalike outliers --gallery g --by neighbours -k 5      by codes alone, without reading originals\nlookalike outliers --gallery g --where label=3           what is odd among threes"
+)]
+pub struct OutliersArguments {
+    /// Where to look
+    #[arg(long, value_name = "GALLERY")]
+    pub gallery: String,
+    /// Neighbours that a picture is compared with
+    #[arg(short, default_value_t = 10, value_name = "N", value_parser = positive())]
+    pub k: usize,
+    /// What makes an outlier
+    #[arg(long, value_enum, default_value = "both")]
+    pub by: ByArgument,
+    /// Show so many
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = positive())]
+    pub count: usize,
+    /// Only pictures whose payload passes, compared among themselves; repeatable, all must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub filters: Vec<Filter>,
+    /// Write them there, a picture a line
+    #[arg(long, value_name = "CSV")]
+    pub csv: Option<PathBuf>,
+    /// Draw them there (PNG)
+    #[arg(long, value_name = "PNG")]
+    pub sheet: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(
+    group = clap::ArgGroup::new("files").required(true).multiple(true).args(["codes", "payload", "parquet"]),
+    after_help = "All files hold the same points in the same order, that of their ids.\n\nlookalike export --gallery g --parquet g.parquet                    for pandas, Polars, DuckDB\nlookalike export --gallery g --codes g.npy --payload g.jsonl        for NumPy\nlookalike export --gallery g --parquet threes.parquet --where label=3"
+)]
 pub struct ExportArguments {
-    /// The gallery whose codes are written
+    /// The gallery that is written
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
     /// Where to write the codes: a NumPy array of points x dimensions, in the order of ids
     #[arg(long, value_name = "NPY")]
-    pub codes: PathBuf,
+    pub codes: Option<PathBuf>,
     /// Where to write what is known of each point, one JSON object a line in the same order
     #[arg(long, value_name = "JSONL")]
     pub payload: Option<PathBuf>,
+    /// Where to write all of it: Parquet, with a list of floats for the code, in the same order
+    #[arg(long, value_name = "PARQUET")]
+    pub parquet: Option<PathBuf>,
+    /// Only points whose payload passes; repeatable, all must hold
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub filters: Vec<Filter>,
 }
 
 #[derive(Args)]
@@ -341,6 +432,11 @@ fn finite(text: &str) -> Result<f32, String> {
         Ok(value) if value.is_finite() => Ok(value),
         _ => Err("expected a number".to_owned()),
     }
+}
+
+fn not_negative(text: &str) -> Result<f32, String> {
+    let distance = finite(text).ok().filter(|distance| *distance >= 0.0);
+    distance.ok_or_else(|| "expected a number of at least 0".to_owned())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -390,6 +486,13 @@ mod tests {
             "lookalike search a.png --gallery g --max-distance NaN",
             "lookalike search a.png --gallery g --where label",
             "lookalike info x --threads 0",
+            "lookalike duplicates",
+            "lookalike duplicates --gallery g --threshold -1",
+            "lookalike duplicates --gallery g --threshold 0.1 --exact-only",
+            "lookalike duplicates --gallery g --limit 0",
+            "lookalike outliers --gallery g -k 0",
+            "lookalike outliers --gallery g --by looks",
+            "lookalike export --gallery g",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_err(), "{line}");

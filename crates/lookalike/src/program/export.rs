@@ -1,11 +1,10 @@
 //! `lookalike export`.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use lookalike::eval::npy;
-use lookalike::gallery::{Gallery, Points};
-use lookalike::images::replace_file;
-use lookalike::{Error, open_gallery};
+use lookalike::export::{ExportFiles, export};
+use lookalike::gallery::{Filter, Gallery};
+use lookalike::open_gallery;
 use serde::Serialize;
 
 use super::Failure;
@@ -16,56 +15,42 @@ use super::console::Console;
 struct ExportReport {
     points: usize,
     dims: usize,
-    codes: String,
+    codes: Option<String>,
     payload: Option<String>,
+    parquet: Option<String>,
 }
 
 pub fn run(arguments: ExportArguments, console: &Console) -> Result<(), Failure> {
     let gallery = open_gallery(&arguments.gallery)?;
-    let dims = gallery.describe()?.dims;
-    let mut codes = Vec::new();
-    let mut lines = Vec::new();
-    for point in Points::new(&gallery, None) {
-        let point = point?;
-        codes.extend(point.code);
-        if arguments.payload.is_some() {
-            let mut value = serde_json::json!({ "id": point.id });
-            let payload = serde_json::to_value(&point.payload)
-                .expect("a payload, which came from JSON, goes back to it");
-            if let (Some(object), serde_json::Value::Object(fields)) =
-                (value.as_object_mut(), payload)
-            {
-                object.extend(fields);
-            }
-            lines.push(value.to_string());
-        }
-    }
-    let unwritable = |e: npy::NpyError| {
-        Error::Unusable(format!("cannot write {}: {e}", arguments.codes.display()))
+    let info = gallery.describe()?;
+    let filter = arguments.filters.into_iter().reduce(Filter::and);
+    let files = ExportFiles {
+        codes: arguments.codes.as_deref(),
+        payload: arguments.payload.as_deref(),
+        parquet: arguments.parquet.as_deref(),
     };
-    let mut array = Vec::new();
-    npy::write(&mut array, &codes, dims).map_err(unwritable)?;
-    write(&arguments.codes, &array)?;
-    if let Some(path) = &arguments.payload {
-        let mut text = lines.join("\n");
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        write(path, text.as_bytes())?;
-    }
+    let bar = console.bar(filter.is_none().then_some(info.points), "export");
+    let points = export(&gallery, filter.as_ref(), &files, |points| {
+        bar.set_position(points as u64)
+    });
+    bar.finish_and_clear();
+    let shown = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
     let report = ExportReport {
-        points: codes.len() / dims,
-        dims,
-        codes: arguments.codes.display().to_string(),
-        payload: arguments.payload.map(|p| p.display().to_string()),
+        points: points?,
+        dims: info.dims,
+        codes: shown(arguments.codes),
+        payload: shown(arguments.payload),
+        parquet: shown(arguments.parquet),
     };
-    console.say(format!(
-        "{}: {} codes of {} floats",
-        report.codes, report.points, report.dims
-    ))?;
+    let (points, dims) = (report.points, report.dims);
+    if let Some(path) = &report.codes {
+        console.say(format!("{path}: {points} codes of {dims} floats"))?;
+    }
+    if let Some(path) = &report.payload {
+        console.say(format!("{path}: {points} lines"))?;
+    }
+    if let Some(path) = &report.parquet {
+        console.say(format!("{path}: {points} rows with codes of {dims} floats"))?;
+    }
     console.json(&report)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    replace_file(path, bytes).map_err(Error::io("write", path))
 }

@@ -3,14 +3,17 @@
 mod arguments;
 mod console;
 mod demo;
+mod duplicates;
 mod eval;
 mod export;
 mod index;
 mod info;
+mod outliers;
 mod pictures;
 mod reading;
 mod reconstruct;
 mod search;
+mod spreadsheet;
 mod train;
 
 use std::io;
@@ -61,6 +64,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Search(a) => search::run(*a, device, &console),
         Command::Eval(a) => eval::run(*a, device, &console),
         Command::Reconstruct(a) => reconstruct::run(*a, device, &console),
+        Command::Duplicates(a) => duplicates::run(a, &console),
+        Command::Outliers(a) => outliers::run(a, device, &console),
         Command::Export(a) => export::run(a, &console),
         Command::Info(a) => info::run(a, device, &console),
     }

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use lookalike::Error;
 use lookalike::autoencoder::{Autoencoder, EpochRecord};
 use lookalike::gallery::{Answer, Hit, Payload};
-use lookalike::images::{Cell, Collection, ContactSheet, Curve, Image, Mark, Pixels, Row, Series};
+use lookalike::images::{
+    Cell, Collection, ContactSheet, Curve, Image, InputShape, Mark, Pixels, Row, Series, fit,
+};
 use lookalike::{Reading, Skips, Source, open_source};
 
 use super::Failure;
 
 /// Pairs in a row of a sheet of reconstructions.
 const SHEET_COLUMNS: usize = 10;
+/// The longer side of small copies, in pixels.
+const SMALL: usize = 160;
 
 /// Finds the pictures behind a gallery's points, opening each source once.
 #[derive(Default)]
@@ -68,6 +72,24 @@ fn neighbour_cell(rank: usize, hit: &Hit, pixels: Pixels, query_label: Option<&s
         hit.distance,
         Mark::of_labels(query_label, label),
     )
+}
+
+/// A small copy of the point's picture for a sheet of many, grey where the original is gone.
+pub fn small(payload: &Payload, originals: &mut Originals) -> Result<Pixels, Error> {
+    let Some(pixels) = originals.get(payload) else {
+        return Ok(Pixels::new(SMALL, SMALL, 1, vec![230; SMALL * SMALL])?);
+    };
+    let longest = pixels.width().max(pixels.height());
+    if longest <= SMALL {
+        return Ok(pixels);
+    }
+    let reduce = |side: usize| (side * SMALL / longest).max(1);
+    let shape = InputShape {
+        channels: pixels.channels(),
+        height: reduce(pixels.height()),
+        width: reduce(pixels.width()),
+    };
+    Ok(fit(&pixels, shape))
 }
 
 /// Stands in for an original that is gone: light grey, as large as the query.

@@ -1,0 +1,147 @@
+//! What a gallery holds, each content once: all that comparing every picture with every other needs in memory.
+
+use std::collections::{BTreeSet, HashMap};
+
+use lookalike_gallery::{Filter, Gallery, Points};
+use lookalike_neighbours::{Codes, Metric, Neighbour, nearest};
+use uuid::Uuid;
+
+use crate::Error;
+
+/// Queries that are answered between two looks at the progress; also bounds the answers in memory.
+const QUERIES: usize = 8192;
+
+/// A point without its code and what is long about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    pub id: Uuid,
+    /// Which row of the codes.
+    pub content: u32,
+    /// Pixels of the original.
+    pub pixels: u64,
+    /// Bytes of the original, 0 where that is not known.
+    pub bytes: u64,
+}
+
+/// The points of a gallery, and the code of each different content.
+pub(crate) struct Contents {
+    /// In the order of their ids.
+    pub points: Vec<Known>,
+    /// How many different contents there are.
+    pub count: usize,
+    /// Half of a hash of each content's hash, see [`short`].
+    pub hashes: Vec<u128>,
+    /// The sources of the points.
+    pub sources: BTreeSet<String>,
+    /// A row for each content, or nothing if they were not asked for.
+    pub codes: Vec<f32>,
+    pub dims: usize,
+    /// What the codes are compared by.
+    pub metric: Metric,
+}
+
+impl Contents {
+    /// Reads the points that pass the filter, with their codes or without.
+    pub fn read(
+        gallery: &dyn Gallery,
+        filter: Option<&Filter>,
+        with_codes: bool,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Self, Error> {
+        let info = gallery.describe()?;
+        let mut contents = Self {
+            points: Vec::new(),
+            count: 0,
+            hashes: Vec::new(),
+            sources: BTreeSet::new(),
+            codes: Vec::new(),
+            dims: info.dims,
+            metric: match info.metric {
+                // A code's product with itself says nothing about likeness.
+                Metric::Dot => Metric::Cosine,
+                metric => metric,
+            },
+        };
+        let mut rows: HashMap<u128, u32> = HashMap::new();
+        for point in Points::new(gallery, filter.cloned()) {
+            let point = point?;
+            let next = u32::try_from(contents.count).map_err(|_| {
+                Error::Unusable(format!(
+                    "the gallery {} has more different pictures than can be compared with each other, {}: choose some with --where",
+                    info.name,
+                    u32::MAX
+                ))
+            })?;
+            // A point whose content was never noted is like no other.
+            let hash = short(&point.payload.blake3);
+            let content = match point.payload.blake3.is_empty() {
+                true => next,
+                false => *rows.entry(hash).or_insert(next),
+            };
+            if content == next {
+                contents.count += 1;
+                contents.hashes.push(hash);
+                if with_codes {
+                    contents.codes.extend_from_slice(&point.code);
+                }
+            }
+            if !contents.sources.contains(&point.payload.source) {
+                contents.sources.insert(point.payload.source.clone());
+            }
+            let payload = &point.payload;
+            contents.points.push(Known {
+                id: point.id,
+                content,
+                pixels: u64::from(payload.width) * u64::from(payload.height),
+                bytes: payload.bytes.unwrap_or(0),
+            });
+            progress(contents.points.len());
+        }
+        Ok(contents)
+    }
+
+    /// The codes, a row for each content.
+    pub fn codes(&self) -> Result<Codes<'_>, Error> {
+        Ok(Codes::new(&self.codes, self.dims)?)
+    }
+
+    /// Hands each content with its `k` nearest others, exact, nearest first, to `visit`; contents come in order.
+    /// `progress` hears how many are done.
+    pub fn neighbours(
+        &self,
+        k: usize,
+        mut visit: impl FnMut(usize, &[Neighbour]),
+        mut progress: impl FnMut(usize),
+    ) -> Result<(), Error> {
+        let codes = self.codes()?;
+        for start in (0..codes.len()).step_by(QUERIES) {
+            let end = (start + QUERIES).min(codes.len());
+            // One more, for each is among its own nearest, or as near as all of them.
+            let found = nearest(
+                codes,
+                codes.rows(start, end),
+                self.metric,
+                k.saturating_add(1),
+            );
+            for (own, mut others) in (start..).zip(found) {
+                match others.iter().position(|other| other.index == own) {
+                    Some(at) => drop(others.remove(at)),
+                    None => others.truncate(k),
+                }
+                visit(own, &others);
+            }
+            progress(end);
+        }
+        Ok(())
+    }
+}
+
+/// Half of the hash of a hash: enough to tell contents apart, and as long whatever the hash was.
+pub(crate) fn short(blake3: &str) -> u128 {
+    let hash = blake3::hash(blake3.as_bytes());
+    let half = hash
+        .as_bytes()
+        .first_chunk()
+        .expect("32 bytes are more than 16");
+    u128::from_le_bytes(*half)
+}

@@ -1,0 +1,220 @@
+//! `lookalike duplicates`.
+
+use lookalike::duplicates::{DuplicateOptions, Duplicates, Group, Kind, Member, Progress, find};
+use lookalike::gallery::{Filter, Payload};
+use lookalike::images::{Cell, ContactSheet, Mark, Row};
+use lookalike::open_gallery;
+use serde::Serialize;
+
+use super::Failure;
+use super::arguments::DuplicatesArguments;
+use super::console::{Console, table};
+use super::pictures::{self, Originals, small};
+use super::spreadsheet::{self, optional};
+
+/// The most groups, and pictures of each, on a sheet.
+const SHEET_ROWS: usize = 60;
+const SHEET_COLUMNS: usize = 12;
+
+#[derive(Serialize)]
+struct DuplicatesReport<'a> {
+    gallery: &'a str,
+    #[serde(flatten)]
+    found: &'a Duplicates,
+    csv: Option<String>,
+    sheet: Option<String>,
+}
+
+pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Failure> {
+    let gallery = open_gallery(&arguments.gallery)?;
+    let options = DuplicateOptions {
+        threshold: arguments.threshold,
+        exact_only: arguments.exact_only,
+        filter: arguments.filters.into_iter().reduce(Filter::and),
+        limit: arguments.limit,
+    };
+    let bar = console.bar(Some(0), "compare");
+    let found = find(&gallery, &options, |progress| match progress {
+        Progress::Read(points) => bar.set_message(format!("{points} read")),
+        Progress::Compared { done, of } => {
+            bar.set_length(of as u64);
+            bar.set_position(done as u64);
+        }
+    });
+    bar.finish_and_clear();
+    let found = found?;
+    if let Some(path) = &arguments.csv {
+        let groups = found.groups.iter().zip(1..);
+        let rows = groups.flat_map(|(group, number)| {
+            group
+                .members
+                .iter()
+                .map(move |member| csv_row(number, member))
+        });
+        spreadsheet::write(path, &CSV_HEADING, rows)?;
+    }
+    if let Some(path) = &arguments.sheet {
+        let title = vec![
+            format!("{}: duplicates", arguments.gallery),
+            summary(&found),
+        ];
+        let sheet = ContactSheet {
+            title,
+            rows: sheet_rows(&found.groups)?,
+        };
+        pictures::write(&sheet.render(), path)?;
+        if found.groups.len() > SHEET_ROWS {
+            console.note(format!("the sheet shows the {SHEET_ROWS} largest groups"));
+        }
+    }
+    for (group, number) in found.groups.iter().zip(1..) {
+        print_group(console, group, number)?;
+    }
+    if found.groups.len() < found.group_count {
+        let more = found.group_count - found.groups.len();
+        console.say(format!("... and {more} more groups"))?;
+    }
+    for line in conclusion(&found) {
+        console.say(line)?;
+    }
+    let shown = |path: Option<std::path::PathBuf>| path.map(|path| path.display().to_string());
+    console.json(&DuplicatesReport {
+        gallery: &arguments.gallery,
+        found: &found,
+        csv: shown(arguments.csv),
+        sheet: shown(arguments.sheet),
+    })
+}
+
+/// "12 groups among 300 pictures: besides their representatives 9 exact duplicates, and 5 near ones".
+fn summary(found: &Duplicates) -> String {
+    let count = |number: usize, one: &str| match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {one}s"),
+    };
+    let near = match found.threshold {
+        Some(threshold) => format!(
+            " and {} within {} distance {threshold:.3e}",
+            count(found.near, "near one"),
+            found.metric
+        ),
+        None => String::new(),
+    };
+    format!(
+        "{} among {}: besides the representatives {}{near}",
+        count(found.group_count, "group"),
+        count(found.points, "picture"),
+        count(found.exact, "exact duplicate"),
+    )
+}
+
+/// What is to be known about the whole.
+fn conclusion(found: &Duplicates) -> Vec<String> {
+    let mut lines = vec![summary(found)];
+    if let Some(suggestion) = &found.suggestion {
+        let other = match suggestion.threshold {
+            Some(_) => "--threshold sets another",
+            None => "--threshold sets one nevertheless",
+        };
+        lines.push(format!("{}; {other}", suggestion.reason));
+    }
+    if found.left_alone > 0 {
+        lines.push(format!(
+            "{} more are as near to a picture in a group, but not to its representative: in no group",
+            found.left_alone
+        ));
+    }
+    let members = found.groups.iter().flat_map(|group| &group.members);
+    let same = members
+        .filter(|member| member.kind == Kind::SameFile)
+        .count();
+    if same > 0 {
+        lines.push(format!(
+            "{same} of kind same-file: not copies, but files that were indexed under two sources"
+        ));
+    }
+    lines
+}
+
+fn print_group(console: &Console, group: &Group, number: usize) -> Result<(), Failure> {
+    console.say(format!("group {number}: {} pictures", group.members.len()))?;
+    let heading = ["  kind", "distance", "size", "bytes", "image"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    for member in &group.members {
+        rows.push(vec![
+            format!("  {}", member.kind.name()),
+            format!("{:.3e}", member.distance),
+            format!("{}x{}", member.payload.width, member.payload.height),
+            member
+                .payload
+                .bytes
+                .map_or_else(|| "-".to_owned(), |bytes| bytes.to_string()),
+            place(&member.payload),
+        ]);
+    }
+    for line in table(&rows) {
+        console.say(line)?;
+    }
+    Ok(())
+}
+
+/// Where a person finds a picture.
+pub fn place(payload: &Payload) -> String {
+    match &payload.location {
+        Some(location) => location.clone(),
+        None => format!("{}#{}", payload.source, payload.key),
+    }
+}
+
+const CSV_HEADING: [&str; 12] = [
+    "group", "kind", "distance", "source", "key", "location", "label", "width", "height", "bytes",
+    "blake3", "id",
+];
+
+fn csv_row(number: usize, member: &Member) -> Vec<String> {
+    let payload = &member.payload;
+    vec![
+        number.to_string(),
+        member.kind.name().to_owned(),
+        member.distance.to_string(),
+        payload.source.clone(),
+        payload.key.clone(),
+        optional(payload.location.as_ref()),
+        optional(payload.label.as_ref()),
+        payload.width.to_string(),
+        payload.height.to_string(),
+        optional(payload.bytes),
+        payload.blake3.clone(),
+        member.id.to_string(),
+    ]
+}
+
+fn sheet_rows(groups: &[Group]) -> Result<Vec<Row>, Failure> {
+    let mut originals = Originals::default();
+    let mut rows = Vec::new();
+    for (group, number) in groups.iter().zip(1..).take(SHEET_ROWS) {
+        let mut cells = Vec::new();
+        for member in group.members.iter().take(SHEET_COLUMNS) {
+            let payload = &member.payload;
+            let (what, mark) = match member.kind {
+                Kind::Representative => ("largest".to_owned(), Mark::Query),
+                Kind::Near => (format!("near {:.1e}", member.distance), Mark::Plain),
+                kind => (kind.name().to_owned(), Mark::Plain),
+            };
+            cells.push(Cell {
+                pixels: small(payload, &mut originals)?,
+                caption: vec![what, format!("{}x{}", payload.width, payload.height)],
+                mark,
+            });
+        }
+        let more = group.members.len() - cells.len();
+        rows.push(Row {
+            heading: match more {
+                0 => number.to_string(),
+                _ => format!("{number} (+{more})"),
+            },
+            cells,
+        });
+    }
+    Ok(rows)
+}

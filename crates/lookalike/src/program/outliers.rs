@@ -1,0 +1,225 @@
+//! `lookalike outliers`.
+
+use lookalike::Error;
+use lookalike::autoencoder::{Autoencoder, DeviceChoice};
+use lookalike::gallery::{Filter, Gallery};
+use lookalike::images::{Cell, ContactSheet, Mark, Row};
+use lookalike::open_gallery;
+use lookalike::outliers::{By, Outlier, OutlierOptions, Outliers, Progress, rank};
+use serde::Serialize;
+
+use super::Failure;
+use super::arguments::OutliersArguments;
+use super::console::{Console, table};
+use super::duplicates::place;
+use super::pictures::{self, Originals, small};
+use super::spreadsheet::{self, optional};
+
+/// Pictures in a row of the sheet, and rows.
+const SHEET_COLUMNS: usize = 10;
+const SHEET_ROWS: usize = 60;
+
+#[derive(Serialize)]
+struct OutliersReport<'a> {
+    gallery: &'a str,
+    #[serde(flatten)]
+    found: &'a Outliers,
+    csv: Option<String>,
+    sheet: Option<String>,
+}
+
+pub fn run(
+    arguments: OutliersArguments,
+    device: DeviceChoice,
+    console: &Console,
+) -> Result<(), Failure> {
+    let gallery = open_gallery(&arguments.gallery)?;
+    let options = OutlierOptions {
+        k: arguments.k,
+        by: arguments.by.into(),
+        count: arguments.count,
+        filter: arguments.filters.into_iter().reduce(Filter::and),
+    };
+    let model = match options.by {
+        By::Neighbours => None,
+        _ => {
+            let bytes = gallery.model()?.ok_or_else(|| {
+                Error::Unusable(format!(
+                    "the gallery {} does not keep its model: use --by neighbours",
+                    arguments.gallery
+                ))
+            })?;
+            let name = format!("the model of {}", arguments.gallery);
+            Some(Autoencoder::from_bytes(&bytes, &name, device)?)
+        }
+    };
+    let bar = console.bar(Some(0), "compare");
+    let found = rank(&gallery, model.as_ref(), &options, |progress| {
+        let (done, of) = match progress {
+            Progress::Read(points) => return bar.set_message(format!("{points} read")),
+            Progress::Compared { done, of } => (done, of),
+            Progress::Reconstructed { done, of } => {
+                bar.set_prefix("reconstruct");
+                (done, of)
+            }
+        };
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let found = found?;
+    if let Some(path) = &arguments.csv {
+        let rows = found
+            .outliers
+            .iter()
+            .zip(1..)
+            .map(|(outlier, rank)| csv_row(rank, outlier));
+        spreadsheet::write(path, &CSV_HEADING, rows)?;
+    }
+    if let Some(path) = &arguments.sheet {
+        let sheet = ContactSheet {
+            title: vec![format!("{}: outliers", arguments.gallery), summary(&found)],
+            rows: sheet_rows(&found.outliers)?,
+        };
+        pictures::write(&sheet.render(), path)?;
+        if found.outliers.len() > SHEET_COLUMNS * SHEET_ROWS {
+            let shown = SHEET_COLUMNS * SHEET_ROWS;
+            console.note(format!("the sheet shows the first {shown}"));
+        }
+    }
+    if found.unreadable > 0 {
+        let why = found.unreadable_because.as_deref().unwrap_or_default();
+        console.note(format!(
+            "{} of {} originals cannot be read, and are ranked by neighbours only, if at all; for instance: {why}",
+            found.unreadable, found.contents
+        ));
+    }
+    print(console, &found)?;
+    let shown = |path: Option<std::path::PathBuf>| path.map(|path| path.display().to_string());
+    console.json(&OutliersReport {
+        gallery: &arguments.gallery,
+        found: &found,
+        csv: shown(arguments.csv),
+        sheet: shown(arguments.sheet),
+    })
+}
+
+/// What is usual, which the scores are relative to.
+fn summary(found: &Outliers) -> String {
+    let mut usual = Vec::new();
+    if let Some(distance) = found.usual_distance {
+        usual.push(format!(
+            "mean {} distance to {} neighbours {distance:.4}",
+            found.metric, found.k
+        ));
+    }
+    if let Some(error) = found.usual_error {
+        usual.push(format!("reconstruction error {error:.5}"));
+    }
+    match usual.is_empty() {
+        true => format!(
+            "{} different pictures, and nothing to compare",
+            found.contents
+        ),
+        false => format!(
+            "{} different pictures; usual: {}",
+            found.contents,
+            usual.join(", ")
+        ),
+    }
+}
+
+fn print(console: &Console, found: &Outliers) -> Result<(), Failure> {
+    let heading = [
+        "rank", "score", "distance", "(score)", "error", "(score)", "label", "image",
+    ];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    let number = |value: Option<f64>, digits: usize| match value {
+        Some(value) => format!("{value:.digits$}"),
+        None => "-".to_owned(),
+    };
+    for (outlier, rank) in found.outliers.iter().zip(1..) {
+        rows.push(vec![
+            rank.to_string(),
+            format!("{:.2}", outlier.score),
+            number(outlier.distance, 4),
+            number(outlier.distance_score, 2),
+            number(outlier.error, 5),
+            number(outlier.error_score, 2),
+            outlier
+                .payload
+                .label
+                .clone()
+                .unwrap_or_else(|| "-".to_owned()),
+            place(&outlier.payload),
+        ]);
+    }
+    for line in table(&rows) {
+        console.say(line)?;
+    }
+    console.say(summary(found))
+}
+
+const CSV_HEADING: [&str; 16] = [
+    "rank",
+    "score",
+    "distance",
+    "distance_score",
+    "error",
+    "error_score",
+    "copies",
+    "source",
+    "key",
+    "location",
+    "label",
+    "width",
+    "height",
+    "bytes",
+    "blake3",
+    "id",
+];
+
+fn csv_row(rank: usize, outlier: &Outlier) -> Vec<String> {
+    let payload = &outlier.payload;
+    vec![
+        rank.to_string(),
+        outlier.score.to_string(),
+        optional(outlier.distance),
+        optional(outlier.distance_score),
+        optional(outlier.error),
+        optional(outlier.error_score),
+        outlier.copies.to_string(),
+        payload.source.clone(),
+        payload.key.clone(),
+        optional(payload.location.as_ref()),
+        optional(payload.label.as_ref()),
+        payload.width.to_string(),
+        payload.height.to_string(),
+        optional(payload.bytes),
+        payload.blake3.clone(),
+        outlier.id.to_string(),
+    ]
+}
+
+fn sheet_rows(outliers: &[Outlier]) -> Result<Vec<Row>, Failure> {
+    let mut originals = Originals::default();
+    let mut cells = Vec::new();
+    for (outlier, rank) in outliers.iter().zip(1..).take(SHEET_COLUMNS * SHEET_ROWS) {
+        let payload = &outlier.payload;
+        cells.push(Cell {
+            pixels: small(payload, &mut originals)?,
+            caption: vec![
+                format!(
+                    "{rank}. {}",
+                    payload.label.as_deref().unwrap_or(&payload.key)
+                ),
+                format!("score {:.1}", outlier.score),
+            ],
+            mark: Mark::Plain,
+        });
+    }
+    let rows = cells
+        .chunks(SHEET_COLUMNS)
+        .map(|cells| Row::new(cells.to_vec()));
+    Ok(rows.collect())
+}
