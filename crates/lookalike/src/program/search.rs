@@ -76,7 +76,8 @@ pub fn run(
                 Asked::Image(source, query) => searcher.ask(source, query, &question)?,
                 Asked::Point(point) => searcher.ask_point(point, &question)?,
             };
-            answers.take(name, asked.shown(&mut answers.originals).as_ref(), &answer)
+            let shown = asked.shown(&mut answers.originals);
+            answers.take(name, shown.as_ref(), &answer)
         })?;
     }
     if answers.draws {
