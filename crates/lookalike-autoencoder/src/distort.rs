@@ -509,32 +509,22 @@ mod tests {
 
     #[test]
     fn colours_follow_the_data_too() {
-        // Squares of one hue, as bright as chance has it, or all alike but for where they are.
-        let squares = |brightness: &dyn Fn(usize) -> u8| {
+        let plain = |colour: &dyn Fn(usize) -> [u8; 3]| {
             let shape = InputShape {
                 channels: 3,
-                height: 16,
-                width: 16,
+                height: 8,
+                width: 8,
             };
-            let mut pixels = Vec::new();
-            for image in 0..200 {
-                let (left, top) = (image % 10, image / 10 % 10);
-                for (y, x) in (0..16).flat_map(|y| (0..16).map(move |x| (y, x))) {
-                    let inside = (left..left + 6).contains(&x) && (top..top + 6).contains(&y);
-                    let b = brightness(image);
-                    pixels.extend(if inside { [b, b / 2, 0] } else { [128; 3] });
-                }
-            }
+            let pixels = (0..200).flat_map(|i| [colour(i); 64]).flatten().collect();
             let keys = (0..200).map(|i| i.to_string()).collect();
-            let images = Collection::from_parts("squares", shape, keys, vec![None; 200], pixels);
+            let images = Collection::from_parts("plain", shape, keys, vec![None; 200], pixels);
             choose(Distort::Auto, &images.unwrap(), 0)
         };
-        let lit = squares(&|i| (80 + i * 37 % 150) as u8);
-        let alike = squares(&|_| 250);
-        assert!(
-            lit.colour_strength > alike.colour_strength,
-            "{lit}; {alike}"
-        );
+        // Of every colour, or of one that has its shades but is never more or less brown.
+        let any = plain(&|i| [37, 61, 89].map(|step| (60 + i * step % 139) as u8));
+        let brown = plain(&|i| [40 + i as u8, 20 + i as u8 / 2, 10 + i as u8 / 4]);
+        assert!(any.colour_strength >= 0.3, "{any}");
+        assert_eq!(brown.colour_strength, 0.0, "{brown}");
     }
 
     #[test]
