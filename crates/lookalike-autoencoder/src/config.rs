@@ -3,11 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lookalike_images::{Distortion, Fit, Noise};
+use lookalike_images::{Distortion, Fit, InputShape, Noise};
 use lookalike_kernels::Loss as LossKernel;
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
+use crate::distort::Chosen;
 use crate::error::AutoencoderError;
 use crate::precision::Precision;
 
@@ -167,6 +168,14 @@ pub struct TrainConfig {
     pub seed: u64,
     /// The distorted views of [`Objective::Augment`].
     pub distortion: Distortion,
+    /// How the distortion was chosen, where it was; training reads [`Self::distortion`] only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
+    /// Weight of the image's colours ([`lookalike_images::colours`]) behind the code, which then has length 1 and the
+    /// colours this length: the cosine of two codes is that of what was learned and this weight squared times that
+    /// of the colours, over their sum. 0: codes are what was learned alone. Only for colour images and the bottleneck.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub colour_weight: f32,
     /// The noise of [`Objective::Denoise`].
     pub noise: Noise,
     /// Weight of the divergence from the standard normal in [`Objective::Variational`], relative
@@ -181,7 +190,54 @@ pub struct TrainConfig {
     pub fit: Fit,
 }
 
+/// Whether a number that was added later is unused; then files read as they did before it.
+fn is_zero(number: &f32) -> bool {
+    *number == 0.0
+}
+
+/// [`TrainConfig::colour_weight`] of colour images.
+pub const COLOUR_WEIGHT: f32 = 0.8;
+
+/// More, and what was learned would drown.
+pub(crate) const MOST_WEIGHT: f32 = 100.0;
+
+/// Pixels of the images that twelve epochs on MNIST see: what a training run may cost by default, some two minutes
+/// on two cores.
+const PIXELS_SEEN: usize = 12 * 60_000 * 28 * 28;
+
 impl TrainConfig {
+    /// The recipe of [`Self::new`] made to fit a collection of `images` of `shape`.
+    ///
+    /// The article's networks keep their recipe. The bottleneck takes smaller batches and more epochs where images
+    /// are few, so that there are steps enough to learn from them: at least 20,000 to 250,000 images are seen, the
+    /// more the smaller they are, in at most 200 epochs. Where there are so many that twelve epochs take long there
+    /// are fewer, three at least. Colour images get their colours behind their codes.
+    pub fn suited(architecture: Architecture, images: usize, shape: InputShape) -> Self {
+        let recipe = Self::new(architecture);
+        if architecture != Architecture::Bottleneck {
+            return recipe;
+        }
+        let images = images.max(1);
+        let pixels = (shape.height * shape.width).max(1);
+        let least_seen = (PIXELS_SEEN / 4 / pixels).clamp(20_000, 250_000);
+        let least = least_seen.div_ceil(images).min(200);
+        let usual = (PIXELS_SEEN / pixels / images).clamp(3, recipe.epochs);
+        Self {
+            batch: match images {
+                ..2_500 => 64,
+                2_500..20_000 => 128,
+                _ => recipe.batch,
+            },
+            epochs: usual.max(least),
+            colour_weight: if shape.channels == 3 {
+                COLOUR_WEIGHT
+            } else {
+                0.0
+            },
+            ..recipe
+        }
+    }
+
     /// The recipe that suits `architecture`: the article's for its two networks, the augmented
     /// autoencoder for the bottleneck.
     pub fn new(architecture: Architecture) -> Self {
@@ -198,6 +254,8 @@ impl TrainConfig {
             epochs: 3,
             seed: 0,
             distortion: Distortion::strength(1.0),
+            chosen: None,
+            colour_weight: 0.0,
             noise: Noise::default(),
             divergence_weight: 1.0,
             precision: Precision::F32,
@@ -255,6 +313,18 @@ impl TrainConfig {
             if !(value >= 0.0 && value.is_finite()) {
                 return fail(format!("{name} {value}: it must be 0 or more"));
             }
+        }
+        if !(0.0..=MOST_WEIGHT).contains(&self.colour_weight) {
+            return fail(format!(
+                "colour weight {}: it must be 0 to {MOST_WEIGHT}",
+                self.colour_weight
+            ));
+        }
+        if self.colour_weight > 0.0 && self.architecture != Architecture::Bottleneck {
+            return fail(format!(
+                "colour weight {}: the codes of {} are not joined with colours; use --arch bottleneck",
+                self.colour_weight, self.architecture
+            ));
         }
         self.distortion
             .check()
@@ -314,6 +384,46 @@ mod tests {
     }
 
     #[test]
+    fn few_images_are_seen_more_often() {
+        let suited = |images, side, channels| {
+            let shape = InputShape {
+                channels,
+                height: side,
+                width: side,
+            };
+            TrainConfig::suited(Architecture::Bottleneck, images, shape)
+        };
+        // MNIST keeps the recipe.
+        assert_eq!(
+            suited(60_000, 28, 1),
+            TrainConfig::new(Architecture::Bottleneck)
+        );
+        for (images, side, epochs, batch) in [
+            (796, 64, 44, 64),
+            (10, 64, 200, 64),
+            (10_000, 28, 18, 128),
+            (1_000_000, 64, 3, 256),
+            (0, 1, 200, 64),
+        ] {
+            let config = suited(images, side, 3);
+            assert_eq!(
+                (config.epochs, config.batch),
+                (epochs, batch),
+                "{images} of {side}"
+            );
+            assert_eq!(config.colour_weight, COLOUR_WEIGHT);
+            assert!(config.check().is_ok());
+        }
+        let shape = InputShape {
+            channels: 3,
+            height: 64,
+            width: 64,
+        };
+        let article = TrainConfig::suited(Architecture::Conv, 10, shape);
+        assert_eq!(article, TrainConfig::new(Architecture::Conv));
+    }
+
+    #[test]
     fn impossible_settings_are_refused() {
         let good = TrainConfig::new(Architecture::Bottleneck);
         assert!(good.check().is_ok());
@@ -337,6 +447,14 @@ mod tests {
             TrainConfig {
                 weight_decay: -1.0,
                 ..good.clone()
+            },
+            TrainConfig {
+                colour_weight: -0.1,
+                ..good.clone()
+            },
+            TrainConfig {
+                colour_weight: 1.0,
+                ..TrainConfig::new(Architecture::Conv)
             },
         ] {
             assert!(bad.check().is_err());

@@ -34,6 +34,7 @@ mod checkpoint;
 mod config;
 mod container;
 mod device;
+mod distort;
 mod error;
 mod model;
 mod network;
@@ -45,8 +46,9 @@ mod train;
 
 pub use architecture::Architecture;
 pub use checkpoint::Checkpointing;
-pub use config::{Loss, Objective, Optimiser, Schedule, TrainConfig};
+pub use config::{COLOUR_WEIGHT, Loss, Objective, Optimiser, Schedule, TrainConfig};
 pub use device::DeviceChoice;
+pub use distort::{Chosen, Distort, Kind, Trial, choose};
 pub use error::AutoencoderError;
 pub use model::Autoencoder;
 pub use precision::{Precision, PrecisionChoice};

@@ -2,12 +2,13 @@
 
 use std::path::Path as FilePath;
 
-use lookalike_images::{Collection, Fit, InputShape, Pixels, fit_with};
+use lookalike_images::{COLOURS, Collection, Fit, InputShape, Pixels, colours, fit_with};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::architecture::Plan;
+use crate::architecture::{Architecture, Plan};
 use crate::checkpoint::{model_tensors, read_weights};
-use crate::config::{Objective, TrainConfig};
+use crate::config::{MOST_WEIGHT, Objective, TrainConfig};
 use crate::container::{self, Container};
 use crate::device::DeviceChoice;
 use crate::error::AutoencoderError;
@@ -95,8 +96,8 @@ impl Autoencoder {
             model_format: FORMAT,
             program: concat!("lookalike ", env!("CARGO_PKG_VERSION")).to_owned(),
             parameters: plan.parameter_count(),
-            code_dim: plan.code_dim,
-            code_map: plan.code_map,
+            code_dim: code_dim(&plan, &config),
+            code_map: code_map(&plan, &config),
             preprocessing: Preprocessing {
                 shape: plan.shape,
                 layout: Layout::ChannelsLast,
@@ -143,15 +144,20 @@ impl Autoencoder {
         self.plan.shape
     }
 
-    /// Floats of a code.
+    /// Floats of a code: those that the network gives, and behind them those of the colours, if the model joins them.
     pub fn code_dim(&self) -> usize {
+        code_dim(&self.plan, &self.config)
+    }
+
+    /// Floats that the network gives, which the decoder makes images of: the first of a code, or all of it.
+    pub fn latent_dim(&self) -> usize {
         self.plan.code_dim
     }
 
     /// Height, width and channels of the code where it is a map, channels last; 1, 1 and
     /// [`Self::code_dim`] where it is a vector.
     pub fn code_map(&self) -> [usize; 3] {
-        self.plan.code_map
+        code_map(&self.plan, &self.config)
     }
 
     /// Learned numbers in all.
@@ -182,7 +188,7 @@ impl Autoencoder {
     /// Brings one image to the model's shape and encodes it.
     pub fn encode_image(&self, image: &Pixels) -> Vec<f32> {
         let mut code = vec![0.0; self.code_dim()];
-        self.inference.encode(
+        self.encode_batch(
             fit_with(image, self.shape(), self.fit(), WHITE).data(),
             &mut code,
         );
@@ -210,9 +216,26 @@ impl Autoencoder {
         let (batch, len, dim) = (self.batch(), self.plan.input_len(), self.code_dim());
         let batches = pixels.chunks(batch * len);
         for (index, (pixels, codes)) in batches.zip(codes.chunks_mut(batch * dim)).enumerate() {
-            self.inference.encode(pixels, codes);
+            self.encode_batch(pixels, codes);
             progress(index * batch + codes.len() / dim);
         }
+    }
+
+    /// Encodes images that fit into memory at once.
+    fn encode_batch(&self, pixels: &[u8], codes: &mut [f32]) {
+        if self.config.colour_weight == 0.0 {
+            return self.inference.encode(pixels, codes);
+        }
+        let (len, dim, latent_dim) = (self.plan.input_len(), self.code_dim(), self.latent_dim());
+        let mut latents = vec![0.0; codes.len() / dim * latent_dim];
+        self.inference.encode(pixels, &mut latents);
+        codes
+            .par_chunks_exact_mut(dim)
+            .zip(latents.par_chunks_exact(latent_dim))
+            .zip(pixels.par_chunks_exact(len))
+            .for_each(|((code, latent), pixels)| {
+                join(latent, &colours(pixels), self.config.colour_weight, code);
+            });
     }
 
     /// Sends images (as for [`Self::encode`]) through encoder and decoder.
@@ -224,9 +247,9 @@ impl Autoencoder {
         self.check_whole(pixels)?;
         let mut answer = Vec::with_capacity(pixels.len());
         for batch in pixels.chunks(self.batch() * self.plan.input_len()) {
-            let mut codes = vec![0.0; batch.len() / self.plan.input_len() * self.code_dim()];
-            self.inference.encode(batch, &mut codes);
-            let output = self.inference.decode(&codes);
+            let mut latents = vec![0.0; batch.len() / self.plan.input_len() * self.latent_dim()];
+            self.inference.encode(batch, &mut latents);
+            let output = self.inference.decode(&latents);
             answer.extend(output.iter().map(|v| (v * 255.0).round() as u8));
         }
         Ok(answer)
@@ -304,6 +327,36 @@ impl Autoencoder {
     }
 }
 
+/// The code of an image: what was learned, at length 1, and behind it the colours, at length `weight`.
+fn join(latent: &[f32], colours: &[f32], weight: f32, code: &mut [f32]) {
+    let length = latent.iter().map(|v| v * v).sum::<f32>().sqrt();
+    // A latent of nothing but zeros has no direction, and stays.
+    let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
+    let (learned, seen) = code.split_at_mut(latent.len());
+    for (to, value) in learned.iter_mut().zip(latent) {
+        *to = value * scale;
+    }
+    for (to, value) in seen.iter_mut().zip(colours) {
+        *to = value * weight;
+    }
+}
+
+fn code_dim(plan: &Plan, config: &TrainConfig) -> usize {
+    plan.code_dim
+        + if config.colour_weight > 0.0 {
+            COLOURS
+        } else {
+            0
+        }
+}
+
+fn code_map(plan: &Plan, config: &TrainConfig) -> [usize; 3] {
+    match config.colour_weight > 0.0 {
+        true => [1, 1, code_dim(plan, config)],
+        false => plan.code_map,
+    }
+}
+
 fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document, String), String> {
     #[derive(Deserialize)]
     struct Version {
@@ -338,7 +391,15 @@ fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document, String), String> {
         ));
     }
     let weights = read_weights(&plan, &container)?;
-    let (code_dim, code_map) = (plan.code_dim, plan.code_map);
+    let joins = config.colour_weight != 0.0;
+    let can_join = plan.shape.channels == 3 && config.architecture == Architecture::Bottleneck;
+    if joins && !(can_join && (0.0..=MOST_WEIGHT).contains(&config.colour_weight)) {
+        return Err(format!(
+            "it joins colours to its codes with weight {}, which its network or its images do not allow",
+            config.colour_weight
+        ));
+    }
+    let (code_dim, code_map) = (code_dim(&plan, config), code_map(&plan, config));
     if (document.code_dim, document.code_map) != (code_dim, code_map)
         || document.parameters != plan.parameter_count()
     {

@@ -81,6 +81,13 @@ pub fn train(
         config.code_dim,
         config.objective == Objective::Variational,
     )?;
+    if config.colour_weight > 0.0 && collection.shape().channels != 3 {
+        return Err(AutoencoderError::Config(format!(
+            "colour weight {}: the images of {} are grey; use --colour-weight 0",
+            config.colour_weight,
+            collection.name()
+        )));
+    }
     let smallest = smallest_batch(config.architecture);
     if collection.len() < smallest {
         return Err(AutoencoderError::Data(format!(

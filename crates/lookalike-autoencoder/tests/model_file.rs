@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use common::{GREY, shapes};
 use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};
+use lookalike_images::{COLOURS, InputShape, colours};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
@@ -169,4 +170,78 @@ proptest! {
         damaged.truncate(cut % bytes.len());
         let _ = Autoencoder::from_bytes(&damaged, "m", CPU);
     }
+}
+
+#[test]
+fn colours_are_joined_to_codes_and_to_nothing_else() {
+    let shape = InputShape {
+        channels: 3,
+        ..GREY
+    };
+    let images = shapes(32, shape);
+    let config = TrainConfig {
+        epochs: 1,
+        batch: 16,
+        colour_weight: 0.5,
+        ..TrainConfig::new(Architecture::Bottleneck)
+    };
+    let learn = |config: &TrainConfig| train(&images, config, CPU, None, &mut ()).unwrap();
+    let joined = learn(&config);
+    let plain = learn(&TrainConfig {
+        colour_weight: 0.0,
+        ..config
+    });
+    let (dim, latent_dim) = (joined.code_dim(), joined.latent_dim());
+    assert_eq!((latent_dim, dim), (plain.code_dim(), 64 + COLOURS));
+    assert_eq!(joined.code_map(), [1, 1, dim]);
+    let codes = joined.encode(images.pixels()).unwrap();
+    let latents = plain.encode(images.pixels()).unwrap();
+    for (image, (code, latent)) in codes
+        .chunks(dim)
+        .zip(latents.chunks(latent_dim))
+        .enumerate()
+    {
+        let length = latent.iter().map(|v| v * v).sum::<f32>().sqrt();
+        let (learned, seen) = code.split_at(latent_dim);
+        assert!(
+            learned
+                .iter()
+                .zip(latent)
+                .all(|(a, b)| (a * length - b).abs() < 1e-4 * length)
+        );
+        let expected = colours(images.image(image));
+        assert!(
+            seen.iter()
+                .zip(expected)
+                .all(|(a, b)| (a - 0.5 * b).abs() < 1e-6)
+        );
+        assert_eq!(joined.encode_image(&images.picture(image)), code);
+    }
+    // The decoder knows nothing of them, and the file everything.
+    let some = &images.pixels()[..3 * shape.values()];
+    assert_eq!(
+        joined.reconstruct(some).unwrap(),
+        plain.reconstruct(some).unwrap()
+    );
+    let again = Autoencoder::from_bytes(&joined.to_bytes(), "m", CPU).unwrap();
+    assert_eq!(again.encode(images.pixels()).unwrap(), codes);
+    assert_eq!(again.code_dim(), dim);
+    for weight in [-1.0, 1e9] {
+        let said = refusal(&changed(&joined.to_bytes(), |d, _| {
+            d["config"]["colour_weight"] = weight.into();
+        }));
+        assert!(said.contains("colours"), "{said}");
+    }
+    // A model without colours says nothing of them, as models did before there were any.
+    let before = changed(&plain.to_bytes(), |d, _| {
+        assert!(d["config"].get("colour_weight").is_none());
+    });
+    assert_eq!(
+        Autoencoder::from_bytes(&before, "m", CPU)
+            .unwrap()
+            .code_dim(),
+        64
+    );
+    let grey = train(&shapes(32, GREY), joined.config(), CPU, None, &mut ());
+    assert!(grey.unwrap_err().to_string().contains("--colour-weight 0"));
 }

@@ -4,7 +4,7 @@
 //! This crate sees only vectors and labels. [`evaluate`] asks with every code and counts an answer
 //! as right when its label equals the query's; [`baselines`] does the same with the raw pixels and
 //! with their principal components, because a network that is no better than those is not worth
-//! its training.
+//! its training. [`self_retrieval`] needs no labels: changed copies of images must find their originals.
 //!
 //! ```
 //! use lookalike_eval::{Labelled, Options, evaluate};
@@ -26,8 +26,10 @@ pub mod npy;
 mod pca;
 mod product;
 mod recall;
+mod self_retrieval;
 
 pub use baselines::{Baselines, baselines};
 pub use evaluation::{EvalError, Labelled, Options, Scores, evaluate};
 pub use pca::Pca;
 pub use recall::recall;
+pub use self_retrieval::{SelfScores, self_retrieval};

@@ -42,6 +42,9 @@ pub struct Distortion {
     pub elastic_grid: usize,
     /// Whether every second image is mirrored left to right.
     pub mirror: bool,
+    /// Crop: 0.2 keeps a window of 80 % to 100 % of each side, anywhere in the image. It is drawn on its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub crop: f32,
     /// Brightness: 0.2 multiplies every value by 0.8 to 1.2.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub brightness: f32,
@@ -77,6 +80,7 @@ impl Distortion {
             elastic: 0.2 * strength,
             elastic_grid: 4,
             mirror: false,
+            crop: 0.0,
             brightness: 0.0,
             contrast: 0.0,
             saturation: 0.0,
@@ -100,6 +104,11 @@ impl Distortion {
         }
     }
 
+    /// The same, with crops of up to `crop` of each side.
+    pub fn with_crop(self, crop: f32) -> Self {
+        Self { crop, ..self }
+    }
+
     /// Whether it leaves every image as it is.
     pub fn is_identity(&self) -> bool {
         self.keeps_places() && self.keeps_colours()
@@ -112,6 +121,7 @@ impl Distortion {
             self.shear,
             self.shift,
             self.elastic,
+            self.crop,
         ];
         !self.mirror && ranges.iter().all(|&range| range == 0.0)
     }
@@ -145,6 +155,7 @@ impl Distortion {
             ("shear", self.shear, 10.0, "0 to 10"),
             ("shift", self.shift, 1.0, "0 to 1"),
             ("elastic", self.elastic, 2.0, "0 to 2"),
+            ("crop", self.crop, 0.9, "0 to 0.9"),
             ("brightness", self.brightness, 1.0, "0 to 1"),
             ("contrast", self.contrast, 1.0, "0 to 1"),
             ("saturation", self.saturation, 1.0, "0 to 1"),
@@ -212,6 +223,25 @@ struct Affine {
     y0: f32,
 }
 
+impl Affine {
+    /// The map that shows a window of an image of `sides` (width and height), stretched to all of it.
+    fn of_window(self, crop: f32, sides: [f32; 2], seed: u64) -> Self {
+        let mut random = Random::new(seed ^ WINDOWS);
+        let part = 1.0 - crop * random.fraction();
+        // From pixel centre to pixel centre: the window's edges are not the centres of its outermost pixels.
+        let [left, top] =
+            sides.map(|side| (1.0 - part) * side * random.fraction() + (part - 1.0) / 2.0);
+        Self {
+            xx: self.xx * part,
+            xy: self.xy * part,
+            x0: self.x0 + self.xx * left + self.xy * top,
+            yx: self.yx * part,
+            yy: self.yy * part,
+            y0: self.y0 + self.yx * left + self.yy * top,
+        }
+    }
+}
+
 /// One draw of the changes of colour.
 struct ColourChange {
     brightness: f32,
@@ -223,6 +253,8 @@ struct ColourChange {
 
 /// Makes another stream of a seed: the draws of places stay what they were before there were colours.
 const COLOURS: u64 = 0x6c6f_6f6b_616c_696b;
+/// The same for windows.
+const WINDOWS: u64 = 0x7769_6e64_6f77_7321;
 
 /// The luma of Rec. 709.
 const LUMA: [f32; 3] = [0.2126, 0.7152, 0.0722];
@@ -313,6 +345,7 @@ impl Distorter {
             elastic: finite(distortion.elastic),
             elastic_grid: distortion.elastic_grid.min(FINEST_GRID),
             mirror: distortion.mirror,
+            crop: finite(distortion.crop).clamp(0.0, 0.95),
             brightness: finite(distortion.brightness),
             contrast: finite(distortion.contrast),
             saturation: finite(distortion.saturation),
@@ -407,13 +440,17 @@ impl Distorter {
         let (yx, yy) = (scale * sin * flip, scale * (sin * shear + cos));
         let (centre_x, centre_y) = ((width - 1.0) / 2.0, (height - 1.0) / 2.0);
         // The padding puts the input's pixel (0, 0) at (1, 1).
-        Affine {
+        let affine = Affine {
             xx,
             xy,
             x0: centre_x - xx * centre_x - xy * centre_y + shift_x + 1.0,
             yx,
             yy,
             y0: centre_y - yx * centre_x - yy * centre_y + shift_y + 1.0,
+        };
+        match distortion.crop > 0.0 {
+            true => affine.of_window(distortion.crop, [width, height], seed),
+            false => affine,
         }
     }
 

@@ -24,6 +24,56 @@ pub fn histogram(pixels: &Pixels) -> [f32; BINS * BINS * BINS] {
     counts.map(|count| (count as f64 / all).sqrt() as f32)
 }
 
+/// Levels of luma, and steps of each difference of colour, in [`colours`].
+const LEVELS: usize = 4;
+const STEPS: usize = 5;
+
+/// Floats of [`colours`].
+pub const COLOURS: usize = LEVELS * STEPS * STEPS;
+
+/// Which colours an image has, as a code of length 1 that changes little when colours change little.
+///
+/// Like [`histogram`] it is the square root of each bin's share of the pixels, but a pixel counts in the bins around
+/// its colour by how near they are (linearly, in three dimensions), and bins follow the eye: 4 levels of luma
+/// (slowest), 5 steps from yellow to blue, 5 from cyan to red (fastest). Steps are finer near grey (the square root
+/// of the difference). `pixels` are red, green and blue, one after another.
+///
+/// # Panics
+///
+/// When `pixels` is empty or no whole number of pixels of 3 channels.
+pub fn colours(pixels: &[u8]) -> [f32; COLOURS] {
+    assert!(
+        !pixels.is_empty() && pixels.len().is_multiple_of(3),
+        "colours are of pixels of 3 channels"
+    );
+    let mut sums = [0.0f64; COLOURS];
+    for pixel in pixels.chunks_exact(3) {
+        let [r, g, b] = [0, 1, 2].map(|channel| f32::from(pixel[channel]) / 255.0);
+        let luma = 0.299 * r + 0.587 * g + 0.114 * b;
+        // Each difference is -1 to 1.
+        let finer = |difference: f32| 0.5 + 0.5 * difference.abs().sqrt().copysign(difference);
+        let (level, level_part) = bins(luma, LEVELS);
+        let (blue, blue_part) = bins(finer((b - luma) / 0.886), STEPS);
+        let (red, red_part) = bins(finer((r - luma) / 0.701), STEPS);
+        for corner in 0..8 {
+            let [l, b, r] = [corner >> 2, corner >> 1 & 1, corner & 1];
+            let share = |at: usize, part: f32| if at == 1 { part } else { 1.0 - part };
+            let weight = share(l, level_part) * share(b, blue_part) * share(r, red_part);
+            sums[((level + l) * STEPS + blue + b) * STEPS + red + r] += f64::from(weight);
+        }
+    }
+    let all = (pixels.len() / 3) as f64;
+    sums.map(|sum| (sum / all).sqrt() as f32)
+}
+
+/// The lower of the two of `count` evenly spaced bins that a value of 0 to 1 lies between, and how far it is on the
+/// way to the upper.
+fn bins(value: f32, count: usize) -> (usize, f32) {
+    let place = value.clamp(0.0, 1.0) * (count - 1) as f32;
+    let lower = (place as usize).min(count - 2);
+    (lower, place - lower as f32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +93,34 @@ mod tests {
     fn grey_is_a_colour() {
         let code = histogram(&Pixels::new(1, 2, 1, vec![10, 250]).unwrap());
         assert_eq!((code[0], code[63]), (0.5f32.sqrt(), 0.5f32.sqrt()));
+    }
+
+    fn likeness(a: [f32; COLOURS], b: [f32; COLOURS]) -> f32 {
+        a.iter().zip(&b).map(|(a, b)| a * b).sum()
+    }
+
+    #[test]
+    fn colours_have_length_one_and_their_places() {
+        let black = colours(&[0; 6]);
+        // Between the middle steps of both differences there is none: grey is a step of its own.
+        assert_eq!(
+            (
+                black[2 * STEPS + 2],
+                black.iter().filter(|&&v| v > 0.0).count()
+            ),
+            (1.0, 1)
+        );
+        let mixed = colours(&[255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255, 7, 99, 180]);
+        assert!((likeness(mixed, mixed) - 1.0).abs() < 1e-5);
+        assert!(likeness(colours(&[255, 0, 0]), colours(&[0, 0, 255])) < 0.1);
+    }
+
+    #[test]
+    fn a_small_change_of_colour_changes_the_code_little() {
+        let image: Vec<u8> = (0..300).map(|i| (i * 37 % 200) as u8).collect();
+        let brighter: Vec<u8> = image.iter().map(|&v| v + 3).collect();
+        assert!(likeness(colours(&image), colours(&brighter)) > 0.99);
+        let darker: Vec<u8> = image.iter().map(|&v| v / 4).collect();
+        assert!(likeness(colours(&image), colours(&darker)) < 0.9);
     }
 }

@@ -6,7 +6,7 @@
 //!   typed: `mnist:train`, `mnist:test`, or the path of an [IDX](idx) file. [`open_image`] opens a single
 //!   picture: `photo.png`, `mnist:test#7`, `digits-images-idx3-ubyte.gz#7`.
 //! - [`decode`] makes [`Pixels`] of the bytes of a picture file (JPEG, PNG, WebP, GIF, BMP, TIFF), and [`thumbnail`]
-//!   a small JPEG of pixels. [`histogram`] is the plainest code of an image: its colours.
+//!   a small JPEG of pixels. [`histogram`] is the plainest code of an image: its colours; [`colours`] the same, gently, as a part of better codes.
 //! - A [`Collection`] holds a whole source in memory, every image brought to one [`InputShape`] by [`fit`]
 //!   (or [`fit_with`], to crop or to pad).
 //! - [`Distorter`] and [`Noise`] make the inputs of the augmented and the denoising autoencoder.
@@ -66,7 +66,7 @@ pub use download::DownloadProgress;
 pub use error::{ImageError, SourceError};
 pub use files::{Replacement, replace_file};
 pub use fit::{Fit, InputShape, fit, fit_with};
-pub use histogram::histogram;
+pub use histogram::{COLOURS, colours, histogram};
 pub use noise::Noise;
 pub use pixels::{Image, Pixels, Region};
 pub use sheet::{Cell, ContactSheet, Mark, Row};

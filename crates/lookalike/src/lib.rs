@@ -61,7 +61,10 @@ pub use lookalike_kernels as kernels;
 pub use lookalike_neighbours as neighbours;
 pub use lookalike_sources as sources;
 
-pub use assess::{assess, assess_baselines, assess_pixels, pixel_vectors};
+pub use assess::{
+    SelfAssessment, assess, assess_baselines, assess_histogram, assess_pixels, assess_self, copying,
+    pixel_vectors,
+};
 pub use error::Error;
 pub use indexing::{
     IndexOptions, IndexProgress, IndexSummary, MOST_DIFFUSED, THUMBNAIL, create_gallery,

@@ -411,3 +411,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_crop_shows_a_window_of_the_image() {
+    let shape = InputShape {
+        channels: 1,
+        height: 20,
+        width: 40,
+    };
+    let crop = Distortion::strength(0.0).with_crop(0.3);
+    let mut smallest = f32::INFINITY;
+    for seed in 0..200 {
+        let moved = displacements(&crop, shape, seed);
+        let place = |x: usize, y: usize| {
+            let (dx, dy) = moved[y * shape.width + x];
+            (x as f32 + dx, y as f32 + dy)
+        };
+        let ((left, top), (right, bottom)) = (place(0, 0), place(39, 19));
+        // The same part of both sides, and nothing from outside.
+        let part = (right - left) / 39.0;
+        assert!(((bottom - top) / 19.0 - part).abs() < 1e-4);
+        assert!((0.7 - 1e-4..1.0 + 1e-4).contains(&part), "{part}");
+        let edge = (part - 1.0) / 2.0 - 1e-3;
+        assert!(left >= edge && top >= edge && right <= 39.0 - edge && bottom <= 19.0 - edge);
+        smallest = smallest.min(part);
+    }
+    assert!(smallest < 0.72, "{smallest}");
+}
+
+#[test]
+fn a_crop_leaves_the_other_draws_as_they_were() {
+    let source = blob(GREY);
+    let strong = Distortion::strength(1.0);
+    let nearly = strong.clone().with_crop(1e-6);
+    let (a, b) = (
+        distorted(&strong, &source, GREY, 5),
+        distorted(&nearly, &source, GREY, 5),
+    );
+    assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-3));
+    let written = serde_json::to_string(&strong).unwrap();
+    assert!(!written.contains("crop"), "{written}");
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lookalike::autoencoder::{
-    Architecture, DeviceChoice, Loss, Objective, Optimiser, PrecisionChoice, Schedule,
+    Architecture, DeviceChoice, Distort, Loss, Objective, Optimiser, PrecisionChoice, Schedule,
 };
 use lookalike::gallery::{Filter, Rerank};
 use lookalike::images::{Fit, Region};
@@ -59,7 +59,7 @@ pub enum Command {
     Index(Box<IndexArguments>),
     /// Find the images of a gallery that look like a given one
     Search(Box<SearchArguments>),
-    /// Score a model's answers on labelled images, beside raw pixels and PCA
+    /// Score a model's answers by labels and, without any, by finding the originals of distorted copies
     Eval(Box<EvalArguments>),
     /// Show images beside what the autoencoder makes of them
     Reconstruct(Box<ReconstructArguments>),
@@ -120,10 +120,10 @@ pub struct TrainArguments {
     /// Decoupled weight decay of adamw
     #[arg(long, value_name = "RATE")]
     pub weight_decay: Option<f64>,
-    /// Images of a step
+    /// Images of a step [default: 256, fewer where images are few; the article's networks: 128 and 32]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub batch: Option<usize>,
-    /// Passes over the images
+    /// Passes over the images [default: 12, up to 200 where images are few, down to 3 where they are many and large; the article's networks: 3 and 2]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub epochs: Option<usize>,
     /// Seed of everything random
@@ -132,12 +132,21 @@ pub struct TrainArguments {
     /// Numbers that training multiplies: f32, bf16 (only on a CPU with AVX512-BF16) or auto, which is f32 until bf16 has been shown to find as well; encoding is always f32
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub precision: PrecisionChoice,
-    /// Strength of the distortions of objective augment: 1 suits handwriting, .3 images whose pose and proportions matter
+    /// Distortions of objective augment: auto (those that make nothing which the collection does not have itself: found from the images in seconds, kind by kind, and kept in the model), none, mild (strength .3) or strong (1: handwriting, few images of many things) [default: auto]
+    #[arg(long, value_name = "NAME", conflicts_with = "strength")]
+    pub distort: Option<Distort>,
+    /// Strength of the geometric distortions in place of --distort: 1 suits handwriting, .3 images whose pose and proportions matter
     #[arg(long, value_name = "S")]
     pub strength: Option<f32>,
-    /// Let the distortions mirror images left to right
-    #[arg(long)]
-    pub mirror: bool,
+    /// Whether the distortions mirror images left to right [default: what auto finds, otherwise false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub mirror: Option<bool>,
+    /// Strength of the distortions' changes of colour, 0 for none [default: what auto finds; mild .3 and strong 1 for colour images; with --strength 0]
+    #[arg(long, value_name = "S")]
+    pub distort_colour: Option<f32>,
+    /// Weight in a code of the image's colours, beside 1 for what was learned; 0 leaves them out (bottleneck and colour images only) [default: 0.8 there]
+    #[arg(long, value_name = "W")]
+    pub colour_weight: Option<f32>,
     /// Gaussian noise of objective denoise, standard deviation (pixels are 0 to 1)
     #[arg(long, value_name = "S")]
     pub noise: Option<f32>,
@@ -274,7 +283,7 @@ pub struct SearchArguments {
 
 #[derive(Args)]
 pub struct EvalArguments {
-    /// Labelled images: each is a query against all others
+    /// Images: if they have labels, each is a query against all others, right when the labels agree; labelled or not, distorted copies (up to 2,000) look for their originals
     pub source: String,
     /// The model to score
     #[arg(long, value_name = "MODEL")]
@@ -291,7 +300,7 @@ pub struct EvalArguments {
     /// Use the first N images only
     #[arg(long, value_name = "N", value_parser = positive())]
     pub limit: Option<usize>,
-    /// Do not score raw pixels and PCA
+    /// Do not score raw pixels, PCA and colour histograms
     #[arg(long)]
     pub no_baselines: bool,
     #[command(flatten)]
@@ -465,6 +474,22 @@ mod tests {
     }
 
     #[test]
+    fn the_mirror_is_a_flag_or_a_choice() {
+        for (said, meant) in [
+            ("", None),
+            ("--mirror", Some(true)),
+            ("--mirror=false", Some(false)),
+        ] {
+            let line = format!("lookalike train {said} photos --out m");
+            let parsed = Arguments::try_parse_from(line.split_whitespace()).unwrap();
+            let Command::Train(train) = parsed.command else {
+                panic!("{line} is no training");
+            };
+            assert_eq!((train.mirror, train.source.as_str()), (meant, "photos"));
+        }
+    }
+
+    #[test]
     fn impossible_values_are_usage_errors() {
         for line in [
             "lookalike train mnist:train",
@@ -473,6 +498,9 @@ mod tests {
             "lookalike train mnist:train --out m --resume --restart",
             "lookalike train photos --out m --channels 0",
             "lookalike train photos --out m --fit squeeze",
+            "lookalike train photos --out m --distort some",
+            "lookalike train photos --out m --distort mild --strength .5",
+            "lookalike train photos --out m --mirror=perhaps",
             "lookalike train photos --out m --part 3/2",
             "lookalike index photos --model m --gallery g --prune --part 1/2",
             "lookalike index photos --model m --gallery g --background white",

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
-use lookalike::eval::{Baselines, Scores};
+use lookalike::eval::{Baselines, Scores, SelfScores};
 use lookalike::gallery::Rerank;
 use lookalike::images::Collection;
 use lookalike::neighbours::{DiffusionConfig, Metric};
-use lookalike::{Error, assess, assess_baselines, default_metric};
+use lookalike::{
+    Error, SelfAssessment, assess, assess_baselines, assess_histogram, assess_self, default_metric,
+};
 use serde::Serialize;
 
 use super::Failure;
@@ -17,13 +19,28 @@ use super::console::{Console, table};
 /// What `eval --json` prints.
 #[derive(Serialize)]
 struct EvalReport {
+    /// Absent where images have no labels.
     #[serde(flatten)]
-    scores: Scores,
+    scores: Option<Scores>,
     metric: Metric,
     rerank: Rerank,
-    seconds: f64,
+    /// Time to encode the images and to score the answers by label.
     #[serde(skip_serializing_if = "Option::is_none")]
-    baselines: Option<Baselines>,
+    seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    baselines: Option<AllBaselines>,
+    /// Absent where there is but one image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    self_retrieval: Option<SelfAssessment>,
+}
+
+#[derive(Serialize)]
+struct AllBaselines {
+    #[serde(flatten)]
+    grey: Baselines,
+    /// Of colour images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    histogram: Option<Scores>,
 }
 
 pub fn run(
@@ -50,47 +67,103 @@ pub fn run(
     let queries = queries.as_ref();
     let metric = arguments.metric.unwrap_or_else(|| default_metric(&model));
     let rerank = Rerank::from(arguments.rerank);
-    let diffusion = (rerank == Rerank::Diffusion).then(DiffusionConfig::default);
-    let start = Instant::now();
-    let scores = assess(&model, &collection, queries, metric, diffusion)?;
-    let seconds = start.elapsed().as_secs_f64();
-    let baselines = match arguments.no_baselines {
-        true => None,
-        false => Some(assess_baselines(&collection, queries)?),
-    };
-    let report = EvalReport {
-        scores,
+    let mut report = EvalReport {
+        scores: None,
         metric,
         rerank,
-        seconds,
-        baselines,
+        seconds: None,
+        baselines: None,
+        self_retrieval: None,
     };
+    // Queries are asked for to be scored by label: then labels must be there.
+    if collection.is_labelled() || queries.is_some() {
+        let diffusion = (rerank == Rerank::Diffusion).then(DiffusionConfig::default);
+        let start = Instant::now();
+        report.scores = Some(assess(&model, &collection, queries, metric, diffusion)?);
+        report.seconds = Some(start.elapsed().as_secs_f64());
+        if !arguments.no_baselines {
+            report.baselines = Some(AllBaselines {
+                grey: assess_baselines(&collection, queries)?,
+                histogram: assess_histogram(&collection, queries)?,
+            });
+        }
+    }
+    if collection.len() > 1 || report.scores.is_none() {
+        let with_baselines = !arguments.no_baselines;
+        report.self_retrieval = Some(assess_self(&model, &collection, metric, with_baselines)?);
+    }
     print(&report, console)?;
     console.json(&report)?;
     arguments.reading.conclude(&skips, console)
 }
 
 fn print(report: &EvalReport, console: &Console) -> Result<(), Failure> {
-    let s = &report.scores;
-    console.say(format!(
-        "{} queries against {} images; an answer is right when its label is the query's",
-        s.queries, s.images
-    ))?;
-    let rerank = match report.rerank {
-        Rerank::Diffusion => " + diffusion",
-        Rerank::None => "",
-    };
-    let mut rows = vec![heading()];
-    if let Some(b) = &report.baselines {
-        rows.push(row("pixels, euclidean", &b.pixels_euclidean));
-        rows.push(row("pixels, cosine", &b.pixels_cosine));
-        rows.push(row("PCA, cosine", &b.pca_64));
+    let model = format!("model, {}", report.metric);
+    if let Some(s) = &report.scores {
+        console.say(format!(
+            "{} queries against {} images; an answer is right when its label is the query's",
+            s.queries, s.images
+        ))?;
+        let rerank = match report.rerank {
+            Rerank::Diffusion => " + diffusion",
+            Rerank::None => "",
+        };
+        let mut rows = vec![heading()];
+        if let Some(b) = &report.baselines {
+            rows.push(row("pixels, euclidean", &b.grey.pixels_euclidean));
+            rows.push(row("pixels, cosine", &b.grey.pixels_cosine));
+            rows.push(row("PCA, cosine", &b.grey.pca_64));
+            rows.extend(
+                b.histogram
+                    .iter()
+                    .map(|s| row("colour histogram, cosine", s)),
+            );
+        }
+        rows.push(row(&format!("{model}{rerank}"), s));
+        for line in table(&rows) {
+            console.say(line)?;
+        }
     }
-    rows.push(row(&format!("model, {}{rerank}", report.metric), s));
+    let Some(s) = &report.self_retrieval else {
+        return Ok(());
+    };
+    console.say(format!(
+        "{}{} distorted copies, each looking for its original among {} images",
+        if report.scores.is_some() {
+            "\n"
+        } else {
+            "no labels: "
+        },
+        s.model.queries,
+        s.model.images
+    ))?;
+    let mut rows = vec![
+        ["", "dims", "recall@1", "recall@5", "MRR"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(
+        s.pixels_cosine
+            .iter()
+            .map(|s| self_row("pixels, cosine", s)),
+    );
+    rows.extend(
+        s.histogram
+            .iter()
+            .map(|s| self_row("colour histogram, cosine", s)),
+    );
+    rows.push(self_row(&model, &s.model));
     for line in table(&rows) {
         console.say(line)?;
     }
     Ok(())
+}
+
+fn self_row(name: &str, scores: &SelfScores) -> Vec<String> {
+    let shares = [scores.recall_at_1, scores.recall_at_5, scores.mrr];
+    let mut row = vec![name.to_owned(), scores.dims.to_string()];
+    row.extend(shares.map(|share| format!("{share:.4}")));
+    row
 }
 
 /// Names of the columns that [`row`] fills.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lookalike::autoencoder::{Autoencoder, DeviceChoice, TrainConfig, TrainRecord};
+use lookalike::autoencoder::{Autoencoder, DeviceChoice, Objective, TrainConfig, TrainRecord};
 use lookalike::gallery::{Gallery, GalleryInfo, model_fingerprint};
 use lookalike::images::InputShape;
 use lookalike::{Error, open_gallery};
@@ -66,12 +66,21 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
         record,
     };
     let seconds: f64 = record.epochs.iter().map(|e| e.seconds).sum();
-    for line in [
+    let codes = match config.colour_weight > 0.0 {
+        true => format!(
+            "codes of {} floats: {} learned, and the image's colours with weight {}",
+            report.code_dim,
+            model.latent_dim(),
+            config.colour_weight
+        ),
+        false => format!("codes of {} floats", report.code_dim),
+    };
+    let mut lines = vec![
         format!("model        {path}"),
         format!("fingerprint  {}", report.fingerprint),
         format!(
-            "network      {}, {} parameters, codes of {} floats",
-            config.architecture, report.parameters, report.code_dim
+            "network      {}, {} parameters, {codes}",
+            config.architecture, report.parameters
         ),
         format!(
             "input        {} channel(s), {} x {} pixels",
@@ -95,10 +104,60 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
                 ""
             }
         ),
-    ] {
+    ];
+    if config.objective == Objective::Augment {
+        lines.insert(5, format!("distortions  {}", distortions(config)));
+    }
+    for line in lines {
         console.say(line)?;
     }
     console.json(&report)
+}
+
+/// The distortions in words: the ranges, and how they were chosen.
+fn distortions(config: &TrainConfig) -> String {
+    let d = &config.distortion;
+    if d.is_identity() {
+        return match &config.chosen {
+            Some(chosen) => format!("none ({chosen})"),
+            None => "none".to_owned(),
+        };
+    }
+    let percent = |range: f32| {
+        format!("{:.3}", 100.0 * range)
+            .trim_end_matches('0')
+            .trim_end_matches('.')
+            .to_owned()
+    };
+    let mut words = Vec::new();
+    if d.rotation_degrees > 0.0 {
+        words.push(format!("rotation {:.1}°", d.rotation_degrees));
+    }
+    for (name, range) in [
+        ("scale", d.scale),
+        ("shear", d.shear),
+        ("shift", d.shift),
+        ("elastic", d.elastic),
+        ("crop", d.crop),
+    ] {
+        if range > 0.0 {
+            words.push(format!("{name} {} %", percent(range)));
+        }
+    }
+    if d.mirror {
+        words.push("mirror".to_owned());
+    }
+    if d.brightness > 0.0 {
+        words.push(format!(
+            "brightness {} % and other colours",
+            percent(d.brightness)
+        ));
+    }
+    let words = words.join(", ");
+    match &config.chosen {
+        Some(chosen) => format!("{words} ({chosen})"),
+        None => words,
+    }
 }
 
 fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {

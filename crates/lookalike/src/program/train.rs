@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use lookalike::Error;
 use lookalike::autoencoder::{
-    Architecture, Autoencoder, Checkpointing, DataRecord, DeviceChoice, EpochRecord, Objective,
-    Optimiser, TrainConfig, TrainRecord, train,
+    Architecture, Autoencoder, Checkpointing, Chosen, DataRecord, DeviceChoice, Distort,
+    EpochRecord, Objective, Optimiser, TrainConfig, TrainRecord, choose, train,
 };
 use lookalike::images::{Collection, Distortion, InputShape};
 use serde::Serialize;
@@ -30,6 +30,9 @@ pub struct TrainReport {
     pub images_per_second: f64,
     pub model: String,
     pub code_dim: usize,
+    /// How the distortions were chosen, if they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Chosen>,
     pub mean_image_loss: f64,
     pub collapsed: bool,
 }
@@ -39,9 +42,13 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
-    let config = config(&arguments)?;
+    check(&arguments)?;
     let checkpointing = checkpointing(&arguments)?;
     let collection = load(&arguments, console)?;
+    let config = config(&arguments, &collection)?;
+    if let Some(chosen) = &config.chosen {
+        console.note(format!("distortions, {chosen}"));
+    }
     if arguments.resume
         && !checkpointing.path.exists()
         && let Some(model) = finished(&arguments, &config, &collection, device)
@@ -114,9 +121,61 @@ fn finished(
     same.then_some(model)
 }
 
-/// What the arguments mean: the architecture's recipe with the changes asked for.
-fn config(a: &TrainArguments) -> Result<TrainConfig, Error> {
-    let mut config = TrainConfig::new(a.arch);
+/// What will be learned.
+fn objective(a: &TrainArguments) -> Objective {
+    a.objective.unwrap_or(TrainConfig::new(a.arch).objective)
+}
+
+/// Refuses, before images are read, options that would change nothing.
+fn check(a: &TrainArguments) -> Result<(), Error> {
+    let augments = objective(a) == Objective::Augment;
+    let distorts = a.strength.is_some() || a.distort.is_some() || a.mirror.is_some();
+    let denoises = objective(a) == Objective::Denoise;
+    let optimiser = a.optimiser.unwrap_or(TrainConfig::new(a.arch).optimiser);
+    for (given, works, option, needs) in [
+        (
+            a.code_dim.is_some(),
+            a.arch == Architecture::Bottleneck,
+            "--code-dim",
+            "--arch bottleneck",
+        ),
+        (
+            a.colour_weight.is_some(),
+            a.arch == Architecture::Bottleneck,
+            "--colour-weight",
+            "--arch bottleneck",
+        ),
+        (
+            distorts || a.distort_colour.is_some(),
+            augments,
+            "--distort, --strength, --mirror and --distort-colour",
+            "--objective augment",
+        ),
+        (
+            a.noise.is_some() || a.mask.is_some(),
+            denoises,
+            "--noise and --mask",
+            "--objective denoise",
+        ),
+        (
+            a.weight_decay.is_some(),
+            optimiser == Optimiser::AdamW,
+            "--weight-decay",
+            "--optimiser adamw",
+        ),
+    ] {
+        if given && !works {
+            return Err(Error::Unusable(format!(
+                "{option} would change nothing here: only {needs} reads it"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What the arguments mean for these images: the recipe that suits them with the changes asked for.
+fn config(a: &TrainArguments, collection: &Collection) -> Result<TrainConfig, Error> {
+    let mut config = TrainConfig::suited(a.arch, collection.len(), collection.shape());
     config.seed = a.seed;
     config.precision = a.precision.resolve();
     config.fit = a.fit;
@@ -132,53 +191,37 @@ fn config(a: &TrainArguments) -> Result<TrainConfig, Error> {
         learning_rate,
         weight_decay,
         batch,
-        epochs
+        epochs,
+        colour_weight
     );
-    if let Some(strength) = a.strength {
-        config.distortion = Distortion::strength(strength);
+    if config.objective == Objective::Augment {
+        distort(a, collection, &mut config);
     }
-    config.distortion.mirror = a.mirror;
     if let Some(gaussian) = a.noise {
         config.noise.gaussian = gaussian;
     }
     if let Some(mask) = a.mask {
         config.noise.mask = mask;
     }
-    let augments = config.objective == Objective::Augment;
-    let denoises = config.objective == Objective::Denoise;
-    for (given, works, option, needs) in [
-        (
-            a.code_dim.is_some(),
-            a.arch == Architecture::Bottleneck,
-            "--code-dim",
-            "--arch bottleneck",
-        ),
-        (
-            a.strength.is_some() || a.mirror,
-            augments,
-            "--strength and --mirror",
-            "--objective augment",
-        ),
-        (
-            a.noise.is_some() || a.mask.is_some(),
-            denoises,
-            "--noise and --mask",
-            "--objective denoise",
-        ),
-        (
-            a.weight_decay.is_some(),
-            config.optimiser == Optimiser::AdamW,
-            "--weight-decay",
-            "--optimiser adamw",
-        ),
-    ] {
-        if given && !works {
-            return Err(Error::Unusable(format!(
-                "{option} would change nothing here: only {needs} reads it"
-            )));
+    Ok(config)
+}
+
+/// The distortions asked for, or chosen by the images.
+fn distort(a: &TrainArguments, collection: &Collection, config: &mut TrainConfig) {
+    match a.strength {
+        Some(strength) => config.distortion = Distortion::strength(strength),
+        None => {
+            let chosen = choose(a.distort.unwrap_or(Distort::Auto), collection, a.seed);
+            config.distortion = chosen.distortion();
+            config.chosen = Some(chosen);
         }
     }
-    Ok(config)
+    if let Some(mirror) = a.mirror {
+        config.distortion.mirror = mirror;
+    }
+    if let Some(strength) = a.distort_colour {
+        config.distortion = config.distortion.clone().with_colour(strength);
+    }
 }
 
 fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
@@ -300,6 +343,7 @@ fn report(model: &Autoencoder, out: &Path) -> TrainReport {
         images_per_second: record.images_per_second(),
         model: out.display().to_string(),
         code_dim: model.code_dim(),
+        chosen: model.config().chosen.clone(),
         mean_image_loss: record.mean_image_loss,
         collapsed: record.collapsed(),
     }

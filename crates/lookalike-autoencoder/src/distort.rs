@@ -1,0 +1,567 @@
+//! Which distortions suit a collection, found without labels and before training.
+//!
+//! A distortion helps where it makes of an image what could be another image of the collection: handwriting leans
+//! every way, and a code that forgets how a digit leans finds more of the same digit. It harms where it makes what
+//! the collection never has, because then pose tells things apart: clothes laid straight, icons on a common grid.
+//! So a distorted copy is held against the collection: how far is its nearest *other* image, and how far is that of
+//! its original? If copies lie no further out than their originals, the collection has such poses itself.
+
+use std::fmt;
+use std::str::FromStr;
+
+use lookalike_images::{Collection, Distorter, Distortion, InputShape};
+use lookalike_neighbours::{Codes, Metric, nearest};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::AutoencoderError;
+
+/// Distortions by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Distort {
+    /// Whatever [`choose`] finds to suit the collection.
+    Auto,
+    /// None: the objective becomes plain reconstruction.
+    None,
+    /// [`Distortion::strength`] 0.3, and colours 0.3.
+    Mild,
+    /// [`Distortion::strength`] 1, and colours 1.
+    Strong,
+}
+
+impl Distort {
+    /// Every one, in the order of the command line's help.
+    pub const ALL: [Distort; 4] = [Self::Auto, Self::None, Self::Mild, Self::Strong];
+}
+
+impl fmt::Display for Distort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::None => "none",
+            Self::Mild => "mild",
+            Self::Strong => "strong",
+        })
+    }
+}
+
+impl FromStr for Distort {
+    type Err = AutoencoderError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let named = Self::ALL
+            .into_iter()
+            .find(|known| known.to_string() == name);
+        named.ok_or_else(|| AutoencoderError::unknown("distortion", name, &Self::ALL))
+    }
+}
+
+/// What is tried, one apart from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Rotation and shear. They decide on scale, shift and elastic fields as well, which take every image out of a
+    /// collection whose images fill their frames, whether they help or not.
+    Places,
+    /// Mirroring left to right.
+    Mirror,
+    /// Brightness, contrast, saturation, hue and gamma.
+    Colours,
+}
+
+/// One distortion tried on a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trial {
+    /// Of what.
+    pub kind: Kind,
+    /// How strong; 1 for the mirror.
+    pub strength: f32,
+    /// How much further than its original a copy is from the nearest other image: 1.05 is 5 %. The geometric mean,
+    /// with each image's share held to a factor of 4.5.
+    pub ratio: f32,
+}
+
+/// What was chosen, and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chosen {
+    /// Who chose.
+    pub by: Distort,
+    /// Multiple of [`Distortion::strength`].
+    pub strength: f32,
+    /// Whether every second image is mirrored.
+    pub mirror: bool,
+    /// Multiple of [`Distortion::with_colour`].
+    pub colour_strength: f32,
+    /// What [`Distort::Auto`] tried, in order: each kind until one strength went too far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trials: Vec<Trial>,
+}
+
+impl Chosen {
+    /// The distortion.
+    pub fn distortion(&self) -> Distortion {
+        Distortion {
+            mirror: self.mirror,
+            ..Distortion::strength(self.strength).with_colour(self.colour_strength)
+        }
+    }
+}
+
+impl fmt::Display for Chosen {
+    /// One line, as in `auto: strength 0.3 (copies 1.9 % further out), no mirror (28.8 %), colours 0.2 (2.6 %)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let excess = |kind: Kind, strength: f32, words: &str| -> String {
+            let of = |t: &&Trial| t.kind == kind && t.strength == strength;
+            match self.trials.iter().find(of) {
+                Some(trial) => format!(" ({:+.1} %{words})", 100.0 * (trial.ratio - 1.0)),
+                None => String::new(),
+            }
+        };
+        write!(
+            f,
+            "{}: strength {}{}",
+            self.by,
+            self.strength,
+            excess(Kind::Places, self.strength, " to the nearest other image")
+        )?;
+        let mirror = if self.mirror { "mirror" } else { "no mirror" };
+        write!(f, ", {mirror}{}", excess(Kind::Mirror, 1.0, ""))?;
+        if self.colour_strength > 0.0 || self.trials.iter().any(|t| t.kind == Kind::Colours) {
+            let excess = excess(Kind::Colours, self.colour_strength, "");
+            write!(f, ", colours {}{excess}", self.colour_strength)?;
+        }
+        Ok(())
+    }
+}
+
+/// A copy may be so much further from the nearest other image than its original.
+///
+/// At strength 1 rotation and shear take handwriting 4 % out and unrelated stamps 6 %, where they help; flags 13 %,
+/// icons and clip art 22 to 24 %, 8 x 8 digits 30 %, clothes 42 %, where they do not, or harm. Icons are harmed a
+/// little by strength 0.3 already, at 7 %.
+const FURTHEST: f32 = 1.03;
+
+/// Images that copies are held against, and copies, at most.
+const IMAGES: usize = 2000;
+const COPIES: usize = 500;
+
+/// Images without a copy of their own that must be there for a trial to mean anything.
+const LEAST: usize = 20;
+
+/// Chooses distortions for a collection of images by name; only [`Distort::Auto`] looks at the images.
+///
+/// `auto` tries each kind on up to 500 images against 2,000, chosen at even steps: rotation and shear, then changes
+/// of colour (of colour images), at strengths 0.1, 0.2, … 1, and the mirror. The strongest is taken whose copies, and
+/// those of every weaker one, lie no more than 3 % further out than their originals. Collections of fewer than 20
+/// images that differ get `mild`.
+///
+/// The same seed and images give the same choice. It takes seconds at most.
+pub fn choose(distort: Distort, collection: &Collection, seed: u64) -> Chosen {
+    let colour = collection.shape().channels == 3;
+    let fixed = |strength: f32| Chosen {
+        by: distort,
+        strength,
+        mirror: false,
+        colour_strength: if colour { strength } else { 0.0 },
+        trials: Vec::new(),
+    };
+    match distort {
+        Distort::None => return fixed(0.0),
+        Distort::Mild => return fixed(0.3),
+        Distort::Strong => return fixed(1.0),
+        Distort::Auto => {}
+    }
+    let Some(yardstick) = Yardstick::new(collection, seed) else {
+        return fixed(0.3);
+    };
+    let mut chosen = fixed(0.0);
+    chosen.strength = yardstick.strongest(Kind::Places, &mut chosen.trials);
+    let mirror = yardstick.trial(Kind::Mirror, 1.0);
+    chosen.mirror = mirror.ratio <= FURTHEST;
+    chosen.trials.push(mirror);
+    if colour {
+        chosen.colour_strength = yardstick.strongest(Kind::Colours, &mut chosen.trials);
+    }
+    chosen
+}
+
+/// The part of a distortion that is tried.
+fn tried(kind: Kind, strength: f32) -> Distortion {
+    let still = Distortion::strength(0.0);
+    let full = Distortion::strength(strength);
+    match kind {
+        Kind::Places => Distortion {
+            rotation_degrees: full.rotation_degrees,
+            shear: full.shear,
+            ..still
+        },
+        // Always mirrored: see `copies`.
+        Kind::Mirror => still,
+        Kind::Colours => still.with_colour(strength),
+    }
+}
+
+/// A collection to hold copies against.
+struct Yardstick<'a> {
+    collection: &'a Collection,
+    seed: u64,
+    view: View,
+    /// Views of the images that copies are held against.
+    images: Vec<f32>,
+    /// For each copy the place of its original among `images`, that in the collection, and the original's distance to
+    /// its nearest other.
+    copies: Vec<(usize, usize, f32)>,
+}
+
+impl<'a> Yardstick<'a> {
+    /// `None` where too few images differ.
+    fn new(collection: &'a Collection, seed: u64) -> Option<Self> {
+        let view = View::new(collection.shape());
+        let images = even(collection.len(), IMAGES);
+        let asked = even(images.len(), COPIES);
+        let mut yardstick = Self {
+            collection,
+            seed,
+            images: view.of(&images, |&image, floats| {
+                for (float, &byte) in floats.iter_mut().zip(collection.image(image)) {
+                    *float = f32::from(byte) / 255.0;
+                }
+            }),
+            view,
+            copies: asked
+                .iter()
+                .map(|&place| (place, images[place], 0.0))
+                .collect(),
+        };
+        if images.len() < LEAST {
+            return None;
+        }
+        let len = yardstick.view.values();
+        let originals: Vec<f32> = asked
+            .iter()
+            .flat_map(|&place| &yardstick.images[place * len..(place + 1) * len])
+            .copied()
+            .collect();
+        let distances = yardstick.nearest_others(&originals);
+        for (copy, distance) in yardstick.copies.iter_mut().zip(distances) {
+            copy.2 = distance;
+        }
+        // What is there twice is near whatever is done to it, and would only hide what is done to the others.
+        let length = |place: usize| {
+            let image = &yardstick.images[place * len..(place + 1) * len];
+            image.iter().map(|v| v * v).sum::<f32>().sqrt()
+        };
+        let distinct = |copy: &(usize, usize, f32)| copy.2 > 1e-3 * length(copy.0);
+        let distinct: Vec<_> = yardstick.copies.iter().copied().filter(distinct).collect();
+        yardstick.copies = distinct;
+        (yardstick.copies.len() >= LEAST).then_some(yardstick)
+    }
+
+    /// The strongest of a kind that does not go too far.
+    fn strongest(&self, kind: Kind, trials: &mut Vec<Trial>) -> f32 {
+        let mut strongest = 0.0;
+        for tenth in 1..=10 {
+            let trial = self.trial(kind, tenth as f32 / 10.0);
+            trials.push(trial);
+            if trial.ratio > FURTHEST {
+                break;
+            }
+            strongest = trial.strength;
+        }
+        strongest
+    }
+
+    fn trial(&self, kind: Kind, strength: f32) -> Trial {
+        let distortion = tried(kind, strength);
+        let shape = self.collection.shape();
+        let distorter = Distorter::new(&distortion, shape);
+        let copies = self.view.of(&self.copies, |&(_, image, _), floats| {
+            // Neighbouring images, and neighbouring seeds, are far apart.
+            let seed = self.seed ^ (image as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            distorter
+                .clone()
+                .apply(self.collection.image(image), seed, floats);
+            if kind == Kind::Mirror {
+                mirror(floats, shape);
+            }
+        });
+        let distances = self.nearest_others(&copies);
+        let excesses = self
+            .copies
+            .iter()
+            .zip(distances)
+            .map(|(&(_, _, original), copy)| {
+                // One image far from all others must not decide alone.
+                f64::from((copy.max(1e-9) / original).ln().clamp(-1.5, 1.5))
+            });
+        let ratio = (excesses.sum::<f64>() / self.copies.len() as f64).exp() as f32;
+        Trial {
+            kind,
+            strength,
+            ratio,
+        }
+    }
+
+    /// How far each copy is from the nearest image that is not its original.
+    fn nearest_others(&self, copies: &[f32]) -> Vec<f32> {
+        let codes = |floats| Codes::new(floats, self.view.values()).expect("views are finite");
+        let answers = nearest(codes(&self.images), codes(copies), Metric::Euclidean, 2);
+        let originals = self.copies.iter().map(|&(original, _, _)| original);
+        answers
+            .iter()
+            .zip(originals)
+            .map(|(answer, original)| {
+                let other = answer.iter().find(|n| n.index != original);
+                other.map_or(0.0, |n| n.distance)
+            })
+            .collect()
+    }
+}
+
+/// Up to `most` of `count` places, at even steps.
+fn even(count: usize, most: usize) -> Vec<usize> {
+    let taken = count.min(most);
+    (0..taken).map(|i| i * count / taken).collect()
+}
+
+fn mirror(floats: &mut [f32], shape: InputShape) {
+    for row in floats.chunks_exact_mut(shape.width * shape.channels) {
+        for x in 0..shape.width / 2 {
+            for channel in 0..shape.channels {
+                let opposite = (shape.width - 1 - x) * shape.channels + channel;
+                row.swap(x * shape.channels + channel, opposite);
+            }
+        }
+    }
+}
+
+/// Longest side of a view.
+const VIEW_SIDE: usize = 32;
+
+/// How images are looked at to be compared: at most 32 pixels a side, and blurred by a 28th of it, so that half a pixel
+/// more or less of sharpness, which every distortion costs, makes no difference.
+struct View {
+    shape: InputShape,
+    /// Pixels that become one, in each direction.
+    block: usize,
+    width: usize,
+    height: usize,
+    /// Of the blur, from the middle outwards.
+    across: Vec<f32>,
+    along: Vec<f32>,
+}
+
+impl View {
+    fn new(shape: InputShape) -> Self {
+        let block = shape.width.max(shape.height).div_ceil(VIEW_SIDE);
+        let (width, height) = (shape.width.div_ceil(block), shape.height.div_ceil(block));
+        Self {
+            shape,
+            block,
+            width,
+            height,
+            across: gaussian(width as f32 / 28.0),
+            along: gaussian(height as f32 / 28.0),
+        }
+    }
+
+    fn values(&self) -> usize {
+        self.width * self.height * self.shape.channels
+    }
+
+    /// Views of what `draw` makes of each item, at the collection's shape.
+    fn of<T: Sync>(&self, items: &[T], draw: impl Fn(&T, &mut [f32]) + Sync) -> Vec<f32> {
+        let mut views = vec![0.0; items.len() * self.values()];
+        views
+            .par_chunks_exact_mut(self.values())
+            .zip(items)
+            .for_each_init(
+                || vec![0.0; self.shape.values()],
+                |floats, (view, item)| {
+                    draw(item, floats);
+                    self.look(floats, view);
+                },
+            );
+        views
+    }
+
+    fn look(&self, image: &[f32], view: &mut [f32]) {
+        let channels = self.shape.channels;
+        for (y, row) in view.chunks_exact_mut(self.width * channels).enumerate() {
+            let rows = y * self.block..((y + 1) * self.block).min(self.shape.height);
+            for (x, pixel) in row.chunks_exact_mut(channels).enumerate() {
+                let columns = x * self.block..((x + 1) * self.block).min(self.shape.width);
+                let count = (rows.len() * columns.len()) as f32;
+                for (channel, value) in pixel.iter_mut().enumerate() {
+                    let mut sum = 0.0;
+                    for y in rows.clone() {
+                        for x in columns.clone() {
+                            sum += image[(y * self.shape.width + x) * channels + channel];
+                        }
+                    }
+                    *value = sum / count;
+                }
+            }
+        }
+        let stride = self.width * channels;
+        let mut line = vec![0.0; self.width.max(self.height)];
+        for start in (0..self.height).flat_map(|y| (0..channels).map(move |c| y * stride + c)) {
+            blur(view, start, channels, &mut line[..self.width], &self.across);
+        }
+        for start in 0..stride {
+            blur(view, start, stride, &mut line[..self.height], &self.along);
+        }
+    }
+}
+
+/// Blurs every `step`th value from `start` on, as many as `line` has room for; the ends go on beyond the edges.
+fn blur(values: &mut [f32], start: usize, step: usize, line: &mut [f32], kernel: &[f32]) {
+    for (i, value) in line.iter_mut().enumerate() {
+        *value = values[start + i * step];
+    }
+    let last = line.len() - 1;
+    for i in 0..line.len() {
+        let mut sum = kernel[0] * line[i];
+        for (distance, weight) in kernel.iter().enumerate().skip(1) {
+            sum += weight * (line[i.saturating_sub(distance)] + line[(i + distance).min(last)]);
+        }
+        values[start + i * step] = sum;
+    }
+}
+
+/// Half a Gaussian of this standard deviation in pixels, from its middle outwards; the whole sums to 1.
+fn gaussian(deviation: f32) -> Vec<f32> {
+    let reach = (3.0 * deviation).ceil() as usize;
+    let weight = |i: usize| (-0.5 * (i as f32 / deviation).powi(2)).exp();
+    let half: Vec<f32> = (0..=reach).map(weight).collect();
+    let sum = 2.0 * half.iter().sum::<f32>() - half[0];
+    half.iter().map(|w| w / sum).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: InputShape = InputShape {
+        channels: 1,
+        height: 28,
+        width: 28,
+    };
+
+    /// Bars through the middle, at angles (in degrees) that `angle` gives for each image, each with a blot somewhere.
+    fn bars(count: usize, angle: impl Fn(usize) -> f32) -> Collection {
+        let mut pixels = Vec::new();
+        for image in 0..count {
+            let (sin, cos) = angle(image).to_radians().sin_cos();
+            let blot = (
+                (image * 7 % 23) as f32 - 11.0,
+                (image * 11 % 19) as f32 - 9.0,
+            );
+            for (y, x) in (0..28).flat_map(|y| (0..28).map(move |x| (y, x))) {
+                let (x, y) = (x as f32 - 13.5, y as f32 - 13.5);
+                let (across, along) = (x * cos + y * sin, y * cos - x * sin);
+                let bar = (-(across / 1.5).powi(2) - (along / 9.0).powi(6)).exp();
+                let blot = (-((x - blot.0).powi(2) + (y - blot.1).powi(2)) / 8.0).exp();
+                pixels.push((255.0 * (bar + 0.3 * blot).min(1.0)) as u8);
+            }
+        }
+        let keys = (0..count).map(|i| i.to_string()).collect();
+        Collection::from_parts("bars", SHAPE, keys, vec![None; count], pixels).unwrap()
+    }
+
+    /// Spread evenly over `range` degrees, in no order.
+    fn spread(image: usize, range: f32) -> f32 {
+        ((image * 37 % 101) as f32 / 50.0 - 1.0) * range
+    }
+
+    #[test]
+    fn distortions_follow_the_data() {
+        let leaning = choose(Distort::Auto, &bars(300, |i| spread(i, 40.0)), 0);
+        let upright = choose(Distort::Auto, &bars(300, |_| 0.0), 0);
+        assert!(leaning.strength >= 0.8, "{leaning}");
+        assert!(upright.strength <= 0.2, "{upright}");
+        assert_eq!(leaning.by, Distort::Auto);
+        assert!(
+            leaning.mirror,
+            "what leans both ways may be mirrored: {leaning}"
+        );
+        let one_way = choose(Distort::Auto, &bars(300, |i| 40.0 + spread(i, 10.0)), 0);
+        assert!(!one_way.mirror, "{one_way}");
+        assert_eq!(
+            leaning.distortion().rotation_degrees,
+            17.0 * leaning.strength
+        );
+        assert_eq!(leaning.colour_strength, 0.0);
+        assert!(leaning.to_string().contains("auto: strength"), "{leaning}");
+    }
+
+    #[test]
+    fn the_same_seed_chooses_the_same() {
+        let images = bars(100, |i| spread(i, 20.0));
+        assert_eq!(
+            choose(Distort::Auto, &images, 7),
+            choose(Distort::Auto, &images, 7)
+        );
+    }
+
+    #[test]
+    fn colours_follow_the_data_too() {
+        let plain = |colour: &dyn Fn(usize) -> [u8; 3]| {
+            let shape = InputShape {
+                channels: 3,
+                height: 8,
+                width: 8,
+            };
+            let pixels = (0..200).flat_map(|i| [colour(i); 64]).flatten().collect();
+            let keys = (0..200).map(|i| i.to_string()).collect();
+            let images = Collection::from_parts("plain", shape, keys, vec![None; 200], pixels);
+            choose(Distort::Auto, &images.unwrap(), 0)
+        };
+        // Of every colour, or of one that has its shades but is never more or less brown.
+        let any = plain(&|i| [37, 61, 89].map(|step| (60 + i * step % 139) as u8));
+        let brown = plain(&|i| [40 + i as u8, 20 + i as u8 / 2, 10 + i as u8 / 4]);
+        assert!(any.colour_strength >= 0.3, "{any}");
+        assert_eq!(brown.colour_strength, 0.0, "{brown}");
+    }
+
+    #[test]
+    fn names_need_no_images() {
+        let images = bars(3, |_| 0.0);
+        assert!(choose(Distort::None, &images, 0).distortion().is_identity());
+        assert_eq!(
+            choose(Distort::Strong, &images, 0).distortion(),
+            Distortion::strength(1.0)
+        );
+        // Nothing to hold copies against.
+        assert_eq!(choose(Distort::Auto, &images, 0).strength, 0.3);
+        let alike = Collection::from_parts(
+            "black",
+            SHAPE,
+            (0..50).map(|i| i.to_string()).collect(),
+            vec![None; 50],
+            vec![0; 50 * 784],
+        );
+        assert_eq!(choose(Distort::Auto, &alike.unwrap(), 0).strength, 0.3);
+        for distort in Distort::ALL {
+            assert_eq!(distort.to_string().parse::<Distort>().unwrap(), distort);
+        }
+        assert!("some".parse::<Distort>().is_err());
+    }
+
+    #[test]
+    fn a_view_keeps_what_is_even_and_its_sum() {
+        let shape = InputShape {
+            channels: 3,
+            height: 70,
+            width: 50,
+        };
+        let view = View::new(shape);
+        assert_eq!((view.width, view.height), (17, 24));
+        let even = view.of(&[0.25f32], |&value, floats| floats.fill(value));
+        assert!(even.iter().all(|v| (v - 0.25).abs() < 1e-5));
+        assert!(gaussian(0.29).len() > 1 && (gaussian(2.0)[0] - 0.1995).abs() < 1e-3);
+    }
+}
