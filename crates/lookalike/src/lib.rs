@@ -62,8 +62,8 @@ pub use lookalike_neighbours as neighbours;
 pub use lookalike_sources as sources;
 
 pub use assess::{
-    SelfAssessment, assess, assess_baselines, assess_histogram, assess_pixels, assess_self, copying,
-    pixel_vectors,
+    SelfAssessment, assess, assess_baselines, assess_histogram, assess_pixels, assess_self,
+    copying, pixel_vectors,
 };
 pub use error::Error;
 pub use indexing::{
