@@ -1,14 +1,17 @@
 //! From an image to its neighbours.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use lookalike_autoencoder::{Autoencoder, DeviceChoice};
 use lookalike_gallery::{
     Answer, Example, Filter, Gallery, Mmr, Point, RecommendRequest, Rerank, SearchRequest, point_id,
 };
-use lookalike_images::Image;
+use lookalike_images::{Image, Source as _};
 use lookalike_neighbours::Metric;
 use uuid::Uuid;
 
-use crate::{Error, Query, open_gallery};
+use crate::{Error, Query, Reading, open_gallery, open_source};
 
 /// What is wanted of a search, besides the image.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,8 +180,16 @@ impl Searcher {
         let mut ids = Vec::new();
         ids.extend(spec.parse::<Uuid>().ok());
         // A key may contain the sign as well.
-        let signs = spec.match_indices('#').map(|(at, _)| at);
-        ids.extend(signs.map(|at| point_id(&spec[..at], &spec[at + 1..])));
+        for (at, _) in spec.match_indices('#') {
+            let (source, key) = (&spec[..at], &spec[at + 1..]);
+            ids.push(point_id(source, key));
+            // The same source may be written in many ways; its name is one.
+            if Path::new(source).exists()
+                && let Ok(source) = open_source(source, Reading::default(), Arc::default())
+            {
+                ids.push(point_id(source.name(), key));
+            }
+        }
         if let Some(point) = self.gallery.retrieve(&ids)?.into_iter().next() {
             return Ok(Some(point));
         }
@@ -189,17 +200,20 @@ impl Searcher {
     }
 
     /// An image as an example for [`recommend`](Self::recommend): the point of the same source and key with the same
-    /// content, if there is one, and otherwise its code.
+    /// content, if there is one, or else one of the same content, and otherwise its code.
     ///
     /// # Errors
     ///
     /// When the gallery cannot be read.
     pub fn example(&self, source: &str, query: &Query) -> Result<Example, Error> {
         let id = point_id(source, &query.image.key);
-        let there = self.gallery.existing(&[id])?;
-        Ok(match there.get(&id) == Some(&query.blake3) {
-            true => Example::Id(id),
-            false => Example::Code(self.model.encode_image(&query.image.pixels)),
+        if self.gallery.existing(&[id])?.get(&id) == Some(&query.blake3) {
+            return Ok(Example::Id(id));
+        }
+        let hash = query.blake3.as_str();
+        Ok(match self.gallery.with_content(&[hash])?.get(hash) {
+            Some(twin) => Example::Id(twin.id),
+            None => Example::Code(self.model.encode_image(&query.image.pixels)),
         })
     }
 

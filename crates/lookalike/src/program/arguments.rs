@@ -242,7 +242,12 @@ pub struct SearchArguments {
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["images", "exclude_self"])]
     pub like: Vec<String>,
     /// And unlike these; repeatable
-    #[arg(long, value_name = "IMAGE", requires = "like")]
+    #[arg(
+        long,
+        value_name = "IMAGE",
+        requires = "like",
+        conflicts_with = "images"
+    )]
     pub unlike: Vec<String>,
     /// Look only at this part of the query, as X,Y,WIDTH,HEIGHT in its pixels
     #[arg(long, value_name = "X,Y,W,H")]
