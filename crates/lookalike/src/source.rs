@@ -55,7 +55,7 @@ enum Kind {
 ///
 /// # Errors
 ///
-/// When `spec` names nothing that can be opened, or is a data set of pixels and `reading` asks for a part of it.
+/// When `spec` names nothing that can be opened.
 pub fn open_source(spec: &str, reading: Reading, skips: Arc<Skips>) -> Result<Source, Error> {
     let kind = match is_pictures(spec) {
         true => Kind::Pictures(open_pictures(spec)?),
@@ -117,8 +117,7 @@ impl Source {
         self
     }
 
-    /// Reads a fair sample of at most `count` images, unless a sample was asked for already; of data sets of
-    /// pixels all.
+    /// Reads a fair sample of at most `count` images, unless a sample was asked for already.
     #[must_use]
     pub fn sampled(mut self, count: usize, seed: u64) -> Self {
         self.reading.sample.get_or_insert((count, seed));
@@ -210,8 +209,7 @@ impl Source {
     /// What a stream gives but once is decoded on the way past if it may be among them, so that no more is held than
     /// pixels brought to shape; the rest is read when it is known which are.
     fn draw(&self, mut entries: Entries, count: usize, seed: u64) -> Vec<Held> {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&seed.to_le_bytes());
+        let key = seed_key(seed);
         let mut lowest: BinaryHeap<Drawn> = BinaryHeap::new();
         loop {
             let items: Vec<_> = entries.by_ref().take(AT_ONCE).collect();
@@ -225,7 +223,7 @@ impl Source {
                         Ok(entry) => entry,
                         Err(skipped) => return Some(Err(skipped)),
                     };
-                    let rank = *blake3::keyed_hash(&key, entry.key.as_bytes()).as_bytes();
+                    let rank = rank(&key, &entry.key);
                     let beaten = |highest: &Drawn| rank >= highest.rank;
                     if lowest.len() >= count && lowest.peek().is_none_or(beaten) {
                         return None;
@@ -357,21 +355,31 @@ impl Pictures for Source {
 
     fn len(&self) -> Option<usize> {
         match &self.kind {
-            Kind::Pictures(pictures) => pictures.len(),
-            Kind::Files(files) => {
-                let all = files.len_hint().and_then(|len| usize::try_from(len).ok());
-                match self.reading.sample {
-                    Some((count, _)) => all.map(|all| all.min(count)),
-                    None => all,
-                }
-            }
+            // How many of them are in a part is not known before they are read.
+            Kind::Pictures(pictures) => pictures.len().filter(|_| self.reading.part.is_none()),
+            Kind::Files(files) => files.len_hint().and_then(|len| usize::try_from(len).ok()),
         }
+        .map(|all| match self.reading.sample {
+            Some((count, _)) => all.min(count),
+            None => all,
+        })
     }
 
     fn read(&self) -> Result<Images<'_>, SourceError> {
         match &self.kind {
             Kind::Pictures(pictures) => {
-                let images = pictures.read()?;
+                let mut images = pictures.read()?;
+                if let Some(part) = self.reading.part {
+                    let has = move |image: &Result<Image, SourceError>| {
+                        image.as_ref().map_or(true, |image| part.has(&image.key))
+                    };
+                    images = Box::new(images.filter(has));
+                }
+                if let Some((count, seed)) = self.reading.sample
+                    && pictures.len().is_none_or(|all| all > count)
+                {
+                    images = draw_pictures(images, count, seed)?;
+                }
                 let Some((shape, how)) = self.shape else {
                     return Ok(images);
                 };
@@ -410,6 +418,40 @@ impl Pictures for Source {
             }
         }
     }
+}
+
+/// As [`Source::draw`], of images that are small.
+fn draw_pictures(images: Images, count: usize, seed: u64) -> Result<Images, SourceError> {
+    let key = seed_key(seed);
+    let mut lowest: BinaryHeap<Drawn> = BinaryHeap::new();
+    for image in images {
+        let image = image?;
+        let rank = rank(&key, &image.key);
+        let beaten = |highest: &Drawn| rank >= highest.rank;
+        if lowest.len() < count || !lowest.peek().is_none_or(beaten) {
+            let held = Held::Image(image);
+            lowest.push(Drawn { rank, held });
+            if lowest.len() > count {
+                lowest.pop();
+            }
+        }
+    }
+    let drawn = lowest.into_sorted_vec().into_iter();
+    Ok(Box::new(drawn.map(|drawn| match drawn.held {
+        Held::Image(image) => Ok(image),
+        Held::Entry(_) => unreachable!("only images were put in"),
+    })))
+}
+
+/// The key of the hash that orders a sample's candidates.
+fn seed_key(seed: u64) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key
+}
+
+fn rank(seed: &[u8; 32], key: &str) -> [u8; 32] {
+    *blake3::keyed_hash(seed, key.as_bytes()).as_bytes()
 }
 
 /// An image that is to be read, or has been.

@@ -37,6 +37,8 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
+    let instead = "a gallery holds all of a source, or a part of it (--part 1/4)";
+    arguments.reading.refuse_sample("index", instead)?;
     let skips = arguments.reading.skips()?;
     let source = arguments.reading.open(&arguments.source, 0, &skips)?;
     let model = Autoencoder::load(&arguments.model, device)?;

@@ -78,6 +78,16 @@ impl ReadingArguments {
         }))
     }
 
+    /// Refuses `--sample` for a command that has no use for it.
+    pub fn refuse_sample(&self, command: &str, instead: &str) -> Result<(), Error> {
+        match self.sample {
+            Some(_) => Err(Error::Unusable(format!(
+                "{command} takes no --sample: {instead}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Opens a source as it is to be read.
     pub fn open(&self, spec: &str, seed: u64, skips: &Arc<Skips>) -> Result<Source, Error> {
         open_source(spec, self.reading(seed), skips.clone())

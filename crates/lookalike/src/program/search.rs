@@ -29,6 +29,8 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
+    let instead = "every image that is named is asked with";
+    arguments.reading.refuse_sample("search", instead)?;
     let searcher = Searcher::open(&arguments.gallery, device)?;
     let question = Question {
         k: arguments.k,
