@@ -50,7 +50,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             )
             .collect();
         let path = folder.join(format!("{:03}.tar", from / SHARD));
-        let mut archive = tar::Builder::new(BufWriter::new(File::create(path)?));
+        // A run that is stopped leaves no archive that looks whole.
+        let part = path.with_extension("part");
+        let mut archive = tar::Builder::new(BufWriter::new(File::create(&part)?));
         for (key, bytes) in pictures {
             let mut header = tar::Header::new_ustar();
             header.set_size(bytes.len() as u64);
@@ -60,6 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             archive.append_data(&mut header, key, &bytes[..])?;
         }
         archive.into_inner()?.flush()?;
+        fs::rename(part, path)?;
         println!("{to} of {}", first + count);
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::entry::{Content, Entry, regular_file};
 use crate::error::SourceError;
-use crate::names::{is_image, key_of_member, parent};
+use crate::names::{extension, is_image, key_of_member, parent};
 use crate::skipped::{SkipKind, SkipReason, Skipped};
 use crate::source::{Entries, LabelFrom, Source, SourceOptions, no_such_image};
 
@@ -176,7 +176,8 @@ impl Walk {
         };
         let (about, linked) = match about {
             Ok(found) => found,
-            Err(_) if !image => return None,
+            // No image, wherever it is; what has no ending may be a folder, with images below it.
+            Err(_) if !image && extension(place.name.as_encoded_bytes()).is_some() => return None,
             Err(error) => {
                 let why = SkipReason::from_io(&error, "look at the file");
                 return place.skip(why);

@@ -1,6 +1,7 @@
 //! Many names in one: `{000..127}`, `{train,test}`, `*`, `?`, `[0-9]` and `**`.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The most names that braces may give.
@@ -219,7 +220,18 @@ fn descend(at: &Path, parts: &[&str], found: &mut Vec<PathBuf>) {
     if *first == "**" {
         descend(at, rest, found);
     }
-    for entry in fs::read_dir(at).into_iter().flatten().flatten() {
+    // A folder that cannot be listed is found itself: whoever opens it will say why.
+    let entries = match fs::read_dir(at).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+            if !absent.contains(&error.kind()) {
+                found.push(at.to_owned());
+            }
+            return;
+        }
+    };
+    for entry in entries {
         let name = entry.file_name();
         let Some(name) = name.to_str() else {
             continue;

@@ -22,8 +22,8 @@
 //! | object store | path below the address | yes, a few ahead | size, time |
 //! | many by a pattern | the shard's name, `/`, the key in it | as the shard | as the shard |
 //!
-//! Which files are images is told by their names (jpg, jpeg, jpe, jfif, png, webp, gif, bmp, tif, tiff, avif, in any
-//! case); others are ignored, except in lists, where the list decides. In archives `000017.cls` and `000017.json`
+//! Which files are images is told by their names (jpg, jpeg, jpe, jfif, png, webp, gif, bmp, tif, tiff, avif,
+//! heic, heif, jxl, in any case); others are ignored, except in lists, where the list decides. In archives `000017.cls` and `000017.json`
 //! beside `000017.jpg` are its label and its payload, as in WebDataset.
 //!
 //! [`Part`] divides any source among machines, [`sample`] chooses fairly from one whose length nobody knows.
@@ -74,6 +74,7 @@ mod zip;
 pub use entry::{Content, Entry, Lazy, Stamp};
 pub use error::SourceError;
 pub use limits::Limits;
+pub use names::is_image_name;
 pub use open::{open, open_bytes};
 pub use part::{Part, PartNumber};
 pub use sample::sample;

@@ -2,8 +2,10 @@
 
 use crate::skipped::{SkipKind, SkipReason};
 
-const IMAGES: [&str; 11] = [
-    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif",
+/// Those that are not decoded are here too, so that they are told of and not ignored.
+const IMAGES: [&str; 14] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic",
+    "heif", "jxl",
 ];
 
 /// Whether a name ends as images do, in any case. Bytes, because names need not be UTF-8.
@@ -13,6 +15,11 @@ pub(crate) fn is_image(name: &[u8]) -> bool {
             .iter()
             .any(|known| found.eq_ignore_ascii_case(known.as_bytes()))
     })
+}
+
+/// Whether a name ends as images do, in any case: only such files are looked at, except in lists.
+pub fn is_image_name(name: &str) -> bool {
+    is_image(name.as_bytes())
 }
 
 /// What follows the last dot of the last part; a name that only begins with a dot has none.

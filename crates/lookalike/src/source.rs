@@ -95,8 +95,15 @@ fn is_pictures(spec: &str) -> bool {
         return true;
     }
     let path = Path::new(spec);
-    let name = spec.to_lowercase();
-    let idx = name.contains("idx") && !name.ends_with(".tar.gz");
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_lowercase();
+    // As MNIST's files are called, plain or packed; others are told by their beginning.
+    let idx = ["-ubyte", "-ubyte.gz", ".idx", ".idx.gz"]
+        .iter()
+        .any(|end| name.ends_with(end));
     path.is_file() && (idx || begins_as_idx(path))
 }
 
@@ -157,6 +164,7 @@ impl Source {
     /// When the source cannot be read or has no images.
     pub fn suitable_shape(&self) -> Result<InputShape, Error> {
         let mut found: Option<Looked> = None;
+        let mut first: Option<Skipped> = None;
         match &self.kind {
             Kind::Pictures(pictures) => {
                 let image = pictures.read()?.next().transpose()?;
@@ -166,10 +174,16 @@ impl Source {
                 let mut options = self.reading.decode.clone();
                 options.target = Some((USUAL_SIDE, USUAL_SIDE));
                 let limits = self.reading.source.limits;
-                // What cannot be read is told when it is read in earnest.
-                let seen = files.entries()?.flatten().filter_map(|entry| {
-                    let bytes = entry.into_bytes(&limits).ok()?;
-                    decode(&bytes, &options).ok()
+                // What cannot be read is told when it is read in earnest, if there is anything else.
+                let first = &mut first;
+                let seen = files.entries()?.filter_map(|entry| {
+                    let looked = entry.and_then(|entry| {
+                        let bytes = entry.read(&limits).map_err(|why| entry.skipped(why))?;
+                        decode_bytes(&entry, &bytes, &options)
+                    });
+                    looked
+                        .map_err(|skipped| first.get_or_insert(skipped).clone())
+                        .ok()
                 });
                 for decoded in seen.take(LOOKED_AT) {
                     let next = Looked::decoded(&decoded);
@@ -177,10 +191,18 @@ impl Source {
                 }
             }
         }
-        let looked = found.ok_or_else(|| SourceError::Empty {
-            name: self.name().to_owned(),
-        })?;
-        Ok(looked.shape())
+        match (found, first) {
+            (Some(looked), _) => Ok(looked.shape()),
+            (None, Some(skipped)) => Err(Error::Unusable(format!(
+                "no image of {} can be read; the first, {}: {}",
+                self.name(),
+                skipped.location,
+                skipped.reason
+            ))),
+            (None, None) => Err(Error::Source(SourceError::Empty {
+                name: self.name().to_owned(),
+            })),
+        }
     }
 
     /// All entries, in order.
@@ -195,7 +217,10 @@ impl Source {
     fn chosen(&self) -> Result<Box<dyn Iterator<Item = Result<Held, Skipped>> + Send + '_>, Error> {
         let entries = self.entries()?;
         Ok(match self.reading.sample {
-            Some((count, seed)) if self.listed().is_none_or(|all| all > count) => {
+            // A part's length is a guess.
+            Some((count, seed))
+                if self.reading.part.is_some() || self.listed().is_none_or(|all| all > count) =>
+            {
                 Box::new(self.draw(entries, count, seed).into_iter().map(Ok))
             }
             _ => Box::new(entries.map(|item| item.map(Held::Entry))),
@@ -254,7 +279,7 @@ impl Source {
     fn image(&self, entry: Entry) -> Result<Image, Skipped> {
         let decoded = decode_entry(&entry, &self.reading)?.1;
         let pixels = match self.shape {
-            Some((shape, how)) => decoded.fit(shape, how, self.reading.decode.background),
+            Some((shape, how)) => decoded.fit(shape, how, PADDING),
             None => decoded.pixels,
         };
         Ok(Image {
@@ -296,6 +321,9 @@ fn kind_of(error: &ImageError) -> SkipKind {
         _ => SkipKind::Damaged,
     }
 }
+
+/// What [`Fit::Pad`] adds, everywhere: a model does not know what it was trained with.
+pub(crate) const PADDING: [u8; 3] = [255; 3];
 
 /// Images that are looked at to choose a network's shape.
 pub const LOOKED_AT: usize = 64;
@@ -383,10 +411,9 @@ impl Pictures for Source {
                 let Some((shape, how)) = self.shape else {
                     return Ok(images);
                 };
-                let background = self.reading.decode.background;
                 Ok(Box::new(images.map(move |image| {
                     image.map(|image| Image {
-                        pixels: fit_with(&image.pixels, shape, how, background),
+                        pixels: fit_with(&image.pixels, shape, how, PADDING),
                         ..image
                     })
                 })))

@@ -30,24 +30,27 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to listen. Changes in `except` are passed over: a gallery may lie in the folder that it is made of.
+    /// Begins to listen. Changes of what is in `except`, or below it, are passed over: a gallery may lie in the folder that it is made of.
     ///
     /// # Errors
     ///
     /// When `folder` is no folder, or the system cannot follow so many.
-    pub fn begin(folder: &Path, except: &Path) -> Result<Self, Error> {
+    pub fn begin(folder: &Path, except: &[&Path]) -> Result<Self, Error> {
         let failed = |reason: String| {
             Error::Unusable(format!("cannot follow {}: {reason}", folder.display()))
         };
         if !folder.is_dir() {
             return Err(failed("only a folder can be followed".to_owned()));
         }
-        let except = absolute(except);
+        // One spelling for all: events come with paths below the one that is followed.
+        let folder = &absolute(folder);
+        let except: Vec<PathBuf> = except.iter().map(|path| absolute(path)).collect();
         let (tell, changes) = channel();
         let hear = move |event: notify::Result<notify::Event>| {
             let matters = match &event {
                 Ok(event) => {
-                    let elsewhere = |path: &PathBuf| !absolute(path).starts_with(&except);
+                    let elsewhere =
+                        |path: &PathBuf| !except.iter().any(|except| path.starts_with(except));
                     let changes = !matches!(event.kind, EventKind::Access(_));
                     changes && (event.paths.is_empty() || event.paths.iter().any(elsewhere))
                 }
@@ -102,9 +105,15 @@ impl Watch {
 
 /// The path from the root, through no links where it exists.
 fn absolute(path: &Path) -> PathBuf {
-    path.canonicalize()
-        .or_else(|_| std::path::absolute(path))
-        .unwrap_or_else(|_| path.to_owned())
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    // What is not there yet has a folder that is.
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match (whole.parent(), whole.file_name()) {
+        (Some(parent), Some(name)) => absolute(parent).join(name),
+        _ => whole,
+    }
 }
 
 #[cfg(test)]
@@ -125,7 +134,7 @@ mod tests {
         let gallery = folder.path().join("g");
         fs::create_dir(&gallery).unwrap();
         fs::create_dir(folder.path().join("below")).unwrap();
-        let watch = Watch::begin(folder.path(), &gallery).unwrap();
+        let watch = Watch::begin(folder.path(), &[&gallery]).unwrap();
         fs::write(gallery.join("shard"), b"x").unwrap();
         assert!(!told(&watch, 1));
         fs::write(folder.path().join("below/a.png"), b"x").unwrap();
@@ -145,7 +154,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.zip");
         fs::write(&file, b"x").unwrap();
-        let error = Watch::begin(&file, folder.path()).unwrap_err().to_string();
+        let error = Watch::begin(&file, &[]).unwrap_err().to_string();
         assert!(
             error.contains("a.zip") && error.contains("folder"),
             "{error}"

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use qdrant_edge::{
     CreateIndex, FieldIndexOperations, KeywordIndexParams, PayloadFieldSchema, PayloadSchemaParams,
-    PayloadSchemaType, UpdateOperation,
+    UpdateOperation,
 };
 use serde_json::Value;
 
@@ -21,18 +21,20 @@ const AT_OPENING: usize = 10_000;
 
 /// The fields, and how each is indexed.
 fn fields() -> [(&'static str, PayloadFieldSchema); 3] {
-    let keyword = PayloadFieldSchema::FieldType(PayloadSchemaType::Keyword);
-    // Nearly every image has a content of its own: kept on disk the index takes no memory for that, and
-    // a graph for searches among images of one content would help nobody.
-    let content = PayloadSchemaParams::Keyword(KeywordIndexParams {
-        on_disk: Some(true),
-        enable_hnsw: Some(false),
-        ..KeywordIndexParams::default()
-    });
+    // None has graphs of its own, one for each frequent value: they take as long to build as the index itself, and
+    // searches that are filtered find their way through that (see `shard::best_request`).
+    let keyword = |on_disk| {
+        PayloadFieldSchema::FieldParams(PayloadSchemaParams::Keyword(KeywordIndexParams {
+            on_disk: Some(on_disk),
+            enable_hnsw: Some(false),
+            ..KeywordIndexParams::default()
+        }))
+    };
     [
-        ("label", keyword.clone()),
-        ("source", keyword),
-        ("blake3", PayloadFieldSchema::FieldParams(content)),
+        ("label", keyword(false)),
+        ("source", keyword(false)),
+        // Nearly every image has a content of its own: kept on disk the index takes no memory for that.
+        ("blake3", keyword(true)),
     ]
 }
 

@@ -18,8 +18,8 @@ pub(super) const RAW: &str = "raw";
 /// millisecond.
 pub(super) const INDEX_FROM: usize = 10_000;
 /// The engine's own limits, in kibibytes of vectors, for the same: a little lower, so that rounding does
-/// not put the two at odds. A filter that leaves fewer points is answered by comparing with each of them;
-/// for label values of more points the engine builds an index each.
+/// not put the two at odds. A filter that leaves fewer points is answered by comparing with each of
+/// them.
 const INDEX_FROM_IN_ENGINE: usize = 9_000;
 /// How many segments may stand side by side before they are merged. More than one, so that adding a few
 /// points to a large gallery does not build its index again.

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lookalike_neighbours::Metric;
 use qdrant_edge::{
-    CountRequest, EdgeShard, NamedQuery, OperationResult, PayloadSelector, PayloadSelectorInclude,
-    PointId, PointInsertOperations, PointOperations, PointStructPersisted, QueryEnum, QueryRequest,
-    Record, ScoringQuery, ScrollRequest, SearchParams, UpdateOperation, VectorInternal,
-    VectorPersisted, VectorStructInternal, VectorStructPersisted, WithPayloadInterface, WithVector,
+    AcornSearchParams, CountRequest, EdgeShard, NamedQuery, OperationResult, PayloadSelector,
+    PayloadSelectorInclude, PointId, PointInsertOperations, PointOperations, PointStructPersisted,
+    QueryEnum, QueryRequest, Record, ScoringQuery, ScrollRequest, SearchParams, UpdateOperation,
+    VectorInternal, VectorPersisted, VectorStructInternal, VectorStructPersisted,
+    WithPayloadInterface, WithVector,
 };
 use uuid::Uuid;
 
@@ -476,6 +477,12 @@ fn best_request(query: QueryEnum, limit: usize, exact: bool) -> QueryRequest {
         params: Some(SearchParams {
             hnsw_ef: Some(HNSW_EF.max(2 * limit)),
             exact,
+            // A filter that leaves few points leaves the graph in pieces: then neighbours of neighbours are looked
+            // at as well (ACORN, Patel et al. 2024).
+            acorn: Some(AcornSearchParams {
+                enable: true,
+                max_selectivity: None,
+            }),
             ..SearchParams::default()
         }),
         with_vector: WithVector::Bool(false),

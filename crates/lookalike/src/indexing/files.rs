@@ -16,13 +16,13 @@ use std::thread;
 use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::{Gallery, Payload, Point, Upserted, point_id};
 use lookalike_images::thumbnail;
-use lookalike_sources::{Content, Entry, SkipKind, Skipped, Source as Files};
+use lookalike_sources::{Content, Entry, SkipKind, Skipped, Source as Files, is_image_name};
 use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::Error;
 use crate::indexing::{IndexOptions, IndexProgress, IndexSummary, decode_target};
-use crate::source::{Source, decode_bytes};
+use crate::source::{PADDING, Source, decode_bytes};
 
 /// Entries taken at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 1024;
@@ -205,7 +205,7 @@ impl Stage<'_> {
             match item {
                 Ok(entry) => entries.push(entry),
                 Err(skipped) => {
-                    outcome.complete &= !hides_others(skipped.kind);
+                    outcome.complete &= !hides_others(&skipped);
                     self.source.skips().add(skipped);
                 }
             }
@@ -310,7 +310,7 @@ impl Stage<'_> {
             Ok(decoded) => decoded,
             Err(skipped) => return Ok(Fate::Skipped(skipped)),
         };
-        let pixels = decoded.fit(shape, how, options.background);
+        let pixels = decoded.fit(shape, how, PADDING);
         // A side beyond u32 would be an image of more than 16 TiB.
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
         let payload = Payload {
@@ -329,11 +329,13 @@ impl Stage<'_> {
     }
 }
 
-/// Whether trouble of this kind may hide other images from the listing: the rest of an archive, a folder's.
-fn hides_others(kind: SkipKind) -> bool {
-    use SkipKind::{Bomb, Damaged, Missing, TooMany, Truncated, Unreadable, Unsupported};
-    matches!(
-        kind,
-        Unreadable | Missing | Damaged | Truncated | Bomb | TooMany | Unsupported
-    )
+/// Whether trouble may hide other images from the listing: of a folder, of the rest of an archive, of a line of a list.
+fn hides_others(skipped: &Skipped) -> bool {
+    use SkipKind::{Bomb, Damaged, Missing, NotUtf8, TooMany, Truncated, Unreadable, Unsupported};
+    match skipped.kind {
+        Bomb | Damaged | TooMany | Truncated => true,
+        // Of an image by its name, it is that image's own trouble.
+        Missing | NotUtf8 | Unreadable | Unsupported => !is_image_name(&skipped.key),
+        _ => false,
+    }
 }

@@ -199,7 +199,8 @@ impl Default for IndexOptions {
 pub fn decode_target(model: &Autoencoder, thumbnail: usize) -> (usize, usize) {
     let shape = model.shape();
     // Decoders give twice the target at the least, if there is as much.
-    let least = |side: usize| side.max(thumbnail / 2);
+    // Small thumbnails, and none, change nothing.
+    let least = |side: usize| side.max(thumbnail.max(THUMBNAIL) / 2);
     (least(shape.width), least(shape.height))
 }
 
@@ -240,6 +241,12 @@ pub fn index_source(
         if !outcome.complete {
             return Err(Error::Unusable(format!(
                 "nothing was pruned: part of {} could not be listed, and what is in it is not gone; mend it (--skipped lists what) and run again",
+                source.name()
+            )));
+        }
+        if seen.is_empty() && !gallery.stubs(listing.name(), None, 1)?.is_empty() {
+            return Err(Error::Unusable(format!(
+                "nothing was pruned: {} lists nothing at all, as a disk does that is not mounted; if it is really empty, remove the gallery and index again",
                 source.name()
             )));
         }

@@ -159,7 +159,7 @@ pub struct TrainArguments {
     /// Channels of the network's input: 1 (grey) or 3 [default: 3 if the first images have colour]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=3))]
     pub channels: Option<usize>,
-    /// How images of other proportions are brought to that size: stretch, crop (the middle) or pad
+    /// How images of other proportions are brought to that size: stretch, crop (the middle) or pad (with white)
     #[arg(long, default_value = "stretch", value_name = "HOW")]
     pub fit: Fit,
     /// Learn from the first N images only

@@ -291,7 +291,7 @@ impl<'a> Demo<'a> {
             duration(start.elapsed().as_secs_f64())
         ))?;
         let searcher = Searcher::new(Box::new(gallery), model);
-        let mut originals = Originals::default();
+        let mut originals = Originals::of(searcher.gallery());
         let mut answers = Vec::new();
         for (heading, rerank) in [("ours", Rerank::None), ("+ diffusion", Rerank::Diffusion)] {
             let (query, answer) = self.ask(&searcher, QUERY, rerank)?;

@@ -1,7 +1,7 @@
 //! `lookalike duplicates`.
 
 use lookalike::duplicates::{DuplicateOptions, Duplicates, Group, Kind, Member, Progress, find};
-use lookalike::gallery::{Filter, Payload};
+use lookalike::gallery::{Filter, Gallery, Payload};
 use lookalike::images::{Cell, ContactSheet, Mark, Row};
 use lookalike::open_gallery;
 use serde::Serialize;
@@ -60,7 +60,7 @@ pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Fail
         ];
         let sheet = ContactSheet {
             title,
-            rows: sheet_rows(&found.groups)?,
+            rows: sheet_rows(&gallery, &found.groups)?,
         };
         pictures::write(&sheet.render(), path)?;
         if found.groups.len() > SHEET_ROWS {
@@ -189,8 +189,8 @@ fn csv_row(number: usize, member: &Member) -> Vec<String> {
     ]
 }
 
-fn sheet_rows(groups: &[Group]) -> Result<Vec<Row>, Failure> {
-    let mut originals = Originals::default();
+fn sheet_rows(gallery: &dyn Gallery, groups: &[Group]) -> Result<Vec<Row>, Failure> {
+    let mut originals = Originals::of(gallery);
     let mut rows = Vec::new();
     for (group, number) in groups.iter().zip(1..).take(SHEET_ROWS) {
         let mut cells = Vec::new();

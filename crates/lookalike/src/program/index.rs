@@ -29,6 +29,9 @@ struct IndexReport<'a> {
 /// How long a gallery that another process uses is waited for, at most, between two looks at it.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
+/// How often a look that failed is tried again before the next change is waited for.
+const ATTEMPTS: usize = 2;
+
 /// The most points whose neighbour graph is built anew after every change that is followed: that takes a second.
 const MOST_DIFFUSED_AT_ONCE: usize = 20_000;
 
@@ -39,34 +42,71 @@ pub fn run(
 ) -> Result<(), Failure> {
     let instead = "a gallery holds all of a source, or a part of it (--part 1/4)";
     arguments.reading.refuse_sample("index", instead)?;
-    let skips = arguments.reading.skips()?;
-    let source = arguments.reading.open(&arguments.source, 0, &skips)?;
     let model = Autoencoder::load(&arguments.model, device)?;
-    if !arguments.watch {
-        keep_in_step(&arguments, &source, &model, console)?;
-        return arguments.reading.conclude(&skips, console);
+    match arguments.watch {
+        true => follow(&arguments, &model, console),
+        false => look(&arguments, &model, console),
     }
+}
+
+/// Goes on bringing the gallery up to date whenever the folder changes, until it is told to end.
+fn follow(
+    arguments: &IndexArguments,
+    model: &Autoencoder,
+    console: &Console,
+) -> Result<(), Failure> {
+    let mut ours = vec![Path::new(&arguments.gallery)];
+    ours.extend(arguments.reading.report());
     // Listening begins before the first look, so that nothing comes between them.
-    let watch = Watch::begin(Path::new(&arguments.source), Path::new(&arguments.gallery))?;
+    let watch = Watch::begin(Path::new(&arguments.source), &ours)?;
     let interruption = Interruption::heard();
-    keep_in_step(&arguments, &source, &model, console)?;
+    look(arguments, model, console)?;
     console.note(format!("following {}; Ctrl-C ends it", arguments.source));
     while watch.wait(|| interruption.came()) {
         let mut wait = Duration::from_millis(100);
-        // The gallery is open only while it changes: others can search it in between, and are waited for.
+        let mut attempts = 0;
         while !interruption.came() {
-            match keep_in_step(&arguments, &source, &model, console) {
-                Err(Failure::Error(Error::Gallery(GalleryError::InUse { .. }))) => {
-                    thread::sleep(wait);
-                    wait = (2 * wait).min(LONGEST_WAIT);
-                }
+            let error = match look(arguments, model, console) {
+                Err(Failure::Error(error)) => error,
                 other => {
                     other?;
                     break;
                 }
+            };
+            match error {
+                // The gallery is open only while it changes: others can search it in between, and are waited for.
+                Error::Gallery(GalleryError::InUse { .. }) => {}
+                Error::Gallery(_) | Error::Autoencoder(_) => return Err(error.into()),
+                // Something was on its way while the folder was listed, or a disk is gone for a while.
+                _ if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    wait = LONGEST_WAIT;
+                }
+                error => {
+                    console.note(format!("{error}; going on with the next change"));
+                    break;
+                }
             }
+            pause(wait, &interruption);
+            wait = (2 * wait).min(LONGEST_WAIT);
         }
     }
+    Ok(())
+}
+
+/// Waits, but not longer than until the interruption.
+fn pause(wait: Duration, interruption: &Interruption) {
+    let start = Instant::now();
+    while start.elapsed() < wait && !interruption.came() {
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Looks at the whole source once, and tells what was passed over.
+fn look(arguments: &IndexArguments, model: &Autoencoder, console: &Console) -> Result<(), Failure> {
+    let skips = arguments.reading.skips()?;
+    let source = arguments.reading.open(&arguments.source, 0, &skips)?;
+    keep_in_step(arguments, &source, model, console)?;
     arguments.reading.conclude(&skips, console)
 }
 

@@ -79,7 +79,7 @@ pub fn run(
     if let Some(path) = &arguments.sheet {
         let sheet = ContactSheet {
             title: vec![format!("{}: outliers", arguments.gallery), summary(&found)],
-            rows: sheet_rows(&found.outliers)?,
+            rows: sheet_rows(&gallery, &found.outliers)?,
         };
         pictures::write(&sheet.render(), path)?;
         if found.outliers.len() > SHEET_COLUMNS * SHEET_ROWS {
@@ -201,8 +201,8 @@ fn csv_row(rank: usize, outlier: &Outlier) -> Vec<String> {
     ]
 }
 
-fn sheet_rows(outliers: &[Outlier]) -> Result<Vec<Row>, Failure> {
-    let mut originals = Originals::default();
+fn sheet_rows(gallery: &dyn Gallery, outliers: &[Outlier]) -> Result<Vec<Row>, Failure> {
+    let mut originals = Originals::of(gallery);
     let mut cells = Vec::new();
     for (outlier, rank) in outliers.iter().zip(1..).take(SHEET_COLUMNS * SHEET_ROWS) {
         let payload = &outlier.payload;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use lookalike::Error;
 use lookalike::autoencoder::{Autoencoder, EpochRecord};
-use lookalike::gallery::{Answer, Hit, Payload};
+use lookalike::gallery::{Answer, Gallery, Hit, Payload};
 use lookalike::images::{
-    Cell, Collection, ContactSheet, Curve, Image, InputShape, Mark, Pixels, Row, Series, fit,
+    Cell, Collection, ContactSheet, Curve, DecodeOptions, Image, InputShape, Mark, Pixels, Row,
+    Series, decode, fit,
 };
 use lookalike::{Reading, Skips, Source, open_source};
 
@@ -19,21 +20,39 @@ const SHEET_COLUMNS: usize = 10;
 /// The longer side of small copies, in pixels.
 const SMALL: usize = 160;
 
-/// Finds the pictures behind a gallery's points, opening each source once.
-#[derive(Default)]
-pub struct Originals {
+/// Finds the pictures behind a gallery's points: the originals, opening each source once, or else their thumbnails.
+pub struct Originals<'a> {
+    gallery: &'a dyn Gallery,
     sources: HashMap<String, Option<Source>>,
 }
 
-impl Originals {
-    /// The point's picture, or none where its source is gone or holds another one now.
+impl<'a> Originals<'a> {
+    /// Of this gallery's points.
+    pub fn of(gallery: &'a dyn Gallery) -> Self {
+        Self {
+            gallery,
+            sources: HashMap::new(),
+        }
+    }
+
+    /// The point's picture, or none where its source is gone or holds another one now, and no thumbnail was kept.
     pub fn get(&mut self, payload: &Payload) -> Option<Pixels> {
+        self.original(payload).or_else(|| {
+            let kept = self.gallery.thumbnail(&payload.blake3).ok()??;
+            Some(decode(&kept, &DecodeOptions::default()).ok()?.pixels)
+        })
+    }
+
+    fn original(&mut self, payload: &Payload) -> Option<Pixels> {
         let source = self
             .sources
             .entry(payload.source.clone())
             .or_insert_with(|| {
                 let skips = Arc::new(Skips::default());
-                open_source(&payload.source, Reading::default(), skips).ok()
+                let mut reading = Reading::default();
+                // Whatever was indexed may be shown.
+                reading.source.hidden = true;
+                open_source(&payload.source, reading, skips).ok()
             });
         let query = source.as_ref()?.query(&payload.key).ok()?;
         (query.blake3 == payload.blake3).then_some(query.image.pixels)
@@ -44,14 +63,15 @@ impl Originals {
 pub fn answer_row(
     query: &Image,
     answer: &Answer,
-    originals: &mut Originals,
+    originals: &mut Originals<'_>,
 ) -> Result<Row, Failure> {
     let name = query.label.as_deref().unwrap_or(&query.key);
-    let mut cells = vec![Cell::query(query.pixels.clone(), name)];
+    let shown = reduced(query.pixels.clone());
+    let mut cells = vec![Cell::query(shown.clone(), name)];
     for (rank, hit) in answer.neighbours.iter().enumerate() {
         let pixels = match originals.get(&hit.payload) {
-            Some(pixels) => pixels,
-            None => blank(&query.pixels)?,
+            Some(pixels) => reduced(pixels),
+            None => blank(&shown)?,
         };
         cells.push(neighbour_cell(
             rank + 1,
@@ -75,13 +95,18 @@ fn neighbour_cell(rank: usize, hit: &Hit, pixels: Pixels, query_label: Option<&s
 }
 
 /// A small copy of the point's picture for a sheet of many, grey where the original is gone.
-pub fn small(payload: &Payload, originals: &mut Originals) -> Result<Pixels, Error> {
-    let Some(pixels) = originals.get(payload) else {
-        return Ok(Pixels::new(SMALL, SMALL, 1, vec![230; SMALL * SMALL])?);
-    };
+pub fn small(payload: &Payload, originals: &mut Originals<'_>) -> Result<Pixels, Error> {
+    match originals.get(payload) {
+        Some(pixels) => Ok(reduced(pixels)),
+        None => Ok(Pixels::new(SMALL, SMALL, 1, vec![230; SMALL * SMALL])?),
+    }
+}
+
+/// A picture no larger than sheets show it: photographs would fill the memory.
+fn reduced(pixels: Pixels) -> Pixels {
     let longest = pixels.width().max(pixels.height());
     if longest <= SMALL {
-        return Ok(pixels);
+        return pixels;
     }
     let reduce = |side: usize| (side * SMALL / longest).max(1);
     let shape = InputShape {
@@ -89,7 +114,7 @@ pub fn small(payload: &Payload, originals: &mut Originals) -> Result<Pixels, Err
         height: reduce(pixels.height()),
         width: reduce(pixels.width()),
     };
-    Ok(fit(&pixels, shape))
+    fit(&pixels, shape)
 }
 
 /// Stands in for an original that is gone: light grey, as large as the query.

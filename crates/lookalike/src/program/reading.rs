@@ -1,6 +1,6 @@
 //! Options of how sources are read, the same for every command that reads one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -76,6 +76,11 @@ impl ReadingArguments {
             Some(path) => Skips::reported(path)?,
             None => Skips::default(),
         }))
+    }
+
+    /// Where what is passed over is listed, if it is.
+    pub fn report(&self) -> Option<&Path> {
+        self.skipped.as_deref()
     }
 
     /// Refuses `--sample` for a command that has no use for it.

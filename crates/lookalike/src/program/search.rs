@@ -53,7 +53,7 @@ pub fn run(
         console,
         rerank: question.rerank,
         draws: inline || arguments.sheet.is_some(),
-        originals: Originals::default(),
+        originals: Originals::of(searcher.gallery()),
         rows: Vec::new(),
     };
     let queries = Queries {
@@ -109,7 +109,7 @@ enum Asked<'a> {
 
 impl Asked<'_> {
     /// The picture to show for it, if there is one.
-    fn shown(&self, originals: &mut Originals) -> Option<Image> {
+    fn shown(&self, originals: &mut Originals<'_>) -> Option<Image> {
         match self {
             Asked::Image(_, query) => Some(query.image.clone()),
             Asked::Point(point) => Some(Image {
@@ -172,7 +172,7 @@ impl Queries<'_> {
                     Asked::Point(point) => Example::Id(point.id),
                 });
                 if first.is_none() {
-                    first = asked.shown(&mut Originals::default());
+                    first = asked.shown(&mut Originals::of(self.searcher.gallery()));
                 }
                 Ok(())
             })?;
@@ -186,7 +186,7 @@ struct Answers<'a> {
     console: &'a Console,
     rerank: Rerank,
     draws: bool,
-    originals: Originals,
+    originals: Originals<'a>,
     rows: Vec<Row>,
 }
 

@@ -216,11 +216,18 @@ fn distort(a: &TrainArguments, collection: &Collection, config: &mut TrainConfig
             config.chosen = Some(chosen);
         }
     }
+    // What is asked for is what is recorded, whatever was chosen.
     if let Some(mirror) = a.mirror {
         config.distortion.mirror = mirror;
+        if let Some(chosen) = &mut config.chosen {
+            chosen.mirror = mirror;
+        }
     }
     if let Some(strength) = a.distort_colour {
         config.distortion = config.distortion.clone().with_colour(strength);
+        if let Some(chosen) = &mut config.chosen {
+            chosen.colour_strength = strength;
+        }
     }
 }
 
@@ -277,27 +284,34 @@ const MOST_PIXELS: usize = 1 << 30;
 fn load(a: &TrainArguments, console: &Console) -> Result<Collection, Failure> {
     let skips = a.reading.skips()?;
     let source = a.reading.open(&a.source, a.seed, &skips)?;
-    let found = source.suitable_shape()?;
-    let (width, height) = a.size.unwrap_or((found.width, found.height));
-    let shape = InputShape {
-        channels: match a.channels {
-            None => found.channels,
-            Some(1) => 1,
-            Some(_) => 3,
+    let channels = a.channels.map(|channels| if channels == 1 { 1 } else { 3 });
+    let shape = match (a.size, channels) {
+        (Some((width, height)), Some(channels)) => InputShape {
+            channels,
+            height,
+            width,
         },
-        height,
-        width,
+        (size, channels) => {
+            let found = source.suitable_shape()?;
+            let (width, height) = size.unwrap_or((found.width, found.height));
+            InputShape {
+                channels: channels.unwrap_or(found.channels),
+                height,
+                width,
+            }
+        }
     };
     let most = (MOST_PIXELS / shape.values().max(1)).max(1);
-    let source = source.fitted(shape, a.fit).sampled(most, a.seed);
-    if let Some(all) = source.listed()
-        && all > most
-    {
-        console.note(format!(
-            "learning from a fair sample of {most} of about {all} images; --sample N asks for another number"
-        ));
+    let mut source = source.fitted(shape, a.fit);
+    if a.limit.is_none() {
+        source = source.sampled(most, a.seed);
     }
     let collection = Collection::load(&source, Some(shape), a.limit)?;
+    if a.limit.is_none() && collection.len() == most {
+        console.note(format!(
+            "learned from are at most {most} images, a fair sample of all; --sample N asks for another number"
+        ));
+    }
     a.reading.conclude(&skips, console)?;
     Ok(collection)
 }
