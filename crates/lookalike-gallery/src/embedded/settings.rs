@@ -27,8 +27,10 @@ pub(super) const SEGMENTS: usize = 4;
 /// Edges per node, and width of the beam while building and while searching (HNSW, Malkov and Yashunin
 /// 2018).
 const HNSW_M: usize = 16;
-const HNSW_EF_CONSTRUCT: usize = 128;
+const HNSW_EF_CONSTRUCT: usize = 100;
 pub(super) const HNSW_EF: usize = 64;
+/// Where a filter may have left the graph thin.
+pub(super) const HNSW_EF_FILTERED: usize = 192;
 /// The engine's log grows in files of this size.
 pub(super) const LOG_FILE: usize = 8 << 20;
 

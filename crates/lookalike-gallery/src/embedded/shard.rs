@@ -16,7 +16,7 @@ use qdrant_edge::{
 };
 use uuid::Uuid;
 
-use super::settings::{CODE, HNSW_EF, INDEX_FROM, RAW, SEGMENTS, config};
+use super::settings::{CODE, HNSW_EF, HNSW_EF_FILTERED, INDEX_FROM, RAW, SEGMENTS, config};
 use super::{query, segments};
 use crate::{Filter, GalleryError, Payload, Point};
 
@@ -215,7 +215,7 @@ impl Shard {
         let request = QueryRequest {
             filter: query::admitted(filter, exclude),
             with_vector: self.with_code(),
-            ..best_request(query, limit, exact)
+            ..best_request(query, limit, exact, filter.is_some())
         };
         let found = self.with("searching", |edge| edge.query(request))?;
         found
@@ -230,7 +230,7 @@ impl Shard {
         code: &[f32],
         limit: usize,
     ) -> Result<Vec<Uuid>, GalleryError> {
-        let request = best_request(nearest_to(code), limit, false);
+        let request = best_request(nearest_to(code), limit, false, false);
         let found = self.with("searching", |edge| edge.query(request))?;
         found.into_iter().map(|point| self.id(point.id)).collect()
     }
@@ -466,7 +466,8 @@ pub(super) fn nearest_to(code: &[f32]) -> QueryEnum {
     QueryEnum::Nearest(NamedQuery::new(code, CODE))
 }
 
-fn best_request(query: QueryEnum, limit: usize, exact: bool) -> QueryRequest {
+fn best_request(query: QueryEnum, limit: usize, exact: bool, filtered: bool) -> QueryRequest {
+    let beam = if filtered { HNSW_EF_FILTERED } else { HNSW_EF };
     QueryRequest {
         prefetches: Vec::new(),
         query: Some(ScoringQuery::Vector(query)),
@@ -475,7 +476,7 @@ fn best_request(query: QueryEnum, limit: usize, exact: bool) -> QueryRequest {
         limit,
         offset: 0,
         params: Some(SearchParams {
-            hnsw_ef: Some(HNSW_EF.max(2 * limit)),
+            hnsw_ef: Some(beam.max(2 * limit)),
             exact,
             // A filter that leaves few points leaves the graph in pieces: then neighbours of neighbours are looked
             // at as well (ACORN, Patel et al. 2024).
