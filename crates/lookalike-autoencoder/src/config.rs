@@ -196,7 +196,7 @@ fn is_zero(number: &f32) -> bool {
 }
 
 /// [`TrainConfig::colour_weight`] of colour images.
-pub const COLOUR_WEIGHT: f32 = 0.8;
+pub const COLOUR_WEIGHT: f32 = 1.2;
 
 /// More, and what was learned would drown.
 pub(crate) const MOST_WEIGHT: f32 = 100.0;

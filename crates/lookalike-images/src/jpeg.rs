@@ -663,7 +663,7 @@ impl Frame {
             let Some(table) = &dc[scan.parts[part].1] else {
                 return Err(damaged("a Huffman table of it is missing"));
             };
-            *first = (reader.mean(table, part)? << low) as i16;
+            *first = (mean(&mut reader.bits, &mut reader.predictions[part], table)? << low) as i16;
             Ok(())
         })
     }
@@ -742,18 +742,6 @@ impl Reader<'_> {
         }
     }
 
-    /// The first coefficient of a block, which is its mean: the difference from the one before is coded.
-    #[inline(always)]
-    fn mean(&mut self, table: &Huffman, part: usize) -> Result<i32, ImageError> {
-        let size = self.bits.symbol(table)?;
-        if size > 11 {
-            return Err(damaged("a mean of a block of it is out of range"));
-        }
-        let difference = self.bits.value(size.into());
-        self.predictions[part] = self.predictions[part].wrapping_add(difference);
-        Ok(self.predictions[part])
-    }
-
     /// Reads a block up to coefficient `last`, dequantised and in rows; passes over the rest. Gives how many
     /// coefficients there are up to the last that is not zero.
     #[inline(always)]
@@ -765,27 +753,35 @@ impl Reader<'_> {
         factors: &[f32; 64],
         block: &mut [f32; 64],
     ) -> Result<usize, ImageError> {
-        let mean = self.mean(dc, part)? as f32 * factors[0];
+        let mut bits = self.bits;
+        let mean = mean(&mut bits, &mut self.predictions[part], dc)? as f32 * factors[0];
         if last == 0 {
             block[0] = mean;
-            self.bits.skip(ac, 1)?;
+            bits.skip(ac, 1)?;
+            self.bits = bits;
             return Ok(1);
         }
         block.fill(0.0);
         block[0] = mean;
         let (mut next, mut count) = (1, 1);
         while next <= last {
-            let symbol = self.bits.symbol(ac)?;
-            let size = u32::from(symbol & 15);
-            if size == 0 {
-                if symbol != 0xf0 {
-                    return Ok(count);
+            let value = if let Some((zeros, value)) = bits.short_coefficient(ac) {
+                next += zeros;
+                value
+            } else {
+                let symbol = bits.symbol(ac)?;
+                let size = u32::from(symbol & 15);
+                if size == 0 {
+                    if symbol != 0xf0 {
+                        self.bits = bits;
+                        return Ok(count);
+                    }
+                    next += 16;
+                    continue;
                 }
-                next += 16;
-                continue;
-            }
-            next += usize::from(symbol >> 4);
-            let value = self.bits.value(size);
+                next += usize::from(symbol >> 4);
+                bits.value(size)
+            };
             if next > 63 {
                 return Err(damaged("a block of it has more than 64 coefficients"));
             }
@@ -795,7 +791,8 @@ impl Reader<'_> {
             }
             next += 1;
         }
-        self.bits.skip(ac, next)?;
+        bits.skip(ac, next)?;
+        self.bits = bits;
         Ok(count)
     }
 
@@ -896,6 +893,17 @@ impl Reader<'_> {
             *known = known.wrapping_add(by);
         }
     }
+}
+
+/// The first coefficient of a block, which is its mean: the difference from the one before is coded.
+#[inline(always)]
+fn mean(bits: &mut Bits, before: &mut i32, table: &Huffman) -> Result<i32, ImageError> {
+    let size = bits.symbol(table)?;
+    if size > 11 {
+        return Err(damaged("a mean of a block of it is out of range"));
+    }
+    *before = before.wrapping_add(bits.value(size.into()));
+    Ok(*before)
 }
 
 #[cfg(test)]

@@ -6,14 +6,20 @@ use crate::error::ImageError;
 /// Bits of the table that most codes are found in at once.
 const LOOK: u32 = 9;
 
-/// Bits of the table that several coefficients are skipped with at once. With 12, two tables fit the first-level
-/// cache beside everything else.
+/// Bits of the table that several coefficients are skipped with at once. More fill the first-level cache.
 const LOOK_SKIP: u32 = 12;
+
+/// Bits of the table that most coefficients are found in at once, code and value.
+const LOOK_WHOLE: u32 = 10;
 
 /// A skipping entry that says nothing: no block has room for so many coefficients.
 const UNKNOWN: u16 = 127;
 
 /// Reads bits, the highest first, from one segment of a scan without its stuffed zeros.
+///
+/// It is copied into registers for a block and back: what is called seldom takes its parts by value, so that it may
+/// stay there.
+#[derive(Clone, Copy)]
 pub(super) struct Bits<'a> {
     data: &'a [u8],
     /// The next byte to be taken; beyond the end, zeros are given.
@@ -44,21 +50,13 @@ impl<'a> Bits<'a> {
         if self.count < 32 {
             let word = match self.data.get(self.at..self.at + 8) {
                 Some(bytes) => u64::from_be_bytes(bytes.try_into().expect("eight bytes")),
-                None => self.last_bytes(),
+                None => last_bytes(self.data, self.at),
             };
             self.window |= word >> self.count;
             let taken = (63 - self.count) >> 3;
             self.at += taken as usize;
             self.count += 8 * taken;
         }
-    }
-
-    #[cold]
-    fn last_bytes(&self) -> u64 {
-        let rest = self.data.get(self.at..).unwrap_or_default();
-        let mut bytes = [0; 8];
-        bytes[..rest.len()].copy_from_slice(rest);
-        u64::from_be_bytes(bytes)
     }
 
     #[inline(always)]
@@ -88,25 +86,12 @@ impl<'a> Bits<'a> {
         self.need_32();
         let entry = table.look[(self.window >> (64 - LOOK)) as usize];
         if entry == 0 {
-            return self.long_symbol(table);
+            let (symbol, length) = long_symbol(self.window, table)?;
+            self.consume(length);
+            return Ok(symbol);
         }
         self.consume(u32::from(entry & 0xff));
         Ok((entry >> 8) as u8)
-    }
-
-    #[cold]
-    fn long_symbol(&mut self, table: &Huffman) -> Result<u8, ImageError> {
-        let code = (self.window >> 48) as u32;
-        for length in LOOK + 1..=16 {
-            let length_at = length as usize;
-            // `ends` is aligned to 16 bits, so codes of every length compare.
-            if code < table.ends[length_at] {
-                self.consume(length);
-                let index = (code >> (16 - length)) as i32 + table.offsets[length_at];
-                return Ok(table.symbols[index as usize]);
-            }
-        }
-        Err(damaged("it has a Huffman code that no table has"))
     }
 
     /// The value of `size` bits that follows a symbol, up to 15, negative ones below half.
@@ -119,6 +104,18 @@ impl<'a> Bits<'a> {
         } else {
             bits
         }
+    }
+
+    /// The next coefficient, if it is short: how many zeros stand before it, and its value.
+    #[inline(always)]
+    pub(super) fn short_coefficient(&mut self, table: &Huffman) -> Option<(usize, i32)> {
+        self.need_32();
+        let entry = table.whole[(self.window >> (64 - LOOK_WHOLE)) as usize];
+        if entry == 0 {
+            return None;
+        }
+        self.consume((entry & 15) as u32);
+        Some((usize::from((entry >> 4 & 15) as u8), i32::from(entry >> 8)))
     }
 
     /// Skips the coefficients of a block from place `next` (1 to 64) on.
@@ -156,6 +153,31 @@ impl<'a> Bits<'a> {
     }
 }
 
+/// Up to 8 bytes from a place on, and zeros.
+#[cold]
+#[inline(never)]
+fn last_bytes(data: &[u8], at: usize) -> u64 {
+    let rest = data.get(at..).unwrap_or_default();
+    let mut bytes = [0; 8];
+    bytes[..rest.len()].copy_from_slice(rest);
+    u64::from_be_bytes(bytes)
+}
+
+/// The symbol of the first code in a window, one of more than `LOOK` bits, and its length.
+#[cold]
+#[inline(never)]
+fn long_symbol(window: u64, table: &Huffman) -> Result<(u8, u32), ImageError> {
+    let code = (window >> 48) as u32;
+    for length in LOOK + 1..=16 {
+        // `ends` is aligned to 16 bits, so codes of every length compare.
+        if code < table.ends[length as usize] {
+            let index = (code >> (16 - length)) as i32 + table.offsets[length as usize];
+            return Ok((table.symbols[index as usize], length));
+        }
+    }
+    Err(damaged("it has a Huffman code that no table has"))
+}
+
 /// One table of Huffman codes.
 pub(super) struct Huffman {
     /// By the next bits: the symbol, and below it the length of its code; 0 for longer codes.
@@ -165,6 +187,9 @@ pub(super) struct Huffman {
     /// By length: what makes an index of symbols from a code.
     offsets: [i32; 17],
     symbols: Vec<u8>,
+    /// By the next bits: a coefficient's value (8 bits), the zeros before it (4 bits) and the bits of both (4 bits);
+    /// 0 if they are not all there, or the value is too large, or the block ends.
+    whole: Vec<i16>,
     /// By the next bits: how many coefficients the whole codes among them stand for (7 bits), whether the block
     /// ends with them (1 bit), and how many bits they and their values take. Empty until asked for.
     skip: Vec<u16>,
@@ -178,6 +203,7 @@ impl Huffman {
             ends: [0; 17],
             offsets: [0; 17],
             symbols: symbols.to_vec(),
+            whole: vec![0; 1 << LOOK_WHOLE],
             skip: Vec::new(),
         };
         let (mut code, mut index) = (0u32, 0u32);
@@ -202,6 +228,9 @@ impl Huffman {
             }
             code <<= 1;
         }
+        for bits in 0..1usize << LOOK_WHOLE {
+            table.whole[bits] = table.whole_entry(bits as u32);
+        }
         Ok(table)
     }
 
@@ -213,6 +242,21 @@ impl Huffman {
         self.skip = (0..1u32 << LOOK_SKIP)
             .map(|bits| self.skip_entry(bits))
             .collect();
+    }
+
+    fn whole_entry(&self, bits: u32) -> i16 {
+        let entry = self.look[(bits >> (LOOK_WHOLE - LOOK)) as usize];
+        let (symbol, length) = (entry >> 8, u32::from(entry & 0xff));
+        let size = u32::from(symbol & 15);
+        if entry == 0 || size == 0 || size > 7 || length + size > LOOK_WHOLE {
+            return 0;
+        }
+        let value = (bits >> (LOOK_WHOLE - length - size) & ((1 << size) - 1)) as i16;
+        let value = match value < 1 << (size - 1) {
+            true => value - (1 << size) + 1,
+            false => value,
+        };
+        value << 8 | (symbol as i16 >> 4) << 4 | (length + size) as i16
     }
 
     fn skip_entry(&self, bits: u32) -> u16 {
@@ -293,6 +337,26 @@ mod tests {
                     assert_eq!(one.overrun(), other.overrun());
                     assert_eq!(one.take(16), other.take(16), "{pattern} {next}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn short_coefficients_are_symbols_and_values() {
+        let table = table();
+        for pattern in 0..1u32 << LOOK_WHOLE {
+            let data = (pattern << (32 - LOOK_WHOLE)).to_be_bytes();
+            let (mut one, mut other) = (Bits::new(&data), Bits::new(&data));
+            if let Some((zeros, value)) = one.short_coefficient(&table) {
+                let symbol = other.symbol(&table).unwrap();
+                assert_eq!(usize::from(symbol >> 4), zeros);
+                assert_eq!(other.value(u32::from(symbol & 15)), value);
+                assert_eq!(one.count, other.count);
+            } else {
+                assert!(
+                    !(pattern >> 7 == 0b100 || pattern >> 7 == 0b101),
+                    "{pattern}"
+                );
             }
         }
     }

@@ -144,7 +144,7 @@ pub struct TrainArguments {
     /// Strength of the distortions' changes of colour, 0 for none [default: what auto finds; mild .3 and strong 1 for colour images; with --strength 0]
     #[arg(long, value_name = "S")]
     pub distort_colour: Option<f32>,
-    /// Weight in a code of the image's colours, beside 1 for what was learned; 0 leaves them out (bottleneck and colour images only) [default: 0.8 there]
+    /// Weight in a code of the image's colours, beside 1 for what was learned; 0 leaves them out (bottleneck and colour images only) [default: 1.2 there]
     #[arg(long, value_name = "W")]
     pub colour_weight: Option<f32>,
     /// Gaussian noise of objective denoise, standard deviation (pixels are 0 to 1)
