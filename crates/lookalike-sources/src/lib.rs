@@ -77,6 +77,6 @@ pub use limits::Limits;
 pub use names::is_image_name;
 pub use open::{open, open_bytes};
 pub use part::{Part, PartNumber};
-pub use sample::sample;
+pub use sample::{Drawing, Rank, sample};
 pub use skipped::{SkipKind, SkipReason, Skipped};
 pub use source::{Entries, LabelFrom, Source, SourceOptions};

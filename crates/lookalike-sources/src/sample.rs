@@ -19,55 +19,93 @@ pub fn sample(
     seed: u64,
     mut on_skipped: impl FnMut(Skipped),
 ) -> Vec<Entry> {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    let mut lowest = BinaryHeap::new();
+    let mut drawing = Drawing::new(n, seed);
     for item in entries {
-        let entry = match item {
-            Ok(entry) => entry,
-            Err(skipped) => {
-                on_skipped(skipped);
-                continue;
-            }
-        };
-        let rank = *blake3::keyed_hash(&key, entry.key.as_bytes()).as_bytes();
-        let ranked = Ranked { rank, entry };
-        if lowest.len() < n {
-            lowest.push(ranked);
-        } else if let Some(mut highest) = lowest.peek_mut()
-            && ranked < *highest
-        {
-            *highest = ranked;
+        match item {
+            Ok(entry) => drawing.offer(drawing.rank(&entry.key), entry),
+            Err(skipped) => on_skipped(skipped),
         }
     }
-    let sorted = lowest.into_sorted_vec();
-    sorted.into_iter().map(|ranked| ranked.entry).collect()
+    drawing.into_drawn()
 }
 
-struct Ranked {
-    rank: [u8; 32],
-    entry: Entry,
+/// A sample while it is drawn, of anything that has a key: those whose keys have the lowest hashes, keyed by the seed.
+#[derive(Debug)]
+pub struct Drawing<T> {
+    seed: [u8; 32],
+    most: usize,
+    lowest: BinaryHeap<Ranked<T>>,
 }
 
-impl Ord for Ranked {
+/// What a key is drawn by: the lower, the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank([u8; 32]);
+
+impl<T> Drawing<T> {
+    /// Begins to draw at most `most`.
+    pub fn new(most: usize, seed: u64) -> Self {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        Self {
+            seed: key,
+            most,
+            lowest: BinaryHeap::new(),
+        }
+    }
+
+    /// The rank of a key.
+    pub fn rank(&self, key: &str) -> Rank {
+        Rank(*blake3::keyed_hash(&self.seed, key.as_bytes()).as_bytes())
+    }
+
+    /// Whether something of this rank would be taken, as it stands: worth asking before it is read.
+    pub fn takes(&self, rank: Rank) -> bool {
+        let beats = |highest: &Ranked<T>| rank < highest.rank;
+        self.lowest.len() < self.most || self.lowest.peek().is_some_and(beats)
+    }
+
+    /// Takes it, if it is among the lowest so far.
+    pub fn offer(&mut self, rank: Rank, item: T) {
+        if self.takes(rank) {
+            self.lowest.push(Ranked { rank, item });
+            if self.lowest.len() > self.most {
+                self.lowest.pop();
+            }
+        }
+    }
+
+    /// What was drawn, by rank.
+    pub fn into_drawn(self) -> Vec<T> {
+        let sorted = self.lowest.into_sorted_vec();
+        sorted.into_iter().map(|ranked| ranked.item).collect()
+    }
+}
+
+#[derive(Debug)]
+struct Ranked<T> {
+    rank: Rank,
+    item: T,
+}
+
+impl<T> Ord for Ranked<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.rank.cmp(&other.rank)
     }
 }
 
-impl PartialOrd for Ranked {
+impl<T> PartialOrd for Ranked<T> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Ranked {
+impl<T> PartialEq for Ranked<T> {
     fn eq(&self, other: &Self) -> bool {
         self.rank == other.rank
     }
 }
 
-impl Eq for Ranked {}
+impl<T> Eq for Ranked<T> {}
 
 #[cfg(test)]
 mod tests {

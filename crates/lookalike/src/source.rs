@@ -3,8 +3,7 @@
 //! `lookalike-sources` lists files, wherever they lie; `lookalike-images` decodes them, and knows the data sets
 //! that hold pixels themselves (MNIST, IDX). [`Source`] is both under one name, so that every command takes every source.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,8 +12,8 @@ use lookalike_images::{
     Source as Pictures, SourceError, decode, fit_with, open as open_pictures,
 };
 use lookalike_sources::{
-    Entries, Entry, LabelFrom, Part, PartNumber, SkipKind, Skipped, Source as Files, SourceOptions,
-    open as open_files,
+    Drawing, Entries, Entry, LabelFrom, Part, PartNumber, Rank, SkipKind, Skipped, Source as Files,
+    SourceOptions, open as open_files,
 };
 use rayon::prelude::*;
 
@@ -131,12 +130,6 @@ impl Source {
         self
     }
 
-    /// About how many images there are, before any sample, if that is known.
-    pub fn listed(&self) -> Option<usize> {
-        let all = self.files()?.len_hint()?;
-        usize::try_from(all).ok()
-    }
-
     /// The listing of the source, where there is one: none for data sets of pixels.
     pub(crate) fn files(&self) -> Option<&dyn Files> {
         match &self.kind {
@@ -217,63 +210,48 @@ impl Source {
     fn chosen(&self) -> Result<Box<dyn Iterator<Item = Result<Held, Skipped>> + Send + '_>, Error> {
         let entries = self.entries()?;
         Ok(match self.reading.sample {
-            // A part's length is a guess.
-            Some((count, seed))
-                if self.reading.part.is_some() || self.listed().is_none_or(|all| all > count) =>
-            {
-                Box::new(self.draw(entries, count, seed).into_iter().map(Ok))
-            }
-            _ => Box::new(entries.map(|item| item.map(Held::Entry))),
+            Some((count, seed)) => Box::new(self.draw(entries, count, seed).into_iter().map(Ok)),
+            None => Box::new(entries.map(|item| item.map(Held::Entry))),
         })
     }
 
     /// Draws `count` images of all, every set of so many with the same chance: those whose keys have the lowest
-    /// hashes, keyed by the seed. The order of the listing does not matter, and the sample of fewer is the beginning of
+    /// hashes. The order of the listing does not matter, and the sample of fewer is the beginning of
     /// the sample of more.
     ///
     /// What a stream gives but once is decoded on the way past if it may be among them, so that no more is held than
     /// pixels brought to shape; the rest is read when it is known which are.
     fn draw(&self, mut entries: Entries, count: usize, seed: u64) -> Vec<Held> {
-        let key = seed_key(seed);
-        let mut lowest: BinaryHeap<Drawn> = BinaryHeap::new();
+        let mut drawing = Drawing::new(count, seed);
         loop {
             let items: Vec<_> = entries.by_ref().take(AT_ONCE).collect();
             if items.is_empty() {
-                break;
+                return drawing.into_drawn();
             }
-            let drawn: Vec<Option<Result<Drawn, Skipped>>> = items
+            let candidates: Vec<Result<(Rank, Held), Skipped>> = items
                 .into_par_iter()
-                .map(|item| {
+                .filter_map(|item| {
                     let entry = match item {
                         Ok(entry) => entry,
                         Err(skipped) => return Some(Err(skipped)),
                     };
-                    let rank = rank(&key, &entry.key);
-                    let beaten = |highest: &Drawn| rank >= highest.rank;
-                    if lowest.len() >= count && lowest.peek().is_none_or(beaten) {
-                        return None;
-                    }
-                    let held = match entry.content.is_lazy() {
-                        true => Ok(Held::Entry(entry)),
-                        false => self.image(entry).map(Held::Image),
-                    };
-                    Some(held.map(|held| Drawn { rank, held }))
+                    let rank = drawing.rank(&entry.key);
+                    drawing.takes(rank).then(|| {
+                        let held = match entry.content.is_lazy() {
+                            true => Held::Entry(entry),
+                            false => Held::Image(self.image(entry)?),
+                        };
+                        Ok((rank, held))
+                    })
                 })
                 .collect();
-            for drawn in drawn.into_iter().flatten() {
-                match drawn {
+            for candidate in candidates {
+                match candidate {
+                    Ok((rank, held)) => drawing.offer(rank, held),
                     Err(skipped) => self.skips.add(skipped),
-                    Ok(drawn) => {
-                        lowest.push(drawn);
-                        if lowest.len() > count {
-                            lowest.pop();
-                        }
-                    }
                 }
             }
         }
-        let drawn = lowest.into_sorted_vec().into_iter();
-        drawn.map(|drawn| drawn.held).collect()
     }
 
     fn image(&self, entry: Entry) -> Result<Image, Skipped> {
@@ -406,7 +384,12 @@ impl Pictures for Source {
                 if let Some((count, seed)) = self.reading.sample
                     && pictures.len().is_none_or(|all| all > count)
                 {
-                    images = draw_pictures(images, count, seed)?;
+                    let mut drawing = Drawing::new(count, seed);
+                    for image in images {
+                        let image = image?;
+                        drawing.offer(drawing.rank(&image.key), image);
+                    }
+                    images = Box::new(drawing.into_drawn().into_iter().map(Ok));
                 }
                 let Some((shape, how)) = self.shape else {
                     return Ok(images);
@@ -447,71 +430,11 @@ impl Pictures for Source {
     }
 }
 
-/// As [`Source::draw`], of images that are small.
-fn draw_pictures(images: Images, count: usize, seed: u64) -> Result<Images, SourceError> {
-    let key = seed_key(seed);
-    let mut lowest: BinaryHeap<Drawn> = BinaryHeap::new();
-    for image in images {
-        let image = image?;
-        let rank = rank(&key, &image.key);
-        let beaten = |highest: &Drawn| rank >= highest.rank;
-        if lowest.len() < count || !lowest.peek().is_none_or(beaten) {
-            let held = Held::Image(image);
-            lowest.push(Drawn { rank, held });
-            if lowest.len() > count {
-                lowest.pop();
-            }
-        }
-    }
-    let drawn = lowest.into_sorted_vec().into_iter();
-    Ok(Box::new(drawn.map(|drawn| match drawn.held {
-        Held::Image(image) => Ok(image),
-        Held::Entry(_) => unreachable!("only images were put in"),
-    })))
-}
-
-/// The key of the hash that orders a sample's candidates.
-fn seed_key(seed: u64) -> [u8; 32] {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key
-}
-
-fn rank(seed: &[u8; 32], key: &str) -> [u8; 32] {
-    *blake3::keyed_hash(seed, key.as_bytes()).as_bytes()
-}
-
 /// An image that is to be read, or has been.
 enum Held {
     Entry(Entry),
     Image(Image),
 }
-
-/// A candidate for the sample.
-struct Drawn {
-    rank: [u8; 32],
-    held: Held,
-}
-
-impl Ord for Drawn {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.rank.cmp(&other.rank)
-    }
-}
-
-impl PartialOrd for Drawn {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Drawn {
-    fn eq(&self, other: &Self) -> bool {
-        self.rank == other.rank
-    }
-}
-
-impl Eq for Drawn {}
 
 /// Entries read and decoded by all threads, a few at a time, given in their order.
 struct Decoding<'a> {

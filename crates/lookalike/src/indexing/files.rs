@@ -73,12 +73,8 @@ pub(super) fn store(
         scope.spawn(move || list(entries, chunk, &to_work));
         let storing = scope.spawn(|| write(gallery, batches, &stored));
         for items in chunks {
-            let prepared = stage.prepare(items, &mut outcome);
-            let batch = match prepared {
-                Ok(batch) => batch,
-                // Leaving the loop hangs up on both threads, which then end.
-                Err(error) => return Err(error),
-            };
+            // Leaving the loop hangs up on both threads, which then end.
+            let batch = stage.prepare(items, &mut outcome)?;
             if !batch.points.is_empty() && to_store.send(batch).is_err() {
                 break;
             }

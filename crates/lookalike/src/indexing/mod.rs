@@ -12,6 +12,7 @@ use lookalike_neighbours::{DiffusionConfig, Metric};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::source::PADDING;
 use crate::{Error, Source as AnySource};
 
 mod files;
@@ -368,13 +369,8 @@ impl Indexer<'_> {
                 }
                 _ => {
                     pixels.extend_from_slice(
-                        fit_with(
-                            &image.pixels,
-                            self.model.shape(),
-                            self.model.fit(),
-                            [255; 3],
-                        )
-                        .data(),
+                        fit_with(&image.pixels, self.model.shape(), self.model.fit(), PADDING)
+                            .data(),
                     );
                     waiting.push(payload);
                 }

@@ -1,7 +1,7 @@
 //! `lookalike duplicates`.
 
 use lookalike::duplicates::{DuplicateOptions, Duplicates, Group, Kind, Member, Progress, find};
-use lookalike::gallery::{Filter, Gallery, Payload};
+use lookalike::gallery::{Filter, Gallery};
 use lookalike::images::{Cell, ContactSheet, Mark, Row};
 use lookalike::open_gallery;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::Failure;
 use super::arguments::DuplicatesArguments;
 use super::console::{Console, table};
 use super::pictures::{self, Originals, small};
-use super::spreadsheet::{self, optional};
+use super::spreadsheet::{self, place};
 
 /// The most groups, and pictures of each, on a sheet.
 const SHEET_ROWS: usize = 60;
@@ -158,35 +158,19 @@ fn print_group(console: &Console, group: &Group, number: usize) -> Result<(), Fa
     Ok(())
 }
 
-/// Where a person finds a picture.
-pub fn place(payload: &Payload) -> String {
-    match &payload.location {
-        Some(location) => location.clone(),
-        None => format!("{}#{}", payload.source, payload.key),
-    }
-}
-
-const CSV_HEADING: [&str; 12] = [
-    "group", "kind", "distance", "source", "key", "location", "label", "width", "height", "bytes",
-    "blake3", "id",
-];
+/// Before the columns of every payload, and the id.
+const CSV_HEADING: [&str; 3] = ["group", "kind", "distance"];
 
 fn csv_row(number: usize, member: &Member) -> Vec<String> {
     let payload = &member.payload;
-    vec![
+    let mut row = vec![
         number.to_string(),
         member.kind.name().to_owned(),
         member.distance.to_string(),
-        payload.source.clone(),
-        payload.key.clone(),
-        optional(payload.location.as_ref()),
-        optional(payload.label.as_ref()),
-        payload.width.to_string(),
-        payload.height.to_string(),
-        optional(payload.bytes),
-        payload.blake3.clone(),
-        member.id.to_string(),
-    ]
+    ];
+    row.extend(spreadsheet::payload(payload));
+    row.push(member.id.to_string());
+    row
 }
 
 fn sheet_rows(gallery: &dyn Gallery, groups: &[Group]) -> Result<Vec<Row>, Failure> {

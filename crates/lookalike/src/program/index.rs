@@ -59,8 +59,8 @@ fn follow(
     ours.extend(arguments.reading.report());
     // Listening begins before the first look, so that nothing comes between them.
     let watch = Watch::begin(Path::new(&arguments.source), &ours)?;
-    let interruption = Interruption::heard();
     look(arguments, model, console)?;
+    let interruption = Interruption::heard();
     console.note(format!("following {}; Ctrl-C ends it", arguments.source));
     while watch.wait(|| interruption.came()) {
         let mut wait = Duration::from_millis(100);

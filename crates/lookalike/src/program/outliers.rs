@@ -11,9 +11,8 @@ use serde::Serialize;
 use super::Failure;
 use super::arguments::OutliersArguments;
 use super::console::{Console, table};
-use super::duplicates::place;
 use super::pictures::{self, Originals, small};
-use super::spreadsheet::{self, optional};
+use super::spreadsheet::{self, optional, place};
 
 /// Pictures in a row of the sheet, and rows.
 const SHEET_COLUMNS: usize = 10;
@@ -160,7 +159,8 @@ fn print(console: &Console, found: &Outliers) -> Result<(), Failure> {
     console.say(summary(found))
 }
 
-const CSV_HEADING: [&str; 16] = [
+/// Before the columns of every payload, and the id.
+const CSV_HEADING: [&str; 7] = [
     "rank",
     "score",
     "distance",
@@ -168,20 +168,11 @@ const CSV_HEADING: [&str; 16] = [
     "error",
     "error_score",
     "copies",
-    "source",
-    "key",
-    "location",
-    "label",
-    "width",
-    "height",
-    "bytes",
-    "blake3",
-    "id",
 ];
 
 fn csv_row(rank: usize, outlier: &Outlier) -> Vec<String> {
     let payload = &outlier.payload;
-    vec![
+    let mut row = vec![
         rank.to_string(),
         outlier.score.to_string(),
         optional(outlier.distance),
@@ -189,16 +180,10 @@ fn csv_row(rank: usize, outlier: &Outlier) -> Vec<String> {
         optional(outlier.error),
         optional(outlier.error_score),
         outlier.copies.to_string(),
-        payload.source.clone(),
-        payload.key.clone(),
-        optional(payload.location.as_ref()),
-        optional(payload.label.as_ref()),
-        payload.width.to_string(),
-        payload.height.to_string(),
-        optional(payload.bytes),
-        payload.blake3.clone(),
-        outlier.id.to_string(),
-    ]
+    ];
+    row.extend(spreadsheet::payload(payload));
+    row.push(outlier.id.to_string());
+    row
 }
 
 fn sheet_rows(gallery: &dyn Gallery, outliers: &[Outlier]) -> Result<Vec<Row>, Failure> {

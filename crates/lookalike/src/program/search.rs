@@ -14,6 +14,7 @@ use super::Failure;
 use super::arguments::SearchArguments;
 use super::console::{Console, table};
 use super::pictures::{self, Originals, answer_row};
+use super::spreadsheet::place;
 
 /// One line of `search --json`.
 #[derive(Serialize)]
@@ -235,10 +236,7 @@ fn print_table(
             format!("  {}", rank + 1),
             format!("{:.5}", hit.distance),
             hit.payload.label.clone().unwrap_or_else(|| "-".to_owned()),
-            match &hit.payload.location {
-                Some(location) => location.clone(),
-                None => format!("{}#{}", hit.payload.source, hit.payload.key),
-            },
+            place(&hit.payload),
         ];
         if rerank == Rerank::Diffusion {
             let score = hit
