@@ -41,6 +41,14 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// A file could not be written because the disk is full.
+    #[error("cannot write {path}: the disk is full ({source}); make room, or write to another disk. What was there before is as it was")]
+    Full {
+        /// The file.
+        path: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// What was asked for cannot be done; the message says what can.
     #[error("{0}")]
     Unusable(String),
@@ -61,10 +69,10 @@ impl Error {
     pub fn unwritten(path: &std::path::Path, error: std::io::Error) -> Self {
         use std::io::ErrorKind::{QuotaExceeded, StorageFull};
         match error.kind() {
-            StorageFull | QuotaExceeded => Self::Unusable(format!(
-                "cannot write {}: the disk is full ({error}); make room, or write to another disk. What was there before is as it was",
-                path.display()
-            )),
+            StorageFull | QuotaExceeded => Self::Full {
+                path: path.display().to_string(),
+                source: error,
+            },
             _ => Self::io("write", path)(error),
         }
     }

@@ -47,10 +47,12 @@ pub mod duplicates;
 mod error;
 pub mod export;
 mod indexing;
+mod originals;
 pub mod outliers;
 mod searching;
 mod skips;
 mod source;
+mod uploads;
 mod watching;
 
 pub use lookalike_autoencoder as autoencoder;
@@ -70,9 +72,11 @@ pub use indexing::{
     IndexOptions, IndexProgress, IndexSummary, MOST_DIFFUSED, THUMBNAIL, create_gallery,
     decode_target, default_metric, index, index_source, open_gallery, open_or_create_gallery,
 };
+pub use originals::Originals;
 pub use searching::{Question, Searcher};
 pub use skips::Skips;
 pub use source::{
     LOOKED_AT, Query, Reading, Source, USUAL_SIDE, label_from, open_queries, open_source,
 };
+pub use uploads::{Stored, UPLOADS, Upload, Uploads};
 pub use watching::Watch;

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::contents::{Contents, short};
 use crate::source::{Source, decode_bytes};
-use crate::{Error, Reading, Skips, open_source};
+use crate::{Error, Reading, Skips, open_source, uploads};
 
 /// Images read at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 512;
@@ -185,7 +185,9 @@ pub fn rank(
                 "cannot rank by reconstruction without a model: rank by neighbours".to_owned(),
             ));
         };
+        let name = gallery.describe()?.name;
         let mut originals = Originals {
+            gallery: &name,
             contents: &contents,
             model,
             errors: &mut errors,
@@ -299,6 +301,8 @@ impl Scores {
 
 /// Originals on their way through the model.
 struct Originals<'a> {
+    /// The gallery's name.
+    gallery: &'a str,
     contents: &'a Contents,
     model: &'a Autoencoder,
     /// Of each content, once it is known.
@@ -315,7 +319,8 @@ impl Originals<'_> {
             let mut reading = Reading::default();
             // What is in the gallery was read, hidden or not.
             reading.source.hidden = true;
-            let opened = open_source(name, reading, Arc::new(Skips::default()));
+            let place = uploads::place(self.gallery, name);
+            let opened = open_source(&place, reading, Arc::new(Skips::default()));
             let read = opened.and_then(|source| match source.files() {
                 Some(_) => self.read_files(&source, name, &mut progress),
                 None => self.read_pictures(&source, name, &mut progress),

@@ -164,9 +164,25 @@ impl Searcher {
     ///
     /// As [`search`](Self::search).
     pub fn ask_point(&self, point: &Point, question: &Question) -> Result<Answer, Error> {
+        let exclude = question.exclude_self.then_some(point.id);
+        self.ask_code(point.code.clone(), exclude, question)
+    }
+
+    /// Finds the images most like one whose code is known already; `exclude` is left out,
+    /// [`exclude_self`](Question::exclude_self) says nothing here.
+    ///
+    /// # Errors
+    ///
+    /// As [`search`](Self::search).
+    pub fn ask_code(
+        &self,
+        code: Vec<f32>,
+        exclude: Option<Uuid>,
+        question: &Question,
+    ) -> Result<Answer, Error> {
         let request = SearchRequest {
-            exclude: question.exclude_self.then_some(point.id),
-            ..question.request(point.code.clone())
+            exclude,
+            ..question.request(code)
         };
         Ok(self.gallery.search(&request)?)
     }

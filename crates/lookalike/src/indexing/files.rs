@@ -8,7 +8,7 @@
 //! Both queues are bounded, so the slowest stage sets the pace and memory does not grow with the source. What is
 //! stored is durable; what is not is found again by the next run.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -131,14 +131,7 @@ fn write(
     stored: &Mutex<Upserted>,
 ) -> Result<(), Error> {
     for batch in batches {
-        // Before the points, so that none is ever without.
-        let thumbnails: Vec<_> = batch
-            .thumbnails
-            .iter()
-            .map(|(hash, bytes)| (hash.as_str(), bytes.as_slice()))
-            .collect();
-        gallery.put_thumbnails(&thumbnails)?;
-        let upserted = gallery.upsert(&batch.points)?;
+        let upserted = batch.store(gallery)?;
         let mut total = stored.lock().expect("nobody panics with it");
         total.added += upserted.added;
         total.changed += upserted.changed;
@@ -147,12 +140,66 @@ fn write(
     Ok(())
 }
 
+/// Brings the points of some of a source's files up to date, under another name for the source: the id of each, in
+/// their order, or why it was passed over; and what storing them did.
+pub(crate) fn store_some(
+    source: &Source,
+    name: &str,
+    keys: &[&str],
+    model: &Autoencoder,
+    gallery: &dyn Gallery,
+    thumbnail: usize,
+) -> Result<(Vec<Result<Uuid, String>>, Upserted), Error> {
+    let files = source.files().expect("it is no data set of pixels");
+    let stage = Stage {
+        source,
+        name,
+        model,
+        gallery,
+        thumbnail,
+        looks_up: true,
+    };
+    let ids: Vec<_> = keys.iter().map(|key| point_id(name, key)).collect();
+    let there = stage.there(&ids)?;
+    let mut fates = Vec::new();
+    let mut outcomes = Vec::new();
+    for (key, id) in keys.iter().zip(&ids) {
+        let fate = match files.get(key) {
+            Ok(entry) => stage.fate(entry, there.get(id))?,
+            Err(error) => {
+                outcomes.push(Err(error.to_string()));
+                continue;
+            }
+        };
+        outcomes.push(match &fate {
+            Fate::Skipped(skipped) => Err(skipped.reason.clone()),
+            _ => Ok(*id),
+        });
+        fates.push(fate);
+    }
+    let batch = stage.assemble(fates, &mut IndexSummary::default())?;
+    Ok((outcomes, batch.store(gallery)?))
+}
+
 /// What is stored at a time.
 #[derive(Default)]
 struct Batch {
     points: Vec<Point>,
     /// Each under its content's hash.
     thumbnails: Vec<(String, Vec<u8>)>,
+}
+
+impl Batch {
+    fn store(&self, gallery: &dyn Gallery) -> Result<Upserted, Error> {
+        // Before the points, so that none is ever without.
+        let thumbnails: Vec<_> = self
+            .thumbnails
+            .iter()
+            .map(|(hash, bytes)| (hash.as_str(), bytes.as_slice()))
+            .collect();
+        gallery.put_thumbnails(&thumbnails)?;
+        Ok(gallery.upsert(&self.points)?)
+    }
 }
 
 /// The middle of the way.
@@ -210,17 +257,27 @@ impl Stage<'_> {
             .iter()
             .map(|e| point_id(self.name, &e.key))
             .collect();
-        let mut there = std::collections::HashMap::new();
-        if self.looks_up {
-            let points = self.gallery.retrieve(&ids)?.into_iter();
-            there.extend(points.map(|point| (point.id, point)));
-        }
+        let there = self.there(&ids)?;
         let fates: Vec<Fate> = entries
             .into_par_iter()
             .zip(&ids)
             .map(|(entry, id)| self.fate(entry, there.get(id)))
             .collect::<Result<_, Error>>()?;
 
+        self.assemble(fates, &mut outcome.summary)
+    }
+
+    /// The points of these ids that are there.
+    fn there(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Point>, Error> {
+        if !self.looks_up {
+            return Ok(HashMap::new());
+        }
+        let points = self.gallery.retrieve(ids)?.into_iter();
+        Ok(points.map(|point| (point.id, point)).collect())
+    }
+
+    /// Encodes what is to be encoded; what was passed over is noted.
+    fn assemble(&self, fates: Vec<Fate>, summary: &mut IndexSummary) -> Result<Batch, Error> {
         let mut batch = Batch::default();
         let mut payloads = Vec::new();
         let mut pixels = Vec::new();
@@ -241,9 +298,9 @@ impl Stage<'_> {
                     payloads.push(fresh.payload);
                 }
             }
-            outcome.summary.images += 1;
+            summary.images += 1;
         }
-        outcome.summary.encoded += payloads.len();
+        summary.encoded += payloads.len();
         let codes = self.model.encode(&pixels)?;
         let codes = codes.chunks_exact(self.model.code_dim());
         let encoded = payloads.into_iter().zip(codes);

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::source::PADDING;
 use crate::{Error, Source as AnySource};
 
-mod files;
+pub(crate) mod files;
 
 /// Images that are encoded and stored at a time, and the bytes of pixels that they may hold: what
 /// is stored is durable, so this is also the most work that a killed run loses. Each batch ends

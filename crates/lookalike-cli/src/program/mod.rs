@@ -13,6 +13,7 @@ mod pictures;
 mod reading;
 mod reconstruct;
 mod search;
+mod serve;
 mod spreadsheet;
 mod train;
 
@@ -67,6 +68,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Duplicates(a) => duplicates::run(a, &console),
         Command::Outliers(a) => outliers::run(a, device, &console),
         Command::Export(a) => export::run(a, &console),
+        Command::Serve(a) => serve::run(*a, device, &console),
         Command::Info(a) => info::run(a, device, &console),
     }
 }

@@ -187,12 +187,12 @@ fn csv_row(rank: usize, outlier: &Outlier) -> Vec<String> {
 }
 
 fn sheet_rows(gallery: &dyn Gallery, outliers: &[Outlier]) -> Result<Vec<Row>, Failure> {
-    let mut originals = Originals::of(gallery);
+    let originals = Originals::of(gallery)?;
     let mut cells = Vec::new();
     for (outlier, rank) in outliers.iter().zip(1..).take(SHEET_COLUMNS * SHEET_ROWS) {
         let payload = &outlier.payload;
         cells.push(Cell {
-            pixels: small(payload, &mut originals)?,
+            pixels: small(payload, &originals)?,
             caption: vec![
                 format!(
                     "{rank}. {}",

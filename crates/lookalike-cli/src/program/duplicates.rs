@@ -174,7 +174,7 @@ fn csv_row(number: usize, member: &Member) -> Vec<String> {
 }
 
 fn sheet_rows(gallery: &dyn Gallery, groups: &[Group]) -> Result<Vec<Row>, Failure> {
-    let mut originals = Originals::of(gallery);
+    let originals = Originals::of(gallery)?;
     let mut rows = Vec::new();
     for (group, number) in groups.iter().zip(1..).take(SHEET_ROWS) {
         let mut cells = Vec::new();
@@ -186,7 +186,7 @@ fn sheet_rows(gallery: &dyn Gallery, groups: &[Group]) -> Result<Vec<Row>, Failu
                 kind => (kind.name().to_owned(), Mark::Plain),
             };
             cells.push(Cell {
-                pixels: small(payload, &mut originals)?,
+                pixels: small(payload, &originals)?,
                 caption: vec![what, format!("{}x{}", payload.width, payload.height)],
                 mark,
             });

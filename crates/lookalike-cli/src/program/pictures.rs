@@ -1,17 +1,13 @@
 //! Sheets and curves as the commands draw them.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use lookalike::Error;
 use lookalike::autoencoder::{Autoencoder, EpochRecord};
 use lookalike::gallery::{Answer, Gallery, Hit, Payload};
 use lookalike::images::{
-    Cell, Collection, ContactSheet, Curve, DecodeOptions, Image, InputShape, Mark, Pixels, Row,
-    Series, decode, fit,
+    Cell, Collection, ContactSheet, Curve, Image, InputShape, Mark, Pixels, Row, Series, fit,
 };
-use lookalike::{Reading, Skips, Source, open_source};
 
 use super::Failure;
 
@@ -20,42 +16,24 @@ const SHEET_COLUMNS: usize = 10;
 /// The longer side of small copies, in pixels.
 const SMALL: usize = 160;
 
-/// Finds the pictures behind a gallery's points: the originals, opening each source once, or else their thumbnails.
+/// The pictures of a gallery's points: the originals or else their thumbnails.
 pub struct Originals<'a> {
     gallery: &'a dyn Gallery,
-    sources: HashMap<String, Option<Source>>,
+    originals: lookalike::Originals,
 }
 
 impl<'a> Originals<'a> {
     /// Of this gallery's points.
-    pub fn of(gallery: &'a dyn Gallery) -> Self {
-        Self {
+    pub fn of(gallery: &'a dyn Gallery) -> Result<Self, Error> {
+        Ok(Self {
             gallery,
-            sources: HashMap::new(),
-        }
-    }
-
-    /// The point's picture, or none where its source is gone or holds another one now, and no thumbnail was kept.
-    pub fn get(&mut self, payload: &Payload) -> Option<Pixels> {
-        self.original(payload).or_else(|| {
-            let kept = self.gallery.thumbnail(&payload.blake3).ok()??;
-            Some(decode(&kept, &DecodeOptions::default()).ok()?.pixels)
+            originals: lookalike::Originals::of(&gallery.describe()?.name),
         })
     }
 
-    fn original(&mut self, payload: &Payload) -> Option<Pixels> {
-        let source = self
-            .sources
-            .entry(payload.source.clone())
-            .or_insert_with(|| {
-                let skips = Arc::new(Skips::default());
-                let mut reading = Reading::default();
-                // Whatever was indexed may be shown.
-                reading.source.hidden = true;
-                open_source(&payload.source, reading, skips).ok()
-            });
-        let query = source.as_ref()?.query(&payload.key).ok()?;
-        (query.blake3 == payload.blake3).then_some(query.image.pixels)
+    /// The point's picture, or none where its source is gone or holds another one now, and no thumbnail was kept.
+    pub fn get(&self, payload: &Payload) -> Option<Pixels> {
+        self.originals.picture(self.gallery, payload)
     }
 }
 
@@ -63,7 +41,7 @@ impl<'a> Originals<'a> {
 pub fn answer_row(
     query: &Image,
     answer: &Answer,
-    originals: &mut Originals<'_>,
+    originals: &Originals<'_>,
 ) -> Result<Row, Failure> {
     let name = query.label.as_deref().unwrap_or(&query.key);
     let shown = reduced(query.pixels.clone());
@@ -95,7 +73,7 @@ fn neighbour_cell(rank: usize, hit: &Hit, pixels: Pixels, query_label: Option<&s
 }
 
 /// A small copy of the point's picture for a sheet of many, grey where the original is gone.
-pub fn small(payload: &Payload, originals: &mut Originals<'_>) -> Result<Pixels, Error> {
+pub fn small(payload: &Payload, originals: &Originals<'_>) -> Result<Pixels, Error> {
     match originals.get(payload) {
         Some(pixels) => Ok(reduced(pixels)),
         None => Ok(Pixels::new(SMALL, SMALL, 1, vec![230; SMALL * SMALL])?),

@@ -291,11 +291,11 @@ impl<'a> Demo<'a> {
             duration(start.elapsed().as_secs_f64())
         ))?;
         let searcher = Searcher::new(Box::new(gallery), model);
-        let mut originals = Originals::of(searcher.gallery());
+        let originals = Originals::of(searcher.gallery())?;
         let mut answers = Vec::new();
         for (heading, rerank) in [("ours", Rerank::None), ("+ diffusion", Rerank::Diffusion)] {
             let (query, answer) = self.ask(&searcher, QUERY, rerank)?;
-            let mut row = answer_row(&query, &answer, &mut originals)?;
+            let mut row = answer_row(&query, &answer, &originals)?;
             row.heading = heading.to_owned();
             rows.push(row);
             answers.push(answer);
@@ -312,7 +312,7 @@ impl<'a> Demo<'a> {
         let mut rows = Vec::new();
         for query in 0..MORE_QUERIES.min(self.test.len()) {
             let (image, answer) = self.ask(&searcher, query, Rerank::Diffusion)?;
-            rows.push(answer_row(&image, &answer, &mut originals)?);
+            rows.push(answer_row(&image, &answer, &originals)?);
         }
         let title = vec!["The first test images, answered by ours + diffusion".to_owned()];
         let sheet = ContactSheet { title, rows };

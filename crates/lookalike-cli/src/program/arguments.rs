@@ -1,5 +1,6 @@
 //! What can be typed. Meanings are made of it in each command's file.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
@@ -11,6 +12,7 @@ use lookalike::gallery::{Filter, Rerank};
 use lookalike::images::{Fit, Region};
 use lookalike::neighbours::Metric;
 use lookalike::outliers::By;
+use lookalike_server::{ServeOptions, Token};
 
 use super::reading::ReadingArguments;
 
@@ -69,6 +71,8 @@ pub enum Command {
     Outliers(OutliersArguments),
     /// Write a gallery for other programs: NumPy, lines of JSON, Parquet
     Export(ExportArguments),
+    /// Answer over HTTP: an API, and a web page to search with
+    Serve(Box<ServeArguments>),
     /// Say what a model or a gallery is
     Info(InfoArguments),
 }
@@ -429,6 +433,77 @@ pub struct ExportArguments {
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "lookalike serve --gallery g                                     on this machine only; adding images needs the token that it prints\nlookalike serve --gallery g --listen 0.0.0.0:8787 --token-file t --host images.example.org\n\nThe API is described at /api on the server, and in docs/server.md."
+)]
+pub struct ServeArguments {
+    /// What to serve
+    #[arg(long, value_name = "GALLERY")]
+    pub gallery: String,
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], ServeOptions::PORT)))]
+    pub listen: SocketAddr,
+    /// What adding and deleting images needs; others on this machine can see what is typed here: --token-file is safer [default: one made for this run]
+    #[arg(long, value_name = "TOKEN", value_parser = Token::new, conflicts_with = "token_file")]
+    pub token: Option<Token>,
+    /// A file with the token in its first line
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Reading needs the token as well
+    #[arg(long)]
+    pub token_for_reads: bool,
+    /// Listen beyond this machine without a token of your own: whoever can reach it can search it
+    #[arg(long)]
+    pub open: bool,
+    /// Answer under this host name only, as behind a proxy; repeatable
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+    /// Let pages of this origin (https://example.org) read answers; repeatable
+    #[arg(long = "cors", value_name = "ORIGIN")]
+    pub origins: Vec<String>,
+    /// Let images be named by their URL; addresses in private networks are refused
+    #[arg(long)]
+    pub fetch_urls: bool,
+    /// Speak TLS, with this certificate chain (PEM)
+    #[arg(long, value_name = "PEM", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "PEM", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// The most megabytes of a request
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
+    pub most_megabytes: usize,
+    /// The most megapixels of an image
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub most_megapixels: u64,
+    /// Searches and other computations that run at a time [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub at_once: Option<usize>,
+    /// Requests that may wait for that; more are turned away
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    pub waiting: usize,
+    /// Connections that are open at a time; more wait
+    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = positive())]
+    pub connections: usize,
+    /// Seconds that a request may take
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+    /// What is logged on standard error, a line a request: text, json, or errors only
+    #[arg(long, value_enum, default_value = "text")]
+    pub log: LogArgument,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogArgument {
+    /// For people
+    Text,
+    /// A JSON object a line
+    Json,
+    /// Warnings and errors only, for people
+    Errors,
+}
+
+#[derive(Args)]
 pub struct InfoArguments {
     /// A model file or a gallery
     pub what: String,
@@ -526,6 +601,13 @@ mod tests {
             "lookalike outliers --gallery g -k 0",
             "lookalike outliers --gallery g --by looks",
             "lookalike export --gallery g",
+            "lookalike serve",
+            "lookalike serve --gallery g --token short",
+            "lookalike serve --gallery g --token a-long-enough-token --token-file t",
+            "lookalike serve --gallery g --listen everywhere",
+            "lookalike serve --gallery g --tls-key k.pem",
+            "lookalike serve --gallery g --log loud",
+            "lookalike serve --gallery g --timeout 0",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_err(), "{line}");

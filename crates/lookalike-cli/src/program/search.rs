@@ -54,7 +54,7 @@ pub fn run(
         console,
         rerank: question.rerank,
         draws: inline || arguments.sheet.is_some(),
-        originals: Originals::of(searcher.gallery()),
+        originals: Originals::of(searcher.gallery())?,
         rows: Vec::new(),
     };
     let queries = Queries {
@@ -110,7 +110,7 @@ enum Asked<'a> {
 
 impl Asked<'_> {
     /// The picture to show for it, if there is one.
-    fn shown(&self, originals: &mut Originals<'_>) -> Option<Image> {
+    fn shown(&self, originals: &Originals<'_>) -> Option<Image> {
         match self {
             Asked::Image(_, query) => Some(query.image.clone()),
             Asked::Point(point) => Some(Image {
@@ -173,7 +173,7 @@ impl Queries<'_> {
                     Asked::Point(point) => Example::Id(point.id),
                 });
                 if first.is_none() {
-                    first = asked.shown(&mut Originals::of(self.searcher.gallery()));
+                    first = asked.shown(&Originals::of(self.searcher.gallery())?);
                 }
                 Ok(())
             })?;

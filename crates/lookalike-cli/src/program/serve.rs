@@ -1,0 +1,175 @@
+//! `lookalike serve`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lookalike::autoencoder::DeviceChoice;
+use lookalike::{Error, Searcher};
+use lookalike_server::{Limits, ServeOptions, Server, TlsFiles, Token};
+use serde::Serialize;
+use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{fmt, registry};
+
+use super::Failure;
+use super::arguments::{LogArgument, ServeArguments};
+use super::console::Console;
+
+/// How long what still computes at the end is waited for.
+const LAST: Duration = Duration::from_secs(5);
+
+/// What `serve --json` says once it listens.
+#[derive(Serialize)]
+struct Listening<'a> {
+    gallery: &'a str,
+    url: String,
+    images: usize,
+    /// The token, if it was made for this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
+}
+
+pub fn run(
+    arguments: ServeArguments,
+    device: DeviceChoice,
+    console: &Console,
+) -> Result<(), Failure> {
+    let options = options(&arguments)?;
+    log(arguments.log);
+    let searcher = Searcher::open(&arguments.gallery, device)?;
+    let images = searcher.gallery().describe()?.points;
+    let runtime = runtime()?;
+    let token = options.token.clone();
+    let served: Result<(), Failure> = runtime.block_on(async {
+        let server = Server::bind(searcher, options).await?;
+        let url = server.url();
+        console.json(&Listening {
+            gallery: &arguments.gallery,
+            url: url.clone(),
+            images,
+            token: token.told(),
+        })?;
+        console.say(format!(
+            "{images} images at {url}\n{}\nCtrl-C ends it.",
+            how_to_write(&url, &token)
+        ))?;
+        server.run(told_to_stop()).await;
+        Ok(())
+    });
+    runtime.shutdown_timeout(LAST);
+    served
+}
+
+fn how_to_write(url: &str, token: &Token) -> String {
+    match token.told() {
+        Some(text) => format!("To add and delete images, open {url}#token={text}"),
+        None => "Adding and deleting images needs the token.".to_owned(),
+    }
+}
+
+/// What was typed, as the server understands it.
+fn options(arguments: &ServeArguments) -> Result<ServeOptions, Error> {
+    let own_token = match &arguments.token_file {
+        Some(path) => Some(token_of(path)?),
+        None => arguments.token.clone(),
+    };
+    let beyond = !arguments.listen.ip().is_loopback();
+    if beyond && own_token.is_none() && !arguments.open {
+        return Err(Error::Unusable(format!(
+            "{} can be reached from other machines: give a --token-file (and --token-for-reads, if not everybody there may search), or say --open",
+            arguments.listen
+        )));
+    }
+    let tls = arguments.tls_certificate.clone().zip(arguments.tls_key.clone());
+    let usual = ServeOptions::new(&arguments.gallery);
+    Ok(ServeOptions {
+        listen: arguments.listen,
+        token: own_token.unwrap_or(usual.token),
+        token_for_reads: arguments.token_for_reads,
+        hosts: arguments.hosts.clone(),
+        origins: arguments.origins.clone(),
+        fetch_urls: arguments.fetch_urls,
+        tls: tls.map(|(certificate, key): (PathBuf, PathBuf)| TlsFiles { certificate, key }),
+        folder: usual.folder,
+        limits: Limits {
+            body_bytes: arguments.most_megabytes * 1_000_000,
+            pixels: arguments.most_megapixels * 1_000_000,
+            at_once: arguments.at_once.unwrap_or(usual.limits.at_once),
+            waiting: arguments.waiting,
+            connections: arguments.connections,
+            request: Duration::from_secs(arguments.timeout),
+            ..usual.limits
+        },
+    })
+}
+
+fn token_of(path: &Path) -> Result<Token, Error> {
+    let unusable = |reason: String| {
+        Error::Unusable(format!("cannot take the token from {}: {reason}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    Token::new(line).map_err(unusable)
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    let runtime = Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Error::Unusable(format!("cannot start threads: {error}")))
+}
+
+/// Ctrl-C, or a request to end; a second one ends the program at once.
+async fn told_to_stop() {
+    interruption().await;
+    tokio::spawn(async {
+        interruption().await;
+        std::process::exit(130);
+    });
+}
+
+#[cfg(unix)]
+async fn interruption() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    match (interrupt, terminate) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Then a signal ends the program at once, as it does without a handler.
+        _ => std::future::pending().await,
+    }
+}
+
+#[cfg(not(unix))]
+async fn interruption() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Logs to standard error: what the server says, and nobody else below a warning.
+fn log(how: LogArgument) {
+    let own = match how {
+        LogArgument::Errors => LevelFilter::WARN,
+        LogArgument::Text | LogArgument::Json => LevelFilter::INFO,
+    };
+    let targets = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("lookalike", own)
+        .with_target("lookalike_server", own);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    match how {
+        LogArgument::Json => {
+            let lines = lines.json().flatten_event(true);
+            registry().with(lines.with_filter(targets)).init();
+        }
+        LogArgument::Text | LogArgument::Errors => {
+            let lines = lines.with_target(false);
+            registry().with(lines.with_filter(targets)).init();
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! What looks like this?
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Multipart, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use lookalike::images::{Fit, Pixels, fit_with};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Answered, RefusedBody, RefusedOne, Shared};
+use crate::body::{self, Body, InPath};
+use crate::pictures;
+use crate::problem::Problem;
+use crate::service::{Asked, Service};
+use crate::types::{
+    Address, Answer, Code, ImageForm, Kept, OneImage, Pair, Reference, Search, SearchForm,
+};
+
+/// Finds the images most like one, or like some examples.
+///
+/// The query is named in JSON, or sent in a form.
+#[utoipa::path(
+    post, path = "/search", tag = "search",
+    request_body(content((Search = "application/json"), (SearchForm = "multipart/form-data"))),
+    responses((status = 200, description = "The neighbours", body = Answer), RefusedBody)
+)]
+pub(super) async fn search(State(service): Shared, request: Request) -> Answered<Json<Answer>> {
+    let (search, image) = match body::read::<Search>(request, service.limits()).await? {
+        Body::Json(search) => (search, None),
+        Body::Parts(parts) => {
+            let (search, image) = search_form(parts, &service).await?;
+            (search, Some(image))
+        }
+    };
+    if image.is_none() && search.query.is_none() && search.like.is_empty() {
+        return Err(Problem::unusable(
+            "a search needs a 'query', or at least one example in 'like'",
+        ));
+    }
+    let search = fetched(&service, search).await?;
+    let answer = service.run(move |service| {
+        let asked = image.map(|bytes| -> Answered<Asked> {
+            let hash = blake3::hash(&bytes).to_hex();
+            Ok(Asked {
+                code: service.encoded(&bytes)?,
+                point: match search.exclude_self {
+                    true => service.known(&hash)?,
+                    false => None,
+                },
+            })
+        });
+        service.search(&search, asked.transpose()?)
+    });
+    Ok(Json(answer.await?))
+}
+
+/// Reads a form with an image and how to search with it.
+async fn search_form(mut parts: Multipart, service: &Service) -> Answered<(Search, Bytes)> {
+    let limits = service.limits();
+    let (mut search, mut image) = (Search::default(), None);
+    while let Some(part) = body::next_part(&mut parts, limits).await? {
+        match part.name() {
+            Some("image") if image.is_none() => {
+                image = Some(body::part_bytes(part, limits).await?);
+            }
+            Some("search") => {
+                let text = body::part_text(part, limits).await?;
+                search = serde_json::from_str(&text).map_err(|error| {
+                    Problem::unusable(format!("the part 'search' is not what this takes: {error}"))
+                })?;
+            }
+            other => return Err(unexpected(other)),
+        }
+    }
+    if search.query.is_some() || !search.like.is_empty() || !search.unlike.is_empty() {
+        return Err(Problem::unusable(
+            "the image in the form is the query: leave 'query', 'like' and 'unlike' out",
+        ));
+    }
+    Ok((search, image.ok_or_else(no_image)?))
+}
+
+fn unexpected(name: Option<&str>) -> Problem {
+    Problem::malformed(format!(
+        "the form has a part '{}' that means nothing here, or has it twice",
+        name.unwrap_or_default().escape_debug().take(60).collect::<String>()
+    ))
+}
+
+fn no_image() -> Problem {
+    Problem::malformed("the form has no part 'image' with a picture file")
+}
+
+/// Reads a form with one image.
+async fn image_form(mut parts: Multipart, service: &Service) -> Answered<Bytes> {
+    let limits = service.limits();
+    let mut image = None;
+    while let Some(part) = body::next_part(&mut parts, limits).await? {
+        match part.name() {
+            Some("image") if image.is_none() => {
+                image = Some(body::part_bytes(part, limits).await?);
+            }
+            other => return Err(unexpected(other)),
+        }
+    }
+    image.ok_or_else(no_image)
+}
+
+/// The same search with images that were named by their URL fetched and kept.
+async fn fetched(service: &Arc<Service>, mut search: Search) -> Answered<Search> {
+    let examples = search.like.iter_mut().chain(&mut search.unlike);
+    for reference in examples.chain(search.query.as_mut()) {
+        fetch(service, reference).await?;
+    }
+    Ok(search)
+}
+
+/// Turns a URL into an image that is kept.
+async fn fetch(service: &Arc<Service>, reference: &mut Reference) -> Answered<()> {
+    let others = (&reference.id, &reference.upload, &reference.code);
+    let (Some(url), (None, None, None)) = (&reference.url, others) else {
+        return Ok(());
+    };
+    let bytes = fetch_url(service, url).await?;
+    let (hash, _) = service.run(move |service| service.keep(&bytes)).await?;
+    reference.url = None;
+    reference.upload = Some(hash);
+    Ok(())
+}
+
+async fn fetch_url(service: &Service, url: &str) -> Answered<Vec<u8>> {
+    match &service.fetcher {
+        Some(fetcher) => fetcher.fetch(url).await,
+        None => Err(Problem::unusable(
+            "this server fetches nothing by URL: send the image itself (who runs it can allow it with --fetch-urls)",
+        )),
+    }
+}
+
+/// Sends an image to search with.
+///
+/// It is kept for a while, so that one can search with it, and with regions of it, without sending it again.
+#[utoipa::path(
+    post, path = "/queries", tag = "search",
+    request_body(content((ImageForm = "multipart/form-data"), (Address = "application/json"))),
+    responses((status = 200, description = "It is kept", body = Kept), RefusedBody)
+)]
+pub(super) async fn send(State(service): Shared, request: Request) -> Answered<Json<Kept>> {
+    let bytes = match body::read::<Address>(request, service.limits()).await? {
+        Body::Json(address) => fetch_url(&service, &address.url).await?.into(),
+        Body::Parts(parts) => image_form(parts, &service).await?,
+    };
+    let (upload, sent) = service.run(move |service| service.keep(&bytes)).await?;
+    Ok(Json(Kept {
+        upload,
+        width: sent.width,
+        height: sent.height,
+        known: sent.known,
+    }))
+}
+
+/// An image that was sent to search with, reduced to 1,536 pixels.
+#[utoipa::path(
+    get, path = "/queries/{upload}", tag = "search",
+    params(("upload" = String, Path, description = "Its name, as /queries gave it")),
+    responses((status = 200, description = "The picture", content_type = "image/png"), (status = 304, description = "It is as it was"), RefusedOne)
+)]
+pub(super) async fn sent(
+    State(service): Shared,
+    InPath(upload): InPath<String>,
+    headers: HeaderMap,
+) -> Answered<Response> {
+    let sent = service.kept(&upload)?;
+    let tag = pictures::entity_tag("query", &upload);
+    if pictures::has_version(&headers, &tag) {
+        return Ok(pictures::not_modified(&tag, true));
+    }
+    let png = service.run(move |_| pictures::png(&sent.pixels)).await?;
+    Ok(pictures::cached(png, "image/png", &tag, true))
+}
+
+/// What the model makes of an image that was sent.
+#[utoipa::path(
+    get, path = "/queries/{upload}/reconstruction", tag = "search",
+    params(("upload" = String, Path, description = "Its name, as /queries gave it")),
+    responses((status = 200, description = "The reconstruction", content_type = "image/png"), RefusedOne)
+)]
+pub(super) async fn sent_reconstruction(
+    State(service): Shared,
+    InPath(upload): InPath<String>,
+) -> Answered<Response> {
+    let sent = service.kept(&upload)?;
+    let png = service.run(move |service| reconstruction(service, &sent.pixels));
+    Ok(([(header::CONTENT_TYPE, "image/png")], png.await?).into_response())
+}
+
+/// The code of an image.
+#[utoipa::path(
+    post, path = "/encode", tag = "search",
+    request_body(content((OneImage = "application/json"), (ImageForm = "multipart/form-data"))),
+    responses((status = 200, description = "Its code", body = Code), RefusedBody)
+)]
+pub(super) async fn encode(State(service): Shared, request: Request) -> Answered<Json<Code>> {
+    let code = match one(&service, request).await? {
+        One::Sent(bytes) => service.run(move |service| service.encoded(&bytes)).await?,
+        One::Named(reference) => {
+            let asked = service.run(move |service| service.asked(&reference));
+            asked.await?.code
+        }
+    };
+    let metric = service.gallery().describe()?.metric;
+    Ok(Json(Code { code, metric }))
+}
+
+/// What the model makes of an image: the picture that its code still holds.
+#[utoipa::path(
+    post, path = "/reconstruct", tag = "search",
+    request_body(content((OneImage = "application/json"), (ImageForm = "multipart/form-data"))),
+    responses((status = 200, description = "The reconstruction, as large as the model sees images", content_type = "image/png"), RefusedBody)
+)]
+pub(super) async fn reconstruct(State(service): Shared, request: Request) -> Answered<Response> {
+    let one = one(&service, request).await?;
+    let png = service.run(move |service| {
+        let pixels = match one {
+            One::Sent(bytes) => service.decoded(&bytes)?,
+            One::Named(reference) => service.pixels(&reference)?,
+        };
+        reconstruction(service, &pixels)
+    });
+    Ok(([(header::CONTENT_TYPE, "image/png")], png.await?).into_response())
+}
+
+/// An image, sent or named.
+enum One {
+    Sent(Bytes),
+    Named(Reference),
+}
+
+async fn one(service: &Arc<Service>, request: Request) -> Answered<One> {
+    Ok(match body::read::<OneImage>(request, service.limits()).await? {
+        Body::Json(mut one) => {
+            fetch(service, &mut one.query).await?;
+            One::Named(one.query)
+        }
+        Body::Parts(parts) => One::Sent(image_form(parts, service).await?),
+    })
+}
+
+/// What the model makes of a picture, as a PNG.
+pub(super) fn reconstruction(service: &Service, pixels: &Pixels) -> Answered<Vec<u8>> {
+    let model = service.searcher.model();
+    let shape = model.shape();
+    let fitted = fit_with(pixels, shape, model.fit(), [255; 3]);
+    let output = model
+        .reconstruct(fitted.data())
+        .map_err(Problem::internal)?;
+    let output = Pixels::new(shape.width, shape.height, shape.channels, output)?;
+    pictures::png(&output)
+}
+
+/// How much each part of two images adds to their likeness.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Explanation {
+    /// How far apart they are, by the gallery's metric.
+    distance: f32,
+    #[schema(value_type = String, example = "cosine")]
+    metric: lookalike::neighbours::Metric,
+    /// The cosine of the angle between their codes, -1 to 1.
+    similarity: f32,
+    /// What of the similarity comes from the colours as such, if the model joins colours to its codes.
+    colour_share: f32,
+    /// How the model brings pictures to its shape: `stretch`, `crop` or `pad`. The cells below lie evenly over what
+    /// it sees.
+    fit: &'static str,
+    query: Cells,
+    with: Cells,
+}
+
+/// What each cell of a picture adds to the similarity, row by row from the top; what it takes away is negative.
+#[derive(Serialize, ToSchema)]
+struct Cells {
+    rows: usize,
+    columns: usize,
+    values: Vec<f32>,
+}
+
+impl From<lookalike::autoencoder::Contributions> for Cells {
+    fn from(of: lookalike::autoencoder::Contributions) -> Self {
+        Self {
+            rows: of.rows,
+            columns: of.columns,
+            values: of.values,
+        }
+    }
+}
+
+/// Why two images are alike: what each part of them adds to the similarity.
+#[utoipa::path(
+    post, path = "/explain", tag = "search", request_body = Pair,
+    responses((status = 200, description = "The parts", body = Explanation), RefusedBody)
+)]
+pub(super) async fn explain(State(service): Shared, request: Request) -> Answered<Json<Explanation>> {
+    let mut pair: Pair = body::read_json(request, service.limits()).await?;
+    fetch(&service, &mut pair.query).await?;
+    fetch(&service, &mut pair.with).await?;
+    let explanation = service.run(move |service| {
+        let (query, with) = (service.pixels(&pair.query)?, service.pixels(&pair.with)?);
+        let model = service.searcher.model();
+        let metric = service.gallery().describe()?.metric;
+        let (a, b) = (service.asked(&pair.query)?.code, service.asked(&pair.with)?.code);
+        let explained = model.explain(&query, &with);
+        Ok(Explanation {
+            distance: metric.distance(&a, &b),
+            metric,
+            similarity: explained.similarity,
+            colour_share: explained.colours,
+            fit: match model.fit() {
+                Fit::Stretch => "stretch",
+                Fit::Crop => "crop",
+                Fit::Pad => "pad",
+            },
+            query: explained.a.into(),
+            with: explained.b.into(),
+        })
+    });
+    Ok(Json(explanation.await?))
+}

@@ -1,0 +1,181 @@
+//! Lookalike over HTTP: an API and a web page on a gallery.
+//!
+//! [`Server`] binds, then runs until it is told to stop. A request goes through these rooms:
+//!
+//! ```text
+//! listen ──► observe ──► access ──► api ──► work ──► gallery
+//! TCP, TLS,  ids, log,   host,      what    bounded
+//! limits     time limit  token      it says blocking
+//! ```
+//!
+//! - `listen` accepts connections, bounds how many and how slow they may be, and ends gracefully.
+//! - `observe` gives each request an id, a log line and a count, and each problem its form.
+//! - `access` knows tokens, sessions and host names; [`ServeOptions`] has what it is to allow.
+//! - `api` has the requests and their document ([`openapi`]), `body` reads what they bring, `types` is what they mean,
+//!   `problem` what can be wrong with them. `page` is the web page in `web/`.
+//! - `work` bounds what is computed at a time. `jobs` is for what takes longer than a request, `layout` for the map.
+//! - `service` is what all share, `queries` images that were sent to search with, `fetch` images that are fetched.
+//!
+//! ```no_run
+//! use lookalike::Searcher;
+//! use lookalike::autoencoder::DeviceChoice;
+//! use lookalike_server::{ServeOptions, Server};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let searcher = Searcher::open("photos.gallery", DeviceChoice::Auto)?;
+//! let server = Server::bind(searcher, ServeOptions::new("photos.gallery")).await?;
+//! println!("listening on {}", server.url());
+//! server.run(async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod access;
+mod api;
+mod body;
+mod fetch;
+mod jobs;
+mod layout;
+mod listen;
+mod metrics;
+mod observe;
+mod options;
+mod page;
+mod pictures;
+mod problem;
+mod queries;
+mod service;
+mod types;
+mod work;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::from_fn_with_state;
+use lookalike::{Error, Searcher};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+pub use access::{SHORTEST_TOKEN, Token};
+pub use api::document as openapi;
+pub use options::{Limits, ServeOptions, TlsFiles};
+
+use listen::Listener;
+use service::Service;
+
+/// How often it is looked whether the index is to be brought up to date.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A server that has its address already.
+pub struct Server {
+    listener: Listener,
+    address: SocketAddr,
+    service: Arc<Service>,
+}
+
+impl Server {
+    /// Takes the address to listen on. Connections wait from here on until [`run`](Self::run) accepts them.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be taken, an option cannot be used, or the TLS files cannot be read.
+    pub async fn bind(searcher: Searcher, options: ServeOptions) -> Result<Self, Error> {
+        for origin in &options.origins {
+            if !is_origin(origin) {
+                return Err(Error::Unusable(format!(
+                    "'{origin}' is no origin: give the beginning of an address, as https://example.org"
+                )));
+            }
+        }
+        let listener = Listener::bind(options.listen, options.tls.as_ref()).await?;
+        let address = listener
+            .address()
+            .map_err(|error| Error::Unusable(format!("cannot listen: {error}")))?;
+        let service = Service::new(searcher, options, address.port())?;
+        Ok(Self {
+            listener,
+            address,
+            service,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where its page is.
+    pub fn url(&self) -> String {
+        let scheme = match self.service.options.tls {
+            Some(_) => "https",
+            None => "http",
+        };
+        format!("{scheme}://{}/", self.address)
+    }
+
+    /// Serves until `stop` is done. Requests that have begun are finished then, for as long as
+    /// [`Limits::stop`] allows; what was written is on disk.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self {
+            listener, service, ..
+        } = self;
+        // So that the map is there when it is asked for.
+        if let Err(problem) = service.layout.ask(&service) {
+            tracing::warn!(problem = problem.detail(), "the map is not laid out");
+        }
+        let resting = tokio::spawn(rest(service.clone()));
+        listener.serve(router(&service), &service, stop).await;
+        resting.abort();
+        let flushed = tokio::task::spawn_blocking(move || service.gallery().flush()).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::error!(%error, "the gallery could not be flushed");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Brings the index up to date when the gallery rests.
+async fn rest(service: Arc<Service>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let service = service.clone();
+        if tokio::task::spawn_blocking(move || service.rest()).await.is_err() {
+            tracing::error!("bringing the index up to date panicked");
+        }
+    }
+}
+
+fn router(service: &Arc<Service>) -> Router {
+    // From the innermost layer to the outermost.
+    api::router(service.limits().body_bytes)
+        .merge(page::router())
+        .layer(CompressionLayer::new().gzip(true))
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(from_fn_with_state(service.clone(), access::guard))
+        .layer(cors(&service.options.origins))
+        .layer(from_fn_with_state(service.clone(), observe::observe))
+        .with_state(service.clone())
+}
+
+/// Lets pages of some origins read answers; of none, unless they are named.
+fn cors(origins: &[String]) -> CorsLayer {
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    let origins = origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([HeaderName::from_static("x-request-id")])
+        .max_age(Duration::from_secs(600))
+}
+
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|host| !host.is_empty() && !host.contains('/') && host.is_ascii())
+}

@@ -1,0 +1,152 @@
+//! Around every request: its id, its log line, its count, the headers of its answer, and the form of its problems.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+
+use crate::problem::Problem;
+use crate::service::Service;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that is taken over from a proxy.
+const LONGEST_ID: usize = 64;
+
+/// Nothing but our own files and what scripts of ours draw; no frame around us.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
+    connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What every answer has, unless it says otherwise itself.
+const HEADERS: [(HeaderName, HeaderValue); 7] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+];
+
+/// The outermost layer.
+pub(crate) async fn observe(
+    State(service): State<Arc<Service>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let began = Instant::now();
+    let id = request_id(request.headers());
+    let method = name(request.method());
+    let path = request.uri().path().to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("none", MatchedPath::as_str)
+        .to_owned();
+    let limit = service.limits().request;
+    let answered = tokio::time::timeout(limit, next.run(request)).await;
+    let mut response = answered.unwrap_or_else(|_| {
+        Problem::busy(format!(
+            "this took longer than {} seconds, and was given up: try again, or ask for less",
+            limit.as_secs()
+        ))
+        .into_response()
+    });
+    let mut problem = None;
+    if let Some(found) = response.extensions_mut().remove::<Problem>() {
+        problem = Some(found.detail().to_owned());
+        let mut headers = std::mem::take(response.headers_mut());
+        response = found.respond(&id);
+        // What layers between have added, such as CORS.
+        headers.remove(header::CONTENT_LENGTH);
+        headers.extend(std::mem::take(response.headers_mut()));
+        *response.headers_mut() = headers;
+    }
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(value);
+    }
+    if let Ok(value) = HeaderValue::try_from(&id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    let status = response.status().as_u16();
+    let took = began.elapsed();
+    service.metrics.answered(method, &route, status, took);
+    let milliseconds = (took.as_secs_f64() * 1e5).round() / 1e2;
+    match problem {
+        Some(problem) => {
+            tracing::info!(request_id = id, method, path, status, milliseconds, problem, "answered");
+        }
+        None => tracing::info!(request_id = id, method, path, status, milliseconds, "answered"),
+    }
+    response
+}
+
+/// A problem for a panic: the fault is ours, and the service goes on.
+pub(crate) fn panicked(_: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    Problem::internal("a handler panicked").into_response()
+}
+
+/// The id that a proxy gave the request, if it is a plain one, or a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    let plain = |id: &&str| {
+        let sign = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(sign)
+    };
+    match given.filter(plain) {
+        Some(id) => id.to_owned(),
+        None => Uuid::new_v4().simple().to_string(),
+    }
+}
+
+/// A method that counts; whatever else somebody invents is one.
+fn name(method: &Method) -> &'static str {
+    const KNOWN: [Method; 6] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::OPTIONS,
+    ];
+    const NAMES: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
+    match KNOWN.iter().position(|known| known == method) {
+        Some(at) => NAMES[at],
+        None => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_proxies_are_kept_if_they_are_plain() {
+        let with = |id: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_static(id));
+            request_id(&headers)
+        };
+        assert_eq!(with("abc-123_x.y"), "abc-123_x.y");
+        for odd in ["", "two words", "<script>", "a\"b"] {
+            assert_ne!(with(odd), odd);
+        }
+        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn methods_that_nobody_knows_are_one() {
+        assert_eq!(name(&Method::GET), "GET");
+        assert_eq!(name(&Method::from_bytes(b"BREW").unwrap()), "other");
+    }
+}

@@ -1,0 +1,110 @@
+//! How a server is run.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Token;
+
+/// How a server is run. [`ServeOptions::new`] is safe: loopback only, writes with a token, nothing fetched.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What writes need.
+    pub token: Token,
+    /// Whether reads need it too.
+    pub token_for_reads: bool,
+    /// Host names under which the server may be asked for. Empty: on loopback only its own names, so that no web page
+    /// can reach it under a name of its own (DNS rebinding); elsewhere any.
+    pub hosts: Vec<String>,
+    /// Origins (`https://example.org`) whose pages may read answers (CORS). Empty: none.
+    pub origins: Vec<String>,
+    /// Whether images may be fetched by their URL.
+    pub fetch_urls: bool,
+    /// Certificate chain and private key; none: plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Where added images, and the map, are kept; made when needed.
+    pub folder: PathBuf,
+    /// What a request may cost.
+    pub limits: Limits,
+}
+
+/// The two files that TLS needs, in PEM.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The certificate chain, the server's own first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// What a request may cost. Beyond a limit, the answer is a 4xx or 503 that names it.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The most bytes of a body. 32 MiB unless set.
+    pub body_bytes: usize,
+    /// The most pixels of an image, width x height. 50 million unless set.
+    pub pixels: u64,
+    /// The most files of one request. 100 unless set.
+    pub files: usize,
+    /// The most neighbours of one answer. 1,000 unless set.
+    pub k: usize,
+    /// How far into a ranking one can page. 10,000 unless set.
+    pub results: usize,
+    /// Searches and other computations that run at a time. As many as the machine has cores unless set.
+    pub at_once: usize,
+    /// Requests that may wait for that; more are turned away with 503. 256 unless set.
+    pub waiting: usize,
+    /// Connections that are open at a time; more wait to be accepted. 1,024 unless set.
+    pub connections: usize,
+    /// How long a client may take to send a request's body, or to take some of the answer. 30 s unless set.
+    pub transfer: Duration,
+    /// How long a request may take in all, transfers included. 60 s unless set.
+    pub request: Duration,
+    /// How long requests may go on after the server was told to stop. 30 s unless set.
+    pub stop: Duration,
+    /// Bytes of query images that are kept for further searches. 256 MiB unless set.
+    pub query_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            body_bytes: 32 << 20,
+            pixels: 50_000_000,
+            files: 100,
+            k: 1_000,
+            results: 10_000,
+            at_once: cores,
+            waiting: 256,
+            connections: 1_024,
+            transfer: Duration::from_secs(30),
+            request: Duration::from_secs(60),
+            stop: Duration::from_secs(30),
+            query_bytes: 256 << 20,
+        }
+    }
+}
+
+impl ServeOptions {
+    /// The port that [`ServeOptions::new`] listens on.
+    pub const PORT: u16 = 8787;
+
+    /// On loopback, port [`PORT`](Self::PORT), with a token made for this run; `folder` is where added images and the
+    /// map are kept.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Self::PORT),
+            token: Token::random(),
+            token_for_reads: false,
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            fetch_urls: false,
+            tls: None,
+            folder: folder.into(),
+            limits: Limits::default(),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The web page: files in the program, so that it needs nothing else.
+
+use std::sync::LazyLock;
+
+use axum::Router;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::pictures::{has_version, not_modified};
+
+/// A file of the page.
+struct Asset {
+    path: &'static str,
+    media_type: &'static str,
+    content: &'static [u8],
+}
+
+macro_rules! asset {
+    ($name:literal, $media_type:literal) => {
+        Asset {
+            path: concat!("/assets/", $name),
+            media_type: $media_type,
+            content: include_bytes!(concat!("../web/", $name)),
+        }
+    };
+}
+
+const PAGE: &[u8] = include_bytes!("../web/index.html");
+
+/// Where the page is: each address shows another part of it.
+const PLACES: [&str; 6] = ["/", "/map", "/duplicates", "/outliers", "/gallery", "/api"];
+
+const ASSETS: &[Asset] = &[
+    asset!("style.css", "text/css; charset=utf-8"),
+    asset!("app.js", "text/javascript; charset=utf-8"),
+];
+
+/// The page and its files.
+pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let mut router = Router::new();
+    for place in PLACES {
+        router = router.route(place, get(page));
+    }
+    for asset in ASSETS {
+        router = router.route(asset.path, get(|headers: HeaderMap| async move { file(asset, &headers) }));
+    }
+    router
+}
+
+async fn page(headers: HeaderMap) -> Response {
+    static TAG: LazyLock<String> = LazyLock::new(|| tag(PAGE));
+    answer(PAGE, "text/html; charset=utf-8", &TAG, &headers)
+}
+
+fn file(asset: &'static Asset, headers: &HeaderMap) -> Response {
+    // Hashing some kilobytes costs less than sending them.
+    answer(asset.content, asset.media_type, &tag(asset.content), headers)
+}
+
+fn tag(content: &[u8]) -> String {
+    format!("\"{}\"", &blake3::hash(content).to_hex()[..32])
+}
+
+fn answer(content: &'static [u8], media_type: &'static str, tag: &str, headers: &HeaderMap) -> Response {
+    if has_version(headers, tag) {
+        return not_modified(tag, false);
+    }
+    let mut response = content.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_file_of_the_page_is_in_the_program() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/web");
+        let there: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "index.html" && name != "README.md")
+            .collect();
+        let listed = ASSETS.iter().map(|asset| asset.path.trim_start_matches("/assets/"));
+        assert_eq!(there, listed.map(str::to_owned).collect());
+    }
+}

@@ -1,0 +1,451 @@
+//! What the API takes and gives, as its document describes it.
+
+use lookalike::gallery::{Hit, Payload};
+use lookalike::images::Region;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+/// An image of the gallery.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Image {
+    /// Its identity, the same as long as it has the same source and key.
+    pub id: Uuid,
+    /// Where it came from.
+    pub source: String,
+    /// Its name within its source.
+    pub key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Width of the original, upright, in pixels.
+    pub width: u32,
+    /// Height of the original, upright, in pixels.
+    pub height: u32,
+    /// BLAKE3 of its content, in hexadecimal.
+    pub blake3: String,
+    /// Where a person finds the original.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+    /// Length of the original, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// When the original was last changed, in nanoseconds since 1970-01-01 00:00 UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modified: Option<i64>,
+    /// Whatever else the source said about it.
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schema(value_type = Object)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Image {
+    pub fn new(id: Uuid, payload: Payload) -> Self {
+        Self {
+            id,
+            source: payload.source,
+            key: payload.key,
+            label: payload.label,
+            width: payload.width,
+            height: payload.height,
+            blake3: payload.blake3,
+            location: payload.location,
+            bytes: payload.bytes,
+            modified: payload.modified,
+            extra: payload.extra,
+        }
+    }
+}
+
+/// A rectangle, in pixels of the upright original.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rectangle {
+    /// Its left edge.
+    pub x: u32,
+    /// Its upper edge.
+    pub y: u32,
+    #[schema(minimum = 1)]
+    pub width: u32,
+    #[schema(minimum = 1)]
+    pub height: u32,
+}
+
+impl Rectangle {
+    pub fn region(self) -> Region {
+        Region {
+            x: self.x as usize,
+            y: self.y as usize,
+            width: self.width as usize,
+            height: self.height as usize,
+        }
+    }
+}
+
+/// An image to ask with: exactly one of `id`, `upload`, `code` and `url`.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reference {
+    /// An image of the gallery.
+    pub id: Option<Uuid>,
+    /// An image that was sent to `/queries`, by the name that the answer gave it.
+    pub upload: Option<String>,
+    /// A code, as `/encode` gives it.
+    pub code: Option<Vec<f32>>,
+    /// Where an image is on the web; only if this server fetches (see `fetch_urls` in `/gallery`).
+    pub url: Option<String>,
+    /// Only this part of the image; not with a code.
+    pub region: Option<Rectangle>,
+}
+
+/// How distances are measured.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MetricName {
+    Cosine,
+    Euclidean,
+    Dot,
+    Manhattan,
+}
+
+/// How neighbours are put in order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RerankName {
+    /// By distance.
+    #[default]
+    None,
+    /// By how well they are connected to the query through the gallery's own neighbour graph.
+    Diffusion,
+}
+
+/// A search: by one image (`query`), or by examples (`like`, `unlike`).
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Search {
+    /// The image whose neighbours are wanted.
+    pub query: Option<Reference>,
+    /// Examples of what is wanted, instead of a query; at least one.
+    #[serde(default)]
+    pub like: Vec<Reference>,
+    /// Examples of what is not wanted.
+    #[serde(default)]
+    pub unlike: Vec<Reference>,
+    /// How many neighbours; at least 1.
+    #[serde(default = "usual_k")]
+    #[schema(minimum = 1, default = 20)]
+    pub k: usize,
+    /// How many of the ranking to pass over, to see more of it.
+    #[serde(default)]
+    pub offset: usize,
+    /// Only neighbours at this distance or nearer.
+    pub max_distance: Option<f32>,
+    /// Only images whose facts pass, e.g. `label=3 and width>=100`.
+    #[schema(example = "width>=10")]
+    pub filter: Option<String>,
+    /// Another metric than the gallery's; answered exactly.
+    pub metric: Option<MetricName>,
+    /// Compare with every image instead of trusting the index.
+    #[serde(default)]
+    pub exact: bool,
+    #[serde(default)]
+    pub rerank: RerankName,
+    /// Neighbours that differ among themselves: 0, only different, to 1, only near.
+    #[schema(minimum = 0, maximum = 1)]
+    pub diverse: Option<f32>,
+    /// Leave the query itself out.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    pub exclude_self: bool,
+}
+
+fn usual_k() -> usize {
+    20
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self {
+            query: None,
+            like: Vec::new(),
+            unlike: Vec::new(),
+            k: usual_k(),
+            offset: 0,
+            max_distance: None,
+            filter: None,
+            metric: None,
+            exact: false,
+            rerank: RerankName::None,
+            diverse: None,
+            exclude_self: true,
+        }
+    }
+}
+
+/// A form that brings an image and, in `search`, how to search with it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described here, read part by part")]
+pub(crate) struct SearchForm {
+    /// A picture file.
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
+    image: String,
+    /// The search as JSON, without `query`.
+    search: Option<Search>,
+}
+
+/// A form that brings an image.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described here, read part by part")]
+pub(crate) struct ImageForm {
+    /// A picture file.
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
+    image: String,
+}
+
+/// A form that brings images to add.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "described here, read part by part")]
+pub(crate) struct ImagesForm {
+    /// The label of all of them; before the images.
+    label: Option<String>,
+    /// Picture files, each with its name.
+    #[schema(value_type = Vec<String>, format = Binary, content_media_type = "application/octet-stream")]
+    image: Vec<String>,
+}
+
+/// The neighbours that were found.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Answer {
+    /// The metric of the distances.
+    #[schema(value_type = String, example = "cosine")]
+    pub metric: lookalike::neighbours::Metric,
+    /// Whether every image was compared with; otherwise the index was trusted.
+    pub exact: bool,
+    /// What the asker should know about this answer.
+    pub notes: Vec<String>,
+    pub k: usize,
+    pub offset: usize,
+    /// Whether the ranking goes on behind these.
+    pub more: bool,
+    /// How long the search took in the server, encoding included.
+    pub milliseconds: f64,
+    /// The best first.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// An image and how near it is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Neighbour {
+    pub image: Image,
+    /// Its distance from the query, smaller is nearer.
+    pub distance: f32,
+    /// Its score by diffusion, larger is better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+}
+
+impl From<Hit> for Neighbour {
+    fn from(hit: Hit) -> Self {
+        Self {
+            image: Image::new(hit.id, hit.payload),
+            distance: hit.distance,
+            score: hit.score,
+        }
+    }
+}
+
+/// A question about one image.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OneImage {
+    pub query: Reference,
+}
+
+/// Two images whose likeness is to be explained.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pair {
+    pub query: Reference,
+    pub with: Reference,
+}
+
+/// An image's code.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Code {
+    pub code: Vec<f32>,
+    /// What the gallery compares codes by.
+    #[schema(value_type = String, example = "cosine")]
+    pub metric: lookalike::neighbours::Metric,
+}
+
+/// Where an image is on the web.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Address {
+    /// An `http` or `https` URL.
+    pub url: String,
+}
+
+/// An image that is kept to search with.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Kept {
+    /// What to call it in a search: the BLAKE3 of its file.
+    pub upload: String,
+    /// Width, upright, in pixels.
+    pub width: usize,
+    /// Height, upright, in pixels.
+    pub height: usize,
+    /// The gallery's image of the same content.
+    pub known: Option<Uuid>,
+}
+
+/// Which part of the images to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Page {
+    /// Those after this one, in the order of their ids.
+    pub after: Option<Uuid>,
+    /// How many; 1 to 1,000.
+    #[serde(default = "usual_page")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    pub limit: usize,
+    /// Only images whose facts pass.
+    #[param(example = "width>=10")]
+    pub filter: Option<String>,
+}
+
+fn usual_page() -> usize {
+    100
+}
+
+/// Some of the gallery's images.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Images {
+    pub images: Vec<Image>,
+    /// What to ask for after these; null at the end.
+    pub next: Option<Uuid>,
+}
+
+/// Images that are to be deleted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ids {
+    pub ids: Vec<Uuid>,
+}
+
+/// What was deleted.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Deleted {
+    /// How many were there.
+    pub deleted: usize,
+}
+
+/// What became of an image that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ItemStatus {
+    Added,
+    /// It took the place of another.
+    Changed,
+    /// The gallery has this content already, as `id`.
+    Unchanged,
+    /// It could not be added; `detail` says why.
+    Failed,
+}
+
+/// An image that was sent, and what became of it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Item {
+    /// The file's name as it was sent.
+    pub name: String,
+    pub status: ItemStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What became of images that were sent. All that is said to be there is on disk.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Added {
+    pub added: usize,
+    pub changed: usize,
+    pub unchanged: usize,
+    pub failed: usize,
+    /// In the order in which they were sent.
+    pub items: Vec<Item>,
+}
+
+impl Added {
+    pub fn new(items: Vec<Item>) -> Self {
+        let count = |status| items.iter().filter(|item| item.status == status).count();
+        Self {
+            added: count(ItemStatus::Added),
+            changed: count(ItemStatus::Changed),
+            unchanged: count(ItemStatus::Unchanged),
+            failed: count(ItemStatus::Failed),
+            items,
+        }
+    }
+}
+
+/// Whose values are to be counted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FacetsOf {
+    /// A fact about images: `label`, `source`, `width`, or one that the source gave.
+    #[param(example = "label")]
+    pub field: String,
+    /// Only images whose facts pass.
+    #[param(example = "width>=10")]
+    pub filter: Option<String>,
+    /// How many values; 1 to 1,000.
+    #[serde(default = "usual_facets")]
+    #[param(minimum = 1, maximum = 1000, default = 20)]
+    pub limit: usize,
+}
+
+fn usual_facets() -> usize {
+    20
+}
+
+/// How often values are there.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Facets {
+    pub field: String,
+    /// The most frequent first.
+    pub facets: Vec<Facet>,
+}
+
+/// How often a value is there.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Facet {
+    /// Text, a number or a truth value.
+    pub value: serde_json::Value,
+    pub count: usize,
+}
+
+/// A computation that is not done yet: ask again.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Working {
+    /// Always `working`.
+    #[schema(example = "working")]
+    pub state: &'static str,
+    /// What it is at.
+    pub doing: String,
+    pub done: usize,
+    /// 0 while that is unknown.
+    pub of: usize,
+}
+
+/// The token, to sign in with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignIn {
+    pub token: String,
+}

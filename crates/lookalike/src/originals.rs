@@ -1,0 +1,86 @@
+//! The pictures behind a gallery's points.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lookalike_gallery::{Gallery, Payload};
+use lookalike_images::{DecodeOptions, Pixels, Source as _, decode};
+
+use crate::uploads;
+use crate::{Reading, Skips, Source, open_source};
+
+/// Finds the pictures behind a gallery's points, opening each source once. Can be asked by many threads.
+pub struct Originals {
+    gallery: String,
+    reading: Reading,
+    sources: Mutex<HashMap<String, Arc<Source>>>,
+}
+
+impl Originals {
+    /// Of the points of a gallery; `name` is its name.
+    pub fn of(name: &str) -> Self {
+        Self::read_by(name, Reading::default())
+    }
+
+    /// As [`of`](Self::of), with limits of its own.
+    pub fn read_by(name: &str, mut reading: Reading) -> Self {
+        // Whatever was indexed may be shown.
+        reading.source.hidden = true;
+        Self {
+            gallery: name.to_owned(),
+            reading,
+            sources: Mutex::default(),
+        }
+    }
+
+    /// The point's original as it is, or none where its source is gone or holds another picture now.
+    pub fn pixels(&self, payload: &Payload) -> Option<Pixels> {
+        let query = self.source(payload)?.query(&payload.key).ok()?;
+        (query.blake3 == payload.blake3).then_some(query.image.pixels)
+    }
+
+    /// The point's original or else, reduced, its thumbnail.
+    pub fn picture(&self, gallery: &dyn Gallery, payload: &Payload) -> Option<Pixels> {
+        self.pixels(payload).or_else(|| {
+            let kept = gallery.thumbnail(&payload.blake3).ok()??;
+            Some(decode(&kept, &DecodeOptions::default()).ok()?.pixels)
+        })
+    }
+
+    /// The bytes of the point's original, a picture file; of a data set of pixels a PNG. None as
+    /// [`pixels`](Self::pixels).
+    pub fn file(&self, payload: &Payload) -> Option<Vec<u8>> {
+        let source = self.source(payload)?;
+        match source.files() {
+            Some(files) => {
+                let entry = files.get(&payload.key).ok()?;
+                let bytes = entry.into_bytes(&self.reading.source.limits).ok()?;
+                (*blake3::hash(&bytes).to_hex() == *payload.blake3).then_some(bytes)
+            }
+            None => {
+                let pixels = source.get(&payload.key).ok()?.pixels;
+                match pixels.blake3() == payload.blake3 {
+                    true => pixels.to_png().ok(),
+                    false => None,
+                }
+            }
+        }
+    }
+
+    fn source(&self, payload: &Payload) -> Option<Arc<Source>> {
+        let name = &payload.source;
+        let sources = || self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = sources().get(name) {
+            return Some(source.clone());
+        }
+        // Without the lock: a bucket may take its time. One that is gone may come back, and is tried again.
+        let opened = open_source(
+            &uploads::place(&self.gallery, name),
+            self.reading.clone(),
+            Arc::new(Skips::default()),
+        );
+        let opened = Arc::new(opened.ok()?);
+        sources().insert(name.clone(), opened.clone());
+        Some(opened)
+    }
+}
