@@ -36,6 +36,7 @@ mod container;
 mod device;
 mod distort;
 mod error;
+mod explain;
 mod model;
 mod network;
 mod ops;
@@ -50,6 +51,7 @@ pub use config::{COLOUR_WEIGHT, Loss, Objective, Optimiser, Schedule, TrainConfi
 pub use device::DeviceChoice;
 pub use distort::{Chosen, Distort, Kind, Trial, choose};
 pub use error::AutoencoderError;
+pub use explain::{Contributions, Explanation};
 pub use model::Autoencoder;
 pub use precision::{Precision, PrecisionChoice};
 pub use record::{DataRecord, EpochRecord, TrainRecord};

@@ -1,7 +1,9 @@
 //! The trained autoencoder and its file.
 
 use std::path::Path as FilePath;
+use std::sync::OnceLock;
 
+use burn::tensor::Device;
 use lookalike_images::{COLOURS, Collection, Fit, InputShape, Pixels, colours, fit_with};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,8 @@ use crate::config::{MOST_WEIGHT, Objective, TrainConfig};
 use crate::container::{self, Container};
 use crate::device::DeviceChoice;
 use crate::error::AutoencoderError;
-use crate::network::{Inference, Weights};
+use crate::network::{Inference, Trunk, Weights};
+use crate::ops::Path;
 use crate::record::TrainRecord;
 
 /// Version of the model file; another one is refused.
@@ -57,7 +60,7 @@ enum Layout {
 }
 
 /// Beside a padded image.
-const WHITE: [u8; 3] = [255; 3];
+pub(crate) const WHITE: [u8; 3] = [255; 3];
 
 /// A trained network: encoder, decoder, and all that is known about them.
 ///
@@ -71,6 +74,10 @@ pub struct Autoencoder {
     /// the same bytes, and so the same fingerprint.
     document: String,
     inference: Inference,
+    device: Device,
+    path: Path,
+    /// The encoder up to its last layer, once an explanation has asked for it: none if that layer is not linear.
+    trunk: OnceLock<Option<Trunk>>,
 }
 
 impl std::fmt::Debug for Autoencoder {
@@ -126,7 +133,28 @@ impl Autoencoder {
             config: document.config,
             record: document.record,
             document: text,
+            device,
+            path,
+            trunk: OnceLock::new(),
         })
+    }
+
+    /// Of the networks with a linear code, what comes before it.
+    pub(crate) fn trunk(&self) -> Option<&Trunk> {
+        let make = || Trunk::new(&self.plan, &self.weights, &self.device, self.path);
+        self.trunk.get_or_init(make).as_ref()
+    }
+
+    /// A parameter's numbers, by its index in the plan.
+    pub(crate) fn parameter(&self, index: usize) -> &[f32] {
+        &self.weights.parameters[index]
+    }
+
+    /// What the network alone says of images that have the model's shape, [`Self::latent_dim`] floats for each.
+    pub(crate) fn latents(&self, pixels: &[u8]) -> Vec<f32> {
+        let mut latents = vec![0.0; pixels.len() / self.plan.input_len() * self.latent_dim()];
+        self.inference.encode(pixels, &mut latents);
+        latents
     }
 
     /// The recipe it was trained by.

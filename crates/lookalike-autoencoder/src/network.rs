@@ -297,6 +297,58 @@ impl Inference {
     }
 }
 
+/// The encoder without its last layer, for inference.
+pub(crate) struct Trunk {
+    half: Half,
+    /// Height, width and channels of the map that it gives.
+    pub map: [usize; 3],
+    /// The indices of the last layer's weight and bias among the plan's parameters.
+    pub linear: [usize; 2],
+}
+
+impl Trunk {
+    /// Of an encoder that ends in a linear layer behind a map; none of another.
+    pub fn new(plan: &Plan, weights: &Weights, device: &Device, path: Path) -> Option<Self> {
+        let (last, before) = plan.encoder.split_last()?;
+        let &Layer::Linear { weight, bias, .. } = last else {
+            return None;
+        };
+        let Some(Layer::Convolution { geometry, .. }) = before.last() else {
+            return None;
+        };
+        // Parameters come in the order of the layers, so that those behind need not be copied.
+        let plan = Plan {
+            encoder: before.to_vec(),
+            decoder: Vec::new(),
+            parameters: plan.parameters[..weight].to_vec(),
+            ..plan.clone()
+        };
+        let weights = Weights {
+            parameters: weights.parameters[..weight].to_vec(),
+            means: weights.means.clone(),
+            variances: weights.variances.clone(),
+        };
+        let map = [
+            geometry.output_height(),
+            geometry.output_width(),
+            geometry.out_channels,
+        ];
+        let folded = fold(&plan, &weights);
+        Some(Self {
+            half: Half::new(&folded, &folded.plan.encoder, device, path),
+            map,
+            linear: [weight, bias],
+        })
+    }
+
+    /// The maps of `batch` images given as bytes, channels last, one after another.
+    pub fn maps(&self, batch: usize, images: &[u8]) -> Vec<f32> {
+        let mut maps = vec![0.0; batch * self.map.iter().product::<usize>()];
+        self.half.run(batch, Input::Bytes(images), &mut maps);
+        maps
+    }
+}
+
 impl Half {
     fn new(folded: &Folded, layers: &[Layer], device: &Device, path: Path) -> Self {
         match path {

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Path;
 use crate::architecture::{Architecture, Plan};
-use crate::network::{Inference, Judged, Trainable, Weights, matrix, to_host};
+use crate::network::{Inference, Judged, Trainable, Trunk, Weights, matrix, to_host};
 
 struct Case {
     plan: Plan,
@@ -111,7 +111,17 @@ impl Case {
         };
         let (kernels, burn) = (answer(Path::Kernels), answer(Path::Burn));
         close("codes", &kernels.0, &burn.0, 1e-4)?;
-        close("reconstructions", &kernels.1, &burn.1, 1e-4)
+        close("reconstructions", &kernels.1, &burn.1, 1e-4)?;
+        let maps = |path| {
+            let trunk = Trunk::new(&self.plan, &self.weights, &device, path)?;
+            let bytes: Vec<u8> = self.inputs.iter().map(|x| (x * 255.0) as u8).collect();
+            Some(trunk.maps(self.batch, &bytes))
+        };
+        match (maps(Path::Kernels), maps(Path::Burn)) {
+            (Some(kernels), Some(burn)) => close("maps", &kernels, &burn, 1e-4),
+            (None, None) => Ok(()),
+            _ => Err("one path has a map, the other none".to_owned()),
+        }
     }
 }
 
