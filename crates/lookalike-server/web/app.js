@@ -1,0 +1,99 @@
+// The start of the page, and which page an address means.
+
+import { get } from './api.js';
+import { complain, el, button } from './dom.js';
+import { startIntake } from './intake.js';
+import { ask, startSession } from './session.js';
+import { asksForSomething, go, onArrival, readSearch } from './state.js';
+
+/** Each page: its name in the title, and the module that shows it, loaded when it is first needed. */
+const PAGES = {
+  '/': { name: 'Search', load: () => import('./start.js') },
+  '/?': { name: 'Results', load: () => import('./search.js') },
+  '/map': { name: 'Map', load: () => import('./map.js') },
+  '/duplicates': { name: 'Duplicates', load: () => import('./duplicates.js') },
+  '/outliers': { name: 'Outliers', load: () => import('./outliers.js') },
+  '/gallery': { name: 'Gallery', load: () => import('./gallery.js') },
+  '/api': { name: 'API', load: () => import('./reference.js') },
+};
+
+const main = document.getElementById('main');
+let facts = null;
+let shown = { key: null, page: null, leave: null };
+
+await startSession();
+await start();
+
+async function start() {
+  try {
+    facts = await get('/gallery');
+    if (facts.access.reads_need_token && !facts.access.signed_in) {
+      if (!(await ask())) throw new Error('Looking at this gallery needs the token that the server printed.');
+      facts = await get('/gallery');
+    }
+  } catch (error) {
+    return sorry(error);
+  }
+  startIntake(facts);
+  onArrival(show);
+  document.addEventListener('click', followLink);
+  return show(0);
+}
+
+/** Shows the page of the address; `top` is how far down it is scrolled, null as it is. */
+async function show(top) {
+  const url = new URL(location.href);
+  const key = keyOf(url);
+  try {
+    if (key !== shown.key) await open(key);
+    if (key !== shown.key) return;
+    await shown.page?.update?.(url);
+    if (top !== null) scrollTo({ top, behavior: 'instant' });
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function keyOf(url) {
+  if (url.pathname === '/' && asksForSomething(readSearch(url))) return '/?';
+  return PAGES[url.pathname] ? url.pathname : '/';
+}
+
+async function open(key) {
+  shown.leave?.abort();
+  const leave = new AbortController();
+  const isFirst = shown.key === null;
+  shown = { key, page: null, leave };
+  markCurrent(key);
+  const module = await PAGES[key].load();
+  if (leave.signal.aborted) return;
+  main.replaceChildren();
+  main.className = `page-${PAGES[key].name.toLowerCase()}`;
+  shown.page = module.mount(main, { facts, signal: leave.signal });
+  if (!isFirst) main.focus({ preventScroll: true });
+}
+
+function markCurrent(key) {
+  document.title = key === '/' ? 'Lookalike' : `${PAGES[key].name} – Lookalike`;
+  for (const link of document.querySelectorAll('.pages a')) {
+    const current = link.getAttribute('href') === key.replace('?', '');
+    if (current) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+}
+
+/** Links within the page need not load it again. */
+function followLink(event) {
+  const link = event.target.closest?.('a[href]');
+  const wantsMore = event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
+  if (!link || wantsMore || event.defaultPrevented || link.target || link.origin !== location.origin) return;
+  if (!PAGES[link.pathname] || link.hash) return;
+  event.preventDefault();
+  go(link.pathname + link.search);
+}
+
+function sorry(error) {
+  main.replaceChildren(el('div', { class: 'sorry', role: 'alert' },
+    el('h1', { text: 'This did not work' }), el('p', { text: error.message }),
+    button({ text: 'Try again', class: 'button strong', click: start })));
+}

@@ -1,0 +1,16 @@
+// What is shown while the server works on something that takes long.
+
+import { el, whole } from './dom.js';
+
+/** A bar and a sentence; `tell` takes the body of a 202 answer. */
+export function waiting(text) {
+  const words = el('p', { role: 'status', text: `${text}…` });
+  const bar = el('progress', { 'aria-label': text });
+  return {
+    node: el('div', { class: 'waiting' }, bar, words),
+    tell({ doing, done, of }) {
+      if (of) Object.assign(bar, { max: of, value: done });
+      words.textContent = of ? `${doing}: ${whole(done)} of ${whole(of)}` : `${doing}…`;
+    },
+  };
+}

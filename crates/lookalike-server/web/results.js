@@ -1,0 +1,162 @@
+// The answers: asked for, shown nearest first, and more of them as one scrolls.
+
+import { post } from './api.js';
+import { button, complain, el, plural, short } from './dom.js';
+import { sendAgain } from './intake.js';
+import { searchBody } from './state.js';
+import { searchWithImage, tile, tileList } from './tiles.js';
+
+/** Answers are kept so that going back is at once. */
+const REMEMBERED = 40;
+/** More answers are fetched when their end is so far below what is seen. */
+const AHEAD = '900px';
+/** The server no longer keeps the picture, or never had it. */
+const GONE = new Set([404, 410]);
+
+const remembered = new Map();
+
+/** Forgets all answers, since the gallery has changed. */
+export const forgetAnswers = () => remembered.clear();
+
+/**
+ * The list of answers. `act(what, id)` is told when a button of an answer is pressed ('more', 'less' or 'why'),
+ * `saw(distances)` what distances there are, `lost(error)` that the query's picture is not there any more.
+ */
+export function results({ facts, signal, act, saw, lost }) {
+  const list = tileList({ id: 'results', 'aria-label': 'Answers, nearest first' });
+  const status = el('p', { id: 'status', role: 'status' });
+  const notes = el('div', { class: 'notes' });
+  const end = el('div', { class: 'end' });
+  const node = el('div', { class: 'results' }, notes, list, end);
+  let current = { state: null, shown: 0, more: false, abort: new AbortController() };
+
+  signal.addEventListener('abort', () => current.abort.abort());
+  list.addEventListener('click', (event) => {
+    const pressed = event.target.closest('button');
+    if (pressed) act(pressed.dataset.act, pressed.closest('.answer').dataset.id);
+  });
+  const observer = new IntersectionObserver(([entry]) => entry.isIntersecting && current.more && next(current), { rootMargin: AHEAD });
+  signal.addEventListener('abort', () => observer.disconnect());
+
+  /** Shows the first answers of a search; resolves when they are there, or are not wanted any more. */
+  async function run(state) {
+    current.abort.abort();
+    current = { state, shown: 0, more: false, abort: new AbortController() };
+    const mine = current;
+    observer.disconnect();
+    list.setAttribute('aria-busy', 'true');
+    try {
+      const answer = await firstAnswer(state, mine.abort.signal);
+      if (mine === current) showFirst(mine, answer);
+    } catch (error) {
+      if (mine === current) fail(error);
+    } finally {
+      if (mine === current) list.removeAttribute('aria-busy');
+    }
+  }
+
+  function showFirst(mine, answer) {
+    const before = new Map([...list.children].map((item) => [item.dataset.id, item]));
+    list.replaceChildren(...answer.neighbours.map((neighbour) => answerTile(neighbour, mine.state, before.get(neighbour.image.id))));
+    notes.replaceChildren(...answer.notes.map((text) => el('p', { text })));
+    if (mine.state.max === null) saw(answer.neighbours.map(({ distance }) => distance));
+    count(mine, answer);
+  }
+
+  /** The next answers of the same ranking. */
+  async function next(mine) {
+    mine.more = false;
+    try {
+      const answer = await ask(mine.state, mine.shown, mine.abort.signal);
+      if (mine !== current) return;
+      const known = new Set([...list.children].map((item) => item.dataset.id));
+      const fresh = answer.neighbours.filter(({ image }) => !known.has(image.id));
+      list.append(...fresh.map((neighbour) => answerTile(neighbour, mine.state)));
+      count(mine, answer);
+    } catch (error) {
+      complain(error);
+    }
+  }
+
+  function count(mine, answer) {
+    mine.shown += answer.neighbours.length;
+    mine.more = answer.more && answer.neighbours.length > 0 && mine.shown < facts.limits.most_results;
+    status.textContent = sentence(mine, answer);
+    end.textContent = mine.more || !mine.shown ? '' : 'That is all.';
+    // Observing anew tells at once whether the end is still in sight.
+    observer.disconnect();
+    if (mine.more) observer.observe(end);
+  }
+
+  function fail(error) {
+    if (error.name === 'AbortError') return;
+    list.replaceChildren();
+    notes.replaceChildren();
+    end.textContent = '';
+    status.textContent = error.message;
+    if (GONE.has(error.status)) lost(error);
+    else complain(error);
+  }
+
+  async function firstAnswer(state, abort) {
+    try {
+      return await ask(state, 0, abort);
+    } catch (error) {
+      if (!GONE.has(error.status) || !(await sentAgain(state))) throw error;
+      return ask(state, 0, abort);
+    }
+  }
+
+  async function ask(state, offset, abort) {
+    const left = facts.limits.most_results - offset;
+    const body = { ...searchBody(state), offset, k: Math.min(state.k, left) };
+    const key = JSON.stringify(body);
+    const answer = remembered.get(key) ?? (await post('/search', body, abort));
+    remembered.delete(key);
+    remembered.set(key, answer);
+    if (remembered.size > REMEMBERED) remembered.delete(remembered.keys().next().value);
+    return answer;
+  }
+
+  return { node, status, run };
+}
+
+/** Whether all pictures of a search that were sent from here could be sent again. */
+async function sentAgain(state) {
+  const uploads = [state.q, ...state.like, ...state.unlike].filter((ref) => ref?.upload);
+  if (!uploads.length) return false;
+  return (await Promise.all(uploads.map(sendAgain))).every(Boolean);
+}
+
+function sentence({ shown, more, state }, { milliseconds }) {
+  if (!shown) {
+    return state.max !== null || state.filter ? 'No image is that near and passes the filters. Allow more.' : 'There is nothing to compare with.';
+  }
+  const order = state.diffusion ? 'best first' : 'nearest first';
+  return `${plural(shown, 'image')}${more ? ' so far' : ''}, ${order} · ${short(milliseconds)} ms`;
+}
+
+/** One answer; a tile that shows the image already is used again, so that its picture stays. */
+function answerTile({ image, distance, score }, state, before) {
+  const href = searchWithImage(image.id, state);
+  const item = before ?? newTile(image, href);
+  item.querySelector('.frame').setAttribute('href', href);
+  item.querySelector('.distance').textContent = short(distance);
+  item.querySelector('.distance').title = score === undefined ? 'Distance' : `Distance; its score is ${short(score)}`;
+  return item;
+}
+
+function newTile(image, href) {
+  const place = image.location ?? `${image.source}#${image.key}`;
+  const item = tile(image, { href, title: place },
+    el('div', { class: 'caption' },
+      image.label !== undefined && el('b', { text: image.label }), el('span', { class: 'distance' }),
+      el('span', { class: 'place', title: place, text: image.key })),
+    el('div', { class: 'acts' }, act('more', 'plus', `More like ${image.key}`), act('less', 'minus', `Less like ${image.key}`),
+      act('why', 'why', `Why ${image.key} matched`)));
+  item.classList.add('answer');
+  item.dataset.id = image.id;
+  return item;
+}
+
+const act = (what, name, label) => button({ icon: name, label, class: `act ${what}`, 'data-act': what });

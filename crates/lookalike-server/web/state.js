@@ -1,0 +1,167 @@
+// The address bar is the state: what is asked for is read from it and written to it, so that links, back and forward work.
+
+/** A step that follows the last one of the same gesture within this time (ms) replaces it in the history. */
+const GESTURE = 1200;
+/** Answers that are fetched at a time, unless the address says otherwise. */
+export const USUAL_K = 40;
+
+let arrived = () => {};
+let lastGesture = { name: null, time: 0 };
+
+/** Sets who is told that the address has changed, and how far down the page was when it was left. */
+export function onArrival(listener) {
+  arrived = listener;
+  history.scrollRestoration = 'manual';
+  addEventListener('popstate', (event) => {
+    lastGesture = { name: null, time: 0 };
+    // A step to a place within the page is the browser's own.
+    arrived(location.hash ? null : event.state?.top ?? 0);
+  });
+}
+
+/**
+ * Goes to an address of this page. Steps of one `gesture`, such as moving a slider, are one entry in the history;
+ * `replace` makes none at all.
+ */
+export function go(path, { gesture = null, replace = false } = {}) {
+  const now = performance.now();
+  const goesOn = gesture !== null && gesture === lastGesture.name && now - lastGesture.time < GESTURE;
+  lastGesture = { name: gesture, time: now };
+  if (path === location.pathname + location.search) {
+    // There already; what is shown may still have to be asked for again.
+  } else if (replace || goesOn) {
+    history.replaceState(history.state, '', path);
+  } else {
+    history.replaceState({ ...history.state, top: scrollY }, '');
+    history.pushState({ pushed: true }, '', path);
+  }
+  arrived(gesture || replace ? null : 0);
+}
+
+/** Leaves what was opened on top of the page, such as a dialog: back if it was opened from here, else to `path`. */
+export function close(path) {
+  if (history.state?.pushed) history.back();
+  else go(path, { replace: true });
+}
+
+/** What the search page shows, read from an address. */
+export function readSearch(url) {
+  const parameters = url.searchParams;
+  return {
+    q: readRef(parameters.get('q')),
+    size: readNumbers(parameters.get('size'), 2),
+    region: readRegion(parameters.get('region')),
+    like: parameters.getAll('like').map(readRef).filter(Boolean),
+    unlike: parameters.getAll('unlike').map(readRef).filter(Boolean),
+    k: readWhole(parameters.get('k')) ?? USUAL_K,
+    max: readNumber(parameters.get('max')),
+    filter: parameters.get('filter') ?? '',
+    diverse: readNumber(parameters.get('diverse')),
+    diffusion: parameters.get('diffusion') === '1',
+    why: parameters.get('why'),
+  };
+}
+
+/** A search of which only something is said; the rest is as usual. */
+export function newSearch(parts) {
+  return { ...readSearch(new URL(location.origin)), ...parts };
+}
+
+/** The address of a search. */
+export function searchPath(state) {
+  const parameters = new URLSearchParams();
+  const put = (name, value) => value !== null && value !== '' && parameters.append(name, value);
+  if (state.q) put('q', refText(state.q));
+  if (state.size && state.q?.upload) put('size', state.size.join('x'));
+  if (state.region) put('region', regionText(state.region));
+  for (const ref of state.like) put('like', refText(ref));
+  for (const ref of state.unlike) put('unlike', refText(ref));
+  if (state.k !== USUAL_K) put('k', state.k);
+  put('max', state.max);
+  put('filter', state.filter);
+  put('diverse', state.diverse);
+  if (state.diffusion) put('diffusion', '1');
+  put('why', state.why);
+  const text = parameters.toString().replaceAll('%3A', ':').replaceAll('%2C', ',');
+  return text ? `/?${text}` : '/';
+}
+
+/** Whether there is anything to search with. */
+export const asksForSomething = (state) => Boolean(state.q || state.like.length || state.unlike.length);
+
+/** The body of a search request, without offset. */
+export function searchBody(state) {
+  const body = { k: state.k };
+  const query = state.q && withRegion(state.q, state.region);
+  if (state.like.length || state.unlike.length) {
+    body.like = query ? [query, ...state.like] : state.like;
+    body.unlike = state.unlike;
+  } else {
+    body.query = query;
+    if (state.diverse !== null) body.diverse = state.diverse;
+    else if (state.diffusion) body.rerank = 'diffusion';
+  }
+  if (state.max !== null) body.max_distance = state.max;
+  if (state.filter) body.filter = state.filter;
+  return body;
+}
+
+/** A reference to a part of an image. */
+export const withRegion = (ref, region) => (region ? { ...ref, region } : ref);
+
+/** `id:…` or `upload:…`. */
+export const refText = (ref) => (ref.id ? `id:${ref.id}` : `upload:${ref.upload}`);
+
+/** Whether two references mean the same image. */
+export const sameRef = (a, b) => a === b || (Boolean(a && b) && refText(a) === refText(b));
+
+/** The conditions of a filter as [{field, sign, value}]; what cannot be understood is kept as a text. */
+export function readFilter(filter) {
+  return filter.split(' and ').filter(Boolean).map((text) => {
+    const parts = /^([^!<>=]+)(!=|<=|>=|=|<|>)(.*)$/s.exec(text);
+    return parts ? { text, field: parts[1], sign: parts[2], value: parts[3] } : { text };
+  });
+}
+
+/** A filter with the condition `field=value`, or without any of that kind if it had it. */
+export function toggledFilter(filter, field, value) {
+  const text = `${field}=${value}`;
+  const conditions = readFilter(filter);
+  const had = conditions.some((condition) => condition.text === text);
+  const others = conditions.filter((condition) => !(condition.field === field && condition.sign === '='));
+  return [...others.map((condition) => condition.text), ...(had ? [] : [text])].join(' and ');
+}
+
+/** A filter without one of its conditions. */
+export function filterWithout(filter, text) {
+  return readFilter(filter).map((condition) => condition.text).filter((other) => other !== text).join(' and ');
+}
+
+function readRef(text) {
+  const id = /^id:([0-9a-f-]{36})$/i.exec(text ?? '');
+  if (id) return { id: id[1] };
+  const upload = /^upload:(\w+)$/.exec(text ?? '');
+  return upload ? { upload: upload[1] } : null;
+}
+
+function readRegion(text) {
+  const numbers = readNumbers(text, 4);
+  if (!numbers || numbers[2] < 1 || numbers[3] < 1) return null;
+  const [x, y, width, height] = numbers;
+  return { x, y, width, height };
+}
+
+const regionText = ({ x, y, width, height }) => [x, y, width, height].join(',');
+
+function readNumbers(text, count) {
+  const numbers = (text ?? '').split(/[,x]/).map(readWhole);
+  return numbers.length === count && numbers.every((number) => number !== null) ? numbers : null;
+}
+
+const readWhole = (text) => (/^\d{1,9}$/.test(text ?? '') ? Number(text) : null);
+
+/** A number, or null. */
+export function readNumber(text) {
+  const number = Number.parseFloat(text ?? '');
+  return Number.isFinite(number) ? number : null;
+}

@@ -1,0 +1,148 @@
+// Why an image matched: where the two pictures agree, what the model keeps of each, and the figures, in plain words.
+
+import { post, postForPicture } from './api.js';
+import { button, complain, el, percent, short } from './dom.js';
+import { drawHeat, strength } from './heat.js';
+import { imageOf, pictureOf, sizeOfSent } from './intake.js';
+import { withRegion } from './state.js';
+import { isSmall } from './tiles.js';
+
+/** Longest side of the pictures as drawn here. */
+const LARGEST = 512;
+
+/** What `distance` means, by metric. */
+const METRICS = {
+  cosine: '0 is the same look, 1 is unrelated',
+  euclidean: '0 is the same code; larger is less alike',
+  manhattan: '0 is the same code; larger is less alike',
+  dot: 'the lower, the more alike',
+};
+
+/** The dialog, shown as long as a search says why; `closed` is called when a person closes it. */
+export function whyDialog(closed, signal) {
+  let shown = null;
+  let leave = new AbortController();
+  const dialog = el('dialog', { id: 'why', 'aria-labelledby': 'why-title', on: { cancel: (event) => (event.preventDefault(), closed()) } });
+  dialog.addEventListener('click', (event) => event.target === dialog && closed());
+  document.body.append(dialog);
+  signal.addEventListener('abort', () => dialog.remove());
+
+  async function open(state) {
+    leave = new AbortController();
+    const left = withRegion(state.q ?? state.like[0] ?? state.unlike[0], state.q && state.region);
+    const right = { id: state.why };
+    const show = (...parts) => dialog.replaceChildren(heading(closed), ...parts);
+    show(el('p', { text: 'Comparing…' }));
+    if (!dialog.open) dialog.showModal();
+    try {
+      const found = await post('/explain', { query: left, with: right }, leave.signal);
+      const size = left.region ? await sizeOf(state, leave.signal) : null;
+      show(...content([left, size], [right, null], found, leave.signal));
+    } catch (error) {
+      if (error.name !== 'AbortError') show(el('p', { class: 'trouble', role: 'alert', text: error.message }));
+    }
+  }
+
+  return {
+    set(state) {
+      if (state.why === shown) return;
+      shown = state.why;
+      leave.abort();
+      if (shown) open(state);
+      else dialog.close();
+    },
+  };
+}
+
+/** The size in whose pixels a search's region is. */
+async function sizeOf({ q, size }, signal) {
+  const known = size ?? sizeOfSent(q);
+  if (known || q.upload) return known;
+  const { width, height } = await imageOf(q, signal);
+  return [width, height];
+}
+
+function heading(closed) {
+  return el('div', { class: 'row between' }, el('h2', { id: 'why-title', text: 'Why it matched' }),
+    button({ icon: 'close', label: 'Close', class: 'bare', click: closed, autofocus: true }));
+}
+
+function content(left, right, found, signal) {
+  const most = strength(found.query, found.with);
+  const pair = el('div', { class: 'pair' },
+    side('Your query', ...left, found.query, most, signal), side('The answer', ...right, found.with, most, signal));
+  const heat = el('input', { type: 'checkbox', role: 'switch', id: 'heat', checked: true });
+  heat.addEventListener('change', () => pair.classList.toggle('plain', !heat.checked));
+  return [
+    el('div', { class: 'row between wrap' }, legend(), el('label', { class: 'inline', for: 'heat' }, el('span', { text: 'Show where' }), heat)),
+    pair,
+    el('p', { class: 'faint', text: 'Orange places make the two alike, blue ones set them apart. Below, each picture is rebuilt from its code alone: what is missing there, the model does not compare.' }),
+    figures(found),
+  ];
+}
+
+function legend() {
+  return el('div', { class: 'legend', role: 'img', 'aria-label': 'From blue, sets them apart, to orange, makes them alike' },
+    el('span', { text: 'sets apart' }), el('i', {}), el('span', { text: 'makes alike' }));
+}
+
+/** A picture under its heat map, and below it what the model keeps of it. */
+function side(title, ref, size, grid, most, signal) {
+  const picture = el('canvas', { role: 'img', 'aria-label': title });
+  const heat = el('canvas', { class: 'heat', role: 'img', 'aria-label': inWords(grid) });
+  const kept = el('img', { class: 'pixels', alt: `${title}, rebuilt from its code` });
+  drawHeat(heat, grid, most);
+  const source = pictureOf(ref);
+  source.addEventListener('load', () => drawPart(picture, source, ref.region, size));
+  showReconstruction(kept, ref, signal).catch(complain);
+  return el('figure', {},
+    el('figcaption', { text: ref.region ? `${title}, the part` : title }),
+    el('div', { class: 'layers' }, picture, heat),
+    el('div', { class: 'kept' }, kept, el('small', { text: 'what the model keeps' })));
+}
+
+/** Where the strongest places are, for those who cannot see them. */
+function inWords({ rows, columns, values }) {
+  const best = values.indexOf(Math.max(...values));
+  const down = ['top', 'middle', 'bottom'][Math.floor((3 * Math.floor(best / columns)) / rows)];
+  const across = ['left', 'centre', 'right'][Math.floor((3 * (best % columns)) / columns)];
+  return `Heat map; most alike at the ${down}, ${across}`;
+}
+
+/** Draws a picture, or the part of it; where it was sent smaller than it is, the part is scaled with it. */
+function drawPart(canvas, picture, region, size) {
+  const [width, height] = [picture.naturalWidth, picture.naturalHeight];
+  const part = region ? scaled(region, width / (size?.[0] ?? width)) : { x: 0, y: 0, width, height };
+  const scale = Math.min(1, LARGEST / Math.max(part.width, part.height));
+  canvas.width = Math.max(1, Math.round(part.width * scale));
+  canvas.height = Math.max(1, Math.round(part.height * scale));
+  canvas.classList.toggle('pixels', isSmall(part));
+  canvas.getContext('2d').drawImage(picture, part.x, part.y, part.width, part.height, 0, 0, canvas.width, canvas.height);
+}
+
+const scaled = ({ x, y, width, height }, by) => ({ x: x * by, y: y * by, width: width * by, height: height * by });
+
+async function showReconstruction(picture, ref, signal) {
+  const url = URL.createObjectURL(await postForPicture('/reconstruct', { query: ref }, signal));
+  const done = () => URL.revokeObjectURL(url);
+  picture.addEventListener('load', done, { once: true });
+  picture.src = url;
+}
+
+function figures({ distance, metric, similarity, colour_share: colours }) {
+  const rows = [
+    ['Distance', short(distance), `By ${metric}: ${METRICS[metric] ?? 'smaller is nearer'}.`],
+    ['Similarity', short(similarity), 'Of the two codes: 1 is the same, 0 unrelated, below 0 opposite.'],
+  ];
+  if (colours) rows.push(['From colours', short(colours), `${percent(colours / similarity)} of the similarity is of colours, the rest of shapes and textures.`]);
+  return el('div', {}, meter(similarity, colours),
+    el('dl', { class: 'figures' }, rows.map(([name, value, words]) => el('div', {}, el('dt', { text: name }), el('dd', {}, el('b', { text: value }), el('span', { text: words }))))));
+}
+
+/** The similarity as a bar: of shapes first, then of colours. */
+function meter(similarity, colours) {
+  const width = (share) => ({ style: { width: `${100 * Math.min(1, Math.max(0, share))}%` } });
+  const label = colours ? `Similarity ${short(similarity)}, of which ${short(colours)} from colours` : `Similarity ${short(similarity)}`;
+  return el('div', { class: 'meter', role: 'img', 'aria-label': label },
+    el('i', { class: 'shapes', ...width(similarity - colours) }), el('i', { class: 'colours', ...width(colours) }));
+}
