@@ -47,6 +47,7 @@ pub mod duplicates;
 mod error;
 pub mod export;
 mod indexing;
+pub mod map;
 mod originals;
 pub mod outliers;
 mod searching;
