@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 use lookalike_neighbours::{
     Codes, CodesError, DiffusionConfig, GraphError, KnnGraph, Metric, map_diffused, map_distances,
-    nearest, nearest_others,
+    nearest,
 };
 use serde::Serialize;
 use thiserror::Error;
@@ -147,12 +147,50 @@ pub fn evaluate<L: Eq + Hash + Sync>(
             images: gallery.codes.len(),
         });
     }
-    let task = Task::new(gallery, asked, queries.is_none(), metric);
+    let own = queries
+        .is_none()
+        .then(|| (0..gallery.codes.len()).collect());
+    let task = Task::new(gallery, asked, own, metric);
     let judged = match options.rerank {
-        None => task.by_distance(),
+        None => task.by_distance(asked.codes.len(), |_| {}),
         Some(config) => task.by_diffusion(&config)?,
     };
     Ok(summary(&judged, gallery.codes, asked.codes.len()))
+}
+
+/// Asks a gallery with some of its own codes, given as their `rows`, each left out of its own answer. The figures mean
+/// what those of [`evaluate`] mean; they are the same if the rows are all there are. `progress` hears how many queries
+/// have been scored.
+///
+/// # Errors
+/// If there is nothing to ask or to answer with.
+///
+/// # Panics
+/// If the gallery has no such row.
+pub fn evaluate_rows<L: Eq + Hash + Sync>(
+    gallery: Labelled<L>,
+    rows: &[usize],
+    metric: Metric,
+    progress: impl FnMut(usize),
+) -> Result<Scores, EvalError> {
+    if gallery.codes.len() < 2 || rows.is_empty() {
+        return Err(EvalError::TooFew {
+            images: gallery.codes.len(),
+        });
+    }
+    let codes = rows.iter().flat_map(|&row| gallery.codes.row(row));
+    let codes: Vec<f32> = codes.copied().collect();
+    let labels: Vec<&L> = rows.iter().map(|&row| &gallery.labels[row]).collect();
+    let all: Vec<&L> = gallery.labels.iter().collect();
+    let codes = Codes::new(&codes, gallery.codes.dims())?;
+    let task = Task::new(
+        Labelled::new(gallery.codes, &all)?,
+        Labelled::new(codes, &labels)?,
+        Some(rows.to_vec()),
+        metric,
+    );
+    let judged = task.by_distance(QUERIES, progress);
+    Ok(summary(&judged, gallery.codes, rows.len()))
 }
 
 /// The verdict on one query.
@@ -165,8 +203,8 @@ struct Judged {
 struct Task<'a> {
     gallery: Codes<'a>,
     queries: Codes<'a>,
-    /// Whether the queries are the gallery.
-    leave_out: bool,
+    /// Where the gallery has each query, if they are its own: those are left out of their answers.
+    own: Option<Vec<usize>>,
     metric: Metric,
     /// Numbers in place of labels.
     gallery_classes: Vec<usize>,
@@ -175,12 +213,14 @@ struct Task<'a> {
 
 /// Scores held at a time while re-ranking, in floats.
 const SCORES: usize = 16 << 20;
+/// Queries answered between two looks at the progress, where anybody looks.
+const QUERIES: usize = 1024;
 
 impl<'a> Task<'a> {
     fn new<L: Eq + Hash>(
         gallery: Labelled<'a, L>,
         queries: Labelled<'a, L>,
-        leave_out: bool,
+        own: Option<Vec<usize>>,
         metric: Metric,
     ) -> Self {
         let mut numbers = HashMap::new();
@@ -191,26 +231,45 @@ impl<'a> Task<'a> {
         Self {
             gallery: gallery.codes,
             queries: queries.codes,
-            leave_out,
+            own,
             metric,
             gallery_classes: gallery.labels.iter().map(&mut number).collect(),
             query_classes: queries.labels.iter().map(&mut number).collect(),
         }
     }
 
-    fn by_distance(&self) -> Vec<Judged> {
-        let answers = match self.leave_out {
-            true => nearest_others(self.gallery, self.metric, 5),
-            false => nearest(self.gallery, self.queries, self.metric, 5),
-        };
-        map_distances(self.gallery, self.queries, self.metric, |query, row| {
-            let order = self.order(query, |index| ascending(row[index]));
-            let mut judged = self.judge(query, &order);
-            // The first five are told apart exactly, the rest of the ranking almost so.
-            let first: Vec<u32> = answers[query].iter().map(|n| n.index as u32).collect();
-            judged.right = self.right(query, &first);
-            judged
-        })
+    /// So many queries `together`, at least 1; then `progress` hears how many are done.
+    fn by_distance(&self, together: usize, mut progress: impl FnMut(usize)) -> Vec<Judged> {
+        let mut judged = Vec::with_capacity(self.queries.len());
+        for start in (0..self.queries.len()).step_by(together) {
+            let end = (start + together).min(self.queries.len());
+            let queries = self.queries.rows(start, end);
+            // One more where the query itself will be among them.
+            let k = 5 + usize::from(self.own.is_some());
+            let answers = nearest(self.gallery, queries, self.metric, k);
+            judged.extend(map_distances(
+                self.gallery,
+                queries,
+                self.metric,
+                |at, row| {
+                    let query = start + at;
+                    let order = self.order(query, |index| ascending(row[index]));
+                    let mut judged = self.judge(query, &order);
+                    // The first five are told apart exactly, the rest of the ranking almost so.
+                    let first = answers[at].iter().map(|n| n.index);
+                    let first = first.filter(|&index| !self.is_own(query, index));
+                    let first: Vec<u32> = first.map(|index| index as u32).collect();
+                    judged.right = self.right(query, &first);
+                    judged
+                },
+            ));
+            progress(end);
+        }
+        judged
+    }
+
+    fn is_own(&self, query: usize, index: usize) -> bool {
+        self.own.as_ref().is_some_and(|own| own[query] == index)
     }
 
     fn by_diffusion(&self, config: &DiffusionConfig) -> Result<Vec<Judged>, EvalError> {
@@ -220,9 +279,9 @@ impl<'a> Task<'a> {
         for first in (0..self.queries.len()).step_by(block) {
             let end = (first + block).min(self.queries.len());
             let queries = self.queries.rows(first, end);
-            let starts: Vec<Vec<(usize, f32)>> = match self.leave_out {
-                true => (first..end).map(|query| vec![(query, 1.0)]).collect(),
-                false => nearest(self.gallery, queries, self.metric, config.neighbours)
+            let starts: Vec<Vec<(usize, f32)>> = match &self.own {
+                Some(own) => own[first..end].iter().map(|&at| vec![(at, 1.0)]).collect(),
+                None => nearest(self.gallery, queries, self.metric, config.neighbours)
                     .iter()
                     .map(|neighbours| graph.start(neighbours))
                     .collect(),
@@ -254,7 +313,7 @@ impl<'a> Task<'a> {
     /// The gallery without the query itself, by `key` (below 2^33) and then index.
     fn order(&self, query: usize, key: impl Fn(usize) -> u64) -> Vec<u32> {
         let mut keyed: Vec<u64> = (0..self.gallery.len())
-            .filter(|&index| !(self.leave_out && index == query))
+            .filter(|&index| !self.is_own(query, index))
             .map(|index| key(index) << 31 | index as u64)
             .collect();
         keyed.sort_unstable();

@@ -29,7 +29,7 @@ mod recall;
 mod self_retrieval;
 
 pub use baselines::{Baselines, baselines};
-pub use evaluation::{EvalError, Labelled, Options, Scores, evaluate};
+pub use evaluation::{EvalError, Labelled, Options, Scores, evaluate, evaluate_rows};
 pub use pca::Pca;
 pub use recall::recall;
 pub use self_retrieval::{SelfScores, self_retrieval};

@@ -1,6 +1,6 @@
 //! The measures against their definitions.
 
-use lookalike_eval::{EvalError, Labelled, Options, Scores, baselines, evaluate};
+use lookalike_eval::{EvalError, Labelled, Options, Scores, baselines, evaluate, evaluate_rows};
 use lookalike_neighbours::{Codes, DiffusionConfig, Metric};
 use proptest::prelude::*;
 
@@ -58,8 +58,25 @@ proptest! {
         for metric in Metric::ALL {
             let scores = evaluate(gallery, None, metric, &Options::default()).unwrap();
             close(figures(scores), naive(codes, &labels, metric));
+            let rows: Vec<usize> = (0..codes.len()).collect();
+            prop_assert_eq!(evaluate_rows(gallery, &rows, metric, |_| {}).unwrap(), scores);
         }
     }
+}
+
+#[test]
+fn some_of_a_gallery_are_asked_against_all_of_it() {
+    // Five in a row, and one beside the first that has its label.
+    let data = [0.0, 1.0, 2.0, 3.0, 4.0, 0.1];
+    let codes = Codes::new(&data, 1).unwrap();
+    let gallery = Labelled::new(codes, &["a", "b", "b", "b", "b", "a"]).unwrap();
+    let mut heard = Vec::new();
+    let scores = evaluate_rows(gallery, &[0, 4], Metric::Euclidean, |n| heard.push(n)).unwrap();
+    assert_eq!((scores.images, scores.queries, heard), (6, 2, vec![2]));
+    // From 0: a b b b b. From 4: b b b a a.
+    close(figures(scores), [1.0, 0.4, 0.0, 1.0]);
+    let none = evaluate_rows(gallery, &[], Metric::Euclidean, |_| {});
+    assert_eq!(none, Err(EvalError::TooFew { images: 6 }));
 }
 
 #[test]

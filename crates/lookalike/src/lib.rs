@@ -50,6 +50,7 @@ mod indexing;
 pub mod map;
 mod originals;
 pub mod outliers;
+pub mod quality;
 mod searching;
 mod skips;
 mod source;
