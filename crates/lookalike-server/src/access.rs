@@ -249,7 +249,10 @@ fn check_host(service: &Service, uri: &Uri, headers: &HeaderMap) -> Result<(), P
         .or_else(|| headers.get(header::HOST)?.to_str().ok());
     let name = host.map(without_port).unwrap_or_default();
     let known = match by_name {
-        true => options.hosts.iter().any(|own| own.eq_ignore_ascii_case(name)),
+        true => options
+            .hosts
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(name)),
         false => false,
     };
     if known || is_own_name(name) {
@@ -309,7 +312,13 @@ mod tests {
         for own in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
             assert!(is_own_name(own), "{own}");
         }
-        for other in ["", "example.org", "localhost.example.org", "10.0.0.1", "127.0.0.1.example.org"] {
+        for other in [
+            "",
+            "example.org",
+            "localhost.example.org",
+            "10.0.0.1",
+            "127.0.0.1.example.org",
+        ] {
             assert!(!is_own_name(other), "{other}");
         }
         assert_eq!(without_port("[::1]:80"), "[::1]");

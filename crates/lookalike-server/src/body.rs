@@ -108,7 +108,12 @@ async fn parts(request: Request) -> Result<Multipart, Problem> {
     // The length of the whole body is limited by a layer, see `api::router`.
     Multipart::from_request(request, &())
         .await
-        .map_err(|rejection| Problem::malformed(format!("the form cannot be read: {}", rejection.body_text())))
+        .map_err(|rejection| {
+            Problem::malformed(format!(
+                "the form cannot be read: {}",
+                rejection.body_text()
+            ))
+        })
 }
 
 async fn json<T: DeserializeOwned>(request: Request, limits: &Limits) -> Result<T, Problem> {

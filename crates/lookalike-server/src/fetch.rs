@@ -71,7 +71,8 @@ impl Fetcher {
     ///
     /// 422 for what is no URL, leads into a private network, or cannot be fetched; 413 for what is too long.
     pub async fn fetch(&self, url: &str) -> Result<Vec<u8>, Problem> {
-        let refused = |reason: String| Problem::unusable(format!("cannot fetch this URL: {reason}"));
+        let refused =
+            |reason: String| Problem::unusable(format!("cannot fetch this URL: {reason}"));
         let url = Url::parse(url).map_err(|error| refused(error.to_string()))?;
         check_url(&url).map_err(refused)?;
         self.fetch_checked(url).await
@@ -92,7 +93,10 @@ impl Fetcher {
         let too_long = || {
             Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
-                format!("what this URL leads to is longer than {} bytes", self.most_bytes),
+                format!(
+                    "what this URL leads to is longer than {} bytes",
+                    self.most_bytes
+                ),
             )
         };
         if promised > self.most_bytes as u64 {
@@ -120,7 +124,10 @@ fn innermost(error: &dyn std::error::Error) -> String {
 /// Whether a URL may be fetched, as far as it can be seen without resolving its name.
 fn check_url(url: &Url) -> Result<(), String> {
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("it begins with {}:, only http and https are fetched", url.scheme()));
+        return Err(format!(
+            "it begins with {}:, only http and https are fetched",
+            url.scheme()
+        ));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("it has a user name or password in it".to_owned());
@@ -213,18 +220,52 @@ mod tests {
     #[test]
     fn addresses_that_lead_inside_are_not_public() {
         for inside in [
-            "0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "127.255.0.9", "169.254.169.254",
-            "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1", "192.168.1.1", "198.18.0.1",
-            "198.51.100.7", "203.0.113.9", "224.0.0.1", "240.0.0.1", "255.255.255.255",
-            "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1",
-            "100::1", "2001::1", "2001:db8::1", "2002:7f00:1::1", "2002:c0a8:101::1", "fc00::1",
-            "fd12:3456::1", "fe80::1", "ff02::1", "::127.0.0.1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.255.0.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::1",
+            "2002:c0a8:101::1",
+            "fc00::1",
+            "fd12:3456::1",
+            "fe80::1",
+            "ff02::1",
+            "::127.0.0.1",
         ] {
             assert!(!is_public(inside.parse().unwrap()), "{inside}");
         }
         for outside in [
-            "1.1.1.1", "93.184.215.14", "172.32.0.1", "192.169.0.1", "100.128.0.1",
-            "2606:4700::1111", "2a00:1450::1", "64:ff9b::101:101", "2002:101:101::1",
+            "1.1.1.1",
+            "93.184.215.14",
+            "172.32.0.1",
+            "192.169.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "2a00:1450::1",
+            "64:ff9b::101:101",
+            "2002:101:101::1",
         ] {
             assert!(is_public(outside.parse().unwrap()), "{outside}");
         }
@@ -233,10 +274,21 @@ mod tests {
     #[test]
     fn urls_that_lead_inside_are_refused_in_every_spelling() {
         for url in [
-            "http://127.0.0.1/", "http://127.1/", "http://2130706433/", "http://0x7f.0.0.1/",
-            "http://0177.0.0.1/", "http://[::1]/", "http://[::ffff:7f00:1]/", "http://169.254.169.254/latest",
-            "http://0/", "https://10.0.0.1:8443/x", "file:///etc/passwd", "ftp://example.org/a",
-            "gopher://example.org/", "data:image/png;base64,AAAA", "http://user:secret@example.org/",
+            "http://127.0.0.1/",
+            "http://127.1/",
+            "http://2130706433/",
+            "http://0x7f.0.0.1/",
+            "http://0177.0.0.1/",
+            "http://[::1]/",
+            "http://[::ffff:7f00:1]/",
+            "http://169.254.169.254/latest",
+            "http://0/",
+            "https://10.0.0.1:8443/x",
+            "file:///etc/passwd",
+            "ftp://example.org/a",
+            "gopher://example.org/",
+            "data:image/png;base64,AAAA",
+            "http://user:secret@example.org/",
         ] {
             let url = Url::parse(url).unwrap();
             assert!(check_url(&url).is_err(), "{url}");
@@ -277,11 +329,18 @@ mod tests {
     }
 
     fn ok(body: &str) -> Vec<u8> {
-        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()).into()
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .into()
     }
 
     fn moved(to: &str) -> Vec<u8> {
-        format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into()
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        .into()
     }
 
     #[tokio::test]
@@ -289,7 +348,9 @@ mod tests {
         let last = serve(vec![ok("picture")]);
         let first = serve(vec![moved(&format!("http://b.example:{}/x", last.port()))]);
         let fetcher = lenient(&Limits::default());
-        let fetched = fetcher.fetch(&format!("http://a.example:{}/", first.port())).await;
+        let fetched = fetcher
+            .fetch(&format!("http://a.example:{}/", first.port()))
+            .await;
         assert_eq!(fetched.unwrap(), b"picture");
     }
 
@@ -298,7 +359,9 @@ mod tests {
         for inside in ["http://127.0.0.1:1/", "http://[::1]/", "file:///etc/passwd"] {
             let first = serve(vec![moved(inside)]);
             let fetcher = lenient(&Limits::default());
-            let problem = fetcher.fetch(&format!("http://a.example:{}/", first.port())).await;
+            let problem = fetcher
+                .fetch(&format!("http://a.example:{}/", first.port()))
+                .await;
             let problem = problem.unwrap_err();
             assert_eq!(problem.status(), 422, "{inside}");
         }
@@ -317,15 +380,26 @@ mod tests {
             }
         });
         let fetcher = lenient(&Limits::default());
-        let problem = fetcher.fetch(&format!("http://a.example:{port}/")).await.unwrap_err();
-        assert!(problem.detail().contains("without an end"), "{}", problem.detail());
+        let problem = fetcher
+            .fetch(&format!("http://a.example:{port}/"))
+            .await
+            .unwrap_err();
+        assert!(
+            problem.detail().contains("without an end"),
+            "{}",
+            problem.detail()
+        );
     }
 
     #[tokio::test]
     async fn names_that_lead_inside_are_refused() {
         let fetcher = Fetcher::new(&Limits::default()).unwrap();
         let problem = fetcher.fetch("http://localhost/").await.unwrap_err();
-        assert!(problem.detail().contains("no public address"), "{}", problem.detail());
+        assert!(
+            problem.detail().contains("no public address"),
+            "{}",
+            problem.detail()
+        );
     }
 
     #[tokio::test]
@@ -335,16 +409,23 @@ mod tests {
             ..Limits::default()
         };
         let promised = serve(vec![ok("12345")]);
-        let endless = serve(vec![b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n123456789".to_vec()]);
+        let endless = serve(vec![
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n123456789".to_vec(),
+        ]);
         for address in [promised, endless] {
             let url = format!("http://a.example:{}/", address.port());
-            assert_eq!(lenient(&limits).fetch(&url).await.unwrap_err().status(), 413);
+            assert_eq!(
+                lenient(&limits).fetch(&url).await.unwrap_err().status(),
+                413
+            );
         }
     }
 
     #[tokio::test]
     async fn an_error_of_theirs_is_none_of_ours() {
-        let address = serve(vec![b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec()]);
+        let address = serve(vec![
+            b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        ]);
         let url = format!("http://a.example:{}/", address.port());
         let problem = lenient(&Limits::default()).fetch(&url).await.unwrap_err();
         assert_eq!(problem.status(), 422);

@@ -199,7 +199,10 @@ mod tests {
         let Ok(Outcome::Working(standing)) = again else {
             panic!("it is not done")
         };
-        assert_eq!((standing.doing, standing.done, standing.of), ("counting", 1, 2));
+        assert_eq!(
+            (standing.doing, standing.done, standing.of),
+            ("counting", 1, 2)
+        );
         step.send(()).unwrap();
         assert_eq!(finished(&jobs, 1, 0).unwrap(), 7);
         assert_eq!(finished(&jobs, 1, 1).unwrap(), 7, "it counts for a while");

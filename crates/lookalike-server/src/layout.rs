@@ -61,7 +61,9 @@ impl Layout {
     /// Whether the gallery has changed since the map that is kept.
     pub fn is_stale(&self, service: &Service) -> bool {
         let generation = service.generation();
-        self.lock().as_ref().is_some_and(|kept| kept.generation != generation)
+        self.lock()
+            .as_ref()
+            .is_some_and(|kept| kept.generation != generation)
     }
 
     fn bring_up(

@@ -143,7 +143,10 @@ async fn rest(service: Arc<Service>) {
     loop {
         tokio::time::sleep(LOOK).await;
         let service = service.clone();
-        if tokio::task::spawn_blocking(move || service.rest()).await.is_err() {
+        if tokio::task::spawn_blocking(move || service.rest())
+            .await
+            .is_err()
+        {
             tracing::error!("bringing the index up to date panicked");
         }
     }
@@ -156,26 +159,32 @@ fn router(service: &Arc<Service>) -> Router {
         .layer(CompressionLayer::new().gzip(true))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn_with_state(service.clone(), access::guard))
-        .layer(cors(&service.options.origins))
+        .layer(tower::util::option_layer(cors(&service.options.origins)))
         .layer(from_fn_with_state(service.clone(), observe::observe))
         .with_state(service.clone())
 }
 
 /// Lets pages of some origins read answers; of none, unless they are named.
-fn cors(origins: &[String]) -> CorsLayer {
+fn cors(origins: &[String]) -> Option<CorsLayer> {
     if origins.is_empty() {
-        return CorsLayer::new();
+        return None;
     }
-    let origins = origins.iter().filter_map(|origin| HeaderValue::try_from(origin).ok());
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::list(origins))
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
-        .expose_headers([HeaderName::from_static("x-request-id")])
-        .max_age(Duration::from_secs(600))
+    let origins = origins
+        .iter()
+        .filter_map(|origin| HeaderValue::try_from(origin).ok());
+    Some(
+        CorsLayer::new()
+            .allow_origin(AllowOrigin::list(origins))
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+            .expose_headers([HeaderName::from_static("x-request-id")])
+            .max_age(Duration::from_secs(600)),
+    )
 }
 
 fn is_origin(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|host| !host.is_empty() && !host.contains('/') && host.is_ascii())
 }

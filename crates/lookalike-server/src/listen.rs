@@ -58,7 +58,12 @@ impl Listener {
     }
 
     /// Serves connections until `stop` comes true; then lets requests finish, for a while.
-    pub async fn serve(self, router: Router, service: &Arc<Service>, stop: impl Future<Output = ()>) {
+    pub async fn serve(
+        self,
+        router: Router,
+        service: &Arc<Service>,
+        stop: impl Future<Output = ()>,
+    ) {
         let limits = service.limits();
         let places = Arc::new(Semaphore::new(limits.connections));
         let graceful = GracefulShutdown::new();
@@ -92,7 +97,10 @@ impl Listener {
         // No new ones from here on.
         drop(self.listener);
         tracing::info!(connections = graceful.count(), "stopping");
-        if tokio::time::timeout(limits.stop, graceful.shutdown()).await.is_err() {
+        if tokio::time::timeout(limits.stop, graceful.shutdown())
+            .await
+            .is_err()
+        {
             tracing::warn!(
                 "some requests did not finish within {} seconds",
                 limits.stop.as_secs()

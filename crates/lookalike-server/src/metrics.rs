@@ -59,16 +59,28 @@ impl Metrics {
             query_bytes: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register("requests", "Requests that were answered", metrics.requests.clone());
+        registry.register(
+            "requests",
+            "Requests that were answered",
+            metrics.requests.clone(),
+        );
         registry.register_with_unit(
             "request_duration",
             "Time from a request to its answer",
             Unit::Seconds,
             metrics.durations.clone(),
         );
-        registry.register("images_added", "Images added or replaced", metrics.added.clone());
+        registry.register(
+            "images_added",
+            "Images added or replaced",
+            metrics.added.clone(),
+        );
         registry.register("images_deleted", "Images deleted", metrics.deleted.clone());
-        registry.register("connections", "Connections that are open", metrics.connections.clone());
+        registry.register(
+            "connections",
+            "Connections that are open",
+            metrics.connections.clone(),
+        );
         registry.register("images", "Images in the gallery", metrics.points.clone());
         registry.register(
             "requests_waiting",
@@ -81,7 +93,10 @@ impl Metrics {
             Unit::Bytes,
             metrics.query_bytes.clone(),
         );
-        Self { registry, ..metrics }
+        Self {
+            registry,
+            ..metrics
+        }
     }
 
     /// Counts a request that was answered.
@@ -95,7 +110,9 @@ impl Metrics {
         let route = Route {
             route: route.to_owned(),
         };
-        self.durations.get_or_create(&route).observe(took.as_secs_f64());
+        self.durations
+            .get_or_create(&route)
+            .observe(took.as_secs_f64());
     }
 
     /// All of it in Prometheus' text format, with what is only known now.

@@ -22,9 +22,18 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// What every answer has, unless it says otherwise itself.
 const HEADERS: [(HeaderName, HeaderValue); 7] = [
-    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
-    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(POLICY),
+    ),
+    (
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    ),
+    (
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    ),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (
@@ -84,9 +93,24 @@ pub(crate) async fn observe(
     let milliseconds = (took.as_secs_f64() * 1e5).round() / 1e2;
     match problem {
         Some(problem) => {
-            tracing::info!(request_id = id, method, path, status, milliseconds, problem, "answered");
+            tracing::info!(
+                request_id = id,
+                method,
+                path,
+                status,
+                milliseconds,
+                problem,
+                "answered"
+            );
         }
-        None => tracing::info!(request_id = id, method, path, status, milliseconds, "answered"),
+        None => tracing::info!(
+            request_id = id,
+            method,
+            path,
+            status,
+            milliseconds,
+            "answered"
+        ),
     }
     response
 }

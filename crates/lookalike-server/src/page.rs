@@ -32,8 +32,36 @@ const PAGE: &[u8] = include_bytes!("../web/index.html");
 const PLACES: [&str; 6] = ["/", "/map", "/duplicates", "/outliers", "/gallery", "/api"];
 
 const ASSETS: &[Asset] = &[
-    asset!("style.css", "text/css; charset=utf-8"),
+    asset!("adding.js", "text/javascript; charset=utf-8"),
+    asset!("api.js", "text/javascript; charset=utf-8"),
     asset!("app.js", "text/javascript; charset=utf-8"),
+    asset!("cloud.js", "text/javascript; charset=utf-8"),
+    asset!("controls.js", "text/javascript; charset=utf-8"),
+    asset!("curve.js", "text/javascript; charset=utf-8"),
+    asset!("dom.js", "text/javascript; charset=utf-8"),
+    asset!("examples.js", "text/javascript; charset=utf-8"),
+    asset!("filters.js", "text/javascript; charset=utf-8"),
+    asset!("gallery.js", "text/javascript; charset=utf-8"),
+    asset!("gestures.js", "text/javascript; charset=utf-8"),
+    asset!("heat.js", "text/javascript; charset=utf-8"),
+    asset!("icon.svg", "image/svg+xml"),
+    asset!("intake.js", "text/javascript; charset=utf-8"),
+    asset!("map.js", "text/javascript; charset=utf-8"),
+    asset!("painter.js", "text/javascript; charset=utf-8"),
+    asset!("progress.js", "text/javascript; charset=utf-8"),
+    asset!("reference.js", "text/javascript; charset=utf-8"),
+    asset!("region.js", "text/javascript; charset=utf-8"),
+    asset!("results.js", "text/javascript; charset=utf-8"),
+    asset!("search.js", "text/javascript; charset=utf-8"),
+    asset!("selection.js", "text/javascript; charset=utf-8"),
+    asset!("session.js", "text/javascript; charset=utf-8"),
+    asset!("start.js", "text/javascript; charset=utf-8"),
+    asset!("state.js", "text/javascript; charset=utf-8"),
+    asset!("style.css", "text/css; charset=utf-8"),
+    asset!("thumbnails.js", "text/javascript; charset=utf-8"),
+    asset!("tidy.js", "text/javascript; charset=utf-8"),
+    asset!("tiles.js", "text/javascript; charset=utf-8"),
+    asset!("why.js", "text/javascript; charset=utf-8"),
 ];
 
 /// The page and its files.
@@ -43,7 +71,8 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
         router = router.route(place, get(page));
     }
     for asset in ASSETS {
-        router = router.route(asset.path, get(|headers: HeaderMap| async move { file(asset, &headers) }));
+        let answered = move |headers: HeaderMap| async move { file(asset, &headers) };
+        router = router.route(asset.path, get(answered));
     }
     router
 }
@@ -55,14 +84,24 @@ async fn page(headers: HeaderMap) -> Response {
 
 fn file(asset: &'static Asset, headers: &HeaderMap) -> Response {
     // Hashing some kilobytes costs less than sending them.
-    answer(asset.content, asset.media_type, &tag(asset.content), headers)
+    answer(
+        asset.content,
+        asset.media_type,
+        &tag(asset.content),
+        headers,
+    )
 }
 
 fn tag(content: &[u8]) -> String {
     format!("\"{}\"", &blake3::hash(content).to_hex()[..32])
 }
 
-fn answer(content: &'static [u8], media_type: &'static str, tag: &str, headers: &HeaderMap) -> Response {
+fn answer(
+    content: &'static [u8],
+    media_type: &'static str,
+    tag: &str,
+    headers: &HeaderMap,
+) -> Response {
     if has_version(headers, tag) {
         return not_modified(tag, false);
     }
@@ -89,7 +128,9 @@ mod tests {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(|name| name != "index.html" && name != "README.md")
             .collect();
-        let listed = ASSETS.iter().map(|asset| asset.path.trim_start_matches("/assets/"));
+        let listed = ASSETS
+            .iter()
+            .map(|asset| asset.path.trim_start_matches("/assets/"));
         assert_eq!(there, listed.map(str::to_owned).collect());
     }
 }

@@ -22,8 +22,8 @@ pub(crate) fn media_type(bytes: &[u8]) -> Option<&'static str> {
         Format::WebP => "image/webp",
         Format::Gif => "image/gif",
         Format::Bmp => "image/bmp",
-        // Browsers do not show it.
-        Format::Tiff => return None,
+        // TIFF, which browsers do not show.
+        _ => return None,
     })
 }
 
@@ -42,7 +42,12 @@ pub(crate) fn has_version(headers: &HeaderMap, tag: &str) -> bool {
 }
 
 /// A picture that may be cached under `tag`: for ever if it was asked for by its content.
-pub(crate) fn cached(bytes: impl Into<Bytes>, media_type: &'static str, tag: &str, for_ever: bool) -> Response {
+pub(crate) fn cached(
+    bytes: impl Into<Bytes>,
+    media_type: &'static str,
+    tag: &str,
+    for_ever: bool,
+) -> Response {
     let mut response = bytes.into().into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));

@@ -105,7 +105,11 @@ mod tests {
         assert!(queries.get("a").is_some() && queries.get("c").is_some());
         assert_eq!(queries.bytes(), 200);
         queries.put("c".to_owned(), sent(10));
-        assert_eq!(queries.bytes(), 200, "the same once more is not twice as much");
+        assert_eq!(
+            queries.bytes(),
+            200,
+            "the same once more is not twice as much"
+        );
         queries.put("large".to_owned(), sent(100));
         assert!(queries.get("large").is_some());
         assert_eq!((queries.kept.len(), queries.bytes()), (1, 10_000));

@@ -5,11 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::http::StatusCode;
 use lookalike::gallery::{Example, Filter, Gallery, Point, RecommendRequest, Rerank};
-use lookalike::images::{
-    DecodeOptions, InputShape, Pixels, Region, decode, fit,
-};
+use lookalike::images::{DecodeOptions, InputShape, Pixels, Region, decode, fit};
 use lookalike::neighbours::Metric;
 use lookalike::sources::{Limits as SourceLimits, SourceOptions};
 use lookalike::{Originals, Question, Reading, Searcher, THUMBNAIL, Uploads, decode_target};
@@ -57,7 +54,11 @@ pub(crate) struct Asked {
 }
 
 impl Service {
-    pub fn new(searcher: Searcher, options: ServeOptions, port: u16) -> Result<Arc<Self>, lookalike::Error> {
+    pub fn new(
+        searcher: Searcher,
+        options: ServeOptions,
+        port: u16,
+    ) -> Result<Arc<Self>, lookalike::Error> {
         let limits = &options.limits;
         let reading = reading(limits);
         let fetcher = match options.fetch_urls {
@@ -199,7 +200,12 @@ impl Service {
                         payload.key
                     ))
                 })?;
-                (pixels, payload.width as usize, payload.height as usize, Some(id))
+                (
+                    pixels,
+                    payload.width as usize,
+                    payload.height as usize,
+                    Some(id),
+                )
             }
             Which::Upload(hash) => {
                 let sent = self.kept(hash)?;
@@ -296,7 +302,11 @@ impl Service {
         })
     }
 
-    fn recommend(&self, search: &Search, question: Question) -> Result<lookalike::gallery::Answer, Problem> {
+    fn recommend(
+        &self,
+        search: &Search,
+        question: Question,
+    ) -> Result<lookalike::gallery::Answer, Problem> {
         let examples = |references: &[Reference]| -> Result<Vec<Example>, Problem> {
             let each = references.iter().map(|reference| {
                 let asked = self.asked(reference)?;
@@ -420,11 +430,27 @@ enum Which<'a> {
 /// What a reference means, if it means one thing. URLs have become uploads by now.
 fn only(reference: &Reference) -> Result<Which<'_>, Problem> {
     let which = match reference {
-        Reference { id: Some(id), upload: None, code: None, url: None, .. } => Which::Id(*id),
-        Reference { id: None, upload: Some(hash), code: None, url: None, .. } => Which::Upload(hash),
-        Reference { id: None, upload: None, code: Some(code), url: None, region: None } => {
-            Which::Code(code)
-        }
+        Reference {
+            id: Some(id),
+            upload: None,
+            code: None,
+            url: None,
+            ..
+        } => Which::Id(*id),
+        Reference {
+            id: None,
+            upload: Some(hash),
+            code: None,
+            url: None,
+            ..
+        } => Which::Upload(hash),
+        Reference {
+            id: None,
+            upload: None,
+            code: Some(code),
+            url: None,
+            region: None,
+        } => Which::Code(code),
         _ => {
             return Err(Problem::unusable(
                 "name an image by exactly one of 'id', 'upload', 'code' and 'url'; a region goes with the others, not with a code",
@@ -435,7 +461,11 @@ fn only(reference: &Reference) -> Result<Which<'_>, Problem> {
 }
 
 /// A region of the whole picture in the pixels of a smaller copy.
-fn scaled(region: Region, (width, height): (usize, usize), copy: &Pixels) -> Result<Region, Problem> {
+fn scaled(
+    region: Region,
+    (width, height): (usize, usize),
+    copy: &Pixels,
+) -> Result<Region, Problem> {
     let inside = |start: usize, length: usize, whole: usize| {
         length > 0 && start.checked_add(length).is_some_and(|end| end <= whole)
     };
@@ -451,7 +481,12 @@ fn scaled(region: Region, (width, height): (usize, usize), copy: &Pixels) -> Res
     };
     let (x, width) = along(region.x, region.width, width, copy.width());
     let (y, height) = along(region.y, region.height, height, copy.height());
-    Ok(Region { x, y, width, height })
+    Ok(Region {
+        x,
+        y,
+        width,
+        height,
+    })
 }
 
 /// A picture no larger than `longest`.
@@ -469,11 +504,6 @@ pub(crate) fn reduced(pixels: Pixels, longest: usize) -> Pixels {
     fit(&pixels, shape)
 }
 
-/// 415, naming what can be sent.
-pub(crate) fn no_picture(what: &str) -> Problem {
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, what)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -481,14 +511,30 @@ mod tests {
     #[test]
     fn a_region_means_the_same_part_of_a_smaller_copy() {
         let copy = Pixels::new(100, 50, 1, vec![0; 5_000]).unwrap();
-        let region = |x, y, width, height| Region { x, y, width, height };
+        let region = |x, y, width, height| Region {
+            x,
+            y,
+            width,
+            height,
+        };
         let of = |r| scaled(r, (1_000, 500), &copy).unwrap();
         assert_eq!(of(region(0, 0, 1_000, 500)), region(0, 0, 100, 50));
         assert_eq!(of(region(500, 250, 500, 250)), region(50, 25, 50, 25));
         assert_eq!(of(region(999, 499, 1, 1)), region(99, 49, 1, 1));
-        assert_eq!(of(region(5, 5, 10, 10)), region(0, 0, 2, 2), "whatever is touched");
-        for outside in [region(0, 0, 0, 1), region(999, 0, 2, 1), region(0, usize::MAX, 1, 1)] {
-            assert_eq!(scaled(outside, (1_000, 500), &copy).unwrap_err().status(), 422);
+        assert_eq!(
+            of(region(5, 5, 10, 10)),
+            region(0, 0, 2, 2),
+            "whatever is touched"
+        );
+        for outside in [
+            region(0, 0, 0, 1),
+            region(999, 0, 2, 1),
+            region(0, usize::MAX, 1, 1),
+        ] {
+            assert_eq!(
+                scaled(outside, (1_000, 500), &copy).unwrap_err().status(),
+                422
+            );
         }
     }
 }

@@ -6,15 +6,15 @@ import { startIntake } from './intake.js';
 import { ask, startSession } from './session.js';
 import { asksForSomething, go, onArrival, readSearch } from './state.js';
 
-/** Each page: its name in the title, and the module that shows it, loaded when it is first needed. */
+/** Each page: its name in the title, the module that shows it, loaded when it is first needed, and the function that does. */
 const PAGES = {
-  '/': { name: 'Search', load: () => import('./start.js') },
-  '/?': { name: 'Results', load: () => import('./search.js') },
-  '/map': { name: 'Map', load: () => import('./map.js') },
-  '/duplicates': { name: 'Duplicates', load: () => import('./duplicates.js') },
-  '/outliers': { name: 'Outliers', load: () => import('./outliers.js') },
-  '/gallery': { name: 'Gallery', load: () => import('./gallery.js') },
-  '/api': { name: 'API', load: () => import('./reference.js') },
+  '/': ['Search', () => import('./start.js'), 'mount'],
+  '/?': ['Results', () => import('./search.js'), 'mount'],
+  '/map': ['Map', () => import('./map.js'), 'mount'],
+  '/duplicates': ['Duplicates', () => import('./tidy.js'), 'duplicates'],
+  '/outliers': ['Outliers', () => import('./tidy.js'), 'outliers'],
+  '/gallery': ['Gallery', () => import('./gallery.js'), 'mount'],
+  '/api': ['API', () => import('./reference.js'), 'mount'],
 };
 
 const main = document.getElementById('main');
@@ -65,19 +65,19 @@ async function open(key) {
   const isFirst = shown.key === null;
   shown = { key, page: null, leave };
   markCurrent(key);
-  const module = await PAGES[key].load();
+  const [name, load, mount] = PAGES[key];
+  const module = await load();
   if (leave.signal.aborted) return;
   main.replaceChildren();
-  main.className = `page-${PAGES[key].name.toLowerCase()}`;
-  shown.page = module.mount(main, { facts, signal: leave.signal });
+  main.className = `page-${name.toLowerCase()}`;
+  shown.page = module[mount](main, { facts, signal: leave.signal });
   if (!isFirst) main.focus({ preventScroll: true });
 }
 
 function markCurrent(key) {
-  document.title = key === '/' ? 'Lookalike' : `${PAGES[key].name} – Lookalike`;
+  document.title = key === '/' ? 'Lookalike' : `${PAGES[key][0]} – Lookalike`;
   for (const link of document.querySelectorAll('.pages a')) {
-    const current = link.getAttribute('href') === key.replace('?', '');
-    if (current) link.setAttribute('aria-current', 'page');
+    if (link.getAttribute('href') === key.replace('?', '')) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
 }

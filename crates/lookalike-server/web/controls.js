@@ -43,7 +43,7 @@ function slider({ id, text, min, max, step, input }) {
 /** From nought, or the nearest there is, to the furthest that makes sense; at the end it means no limit. */
 function thresholdSlider(metric, changed) {
   let bottom = 0;
-  let top = metric === 'cosine' ? COSINE_TOP : 1;
+  let top = metric === 'cosine' ? COSINE_TOP : 1e-6;
   let max = null;
   const distanceAt = (position) => Number((bottom + (top - bottom) * (position / STEPS) ** 2).toPrecision(3));
   const positionOf = (distance) => Math.round(STEPS * Math.sqrt(Math.max(0, (distance - bottom) / (top - bottom))));
@@ -61,7 +61,7 @@ function thresholdSlider(metric, changed) {
   const saw = (distances) => {
     if (metric === 'cosine' || !distances.length) return;
     bottom = Math.min(bottom, ...distances);
-    top = Math.max(top === 1 ? -Infinity : top, 2 * Math.abs(Math.max(...distances)), bottom + 1e-6);
+    top = Math.max(top, 2 * Math.max(...distances));
     set(max);
   };
   return { node, set, saw };

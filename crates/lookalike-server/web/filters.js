@@ -5,7 +5,7 @@ import { button, complain, el, whole } from './dom.js';
 import { filterWithout, readFilter, toggledFilter } from './state.js';
 
 /** Values shown of each field. */
-const VALUES = 24;
+const VALUES = 14;
 /** Fields that are different for every image say nothing as a filter. */
 const TELLS_NOTHING = new Set(['key', 'blake3', 'location', 'modified', 'bytes']);
 

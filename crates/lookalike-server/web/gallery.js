@@ -7,13 +7,13 @@ import { button, complain, el, percent, plural, short, whole } from './dom.js';
 import { waiting } from './progress.js';
 import { ask } from './session.js';
 
-const DIFFUSION = { absent: 'not prepared', fresh: 'ready', stale: 'ready, but without the newest images' };
+const DIFFUSION = { absent: 'not prepared', fresh: 'ready', stale: 'ready, newest images apart' };
 
 export function mount(host, { facts, signal }) {
   const about = el('dl', { class: 'facts' });
   const quality = el('div', {});
   const fill = (now) => about.replaceChildren(...galleryFacts(now));
-  const refresh = async () => fill(await get('/gallery', {}, signal));
+  const refresh = async () => fill(Object.assign(facts, await get('/gallery', {}, signal)));
   fill(facts);
   host.append(
     el('div', { class: 'intro' }, el('h1', { text: facts.gallery.name })),
@@ -63,7 +63,7 @@ async function showQuality(host, signal) {
     const found = await getPatiently('/quality', {}, signal, progress.tell);
     host.replaceChildren(...(found.labelled ? qualityFacts(found) : [el('p', { text: 'The images have no labels, so there is nothing to measure by.' })]));
   } catch (error) {
-    if (error.name !== 'AbortError') host.replaceChildren(el('p', { class: 'trouble', text: error.message }));
+    if (error.name !== 'AbortError') progress.fail(error);
   }
 }
 

@@ -174,11 +174,10 @@ function onPaste(event) {
 }
 
 function take(transfer) {
-  const files = [...(transfer.files ?? [])];
-  if (files.length) return receive(files);
   const text = (transfer.getData('text/uri-list') || transfer.getData('text/plain')).trim();
   const own = galleryImage(text);
   if (own) return go(searchPath(newSearch({ q: { id: own } })));
+  if (transfer.files.length) return receive([...transfer.files]);
   if (facts.fetch_urls && /^https?:\/\/\S+$/.test(text)) return searchWithAddress(text);
   return undefined;
 }

@@ -17,7 +17,7 @@ const MOST_COLOURS = PALETTE.length;
 const THUMBNAIL_ZOOM = 3;
 const FEW = 250;
 /** A thumbnail's side in CSS pixels, and its time to appear in ms. */
-const THUMBNAIL = 56;
+const THUMBNAIL = 52;
 const FADE = 180;
 /** A pointer within this many pixels of a point means it. */
 const REACH = 14;
@@ -31,8 +31,8 @@ export function mount(host, { signal }) {
   const ready = load(progress, signal).then(({ facts, cloud }) => {
     progress.node.remove();
     return new MapPage(host, facts, cloud, signal);
-  });
-  return { update: async (url) => (await ready).show(url) };
+  }, (error) => progress.fail(error));
+  return { update: async (url) => (await ready)?.show(url) };
 }
 
 async function load(progress, signal) {
@@ -223,9 +223,12 @@ class MapPage {
     const label = this.labels[this.cloud.label(point)];
     this.card.replaceChildren(
       el('img', { src: address.thumbnail(this.cloud.id(point)), alt: '', class: 'pixels' }),
-      label !== undefined && el('b', { text: label }),
+      el('b', { text: label ?? '' }),
       el('a', { href: searchWithImage(this.cloud.id(point)), text: 'Search with it' }));
-    const [x, y] = this.onScreen(point);
+  }
+
+  placeCard() {
+    const [x, y] = this.onScreen(this.current);
     this.card.classList.toggle('leftwards', x > this.width / 2);
     this.card.style.left = `${x}px`;
     this.card.style.top = `${clamp(y, 90, this.height - 90)}px`;
@@ -235,7 +238,13 @@ class MapPage {
   tap(point, isTouch) {
     if (point < 0) return this.point(-1);
     if (isTouch && point !== this.current) return this.point(point);
-    return go(searchWithImage(this.cloud.id(point)));
+    return this.search(point);
+  }
+
+  /** Coming back, one finds the map as it was left. */
+  search(point) {
+    this.writeAddress();
+    go(searchWithImage(this.cloud.id(point)));
   }
 
   onKey(event) {
@@ -248,7 +257,7 @@ class MapPage {
     else if (zooms[key]) this.zoomBy(zooms[key]);
     else if (key === '0' || key === 'Home') this.showAll();
     else if (key === 'Escape') this.escape();
-    else if (key === 'Enter' && this.current >= 0) go(searchWithImage(this.cloud.id(this.current)));
+    else if (key === 'Enter' && this.current >= 0) this.search(this.current);
     else if (key === ' ' && this.current >= 0) this.toggleSelected(this.current);
     else return;
     event.preventDefault();
@@ -262,7 +271,7 @@ class MapPage {
     this.point(point);
     if (point < 0) return;
     const label = this.labels[this.cloud.label(point)];
-    this.status.textContent = label === undefined ? 'In the middle: an image without a label' : `In the middle: ${label}`;
+    this.status.textContent = `In the middle: ${label ?? 'an image without a label'}`;
   }
 
   escape() {
@@ -336,7 +345,10 @@ class MapPage {
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
     this.drawThumbnails(context);
-    if (this.current >= 0) this.drawRing(context, this.current);
+    if (this.current >= 0) {
+      this.drawRing(context, this.current);
+      this.placeCard();
+    }
     if (this.lasso?.length) drawOutline(context, this.lasso);
   }
 
@@ -346,7 +358,7 @@ class MapPage {
     if (zoom < THUMBNAIL_ZOOM && this.cloud.count > FEW) return;
     const box = boxOf(this.view, this.width, this.height);
     // Squares of the map whose sides are powers of two keep their thumbnail while one moves about.
-    const cell = 2 ** Math.ceil(Math.log2((THUMBNAIL * 1.05) / this.view.scale));
+    const cell = 2 ** Math.ceil(Math.log2((THUMBNAIL * 1.15) / this.view.scale));
     const points = this.cloud.onePerCell(box, cell, (point) => this.wanted(point) && (!this.selected || this.selected[point]));
     const pictures = this.thumbnails.get(points.map((point) => this.cloud.id(point)));
     pictures.forEach((found, i) => found?.picture && this.drawThumbnail(context, points[i], found));

@@ -4,8 +4,8 @@ import { STRIDE } from './cloud.js';
 
 /** Okabe and Ito's colours and Paul Tol's, chosen to be told apart by nearly everybody on light and dark. */
 export const PALETTE = [
-  '#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#999933', '#aa4499', '#88ccee', '#882255',
-  '#44aa99', '#ddcc77', '#6f63c9', '#cc6677', '#117733', '#ee8866', '#77aadd', '#bbcc33', '#99ddff', '#8c6d4f',
+  '#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#999933', '#7d5fd3', '#8c6d4f', '#d23b7b',
+  '#44aa99', '#cbb24f', '#aa4499', '#cc6677', '#117733', '#ee8866', '#77aadd', '#a8b52c', '#6d8fa3', '#8a8f98',
 ];
 /** Points without a label, and all of them where there are too many labels to tell apart. */
 export const PLAIN = '#7a6ff0';

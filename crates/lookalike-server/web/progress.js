@@ -2,7 +2,7 @@
 
 import { el, whole } from './dom.js';
 
-/** A bar and a sentence; `tell` takes the body of a 202 answer. */
+/** A bar and a sentence; `tell` takes the body of a 202 answer, `fail` what went wrong. */
 export function waiting(text) {
   const words = el('p', { role: 'status', text: `${text}…` });
   const bar = el('progress', { 'aria-label': text });
@@ -11,6 +11,10 @@ export function waiting(text) {
     tell({ doing, done, of }) {
       if (of) Object.assign(bar, { max: of, value: done });
       words.textContent = of ? `${doing}: ${whole(done)} of ${whole(of)}` : `${doing}…`;
+    },
+    fail(error) {
+      bar.remove();
+      words.textContent = error.message;
     },
   };
 }

@@ -89,7 +89,7 @@ function operationSection({ id, method, path, summary, description, parameters, 
 const methodMark = (method) => el('span', { class: `method ${method}`, text: method.toUpperCase() });
 
 function table(title, rows) {
-  return el('div', {}, el('h4', { text: title }), el('div', { class: 'table', role: 'region', 'aria-label': title, tabindex: '0' }, el('table', {}, el('tbody', {}, rows))));
+  return el('div', {}, el('h4', { text: title }), el('div', { class: 'table', role: 'group', 'aria-label': title, tabindex: '0' }, el('table', {}, el('tbody', {}, rows))));
 }
 
 function parameterRow({ name, in: place, required, schema, description }) {
@@ -119,7 +119,7 @@ function schemaSection(api) {
 }
 
 function propertyTable({ properties, required = [] }) {
-  return el('div', { class: 'table', role: 'region', 'aria-label': 'Properties', tabindex: '0' }, el('table', {}, el('tbody', {},
+  return el('div', { class: 'table', role: 'group', 'aria-label': 'Properties', tabindex: '0' }, el('table', {}, el('tbody', {},
     Object.entries(properties).map(([name, schema]) => el('tr', {},
       el('th', { scope: 'row' }, el('code', { text: name }), required.includes(name) && el('small', { text: 'required' })),
       el('td', {}, typeOf(schema)), el('td', {}, schema.description ?? ''))))));

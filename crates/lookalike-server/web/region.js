@@ -10,7 +10,8 @@ const CLICK = 0.02;
 const KEY_STEP = 0.02;
 
 /**
- * Puts a region on `frame`, an element that a picture fills. `changed` is told each new region, null for none.
+ * Puts a region on `frame`, an element that a picture fills. `changed` is told each new region, null for none, and whether
+ * it is one of many on the way, by dragging or arrow keys.
  * Returns `set(region, size)`, `begin()`, which makes one to go on from, and `clear()`.
  */
 export function regionOn(frame, changed) {
@@ -27,11 +28,11 @@ export function regionOn(frame, changed) {
     place(box, region, size);
     box.setAttribute('aria-label', `Part at ${region.x}, ${region.y}, ${region.width} by ${region.height} pixels. Arrow keys move it, Shift with arrow keys resizes it, Delete clears it.`);
   };
-  const set = (next) => {
+  const set = (next, goesOn) => {
     if (same(region, next)) return;
     region = next;
     show();
-    changed(region);
+    changed(region, goesOn);
   };
 
   frame.addEventListener('pointerdown', (event) => drag(event, { frame, box, size, region, set }));
@@ -40,7 +41,7 @@ export function regionOn(frame, changed) {
     const next = byKey(event, region, size);
     if (next === undefined) return;
     event.preventDefault();
-    set(next);
+    set(next, next !== null);
   });
   return {
     set(next, nextSize) {
@@ -50,10 +51,10 @@ export function regionOn(frame, changed) {
     },
     begin() {
       const [width, height] = size.map((length) => Math.max(1, Math.round(length / 2)));
-      set({ x: Math.floor((size[0] - width) / 2), y: Math.floor((size[1] - height) / 2), width, height });
+      set({ x: Math.floor((size[0] - width) / 2), y: Math.floor((size[1] - height) / 2), width, height }, false);
       box.focus();
     },
-    clear: () => set(null),
+    clear: () => set(null, false),
   };
 }
 
@@ -79,7 +80,7 @@ function drag(event, { frame, box, size, region, set }) {
     const to = pixel(moved);
     const by = [to[0] - from[0], to[1] - from[1]];
     if (!inBox && Math.max(...by.map(Math.abs)) < CLICK * Math.max(...size)) return;
-    set(moveSides(first, sides, by, size));
+    set(moveSides(first, sides, by, size), true);
   };
   const end = () => {
     frame.removeEventListener('pointermove', follow);

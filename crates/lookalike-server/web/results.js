@@ -109,7 +109,7 @@ export function results({ facts, signal, act, saw, lost }) {
 
   async function ask(state, offset, abort) {
     const left = facts.limits.most_results - offset;
-    const body = { ...searchBody(state), offset, k: Math.min(state.k, left) };
+    const body = { ...searchBody(state), offset, k: Math.min(state.k, left, facts.limits.most_k) };
     const key = JSON.stringify(body);
     const answer = remembered.get(key) ?? (await post('/search', body, abort));
     remembered.delete(key);
@@ -130,10 +130,11 @@ async function sentAgain(state) {
 
 function sentence({ shown, more, state }, { milliseconds }) {
   if (!shown) {
-    return state.max !== null || state.filter ? 'No image is that near and passes the filters. Allow more.' : 'There is nothing to compare with.';
+    const within = [state.max !== null && 'is that near', state.filter && 'passes the filters'].filter(Boolean);
+    return within.length ? `No image ${within.join(' and ')}. Allow more.` : 'There is nothing to compare with.';
   }
-  const order = state.diffusion ? 'best first' : 'nearest first';
-  return `${plural(shown, 'image')}${more ? ' so far' : ''}, ${order} · ${short(milliseconds)} ms`;
+  const order = state.diffusion ? 'best' : 'nearest';
+  return `${more ? `The ${order} ${plural(shown, 'image')}` : `${plural(shown, 'image')}, ${order} first`} · ${short(milliseconds)} ms`;
 }
 
 /** One answer; a tile that shows the image already is used again, so that its picture stays. */
@@ -142,7 +143,7 @@ function answerTile({ image, distance, score }, state, before) {
   const item = before ?? newTile(image, href);
   item.querySelector('.frame').setAttribute('href', href);
   item.querySelector('.distance').textContent = short(distance);
-  item.querySelector('.distance').title = score === undefined ? 'Distance' : `Distance; its score is ${short(score)}`;
+  item.querySelector('.distance').title = typeof score === 'number' ? `Distance; its score is ${short(score)}` : 'Distance';
   return item;
 }
 
@@ -150,7 +151,7 @@ function newTile(image, href) {
   const place = image.location ?? `${image.source}#${image.key}`;
   const item = tile(image, { href, title: place },
     el('div', { class: 'caption' },
-      image.label !== undefined && el('b', { text: image.label }), el('span', { class: 'distance' }),
+      el('b', { text: image.label ?? '' }), el('span', { class: 'distance' }),
       el('span', { class: 'place', title: place, text: image.key })),
     el('div', { class: 'acts' }, act('more', 'plus', `More like ${image.key}`), act('less', 'minus', `Less like ${image.key}`),
       act('why', 'why', `Why ${image.key} matched`)));

@@ -20,7 +20,7 @@ export function mount(host, { facts, signal }) {
   const change = (parts, gesture = null) => go(searchPath({ ...state, ...parts }), { gesture });
   const changeSoon = throttled((parts, gesture) => !signal.aborted && change(parts, gesture), PACE);
 
-  const query = queryPanel(signal, (region) => changeSoon({ region }, 'region'));
+  const query = queryPanel(signal, (region, goesOn) => changeSoon({ region }, goesOn ? 'region' : null));
   const tray = examples(change);
   const how = controls({ facts, changed: changeSoon });
   const which = filters({ facts, signal, changed: (filter) => change({ filter }) });
@@ -39,7 +39,7 @@ export function mount(host, { facts, signal }) {
   }
 
   host.append(
-    el('div', { class: 'aside' }, query.node, tray.node, refinements(how.node, which.node, signal)),
+    el('div', { class: 'aside' }, query.node, tray.node, refinements(which.node, how.node, signal)),
     el('section', { class: 'found', 'aria-label': 'Answers' },
       el('h1', { class: 'unseen', text: 'Images that look alike' }),
       el('div', { class: 'bar' }, answers.status, conditions), answers.node));
@@ -63,9 +63,9 @@ export function mount(host, { facts, signal }) {
 }
 
 /** Folded away where there is little room. */
-function refinements(how, which, signal) {
+function refinements(which, how, signal) {
   const roomy = matchMedia('(min-width: 60rem)');
-  const node = el('details', { class: 'refine' }, el('summary', { text: 'Refine' }), how, which);
+  const node = el('details', { class: 'refine' }, el('summary', { text: 'Refine' }), which, how);
   const fit = () => (node.open = roomy.matches);
   fit();
   roomy.addEventListener('change', fit, { signal });
@@ -109,9 +109,9 @@ function queryPanel(signal, regionChanged) {
       size = known;
       frame.style.setProperty('--ratio', size[0] / size[1]);
       picture.classList.toggle('pixels', isSmall({ width: size[0], height: size[1] }));
-      picker = regionOn(frame, (changed) => {
+      picker = regionOn(frame, (changed, goesOn) => {
         show(changed);
-        regionChanged(changed);
+        regionChanged(changed, goesOn);
       });
       show(region);
       describe(about, size, image);
@@ -150,5 +150,5 @@ function describe(about, [width, height], image) {
   const text = `${whole(width)} × ${whole(height)}`;
   if (!image) return about.replaceChildren(text);
   const name = image.location ?? image.key;
-  return about.replaceChildren(image.label === undefined ? '' : el('b', { text: image.label }), ` ${text} `, el('span', { class: 'place', title: name, text: name }));
+  return about.replaceChildren(el('b', { text: image.label ?? '' }), ` ${text} `, el('span', { class: 'place', title: name, text: name }));
 }

@@ -6,9 +6,9 @@ import { el } from './dom.js';
 import { newSearch, searchPath } from './state.js';
 
 /** Pictures up to this size are shown enlarged, pixel by pixel. */
-const SMALL = 96;
+const SMALL = 64;
 /** Shapes beyond these are cut, or one of them would fill the page. */
-const NARROWEST = 0.5;
+const NARROWEST = 0.65;
 const WIDEST = 2.6;
 
 /** A list for tiles; the last row is kept from being stretched by the style sheet. */

@@ -1,7 +1,7 @@
 // Why an image matched: where the two pictures agree, what the model keeps of each, and the figures, in plain words.
 
 import { post, postForPicture } from './api.js';
-import { button, complain, el, percent, short } from './dom.js';
+import { button, el, percent, short } from './dom.js';
 import { drawHeat, strength } from './heat.js';
 import { imageOf, pictureOf, sizeOfSent } from './intake.js';
 import { withRegion } from './state.js';
@@ -22,7 +22,12 @@ const METRICS = {
 export function whyDialog(closed, signal) {
   let shown = null;
   let leave = new AbortController();
-  const dialog = el('dialog', { id: 'why', 'aria-labelledby': 'why-title', on: { cancel: (event) => (event.preventDefault(), closed()) } });
+  const body = el('div', { class: 'body' });
+  const dialog = el('dialog', { id: 'why', 'aria-labelledby': 'why-title' }, heading(closed), body);
+  dialog.addEventListener('cancel', (event) => {
+    event.preventDefault();
+    closed();
+  });
   dialog.addEventListener('click', (event) => event.target === dialog && closed());
   document.body.append(dialog);
   signal.addEventListener('abort', () => dialog.remove());
@@ -31,15 +36,17 @@ export function whyDialog(closed, signal) {
     leave = new AbortController();
     const left = withRegion(state.q ?? state.like[0] ?? state.unlike[0], state.q && state.region);
     const right = { id: state.why };
-    const show = (...parts) => dialog.replaceChildren(heading(closed), ...parts);
-    show(el('p', { text: 'Comparing…' }));
+    body.replaceChildren(el('p', { text: 'Comparing…' }));
     if (!dialog.open) dialog.showModal();
     try {
       const found = await post('/explain', { query: left, with: right }, leave.signal);
       const size = left.region ? await sizeOf(state, leave.signal) : null;
-      show(...content([left, size], [right, null], found, leave.signal));
+      const most = strength(found.query, found.with);
+      const query = side(state.q ? 'Your query' : 'Your first example', left, size, found.query, most, leave.signal);
+      const answer = side('The answer', right, null, found.with, most, leave.signal);
+      body.replaceChildren(...content(query, answer, found));
     } catch (error) {
-      if (error.name !== 'AbortError') show(el('p', { class: 'trouble', role: 'alert', text: error.message }));
+      if (error.name !== 'AbortError') body.replaceChildren(el('p', { class: 'trouble', role: 'alert', text: error.message }));
     }
   }
 
@@ -67,16 +74,14 @@ function heading(closed) {
     button({ icon: 'close', label: 'Close', class: 'bare', click: closed, autofocus: true }));
 }
 
-function content(left, right, found, signal) {
-  const most = strength(found.query, found.with);
-  const pair = el('div', { class: 'pair' },
-    side('Your query', ...left, found.query, most, signal), side('The answer', ...right, found.with, most, signal));
+function content(query, answer, found) {
+  const pair = el('div', { class: 'pair' }, query, answer);
   const heat = el('input', { type: 'checkbox', role: 'switch', id: 'heat', checked: true });
   heat.addEventListener('change', () => pair.classList.toggle('plain', !heat.checked));
   return [
     el('div', { class: 'row between wrap' }, legend(), el('label', { class: 'inline', for: 'heat' }, el('span', { text: 'Show where' }), heat)),
     pair,
-    el('p', { class: 'faint', text: 'Orange places make the two alike, blue ones set them apart. Below, each picture is rebuilt from its code alone: what is missing there, the model does not compare.' }),
+    el('p', { class: 'faint', text: 'Orange places make the two alike, blue ones set them apart. The small pictures are rebuilt from the codes alone: what is missing there, the model does not compare.' }),
     figures(found),
   ];
 }
@@ -94,10 +99,10 @@ function side(title, ref, size, grid, most, signal) {
   drawHeat(heat, grid, most);
   const source = pictureOf(ref);
   source.addEventListener('load', () => drawPart(picture, source, ref.region, size));
-  showReconstruction(kept, ref, signal).catch(complain);
+  showReconstruction(kept, ref, signal).catch(() => kept.parentElement.remove());
   return el('figure', {},
     el('figcaption', { text: ref.region ? `${title}, the part` : title }),
-    el('div', { class: 'layers' }, picture, heat),
+    el('div', { class: 'layers' }, el('div', {}, picture, heat)),
     el('div', { class: 'kept' }, kept, el('small', { text: 'what the model keeps' })));
 }
 
@@ -116,6 +121,7 @@ function drawPart(canvas, picture, region, size) {
   const scale = Math.min(1, LARGEST / Math.max(part.width, part.height));
   canvas.width = Math.max(1, Math.round(part.width * scale));
   canvas.height = Math.max(1, Math.round(part.height * scale));
+  canvas.parentElement.style.setProperty('--ratio', canvas.width / canvas.height);
   canvas.classList.toggle('pixels', isSmall(part));
   canvas.getContext('2d').drawImage(picture, part.x, part.y, part.width, part.height, 0, 0, canvas.width, canvas.height);
 }

@@ -42,7 +42,9 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file could not be written because the disk is full.
-    #[error("cannot write {path}: the disk is full ({source}); make room, or write to another disk. What was there before is as it was")]
+    #[error(
+        "cannot write {path}: the disk is full ({source}); make room, or write to another disk. What was there before is as it was"
+    )]
     Full {
         /// The file.
         path: String,

@@ -280,7 +280,9 @@ fn stem(name: &str) -> String {
         .collect();
     let mut clean = clean.trim_matches([' ', '.']);
     if clean.len() > LONGEST_NAME {
-        let end = (0..=LONGEST_NAME).rev().find(|&at| clean.is_char_boundary(at));
+        let end = (0..=LONGEST_NAME)
+            .rev()
+            .find(|&at| clean.is_char_boundary(at));
         clean = &clean[..end.unwrap_or(0)];
     }
     match clean {
@@ -297,6 +299,8 @@ fn extension(format: Format) -> &'static str {
         Format::Gif => "gif",
         Format::Bmp => "bmp",
         Format::Tiff => "tif",
+        // One that is decoded but has no name here yet is told by its content all the same.
+        _ => "png",
     }
 }
 
@@ -330,7 +334,9 @@ mod tests {
             assert!(check_label(good).is_ok(), "{good}");
         }
         let long = "x".repeat(101);
-        for bad in ["", " a", "a ", "..", ".a", "a/b", "a\\b", "a\0", "a:b", &long] {
+        for bad in [
+            "", " a", "a ", "..", ".a", "a/b", "a\\b", "a\0", "a:b", &long,
+        ] {
             let message = check_label(bad).unwrap_err().to_string();
             assert!(message.contains("cannot be used"), "{message}");
         }

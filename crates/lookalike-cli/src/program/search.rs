@@ -79,7 +79,7 @@ pub fn run(
                 Asked::Image(source, query) => searcher.ask(source, query, &question)?,
                 Asked::Point(point) => searcher.ask_point(point, &question)?,
             };
-            let shown = asked.shown(&mut answers.originals);
+            let shown = asked.shown(&answers.originals);
             answers.take(name, shown.as_ref(), &answer)
         })?;
     }
@@ -205,7 +205,7 @@ impl Answers<'_> {
         if self.draws
             && let Some(query) = query
         {
-            let row = answer_row(query, answer, &mut self.originals)?;
+            let row = answer_row(query, answer, &self.originals)?;
             self.rows.push(row);
         }
         print_table(self.console, name, label, answer, self.rerank)

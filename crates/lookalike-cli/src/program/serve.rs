@@ -1,5 +1,6 @@
 //! `lookalike serve`.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,7 +83,10 @@ fn options(arguments: &ServeArguments) -> Result<ServeOptions, Error> {
             arguments.listen
         )));
     }
-    let tls = arguments.tls_certificate.clone().zip(arguments.tls_key.clone());
+    let tls = arguments
+        .tls_certificate
+        .clone()
+        .zip(arguments.tls_key.clone());
     let usual = ServeOptions::new(&arguments.gallery);
     Ok(ServeOptions {
         listen: arguments.listen,
@@ -107,7 +111,10 @@ fn options(arguments: &ServeArguments) -> Result<ServeOptions, Error> {
 
 fn token_of(path: &Path) -> Result<Token, Error> {
     let unusable = |reason: String| {
-        Error::Unusable(format!("cannot take the token from {}: {reason}", path.display()))
+        Error::Unusable(format!(
+            "cannot take the token from {}: {reason}",
+            path.display()
+        ))
     };
     let text = std::fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
     let line = text.lines().next().unwrap_or_default().trim();
@@ -131,7 +138,10 @@ async fn told_to_stop() {
 #[cfg(unix)]
 async fn interruption() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    let (interrupt, terminate) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
     match (interrupt, terminate) {
         (Ok(mut interrupt), Ok(mut terminate)) => {
             tokio::select! {
@@ -161,7 +171,9 @@ fn log(how: LogArgument) {
         .with_default(LevelFilter::WARN)
         .with_target("lookalike", own)
         .with_target("lookalike_server", own);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match how {
         LogArgument::Json => {
             let lines = lines.json().flatten_event(true);

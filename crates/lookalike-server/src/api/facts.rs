@@ -235,7 +235,10 @@ fn model(model: &lookalike::autoencoder::Autoencoder) -> Model {
     get, path = "/facets", tag = "gallery", params(FacetsOf),
     responses((status = 200, description = "The values, the most frequent first", body = Facets), Refused)
 )]
-pub(super) async fn facets(State(service): Shared, InQuery(of): InQuery<FacetsOf>) -> Answered<Json<Facets>> {
+pub(super) async fn facets(
+    State(service): Shared,
+    InQuery(of): InQuery<FacetsOf>,
+) -> Answered<Json<Facets>> {
     check_limit(of.limit)?;
     let facets = service.run(move |service| {
         let filter = service::filter(of.filter.as_deref())?;
@@ -274,13 +277,18 @@ pub(crate) enum Finding {
 async fn answer(service: &Arc<Service>, finding: Finding) -> Answered<Response> {
     let shared = service.clone();
     let compute = move |report: &dyn Fn(Standing)| compute(&shared, finding, report);
-    Ok(match service.findings.ask(&finding, service.generation(), compute)? {
-        Outcome::Done(json) => {
-            let body = Bytes::clone(&json);
-            ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-        }
-        Outcome::Working(standing) => working(standing),
-    })
+    Ok(
+        match service
+            .findings
+            .ask(&finding, service.generation(), compute)?
+        {
+            Outcome::Done(json) => {
+                let body = Bytes::clone(&json);
+                ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+            }
+            Outcome::Working(standing) => working(standing),
+        },
+    )
 }
 
 fn working(standing: Standing) -> Response {
@@ -290,7 +298,12 @@ fn working(standing: Standing) -> Response {
         done: standing.done,
         of: standing.of,
     });
-    (StatusCode::ACCEPTED, [(header::RETRY_AFTER, ASK_AGAIN)], body).into_response()
+    (
+        StatusCode::ACCEPTED,
+        [(header::RETRY_AFTER, ASK_AGAIN)],
+        body,
+    )
+        .into_response()
 }
 
 fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> Answered<Bytes> {
@@ -438,10 +451,18 @@ impl From<duplicates::Duplicates> for Duplicates {
         (status = 202, description = "They are being looked for: ask again", body = Working), Refused
     )
 )]
-pub(super) async fn duplicates(State(service): Shared, InQuery(of): InQuery<DuplicatesOf>) -> Answered<Response> {
+pub(super) async fn duplicates(
+    State(service): Shared,
+    InQuery(of): InQuery<DuplicatesOf>,
+) -> Answered<Response> {
     check_limit(of.limit)?;
-    if of.threshold.is_some_and(|threshold| threshold.is_nan() || threshold < 0.0) {
-        return Err(Problem::unusable("the threshold is a distance: give a number of at least 0"));
+    if of
+        .threshold
+        .is_some_and(|threshold| threshold.is_nan() || threshold < 0.0)
+    {
+        return Err(Problem::unusable(
+            "the threshold is a distance: give a number of at least 0",
+        ));
     }
     let finding = Finding::Duplicates {
         threshold: of.threshold.map(f32::to_bits),
@@ -550,7 +571,10 @@ impl From<outliers::Outliers> for Outliers {
         (status = 202, description = "They are being looked for: ask again", body = Working), Refused
     )
 )]
-pub(super) async fn outliers(State(service): Shared, InQuery(of): InQuery<OutliersOf>) -> Answered<Response> {
+pub(super) async fn outliers(
+    State(service): Shared,
+    InQuery(of): InQuery<OutliersOf>,
+) -> Answered<Response> {
     check_limit(of.count)?;
     let finding = Finding::Outliers {
         count: of.count,
@@ -658,5 +682,10 @@ pub(super) async fn map_points(
         return Ok(pictures::not_modified(&tag, true));
     }
     let records = service.run(move |_| Ok(map.records())).await?;
-    Ok(pictures::cached(records, "application/octet-stream", &tag, true))
+    Ok(pictures::cached(
+        records,
+        "application/octet-stream",
+        &tag,
+        true,
+    ))
 }

@@ -31,7 +31,10 @@ const SMALL: usize = 128;
     get, path = "/images", tag = "images", params(Page),
     responses((status = 200, description = "Some of them", body = Images), Refused)
 )]
-pub(super) async fn list(State(service): Shared, InQuery(page): InQuery<Page>) -> Answered<Json<Images>> {
+pub(super) async fn list(
+    State(service): Shared,
+    InQuery(page): InQuery<Page>,
+) -> Answered<Json<Images>> {
     check_limit(page.limit)?;
     let images = service.run(move |service| {
         let filter = service::filter(page.filter.as_deref())?;
@@ -100,13 +103,23 @@ pub(super) async fn thumbnail(
     InQuery(version): InQuery<Version>,
     headers: HeaderMap,
 ) -> Answered<Response> {
-    picture(&service, id, version, headers, "thumbnail", |service, payload| {
-        if let Some(kept) = service.gallery().thumbnail(&payload.blake3)? {
-            return Ok(kept);
-        }
-        let pixels = service.originals.pixels(payload).ok_or_else(|| gone(payload))?;
-        pictures::png(&service::reduced(pixels, SMALL))
-    })
+    picture(
+        &service,
+        id,
+        version,
+        headers,
+        "thumbnail",
+        |service, payload| {
+            if let Some(kept) = service.gallery().thumbnail(&payload.blake3)? {
+                return Ok(kept);
+            }
+            let pixels = service
+                .originals
+                .pixels(payload)
+                .ok_or_else(|| gone(payload))?;
+            pictures::png(&service::reduced(pixels, SMALL))
+        },
+    )
     .await
 }
 
@@ -124,13 +137,23 @@ pub(super) async fn original(
     InQuery(version): InQuery<Version>,
     headers: HeaderMap,
 ) -> Answered<Response> {
-    picture(&service, id, version, headers, "original", |service, payload| {
-        let file = service.originals.file(payload).ok_or_else(|| gone(payload))?;
-        match pictures::media_type(&file) {
-            Some(_) => Ok(file),
-            None => pictures::png(&decode(&file, &DecodeOptions::default())?.pixels),
-        }
-    })
+    picture(
+        &service,
+        id,
+        version,
+        headers,
+        "original",
+        |service, payload| {
+            let file = service
+                .originals
+                .file(payload)
+                .ok_or_else(|| gone(payload))?;
+            match pictures::media_type(&file) {
+                Some(_) => Ok(file),
+                None => pictures::png(&decode(&file, &DecodeOptions::default())?.pixels),
+            }
+        },
+    )
     .await
 }
 
@@ -148,10 +171,17 @@ pub(super) async fn reconstruction(
     InQuery(version): InQuery<Version>,
     headers: HeaderMap,
 ) -> Answered<Response> {
-    picture(&service, id, version, headers, "reconstruction", |service, payload| {
-        let picture = service.originals.picture(service.gallery(), payload);
-        super::searching::reconstruction(service, &picture.ok_or_else(|| gone(payload))?)
-    })
+    picture(
+        &service,
+        id,
+        version,
+        headers,
+        "reconstruction",
+        |service, payload| {
+            let picture = service.originals.picture(service.gallery(), payload);
+            super::searching::reconstruction(service, &picture.ok_or_else(|| gone(payload))?)
+        },
+    )
     .await
 }
 
@@ -248,7 +278,10 @@ fn item(name: String, stored: Stored) -> Item {
 }
 
 /// Reads a form with images, and the label that goes before them.
-async fn images_form(mut parts: Multipart, service: &Service) -> Answered<(Option<String>, Vec<Sent>)> {
+async fn images_form(
+    mut parts: Multipart,
+    service: &Service,
+) -> Answered<(Option<String>, Vec<Sent>)> {
     let limits = service.limits();
     let (mut label, mut sent) = (None, Vec::new());
     while let Some(part) = body::next_part(&mut parts, limits).await? {
@@ -271,13 +304,19 @@ async fn images_form(mut parts: Multipart, service: &Service) -> Answered<(Optio
             other => {
                 return Err(Problem::malformed(format!(
                     "the form has a part '{}' that means nothing here: parts are 'label', once and first, and 'image'",
-                    other.unwrap_or_default().escape_debug().take(60).collect::<String>()
+                    other
+                        .unwrap_or_default()
+                        .escape_debug()
+                        .take(60)
+                        .collect::<String>()
                 )));
             }
         }
     }
     match sent.is_empty() {
-        true => Err(Problem::malformed("the form has no part 'image' with a picture file")),
+        true => Err(Problem::malformed(
+            "the form has no part 'image' with a picture file",
+        )),
         false => Ok((label, sent)),
     }
 }
@@ -296,7 +335,9 @@ pub(super) async fn replace(
     let parts = body::read_parts(request).await?;
     let (label, mut sent) = images_form(parts, &service).await?;
     if label.is_some() || sent.len() != 1 {
-        return Err(Problem::malformed("replacing an image takes a form with one part 'image'"));
+        return Err(Problem::malformed(
+            "replacing an image takes a form with one part 'image'",
+        ));
     }
     let sent = sent.pop().expect("there is one");
     let item = service.run(move |service| {
@@ -330,7 +371,10 @@ pub(super) async fn replace(
     delete, path = "/images/{id}", tag = "images", params(("id" = Uuid, Path)), security(("token" = [])),
     responses((status = 204, description = "It is gone"), RefusedWrite)
 )]
-pub(super) async fn delete(State(service): Shared, InPath(id): InPath<Uuid>) -> Answered<StatusCode> {
+pub(super) async fn delete(
+    State(service): Shared,
+    InPath(id): InPath<Uuid>,
+) -> Answered<StatusCode> {
     match remove(&service, vec![id]).await? {
         0 => Err(service::no_such_image(id)),
         _ => Ok(StatusCode::NO_CONTENT),
@@ -342,7 +386,10 @@ pub(super) async fn delete(State(service): Shared, InPath(id): InPath<Uuid>) -> 
     post, path = "/images/delete", tag = "images", request_body = Ids, security(("token" = [])),
     responses((status = 200, description = "They are gone", body = Deleted), RefusedWrite)
 )]
-pub(super) async fn delete_many(State(service): Shared, request: Request) -> Answered<Json<Deleted>> {
+pub(super) async fn delete_many(
+    State(service): Shared,
+    request: Request,
+) -> Answered<Json<Deleted>> {
     let Ids { ids } = body::read_json(request, service.limits()).await?;
     let deleted = remove(&service, ids).await?;
     Ok(Json(Deleted { deleted }))

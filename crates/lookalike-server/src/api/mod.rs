@@ -10,7 +10,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
-use utoipa::{IntoResponses, Modify, OpenApi, PartialSchema as _, ToSchema as _};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -64,7 +64,10 @@ impl Modify for Security {
 const REFUSALS: [(&str, &str); 11] = [
     ("400", "The request cannot be read"),
     ("401", "The token is missing or wrong"),
-    ("403", "Not for this host name, or for a page of another site"),
+    (
+        "403",
+        "Not for this host name, or for a page of another site",
+    ),
     ("404", "There is no such thing"),
     ("408", "The body did not come in time"),
     ("409", "The gallery is in no state for it"),
@@ -84,7 +87,9 @@ fn refusals(statuses: &[&str]) -> BTreeMap<String, RefOr<utoipa::openapi::Respon
             .content("application/problem+json", content);
         (status.to_owned(), RefOr::T(response.build()))
     };
-    let chosen = REFUSALS.iter().filter(|(status, _)| statuses.contains(status));
+    let chosen = REFUSALS
+        .iter()
+        .filter(|(status, _)| statuses.contains(status));
     chosen.map(of).collect()
 }
 
@@ -111,13 +116,17 @@ impl IntoResponses for RefusedOne {
 
 impl IntoResponses for RefusedBody {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        refusals(&["400", "401", "403", "404", "408", "409", "413", "415", "422", "503"])
+        refusals(&[
+            "400", "401", "403", "404", "408", "409", "413", "415", "422", "503",
+        ])
     }
 }
 
 impl IntoResponses for RefusedWrite {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
-        refusals(&["400", "401", "403", "404", "408", "409", "413", "415", "422", "503", "507"])
+        refusals(&[
+            "400", "401", "403", "404", "408", "409", "413", "415", "422", "503", "507",
+        ])
     }
 }
 
@@ -175,7 +184,8 @@ pub(crate) fn router(body_bytes: usize) -> Router<Arc<Service>> {
 }
 
 async fn nothing() -> Response {
-    Problem::not_found("there is nothing here: the API's requests are listed at /api").into_response()
+    Problem::not_found("there is nothing here: the API's requests are listed at /api")
+        .into_response()
 }
 
 async fn wrong_method() -> Response {
@@ -199,8 +209,14 @@ mod tests {
         for (path, item) in paths {
             for (method, operation) in item.as_object().unwrap() {
                 let responses = operation["responses"].as_object().unwrap();
-                assert!(responses.keys().any(|status| status.starts_with('2')), "{method} {path}");
-                assert!(operation["summary"].is_string(), "{method} {path} says what it does");
+                assert!(
+                    responses.keys().any(|status| status.starts_with('2')),
+                    "{method} {path}"
+                );
+                assert!(
+                    operation["summary"].is_string(),
+                    "{method} {path} says what it does"
+                );
                 assert!(operation["tags"].is_array(), "{method} {path}");
                 if path.starts_with("/api/") {
                     assert!(responses.contains_key("401"), "{method} {path}");
@@ -211,7 +227,10 @@ mod tests {
         let text = document.to_string();
         for name in text.split("#/components/schemas/").skip(1) {
             let name = name.split('"').next().unwrap();
-            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+            assert!(
+                document["components"]["schemas"][name].is_object(),
+                "{name}"
+            );
         }
     }
 }

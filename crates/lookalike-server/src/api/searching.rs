@@ -87,7 +87,10 @@ async fn search_form(mut parts: Multipart, service: &Service) -> Answered<(Searc
 fn unexpected(name: Option<&str>) -> Problem {
     Problem::malformed(format!(
         "the form has a part '{}' that means nothing here, or has it twice",
-        name.unwrap_or_default().escape_debug().take(60).collect::<String>()
+        name.unwrap_or_default()
+            .escape_debug()
+            .take(60)
+            .collect::<String>()
     ))
 }
 
@@ -241,13 +244,15 @@ enum One {
 }
 
 async fn one(service: &Arc<Service>, request: Request) -> Answered<One> {
-    Ok(match body::read::<OneImage>(request, service.limits()).await? {
-        Body::Json(mut one) => {
-            fetch(service, &mut one.query).await?;
-            One::Named(one.query)
-        }
-        Body::Parts(parts) => One::Sent(image_form(parts, service).await?),
-    })
+    Ok(
+        match body::read::<OneImage>(request, service.limits()).await? {
+            Body::Json(mut one) => {
+                fetch(service, &mut one.query).await?;
+                One::Named(one.query)
+            }
+            Body::Parts(parts) => One::Sent(image_form(parts, service).await?),
+        },
+    )
 }
 
 /// What the model makes of a picture, as a PNG.
@@ -303,7 +308,10 @@ impl From<lookalike::autoencoder::Contributions> for Cells {
     post, path = "/explain", tag = "search", request_body = Pair,
     responses((status = 200, description = "The parts", body = Explanation), RefusedBody)
 )]
-pub(super) async fn explain(State(service): Shared, request: Request) -> Answered<Json<Explanation>> {
+pub(super) async fn explain(
+    State(service): Shared,
+    request: Request,
+) -> Answered<Json<Explanation>> {
     let mut pair: Pair = body::read_json(request, service.limits()).await?;
     fetch(&service, &mut pair.query).await?;
     fetch(&service, &mut pair.with).await?;
@@ -311,7 +319,10 @@ pub(super) async fn explain(State(service): Shared, request: Request) -> Answere
         let (query, with) = (service.pixels(&pair.query)?, service.pixels(&pair.with)?);
         let model = service.searcher.model();
         let metric = service.gallery().describe()?.metric;
-        let (a, b) = (service.asked(&pair.query)?.code, service.asked(&pair.with)?.code);
+        let (a, b) = (
+            service.asked(&pair.query)?.code,
+            service.asked(&pair.with)?.code,
+        );
         let explained = model.explain(&query, &with);
         Ok(Explanation {
             distance: metric.distance(&a, &b),

@@ -1,0 +1,132 @@
+// Duplicates and outliers: two pages alike, whose answers may take long. Nothing is deleted from here.
+
+import { getPatiently, withQuery } from './api.js';
+import { el, plural, short } from './dom.js';
+import { waiting } from './progress.js';
+import { go, newSearch, readNumber, searchPath } from './state.js';
+import { tile, tileList } from './tiles.js';
+
+/** Groups that are shown; more are too many to look through. */
+const MOST_GROUPS = 200;
+const USUAL_COUNT = 40;
+
+const KINDS = { representative: 'largest', exact: 'same content', near: 'near', 'same-file': 'same file' };
+const BY = { both: 'either', neighbours: 'far from all others', reconstruction: 'poorly rebuilt by the model' };
+
+/**
+ * A page with a heading, a form that says in the address what is wanted, and what the server finds. `ask(url)` sets the form and
+ * returns the parameters, `show(found)` returns a sentence and the elements.
+ */
+function page(host, signal, { title, words, path, doing, form, ask, show }) {
+  const status = el('p', { id: 'status', role: 'status' });
+  const shown = el('div', { class: 'shown' });
+  const changed = () => form.checkValidity() && go(withQuery(path, Object.fromEntries(new FormData(form))));
+  form.addEventListener('change', changed);
+  form.addEventListener('submit', (event) => event.preventDefault());
+  host.append(el('div', { class: 'intro' }, el('h1', { text: title }), el('p', { class: 'faint', text: words }), form, status), shown);
+  let leave = new AbortController();
+  signal.addEventListener('abort', () => leave.abort());
+  return {
+    async update(url) {
+      leave.abort();
+      leave = new AbortController();
+      const progress = waiting(doing);
+      shown.replaceChildren(progress.node);
+      status.textContent = '';
+      try {
+        const [sentence, elements] = show(await getPatiently(path, ask(url.searchParams), leave.signal, progress.tell));
+        status.textContent = sentence;
+        shown.replaceChildren(...elements);
+      } catch (error) {
+        if (error.name !== 'AbortError') progress.fail(error);
+      }
+    },
+  };
+}
+
+const field = (id, text, control) => el('label', { for: id }, el('span', { text }), control);
+
+/** Copies and near copies, in groups. An empty threshold leaves it to the collection what is near. */
+export function duplicates(host, { signal }) {
+  const threshold = el('input', { type: 'number', id: 'near', name: 'threshold', min: 0, step: 'any' });
+  const exact = el('input', { type: 'checkbox', role: 'switch', id: 'exact', name: 'exact', value: 1 });
+  return page(host, signal, {
+    title: 'Duplicates',
+    words: 'Files with the same content, and pictures much nearer to each other than their surroundings lead to expect. Nothing is deleted here.',
+    path: '/duplicates',
+    doing: 'Comparing images',
+    form: el('form', { class: 'options' }, field('near', 'Near copies within a distance of', threshold), field('exact', 'Same content only', exact)),
+    ask(parameters) {
+      threshold.value = parameters.get('threshold') ?? '';
+      exact.checked = threshold.disabled = parameters.get('exact') === '1';
+      return { threshold: readNumber(threshold.value), exact_only: exact.checked || null, limit: MOST_GROUPS };
+    },
+    show(found) {
+      threshold.placeholder = typeof found.threshold === 'number' ? `${short(found.threshold)} (found)` : 'none';
+      return [duplicatesFound(found, exact.checked), found.groups.map(group)];
+    },
+  });
+}
+
+function duplicatesFound({ points, group_count: count, exact, near, left_alone: alone, groups, threshold }, isExact) {
+  const among = `among ${plural(points, 'image')}`;
+  if (!count) return isExact || threshold !== null ? `No duplicates ${among}.` : `No near duplicates stand out ${among}.`;
+  const parts = [`${plural(count, 'group')} ${among}`, `${plural(exact, 'copy', 'copies')} of the same content`];
+  if (!isExact) parts.push(plural(near, 'near copy', 'near copies'));
+  if (alone) parts.push(`${plural(alone, 'picture')} left alone, being like too many others`);
+  if (groups.length < count) parts.push(`the first ${groups.length} groups are shown`);
+  return `${parts.join(', ')}.`;
+}
+
+function group({ members }) {
+  const list = tileList({});
+  list.append(...members.map(({ image, kind, distance }) => tile(image, {},
+    el('div', { class: 'caption' }, el('b', { text: KINDS[kind] ?? kind }), kind === 'near' && compare(members[0].image, image, distance),
+      el('span', { class: 'place', title: image.location, text: image.key })))));
+  return el('div', { class: 'group', role: 'group', 'aria-label': `Group of ${members.length}` }, list);
+}
+
+/** The distance leads to why the two are alike. */
+function compare(first, image, distance) {
+  const href = searchPath(newSearch({ q: { id: first.id }, why: image.id }));
+  return el('a', { class: 'distance', href, title: 'Why they are alike', text: short(distance) });
+}
+
+/** Pictures unlike the rest: broken, misplaced or rare. */
+export function outliers(host, { signal }) {
+  const by = el('select', { id: 'by', name: 'by' }, Object.entries(BY).map(([value, text]) => el('option', { value, text })));
+  const count = el('input', { type: 'number', id: 'count', name: 'count', min: 1, max: 1000, required: true });
+  return page(host, signal, {
+    title: 'Outliers',
+    words: 'Pictures unlike all others, the oddest first: broken, misplaced or rare ones. Nothing is deleted here.',
+    path: '/outliers',
+    doing: 'Looking for outliers',
+    form: el('form', { class: 'options' }, field('by', 'Odd means', by), field('count', 'How many', count)),
+    ask(parameters) {
+      by.value = BY[parameters.get('by')] ? parameters.get('by') : 'both';
+      count.value = Number.parseInt(parameters.get('count'), 10) || USUAL_COUNT;
+      return { by: by.value, count: count.value };
+    },
+    show(found) {
+      const list = tileList({ 'aria-label': 'Outliers, the oddest first' });
+      list.append(...found.outliers.map(outlier));
+      return [outliersFound(found), [list]];
+    },
+  });
+}
+
+function outliersFound({ points, outliers: found, usual_distance: distance, usual_error: error }) {
+  const usual = [];
+  if (typeof distance === 'number') usual.push(`the usual distance to the neighbours is ${short(distance)}`);
+  if (typeof error === 'number') usual.push(`the usual error of the rebuilt picture ${short(error)}`);
+  return `The ${found.length} oddest of ${plural(points, 'image')}${usual.length ? `; ${usual.join(', ')}` : ''}.`;
+}
+
+function outlier({ image, score, distance, error }) {
+  const figures = [];
+  if (typeof distance === 'number') figures.push(`distance ${short(distance)}`);
+  if (typeof error === 'number') figures.push(`error ${short(error)}`);
+  return tile(image, {}, el('div', { class: 'caption' },
+    el('b', { text: short(score), title: 'How odd it is' }), el('span', { text: image.label ?? '' }),
+    el('span', { class: 'place', text: figures.join(' · ') }), el('span', { class: 'place', title: image.location, text: image.key })));
+}
