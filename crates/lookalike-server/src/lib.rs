@@ -67,6 +67,8 @@ pub use options::{Limits, ServeOptions, TlsFiles};
 use listen::Listener;
 use service::Service;
 
+/// How long computations over the whole gallery are waited for at the end.
+const LAST: Duration = Duration::from_secs(5);
 /// How often it is looked whether the index is to be brought up to date.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -130,9 +132,15 @@ impl Server {
         let resting = tokio::spawn(rest(service.clone()));
         listener.serve(router(&service), &service, stop).await;
         resting.abort();
-        let flushed = tokio::task::spawn_blocking(move || service.gallery().flush()).await;
+        let flushing = service.clone();
+        let flushed = tokio::task::spawn_blocking(move || flushing.gallery().flush()).await;
         if let Ok(Err(error)) = flushed {
             tracing::error!(%error, "the gallery could not be flushed");
+        }
+        // Whoever opens the gallery next is not to find it in use by a computation that nobody waits for.
+        let last = tokio::time::Instant::now() + LAST;
+        while Arc::strong_count(&service) > 1 && tokio::time::Instant::now() < last {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         tracing::info!("stopped");
     }

@@ -42,12 +42,12 @@ async function start() {
 
 /** Shows the page of the address; `top` is how far down it is scrolled, null as it is. */
 async function show(top) {
-  const url = new URL(location.href);
-  const key = keyOf(url);
+  const key = keyOf(new URL(location.href));
   try {
     if (key !== shown.key) await open(key);
     if (key !== shown.key) return;
-    await shown.page?.update?.(url);
+    // The address may have changed again while the module was loaded.
+    await shown.page?.update?.(new URL(location.href));
     if (top !== null) scrollTo({ top, behavior: 'instant' });
   } catch (error) {
     complain(error);

@@ -1,0 +1,755 @@
+//! The API's contract: what each request answers, and what survives.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use lookalike_server::{ServeOptions, Token};
+use serde_json::{Value, json};
+use support::{Form, IMAGES, Running, SEVEN, TOKEN, digit, keys, new_digit};
+
+/// Asks until it is no longer being computed.
+fn finished(server: &Running, path: &str) -> Value {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = server.get(path);
+        if answer.status != 202 {
+            return answer.ok();
+        }
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.json()["state"], "working");
+        assert!(Instant::now() < end, "{path} is never done");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn searches_of_every_kind_agree() {
+    let server = Running::new();
+    let by_id = server
+        .post_json("/api/v1/search", &json!({"query": {"id": SEVEN}, "k": 5}))
+        .ok();
+    assert_eq!(by_id["neighbours"].as_array().unwrap().len(), 5);
+    assert!(
+        !keys(&by_id).contains(&"7".to_owned()),
+        "the query itself is left out"
+    );
+    let distances: Vec<f64> = by_id["neighbours"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n["distance"].as_f64().unwrap())
+        .collect();
+    assert!(distances.is_sorted());
+
+    // The same by its code, by sending it, and by sending it beforehand; the file is not the gallery's content, so
+    // that it finds itself first.
+    let code = server
+        .post_json("/api/v1/encode", &json!({"query": {"id": SEVEN}}))
+        .ok();
+    assert_eq!(code["metric"], "cosine");
+    let by_code = json!({"query": {"code": code["code"]}, "k": 6});
+    let by_code = server.post_json("/api/v1/search", &by_code).ok();
+    let seven = digit(7);
+    let form = Form::new()
+        .file("image", "7.png", &seven)
+        .text("search", r#"{"k": 6}"#);
+    let by_image = server.send("POST", "/api/v1/search", &form).ok();
+    let sent = server
+        .send(
+            "POST",
+            "/api/v1/queries",
+            &Form::new().file("image", "7.png", &seven),
+        )
+        .ok();
+    assert_eq!((&sent["width"], &sent["height"]), (&json!(28), &json!(28)));
+    let by_upload = json!({"query": {"upload": sent["upload"]}, "k": 6});
+    let by_upload = server.post_json("/api/v1/search", &by_upload).ok();
+    let expected: Vec<String> = [vec!["7".to_owned()], keys(&by_id)].concat();
+    for answer in [by_code, by_image, by_upload] {
+        assert_eq!(keys(&answer), expected);
+    }
+
+    // Regions: all of it is it, a part of it is not.
+    let region =
+        |width| json!({"id": SEVEN, "region": {"x": 0, "y": 0, "width": width, "height": 28}});
+    let whole = server
+        .post_json("/api/v1/search", &json!({"query": region(28), "k": 5}))
+        .ok();
+    assert_eq!(keys(&whole), keys(&by_id));
+    let half = server
+        .post_json("/api/v1/search", &json!({"query": region(14), "k": 5}))
+        .ok();
+    assert_ne!(keys(&half), keys(&by_id));
+
+    // Page by page it is the same ranking.
+    let page = |offset| json!({"query": {"id": SEVEN}, "k": 2, "offset": offset, "exact": true});
+    let pages: Vec<String> = (0..4)
+        .step_by(2)
+        .flat_map(|offset| keys(&server.post_json("/api/v1/search", &page(offset)).ok()))
+        .collect();
+    assert_eq!(pages[..], keys(&by_id)[..4]);
+}
+
+#[test]
+fn searches_can_be_narrowed() {
+    let server = Running::new();
+    let search = |extra: Value| {
+        let mut body = json!({"query": {"id": SEVEN}, "k": 300});
+        body.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        server.post_json("/api/v1/search", &body).ok()
+    };
+    let all = search(json!({}));
+    assert_eq!(all["neighbours"].as_array().unwrap().len(), IMAGES - 1);
+    assert_eq!(all["more"], false);
+    let near = search(json!({"max_distance": all["neighbours"][9]["distance"]}));
+    assert_eq!(keys(&near), keys(&all)[..10]);
+    let threes = search(json!({"filter": "label=3"}));
+    let labels = threes["neighbours"].as_array().unwrap().iter();
+    assert!(labels.clone().count() > 5);
+    assert!(labels.clone().all(|n| n["image"]["label"] == "3"));
+    let itself = search(json!({"exclude_self": false, "k": 1}));
+    assert_eq!(keys(&itself), ["7"]);
+    let euclidean = search(json!({"metric": "euclidean", "k": 3}));
+    assert_eq!(
+        (&euclidean["metric"], &euclidean["exact"]),
+        (&json!("euclidean"), &json!(true))
+    );
+    let diffused = search(json!({"rerank": "diffusion", "k": 3}));
+    assert!(diffused["neighbours"][0]["score"].is_number());
+    let diverse = search(json!({"diverse": 0.0, "k": 5}));
+    assert_ne!(keys(&diverse), keys(&all)[..5]);
+    assert_eq!(diverse["more"], false);
+
+    let like = json!({"like": [{"id": SEVEN}], "unlike": [{"id": all["neighbours"][0]["image"]["id"]}], "k": 5});
+    let like = server.post_json("/api/v1/search", &like).ok();
+    let found = keys(&like);
+    assert!(!found.contains(&"7".to_owned()) && !found.contains(&keys(&all)[0]));
+
+    let facets = server
+        .get("/api/v1/facets?field=label&filter=width%3E%3D10")
+        .ok();
+    let counts = facets["facets"].as_array().unwrap();
+    let sum: u64 = counts
+        .iter()
+        .map(|facet| facet["count"].as_u64().unwrap())
+        .sum();
+    assert_eq!((counts.len(), sum), (10, IMAGES as u64));
+}
+
+#[test]
+fn pictures_are_answered_with_versions() {
+    let server = Running::new();
+    let image = server.get(&format!("/api/v1/images/{SEVEN}")).ok();
+    assert_eq!((&image["key"], &image["label"]), (&json!("7"), &json!("9")));
+    for kind in ["thumbnail", "original", "reconstruction"] {
+        let path = format!("/api/v1/images/{SEVEN}/{kind}");
+        let first = server.get(&path);
+        assert_eq!(first.status, 200, "{kind}");
+        assert_eq!(first.header("content-type"), Some("image/png"));
+        assert_eq!(first.header("x-content-type-options"), Some("nosniff"));
+        assert!(first.body.starts_with(b"\x89PNG"));
+        assert_eq!(first.header("cache-control"), Some("private, no-cache"));
+        let tag = first.header("etag").unwrap().to_owned();
+        let again = server.ask("GET", &path, &[("If-None-Match", &tag)], b"");
+        assert_eq!((again.status, again.body.len()), (304, 0), "{kind}");
+        let version = &image["blake3"].as_str().unwrap()[..16];
+        let by_version = server.get(&format!("{path}?v={version}"));
+        assert!(
+            by_version
+                .header("cache-control")
+                .unwrap()
+                .contains("immutable")
+        );
+        let by_other = server.get(&format!("{path}?v=0000000000000000"));
+        assert_eq!(by_other.header("cache-control"), Some("private, no-cache"));
+    }
+    let sent = server
+        .send(
+            "POST",
+            "/api/v1/queries",
+            &Form::new().file("image", "x", &digit(3)),
+        )
+        .ok();
+    let upload = sent["upload"].as_str().unwrap();
+    for path in [
+        format!("/api/v1/queries/{upload}"),
+        format!("/api/v1/queries/{upload}/reconstruction"),
+    ] {
+        assert!(server.get(&path).body.starts_with(b"\x89PNG"), "{path}");
+    }
+    let made = server.post_json("/api/v1/reconstruct", &json!({"query": {"id": SEVEN}}));
+    assert_eq!(made.status, 200);
+    assert_eq!(
+        made.body,
+        server
+            .get(&format!("/api/v1/images/{SEVEN}/reconstruction"))
+            .body
+    );
+}
+
+#[test]
+fn a_likeness_is_explained_by_parts_that_add_up() {
+    let server = Running::new();
+    let other = lookalike::gallery::point_id("mnist:test", "9").to_string();
+    let body = json!({"query": {"id": SEVEN}, "with": {"id": other}});
+    let why = server.post_json("/api/v1/explain", &body).ok();
+    let similarity = why["similarity"].as_f64().unwrap();
+    assert!((1.0 - similarity - why["distance"].as_f64().unwrap()).abs() < 1e-4);
+    for side in ["query", "with"] {
+        let cells = &why[side];
+        let values = cells["values"].as_array().unwrap();
+        let (rows, columns) = (&cells["rows"], &cells["columns"]);
+        assert_eq!(
+            values.len() as u64,
+            rows.as_u64().unwrap() * columns.as_u64().unwrap()
+        );
+        let sum: f64 = values.iter().map(|value| value.as_f64().unwrap()).sum();
+        let sum = sum + why["colour_share"].as_f64().unwrap();
+        assert!(
+            (sum - similarity).abs() < 1e-3,
+            "{side}: {sum} and {similarity}"
+        );
+    }
+}
+
+#[test]
+fn what_takes_long_is_answered_when_it_is_done() {
+    let server = Running::new();
+    let outliers = finished(&server, "/api/v1/outliers?count=3");
+    assert_eq!(outliers["outliers"].as_array().unwrap().len(), 3);
+    assert!(outliers["outliers"][0]["error"].is_number());
+    let duplicates = finished(&server, "/api/v1/duplicates?threshold=0.5&limit=2");
+    assert!(duplicates["groups"].as_array().unwrap().len() <= 2);
+    assert_eq!(
+        duplicates["groups"][0]["members"][0]["kind"],
+        "representative"
+    );
+    let quality = finished(&server, "/api/v1/quality");
+    assert_eq!(quality["labelled"], true);
+    assert!(quality["precision_at_1"].as_f64().unwrap() > 0.3);
+
+    let map = finished(&server, "/api/v1/map");
+    assert_eq!(map["count"], IMAGES);
+    let version = map["version"].as_str().unwrap();
+    let points = server.get(&format!("/api/v1/map/points?version={version}"));
+    assert_eq!((points.status, points.body.len()), (200, IMAGES * 28));
+    let mut ids = BTreeSet::new();
+    for record in points.body.chunks_exact(28) {
+        ids.insert(uuid::Uuid::from_slice(&record[..16]).unwrap().to_string());
+        for place in [&record[16..20], &record[20..24]] {
+            let place = f32::from_le_bytes(place.try_into().unwrap());
+            assert!((0.0..=1.0).contains(&place), "{place}");
+        }
+        let label = u32::from_le_bytes(record[24..].try_into().unwrap());
+        assert!((label as usize) < map["labels"].as_array().unwrap().len());
+    }
+    assert_eq!(ids.len(), IMAGES);
+    assert!(ids.contains(SEVEN));
+    server.get("/api/v1/map/points?version=other").problem(404);
+
+    // Kept for the next time.
+    let file = server.gallery_path().join("map.bin");
+    let written = std::fs::read(&file).unwrap();
+    let again = Running::on(server.stop(), |_| {});
+    assert_eq!(finished(&again, "/api/v1/map")["version"], version);
+    assert_eq!(
+        std::fs::read(again.gallery_path().join("map.bin")).unwrap(),
+        written
+    );
+    // And made anew where it is damaged.
+    let folder = again.stop();
+    std::fs::write(folder.path().join("g/map.bin"), b"no map").unwrap();
+    let mended = Running::on(folder, |_| {});
+    assert_eq!(finished(&mended, "/api/v1/map")["version"], version);
+}
+
+#[test]
+fn images_are_added_replaced_and_deleted() {
+    let server = Running::new();
+    let (first, second, third) = (new_digit(300), new_digit(301), new_digit(302));
+    let form = Form::new()
+        .text("label", "new")
+        .file("image", "a.png", &first)
+        .file("image", "a.png", &second)
+        .file("image", "again.png", &first)
+        .file("image", "notes.txt", b"no picture");
+    let added = server.send("POST", "/api/v1/images", &form).ok();
+    let statuses: Vec<&str> = added["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(statuses, ["added", "added", "unchanged", "failed"]);
+    assert_eq!((&added["added"], &added["failed"]), (&json!(2), &json!(1)));
+    assert!(
+        added["items"][3]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("no picture")
+    );
+    let ids: Vec<&str> = (0..3)
+        .map(|i| added["items"][i]["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids[0], ids[2]);
+    assert_ne!(ids[0], ids[1]);
+
+    // Found at once, as themselves, with their label, picture and file.
+    let found = server
+        .send(
+            "POST",
+            "/api/v1/search",
+            &Form::new()
+                .file("image", "q", &first)
+                .text("search", r#"{"k": 1, "exclude_self": false}"#),
+        )
+        .ok();
+    assert_eq!(found["neighbours"][0]["image"]["id"], ids[0]);
+    assert_eq!(found["neighbours"][0]["image"]["label"], "new");
+    assert!(found["neighbours"][0]["distance"].as_f64().unwrap() < 1e-6);
+    let without = server
+        .send(
+            "POST",
+            "/api/v1/search",
+            &Form::new()
+                .file("image", "q", &first)
+                .text("search", r#"{"k": 5}"#),
+        )
+        .ok();
+    assert!(
+        without["neighbours"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|n| n["image"]["id"] != ids[0])
+    );
+    assert_eq!(
+        server
+            .get(&format!("/api/v1/images/{}/original", ids[0]))
+            .body,
+        first
+    );
+    assert_eq!(
+        server.get("/api/v1/facets?field=source").ok()["facets"][1]["count"],
+        2
+    );
+
+    // Replaced under the same id, and never by what is none.
+    let path = format!("/api/v1/images/{}", ids[0]);
+    let refused = server.send(
+        "PUT",
+        &path,
+        &Form::new().file("image", "x", b"GIF89a, or not"),
+    );
+    refused.problem(415);
+    assert_eq!(server.get(&format!("{path}/original")).body, first);
+    let replaced = server
+        .send("PUT", &path, &Form::new().file("image", "x.png", &third))
+        .ok();
+    assert_eq!(
+        (&replaced["status"], &replaced["id"]),
+        (&json!("changed"), &json!(ids[0]))
+    );
+    assert_eq!(server.get(&format!("{path}/original")).body, third);
+    let other = server.send(
+        "PUT",
+        &format!("/api/v1/images/{SEVEN}"),
+        &Form::new().file("image", "x", &third),
+    );
+    assert!(other.problem(409).contains("mnist:test"));
+
+    // All of it is there after a restart.
+    let server = Running::on(server.stop(), |_| {});
+    assert_eq!(server.get(&format!("{path}/original")).body, third);
+    assert_eq!(
+        server.get(&format!("/api/v1/images/{}", ids[1])).ok()["label"],
+        "new"
+    );
+
+    assert_eq!(server.write("DELETE", &path).status, 204);
+    server.write("DELETE", &path).problem(404);
+    server.get(&path).problem(404);
+    let body = json!({"ids": [ids[1], ids[0], SEVEN]}).to_string();
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Authorization", &*format!("Bearer {TOKEN}")),
+    ];
+    let gone = server
+        .ask("POST", "/api/v1/images/delete", &headers, body.as_bytes())
+        .ok();
+    assert_eq!(gone["deleted"], 2);
+    let files = std::fs::read_dir(server.gallery_path().join("uploads/new")).unwrap();
+    assert_eq!(files.count(), 0, "the files went with their points");
+}
+
+#[test]
+fn a_moved_gallery_keeps_its_uploads() {
+    let server = Running::new();
+    let added = server
+        .send(
+            "POST",
+            "/api/v1/images",
+            &Form::new().file("image", "a", &new_digit(305)),
+        )
+        .ok();
+    let id = added["items"][0]["id"].as_str().unwrap().to_owned();
+    let folder = server.stop();
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::rename(folder.path().join("g"), elsewhere.path().join("g")).unwrap();
+    let server = Running::on(elsewhere, |_| {});
+    assert_eq!(
+        server.get(&format!("/api/v1/images/{id}/original")).body,
+        new_digit(305)
+    );
+    assert_eq!(
+        server
+            .write("DELETE", &format!("/api/v1/images/{id}"))
+            .status,
+        204
+    );
+}
+
+#[test]
+fn searches_go_on_while_images_are_added() {
+    let server = Arc::new(Running::new());
+    let done = Arc::new(AtomicBool::new(false));
+    let searching = std::thread::spawn({
+        let (server, done) = (server.clone(), done.clone());
+        move || {
+            let mut asked = 0;
+            while !done.load(Ordering::Relaxed) || asked < 5 {
+                let body = json!({"query": {"id": SEVEN}, "k": 5});
+                let answer = server.post_json("/api/v1/search", &body).ok();
+                assert_eq!(answer["neighbours"].as_array().unwrap().len(), 5);
+                asked += 1;
+            }
+            asked
+        }
+    });
+    for number in 310..325 {
+        let form = Form::new().file("image", "same-name.png", &new_digit(number));
+        assert_eq!(
+            server.send("POST", "/api/v1/images", &form).ok()["added"],
+            1
+        );
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(searching.join().unwrap() >= 5);
+    let facts = server.get("/api/v1/gallery").ok();
+    assert_eq!(facts["gallery"]["points"], IMAGES + 15);
+}
+
+#[test]
+fn images_are_listed_page_by_page() {
+    let server = Running::new();
+    let (mut seen, mut after) = (BTreeSet::new(), String::new());
+    loop {
+        let page = server.get(&format!("/api/v1/images?limit=128{after}")).ok();
+        for image in page["images"].as_array().unwrap() {
+            assert!(seen.insert(image["id"].as_str().unwrap().to_owned()));
+        }
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen.len(), IMAGES);
+    let threes = server.get("/api/v1/images?filter=label%3D3").ok();
+    assert!(
+        threes["images"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|image| image["label"] == "3")
+    );
+}
+
+#[test]
+fn writes_need_the_token_and_reads_do_if_wished() {
+    let server = Running::new();
+    let form = Form::new().file("image", "a", &new_digit(330)).bytes();
+    let with = |headers: &[(&str, &str)]| {
+        let headers = [headers, &[("Content-Type", Form::TYPE)]].concat();
+        server.ask("POST", "/api/v1/images", &headers, &form)
+    };
+    let refused = with(&[]);
+    assert!(refused.problem(401).contains("token"));
+    assert_eq!(
+        refused.header("www-authenticate"),
+        Some("Bearer realm=\"lookalike\"")
+    );
+    for wrong in [
+        "Bearer a-token-for-test",
+        "Bearer ",
+        "Basic abc",
+        "Bearer a-token-for-testss",
+        TOKEN,
+    ] {
+        with(&[("Authorization", wrong)]).problem(401);
+    }
+    server
+        .ask("DELETE", &format!("/api/v1/images/{SEVEN}"), &[], b"")
+        .problem(401);
+    server.get("/api/v1/images").ok();
+
+    // A browser signs in for a cookie that scripts cannot read.
+    server
+        .post_json(
+            "/api/v1/session",
+            &json!({"token": "something-else-entirely"}),
+        )
+        .problem(401);
+    let session = server.post_json("/api/v1/session", &json!({"token": TOKEN}));
+    assert_eq!(session.status, 204);
+    let cookie = session.header("set-cookie").unwrap();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"));
+    assert!(!cookie.contains(TOKEN));
+    let cookie = cookie.split(';').next().unwrap();
+    let host = server.address.to_string();
+    let foreign = with(&[("Cookie", cookie), ("Origin", "https://evil.example")]);
+    foreign.problem(403);
+    let own = with(&[("Cookie", cookie), ("Origin", &format!("http://{host}"))]);
+    assert_eq!(own.ok()["added"], 1);
+    let name = cookie.split('=').next().unwrap();
+    with(&[("Cookie", &format!("{name}=0123456789abcdef"))]).problem(401);
+
+    let closed = Running::with(|options| options.token_for_reads = true);
+    for path in [
+        "/api/v1/gallery",
+        "/api/v1/images",
+        "/metrics",
+        &format!("/api/v1/images/{SEVEN}/thumbnail"),
+    ] {
+        closed.get(path).problem(401);
+        assert_eq!(closed.write("GET", path).status, 200, "{path}");
+    }
+    for path in [
+        "/",
+        "/livez",
+        "/readyz",
+        "/assets/app.js",
+        "/api/v1/openapi.json",
+    ] {
+        assert_eq!(closed.get(path).status, 200, "{path}");
+    }
+}
+
+#[test]
+fn on_loopback_it_answers_to_its_own_names_only() {
+    let server = Running::new();
+    let port = server.address.port();
+    let under = |host: &str| server.ask("GET", "/api/v1/gallery", &[("Host", host)], b"");
+    for own in ["localhost", "127.0.0.1", "[::1]"] {
+        under(&format!("{own}:{port}")).ok();
+    }
+    assert!(
+        under(&format!("evil.example:{port}"))
+            .problem(403)
+            .contains("--host")
+    );
+    let named = Running::with(|options| options.hosts = vec!["images.example".to_owned()]);
+    named
+        .ask("GET", "/api/v1/gallery", &[("Host", "images.example")], b"")
+        .ok();
+    named
+        .ask("GET", "/api/v1/gallery", &[("Host", "other.example")], b"")
+        .problem(403);
+    assert_eq!(
+        named
+            .ask("GET", "/livez", &[("Host", "10.0.0.7")], b"")
+            .status,
+        200
+    );
+}
+
+#[test]
+fn pages_of_named_origins_may_read_and_no_others() {
+    let asked = |server: &Running| {
+        server.ask(
+            "GET",
+            "/api/v1/gallery",
+            &[("Origin", "https://shop.example")],
+            b"",
+        )
+    };
+    assert_eq!(
+        asked(&Running::new()).header("access-control-allow-origin"),
+        None
+    );
+    let open = Running::with(|options| options.origins = vec!["https://shop.example".to_owned()]);
+    let answer = asked(&open);
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        Some("https://shop.example")
+    );
+    let other = open.ask(
+        "GET",
+        "/api/v1/gallery",
+        &[("Origin", "https://evil.example")],
+        b"",
+    );
+    assert_eq!(other.header("access-control-allow-origin"), None);
+    let preflight = [
+        ("Origin", "https://shop.example"),
+        ("Access-Control-Request-Method", "POST"),
+    ];
+    assert_eq!(
+        open.ask("OPTIONS", "/api/v1/search", &preflight, b"")
+            .status,
+        200
+    );
+}
+
+#[test]
+fn answers_are_compressed_for_those_who_ask() {
+    let server = Running::new();
+    let plain = server.get("/api/v1/images");
+    let packed = server.ask("GET", "/api/v1/images", &[("Accept-Encoding", "gzip")], b"");
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert!(packed.body.len() * 2 < plain.body.len());
+    let picture = format!("/api/v1/images/{SEVEN}/thumbnail");
+    let picture = server.ask("GET", &picture, &[("Accept-Encoding", "gzip")], b"");
+    assert_eq!(picture.header("content-encoding"), None);
+}
+
+#[test]
+fn the_page_and_its_files_are_strictly_served() {
+    let server = Running::new();
+    for path in ["/", "/map", "/duplicates", "/outliers", "/gallery", "/api"] {
+        let page = server.get(path);
+        assert_eq!(page.status, 200);
+        assert_eq!(
+            page.header("content-type"),
+            Some("text/html; charset=utf-8")
+        );
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"));
+        let tag = page.header("etag").unwrap();
+        assert_eq!(
+            server
+                .ask("GET", path, &[("If-None-Match", tag)], b"")
+                .status,
+            304
+        );
+        let text = String::from_utf8(page.body).unwrap();
+        assert!(
+            !text.contains("style=\"") && !text.contains("onclick"),
+            "{path}"
+        );
+        for file in text.split("\"/assets/").skip(1) {
+            let file = file.split('"').next().unwrap();
+            assert_eq!(server.get(&format!("/assets/{file}")).status, 200, "{file}");
+        }
+    }
+}
+
+#[test]
+fn health_and_metrics_are_there() {
+    let server = Running::new();
+    assert_eq!(server.get("/livez").status, 200);
+    assert_eq!(server.get("/readyz").status, 200);
+    server
+        .post_json("/api/v1/search", &json!({"query": {"id": SEVEN}}))
+        .ok();
+    let metrics = server.get("/metrics");
+    assert!(
+        metrics
+            .header("content-type")
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
+    let text = String::from_utf8(metrics.body).unwrap();
+    for line in [
+        "lookalike_requests_total{method=\"POST\",route=\"/api/v1/search\",status=\"200\"} 1",
+        "lookalike_images 300",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+    let id = server.ask("GET", "/livez", &[("X-Request-Id", "mine-1")], b"");
+    assert_eq!(id.header("x-request-id"), Some("mine-1"));
+}
+
+#[test]
+fn requests_that_have_begun_are_finished_at_the_end() {
+    use std::io::{Read as _, Write as _};
+    let server = Running::new();
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    let body = json!({"query": {"id": SEVEN}, "k": 3}).to_string();
+    let head = format!(
+        "POST /api/v1/search HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        server.address,
+        body.len()
+    );
+    // Half of it, then the server is told to stop, then the rest.
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&body.as_bytes()[..5]).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let address = server.address;
+    let stopping = std::thread::spawn(move || server.stop());
+    std::thread::sleep(Duration::from_millis(300));
+    stream.write_all(&body.as_bytes()[5..]).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("\"neighbours\""));
+    stopping.join().unwrap();
+    assert!(
+        std::net::TcpStream::connect(address).is_err(),
+        "nobody listens any more"
+    );
+}
+
+#[test]
+fn it_speaks_tls() {
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use std::io::{Read as _, Write as _};
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let (certificate, key) = (files.path().join("c.pem"), files.path().join("k.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let server = Running::with(|options: &mut ServeOptions| {
+        options.tls = Some(lookalike_server::TlsFiles { certificate, key });
+    });
+    let mut roots = rustls::RootCertStore::empty();
+    roots
+        .add(CertificateDer::from(made.cert.der().to_vec()))
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    let mut tls = rustls::Stream::new(&mut client, &mut stream);
+    let request = format!(
+        "GET /livez HTTP/1.1\r\nHost: localhost:{}\r\nConnection: close\r\n\r\n",
+        server.address.port()
+    );
+    tls.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    let _ = tls.read_to_end(&mut answer);
+    assert!(
+        answer.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    // Who speaks no TLS gets no answer, and the server goes on.
+    let plain =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| server.get("/livez").status));
+    assert_ne!(plain.ok(), Some(200));
+}
+
+#[test]
+fn tokens_that_are_made_differ() {
+    assert_ne!(Token::random().told(), Token::random().told());
+}
