@@ -122,7 +122,7 @@ async fn json<T: DeserializeOwned>(request: Request, limits: &Limits) -> Result<
         serde_json::error::Category::Data => {
             Problem::unusable(format!("the JSON is not what this takes: {error}"))
         }
-        _ => Problem::malformed(format!("the body is no JSON: {error}")),
+        _ => Problem::malformed(format!("the body is no JSON that can be read: {error}")),
     })
 }
 

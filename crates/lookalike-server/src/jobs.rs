@@ -15,7 +15,7 @@ const STALE: Duration = Duration::from_secs(60);
 /// The most computations that wait or run.
 const MOST_OPEN: usize = 8;
 /// The most results that are kept.
-const MOST_KEPT: usize = 32;
+const MOST_KEPT: usize = 16;
 
 /// How far a computation is.
 #[derive(Clone, Debug, Default)]

@@ -28,7 +28,9 @@ use crate::service::Service;
 const GREETING: Duration = Duration::from_secs(10);
 /// How long a connection may be idle between requests.
 const IDLE: Duration = Duration::from_secs(75);
-/// Bytes of a request's head, and of what is read ahead.
+/// Bytes of a request's head.
+const HEAD: usize = 32 << 10;
+/// Bytes that are read ahead.
 const BUFFER: usize = 64 << 10;
 /// After an error of the system, such as too many open files: for it to pass.
 const AFTER_TROUBLE: Duration = Duration::from_millis(100);
@@ -163,6 +165,7 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(GREETING)
             .max_buf_size(BUFFER)
+            .max_header_size(HEAD)
             .serve_connection(TokioIo::new(stream), service);
         if let Err(error) = self.watcher.watch(connection).await {
             // Clients leave as they like.

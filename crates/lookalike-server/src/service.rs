@@ -38,7 +38,7 @@ pub(crate) struct Service {
     pub workers: Workers,
     pub metrics: Metrics,
     pub fetcher: Option<Fetcher>,
-    pub findings: Arc<Jobs<crate::api::Finding, axum::body::Bytes>>,
+    pub findings: Arc<Jobs<crate::api::Finding, serde_json::Value>>,
     pub layout: Arc<Layout>,
     queries: Mutex<Queries>,
     /// Counts the changes of the gallery.

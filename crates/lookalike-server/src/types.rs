@@ -185,35 +185,44 @@ impl Default for Search {
     }
 }
 
+/// A picture file.
+#[derive(Deserialize, ToSchema)]
+#[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
+#[expect(dead_code, reason = "described here, read part by part")]
+pub(crate) struct PictureFile(Vec<u8>);
+
 /// A form that brings an image and, in `search`, how to search with it.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "described here, read part by part")]
 pub(crate) struct SearchForm {
     /// A picture file.
-    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
-    image: String,
+    #[schema(inline)]
+    image: PictureFile,
     /// The search as JSON, without `query`.
     search: Option<Search>,
 }
 
 /// A form that brings an image.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "described here, read part by part")]
 pub(crate) struct ImageForm {
     /// A picture file.
-    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
-    image: String,
+    #[schema(inline)]
+    image: PictureFile,
 }
 
 /// A form that brings images to add.
-#[derive(ToSchema)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "described here, read part by part")]
 pub(crate) struct ImagesForm {
     /// The label of all of them; before the images.
     label: Option<String>,
     /// Picture files, each with its name.
-    #[schema(value_type = Vec<String>, format = Binary, content_media_type = "application/octet-stream")]
-    image: Vec<String>,
+    #[schema(inline, min_items = 1)]
+    image: Vec<PictureFile>,
 }
 
 /// The neighbours that were found.

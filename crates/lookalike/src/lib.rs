@@ -2,8 +2,8 @@
 //!
 //! Lookalike trains an autoencoder on a collection, encodes every image, keeps the codes in a
 //! gallery and answers an image with its nearest neighbours. This crate is the front door: it
-//! joins the workspace's crates into the three steps below, and its program `lookalike` does the
-//! same from the command line.
+//! joins the workspace's crates into the three steps below; the program `lookalike` (the crate `lookalike-cli`) does the
+//! same from the command line, and `lookalike-server` over HTTP.
 //!
 //! ```
 //! use lookalike::autoencoder::{Architecture, DeviceChoice, TrainConfig, train};

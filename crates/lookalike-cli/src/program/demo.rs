@@ -382,11 +382,17 @@ impl<'a> Demo<'a> {
     fn conclude(&self, seconds: f64) -> Result<(), Failure> {
         let folder = self.arguments.out.display();
         self.console.say(format!(
-            "\nDone in {}. In {folder}:\n   answers.png                    test image 7 and its neighbours, by each of the four\n   more-answers.png               more queries\n   article-reconstructions.png    what the article's network gives back\n   lookalike-reconstructions.png  what ours gives back\n   loss.png                       how the losses fell\n   article.safetensors, lookalike.safetensors, test.gallery\n\nAsk for yourself:\n   lookalike search mnist:test#42 --gallery {gallery} --exclude-self --rerank diffusion --sheet 42.png",
+            "\nDone in {}. In {folder}:\n   answers.png                    test image 7 and its neighbours, by each of the four\n   more-answers.png               more queries\n   article-reconstructions.png    what the article's network gives back\n   lookalike-reconstructions.png  what ours gives back\n   loss.png                       how the losses fell\n   article.safetensors, lookalike.safetensors, test.gallery\n\nAsk for yourself, on a page in your browser, or here:\n   {program} serve --gallery {gallery}\n   {program} search mnist:test#42 --gallery {gallery} --exclude-self --rerank diffusion --sheet 42.png",
             duration(seconds),
+            program = called(),
             gallery = self.path("test.gallery").display()
         ))
     }
+}
+
+/// How the program was called, so that what is printed can be typed as it is.
+fn called() -> String {
+    std::env::args().next().unwrap_or_else(|| "lookalike".to_owned())
 }
 
 fn training_seconds(model: &Autoencoder) -> f64 {

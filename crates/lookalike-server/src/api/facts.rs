@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,10 +11,11 @@ use lookalike::gallery::{GalleryInfo, point_id};
 use lookalike::outliers::{self, By, OutlierOptions};
 use lookalike::quality;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::images::check_limit;
+use super::images::{MOST_LISTED, check_limit};
 use super::{Answered, Refused, RefusedOne, Shared};
 use crate::access::{Shown, shown};
 use crate::body::InQuery;
@@ -257,24 +257,27 @@ pub(super) async fn facets(
     Ok(Json(facets.await?))
 }
 
-/// What is computed over the whole gallery, and asked for by these.
+/// What is computed over the whole gallery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Finding {
     Duplicates {
         /// The bits of the threshold.
         threshold: Option<u32>,
         exact_only: bool,
-        limit: usize,
     },
     Outliers {
-        count: usize,
         by: Measure,
     },
     Quality,
 }
 
-/// Answers with a finding, or with how far it is.
-async fn answer(service: &Arc<Service>, finding: Finding) -> Answered<Response> {
+/// Answers with a finding, or with how far it is; of the list called `list` only the first `limit`. All that anybody
+/// may ask for is computed at once, so that every limit is answered from one computation.
+async fn answer(
+    service: &Arc<Service>,
+    finding: Finding,
+    (list, limit): (&str, usize),
+) -> Answered<Response> {
     let shared = service.clone();
     let compute = move |report: &dyn Fn(Standing)| compute(&shared, finding, report);
     Ok(
@@ -282,9 +285,12 @@ async fn answer(service: &Arc<Service>, finding: Finding) -> Answered<Response> 
             .findings
             .ask(&finding, service.generation(), compute)?
         {
-            Outcome::Done(json) => {
-                let body = Bytes::clone(&json);
-                ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+            Outcome::Done(found) => {
+                let mut found = Value::clone(&found);
+                if let Some(all) = found.get_mut(list).and_then(Value::as_array_mut) {
+                    all.truncate(limit);
+                }
+                Json(found).into_response()
             }
             Outcome::Working(standing) => working(standing),
         },
@@ -306,30 +312,29 @@ fn working(standing: Standing) -> Response {
         .into_response()
 }
 
-fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> Answered<Bytes> {
+fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> Answered<Value> {
     let gallery = service.gallery();
     let said = |doing, done, of| report(Standing { doing, done, of });
     let json = match finding {
         Finding::Duplicates {
             threshold,
             exact_only,
-            limit,
         } => {
             let options = DuplicateOptions {
                 threshold: threshold.map(f32::from_bits),
                 exact_only,
                 filter: None,
-                limit: Some(limit),
+                limit: Some(MOST_LISTED),
             };
             let found = duplicates::find(gallery, &options, |progress| match progress {
                 duplicates::Progress::Read(done) => said("reading codes", done, 0),
                 duplicates::Progress::Compared { done, of } => said("comparing codes", done, of),
             })?;
-            serde_json::to_vec(&Duplicates::from(found))
+            serde_json::to_value(Duplicates::from(found))
         }
-        Finding::Outliers { count, by } => {
+        Finding::Outliers { by } => {
             let options = OutlierOptions {
-                count,
+                count: MOST_LISTED,
                 by: by.into(),
                 ..OutlierOptions::default()
             };
@@ -341,14 +346,14 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
                     said("reconstructing originals", done, of);
                 }
             })?;
-            serde_json::to_vec(&Outliers::from(found))
+            serde_json::to_value(Outliers::from(found))
         }
         Finding::Quality => {
             let found = quality::quality(gallery, QUALITY_QUERIES, |progress| match progress {
                 quality::Progress::Read(done) => said("reading codes", done, 0),
                 quality::Progress::Asked { done, of } => said("asking", done, of),
             })?;
-            serde_json::to_vec(&Quality {
+            serde_json::to_value(Quality {
                 labelled: found.labelled,
                 queries: found.queries,
                 precision_at_1: found.precision_at_1,
@@ -358,7 +363,7 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
             })
         }
     };
-    json.map(Bytes::from).map_err(Problem::internal)
+    json.map_err(Problem::internal)
 }
 
 /// Which duplicates to look for.
@@ -467,9 +472,8 @@ pub(super) async fn duplicates(
     let finding = Finding::Duplicates {
         threshold: of.threshold.map(f32::to_bits),
         exact_only: of.exact_only,
-        limit: of.limit,
     };
-    answer(&service, finding).await
+    answer(&service, finding, ("groups", of.limit)).await
 }
 
 /// By what images are ranked.
@@ -576,11 +580,12 @@ pub(super) async fn outliers(
     InQuery(of): InQuery<OutliersOf>,
 ) -> Answered<Response> {
     check_limit(of.count)?;
-    let finding = Finding::Outliers {
-        count: of.count,
-        by: of.by,
-    };
-    answer(&service, finding).await
+    answer(
+        &service,
+        Finding::Outliers { by: of.by },
+        ("outliers", of.count),
+    )
+    .await
 }
 
 /// How well codes find images of the same label; labels are used for nothing else.
@@ -609,7 +614,7 @@ pub(super) struct Quality {
     )
 )]
 pub(super) async fn quality(State(service): Shared) -> Answered<Response> {
-    answer(&service, Finding::Quality).await
+    answer(&service, Finding::Quality, ("", 0)).await
 }
 
 /// The gallery in two dimensions.

@@ -22,7 +22,7 @@ use crate::types::{
 };
 
 /// The most images of a page.
-const MOST_LISTED: usize = 1_000;
+pub(super) const MOST_LISTED: usize = 1_000;
 /// The longer side of a thumbnail that is made because none was kept, in pixels.
 const SMALL: usize = 128;
 

@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde_json::{Value, json};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi, ToSchema as _};
@@ -162,14 +163,26 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
 }
 
 /// The document that describes the API, OpenAPI 3.1.
-pub fn document() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+pub fn document() -> Value {
+    described(routes().into_openapi())
+}
+
+/// Adds what derived schemas cannot say: which fields exclude each other.
+fn described(document: utoipa::openapi::OpenApi) -> Value {
+    let mut document = serde_json::to_value(document).expect("a document serialises");
+    let one_of = |fields: &[&str]| -> Value {
+        let each = fields.iter().map(|field| json!({ "required": [field] }));
+        each.collect()
+    };
+    let schemas = &mut document["components"]["schemas"];
+    schemas["Reference"]["oneOf"] = one_of(&["id", "upload", "code", "url"]);
+    document
 }
 
 /// All of the API.
 pub(crate) fn router(body_bytes: usize) -> Router<Arc<Service>> {
     let (router, document) = routes().split_for_parts();
-    let document = serde_json::to_value(document).expect("a document serialises");
+    let document = described(document);
     router
         .route(
             "/api/v1/openapi.json",
@@ -202,7 +215,7 @@ mod tests {
 
     #[test]
     fn every_request_is_described_with_its_refusals() {
-        let document = serde_json::to_value(document()).unwrap();
+        let document = document();
         assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
         let paths = document["paths"].as_object().unwrap();
         assert!(paths.len() >= 20, "{:?}", paths.keys());
