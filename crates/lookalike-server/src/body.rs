@@ -1,15 +1,20 @@
 //! Reading what a request brings, within its limits.
 
-use axum::body::Bytes;
+use std::sync::Arc;
+
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::multipart::{Field, Multipart, MultipartError};
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::options::Limits;
 use crate::problem::Problem;
+use crate::service::Service;
 
 /// The parameters of a path.
 pub(crate) struct InPath<T>(pub T);
@@ -37,6 +42,30 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
             Err(rejection) => Err(Problem::malformed(rejection.body_text())),
         }
     }
+}
+
+/// Lets a request in once there is room for its body, as long as it says that it is, or as long as it may be.
+pub(crate) async fn make_room(
+    State(service): State<Arc<Service>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let most = service.limits().body_bytes;
+    let bytes = match request.body().is_end_stream() {
+        true => 0,
+        false => declared(request.headers()).unwrap_or(most).min(most),
+    };
+    match service.room.take(bytes) {
+        Ok(_room) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// How many bytes a body is said to have.
+fn declared(headers: &HeaderMap) -> Option<usize> {
+    headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
 }
 
 /// A body of JSON or of parts: what the API takes.
@@ -127,10 +156,7 @@ async fn json<T: DeserializeOwned>(request: Request, limits: &Limits) -> Result<
 }
 
 async fn whole(request: Request, limits: &Limits) -> Result<Bytes, Problem> {
-    let declared = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let declared = declared(request.headers());
     if declared.is_some_and(|bytes| bytes > limits.body_bytes) {
         return Err(too_long(limits));
     }

@@ -164,6 +164,7 @@ fn router(service: &Arc<Service>) -> Router {
     // From the innermost layer to the outermost.
     api::router(service.limits().body_bytes)
         .merge(page::router())
+        .layer(from_fn_with_state(service.clone(), body::make_room))
         .layer(CompressionLayer::new().gzip(true))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn_with_state(service.clone(), access::guard))

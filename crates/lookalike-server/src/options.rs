@@ -44,6 +44,9 @@ pub struct TlsFiles {
 pub struct Limits {
     /// The most bytes of a body. 32 MiB unless set.
     pub body_bytes: usize,
+    /// The most bytes of all bodies together that are being read or worked on, as they are declared; small ones do not
+    /// count. 256 MiB unless set, and at least one body's.
+    pub bodies_bytes: usize,
     /// The most pixels of an image, width x height. 50 million unless set.
     pub pixels: u64,
     /// The most files of one request. 100 unless set.
@@ -73,6 +76,7 @@ impl Default for Limits {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             body_bytes: 32 << 20,
+            bodies_bytes: 256 << 20,
             pixels: 50_000_000,
             files: 100,
             k: 1_000,

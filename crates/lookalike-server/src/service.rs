@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lookalike::gallery::{Example, Filter, Gallery, Point, RecommendRequest, Rerank};
+use lookalike::gallery::{
+    DiffusionState, Example, Filter, Gallery, GalleryError, Point, RecommendRequest, Rerank,
+};
 use lookalike::images::{DecodeOptions, InputShape, Pixels, Region, decode, fit};
-use lookalike::neighbours::Metric;
+use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::sources::{Limits as SourceLimits, SourceOptions};
 use lookalike::{Originals, Question, Reading, Searcher, THUMBNAIL, Uploads, decode_target};
 use uuid::Uuid;
@@ -20,12 +22,16 @@ use crate::options::{Limits, ServeOptions};
 use crate::problem::Problem;
 use crate::queries::{Queries, Sent};
 use crate::types::{Answer, MetricName, Neighbour, Reference, RerankName, Search};
-use crate::work::Workers;
+use crate::work::{Room, Workers};
 
 /// The longer side of what is kept of an image that was sent, in pixels.
 const SENT_SIDE: usize = 1_536;
 /// How long a gallery rests after its last change before its index is brought up to date.
 const REST: Duration = Duration::from_secs(10);
+/// How long that waits at the most while changes go on: what is not in the index is compared one by one.
+const LONGEST_UNREST: Duration = Duration::from_secs(60);
+/// The most points whose neighbour graph is built anew when the gallery rests: that takes seconds.
+const MOST_DIFFUSED_AT_REST: usize = 20_000;
 
 /// What all requests share.
 pub(crate) struct Service {
@@ -36,6 +42,8 @@ pub(crate) struct Service {
     pub originals: Originals,
     pub uploads: Uploads,
     pub workers: Workers,
+    /// Room for bodies, see [`Room`].
+    pub room: Room,
     pub metrics: Metrics,
     pub fetcher: Option<Fetcher>,
     pub findings: Arc<Jobs<crate::api::Finding, serde_json::Value>>,
@@ -43,7 +51,14 @@ pub(crate) struct Service {
     queries: Mutex<Queries>,
     /// Counts the changes of the gallery.
     generation: AtomicU64,
-    changed: Mutex<Option<Instant>>,
+    changed: Mutex<Option<Changed>>,
+}
+
+/// When the gallery was changed since its index was brought up to date.
+#[derive(Clone, Copy)]
+struct Changed {
+    first: Instant,
+    last: Instant,
 }
 
 /// An image to ask with, as far as asking needs it.
@@ -70,6 +85,7 @@ impl Service {
             originals: Originals::read_by(&options.folder.to_string_lossy(), reading.clone()),
             uploads: Uploads::of(&options.folder, reading),
             workers: Workers::new(limits.at_once, limits.waiting),
+            room: Room::new(limits.bodies_bytes),
             metrics: Metrics::new(),
             fetcher,
             findings: Arc::new(Jobs::new(turn.clone())),
@@ -99,23 +115,44 @@ impl Service {
     /// Notes that the gallery was changed.
     pub fn note_change(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
-        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let last = Instant::now();
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = changed.map_or(last, |changed| changed.first);
+        *changed = Some(Changed { first, last });
     }
 
     /// Brings the index up to date if there were changes, and none for a while; to be called now and then. It blocks.
     pub fn rest(&self) {
-        {
+        let rests = {
             let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-            match *changed {
-                Some(last) if last.elapsed() >= REST => *changed = None,
-                _ => return,
+            let Some(Changed { first, last }) = *changed else {
+                return;
+            };
+            let rests = last.elapsed() >= REST;
+            if !rests && first.elapsed() < LONGEST_UNREST {
+                return;
             }
+            *changed = None;
+            rests
+        };
+        if let Err(error) = self.bring_up_to_date(rests) {
+            tracing::error!(%error, "the index could not be brought up to date");
         }
-        match self.gallery().optimise() {
-            Ok(true) => tracing::info!("the index was brought up to date"),
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, "the index could not be brought up to date"),
+    }
+
+    fn bring_up_to_date(&self, rests: bool) -> Result<(), GalleryError> {
+        let gallery = self.gallery();
+        let began = Instant::now();
+        gallery.optimise()?;
+        let info = gallery.describe()?;
+        let stale = info.diffusion == DiffusionState::Stale;
+        let diffused = rests && stale && (2..=MOST_DIFFUSED_AT_REST).contains(&info.points);
+        if diffused {
+            gallery.build_diffusion(&DiffusionConfig::default())?;
         }
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::info!(seconds, diffused, "the index was brought up to date");
+        Ok(())
     }
 
     pub fn queries(&self) -> MutexGuard<'_, Queries> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 
@@ -69,6 +69,42 @@ impl Workers {
     }
 }
 
+/// Room for the bodies of requests, so that many large ones at a time cannot fill the memory.
+pub(crate) struct Room {
+    units: Arc<Semaphore>,
+    all: usize,
+}
+
+/// What room is given out in, and the size of a body that takes none.
+const UNIT: usize = 64 << 10;
+
+impl Room {
+    pub fn new(bytes: usize) -> Self {
+        let all = (bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        Self {
+            units: Arc::new(Semaphore::new(all)),
+            all,
+        }
+    }
+
+    /// Takes room for a body of so many bytes, until what is given is dropped.
+    ///
+    /// # Errors
+    ///
+    /// 503 when there is none.
+    pub fn take(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Problem> {
+        if bytes <= UNIT {
+            return Ok(None);
+        }
+        // One that is alone always has room.
+        let units = bytes.div_ceil(UNIT).min(self.all) as u32;
+        let taken = self.units.clone().try_acquire_many_owned(units);
+        taken.map(Some).map_err(|_| {
+            Problem::busy("too many large requests are being worked on: try again in a moment")
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +157,21 @@ mod tests {
         let failed = workers.run(|| panic!("on purpose")).await;
         assert_eq!(failed.unwrap_err().status(), 500);
         assert_eq!(workers.run(|| 1).await.unwrap(), 1);
+    }
+
+    #[test]
+    fn large_bodies_take_room_and_small_ones_none() {
+        let room = Room::new(10 * UNIT);
+        assert!(room.take(UNIT).unwrap().is_none());
+        let first = room.take(6 * UNIT).unwrap();
+        assert_eq!(room.take(5 * UNIT).unwrap_err().status(), 503);
+        let second = room.take(4 * UNIT - 5).unwrap();
+        drop(first);
+        assert!(room.take(6 * UNIT).unwrap().is_some());
+        drop(second);
+        assert!(
+            room.take(1_000 * UNIT).unwrap().is_some(),
+            "alone, whatever it is"
+        );
     }
 }

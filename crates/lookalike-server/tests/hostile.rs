@@ -302,3 +302,32 @@ fn beyond_what_can_wait_there_is_a_503_and_then_room_again() {
     let again = server.post_json("/api/v1/search", &json!({"query": {"id": SEVEN}}));
     again.ok();
 }
+
+#[test]
+fn large_bodies_that_dawdle_leave_room_for_small_requests() {
+    let server = Running::with(|options| {
+        options.limits.body_bytes = 1 << 20;
+        options.limits.bodies_bytes = 1 << 20;
+        options.limits.transfer = Duration::from_secs(2);
+    });
+    let mut slow = TcpStream::connect(server.address).unwrap();
+    let head = format!(
+        "POST /api/v1/search HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{{",
+        server.address
+    );
+    slow.write_all(head.as_bytes()).unwrap();
+    let large = vec![b' '; 900_000];
+    let json = [("Content-Type", "application/json")];
+    let ask = || server.ask("POST", "/api/v1/search", &json, &large).status;
+    // Until the slow one has its room, there is room for this one.
+    let end = Instant::now() + Duration::from_secs(10);
+    while ask() != 503 {
+        assert!(Instant::now() < end, "there is room without end");
+    }
+    let small = json!({"query": {"id": SEVEN}});
+    server.post_json("/api/v1/search", &small).ok();
+    drop(slow);
+    while ask() == 503 {
+        assert!(Instant::now() < end, "the room never comes back");
+    }
+}

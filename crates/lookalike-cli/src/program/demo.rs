@@ -392,7 +392,9 @@ impl<'a> Demo<'a> {
 
 /// How the program was called, so that what is printed can be typed as it is.
 fn called() -> String {
-    std::env::args().next().unwrap_or_else(|| "lookalike".to_owned())
+    std::env::args()
+        .next()
+        .unwrap_or_else(|| "lookalike".to_owned())
 }
 
 fn training_seconds(model: &Autoencoder) -> f64 {
