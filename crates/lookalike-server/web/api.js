@@ -21,10 +21,18 @@ export function onTokenNeeded(ask) {
   askForToken = ask;
 }
 
+/** The contents of images, by their ids, as far as they are known: asked for by its content, a picture may be kept for ever. */
+const contents = new Map();
+
+/** Notes the content of an image that the server told of. */
+export const noteContent = ({ id, blake3 }) => contents.set(id, blake3.slice(0, 16));
+
+const picture = (id, kind) => withQuery(`${ROOT}/images/${id}/${kind}`, { v: contents.get(id) });
+
 /** Addresses for `src` attributes. */
 export const address = {
-  thumbnail: (id) => `${ROOT}/images/${id}/thumbnail`,
-  original: (id) => `${ROOT}/images/${id}/original`,
+  thumbnail: (id) => picture(id, 'thumbnail'),
+  original: (id) => picture(id, 'original'),
   upload: (hash) => `${ROOT}/queries/${encodeURIComponent(hash)}`,
 };
 
@@ -113,8 +121,12 @@ async function send(method, path, body, signal) {
 
 async function problem(response) {
   const body = await response.json().catch(() => ({}));
-  const message = body.detail || body.title || `The server answered ${response.status}.`;
-  return new Problem(response.status, message);
+  return new Problem(response.status, sentence(body.detail || body.title || `the server answered ${response.status}`));
+}
+
+/** What the server says, such as "a code is no picture", as a sentence of its own. */
+export function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…)]$/.test(text) ? '' : '.');
 }
 
 function retryAfter(response, otherwise) {

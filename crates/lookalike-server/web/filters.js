@@ -18,7 +18,7 @@ export function filters({ facts, changed, signal }) {
   const node = el('section', { id: 'facets', 'aria-label': 'Filters' }, label.map((group) => group.node), more);
   let filter = null;
 
-  const load = (some) => Promise.all(some.map((group) => group.load(filter))).catch(complain);
+  const load = (some) => Promise.all(some.map((group) => group.load(filter))).catch(doubt);
   more.addEventListener('toggle', () => more.open && load(others));
   node.addEventListener('click', (event) => {
     const chip = event.target.closest('.chip');
@@ -40,6 +40,9 @@ export function filters({ facts, changed, signal }) {
     },
   };
 }
+
+/** Of a filter that means nothing, the search says so already. */
+const doubt = (error) => error.status === 422 || complain(error);
 
 /** Chips of the conditions that are in force, each of which removes itself. */
 export function conditionChips(filter, changed) {

@@ -90,10 +90,8 @@ function accessSection({ access }) {
     access.signed_in ? button({ text: 'Sign out', click: leave }) : button({ text: 'Sign in', click: async () => (await ask()) && reload() }));
 }
 
-function dateOf(text) {
-  const date = new Date(text);
-  return Number.isNaN(date.getTime()) ? text ?? '' : date.toLocaleString('en-GB', { dateStyle: 'long', timeStyle: 'short' });
-}
+/** A time in seconds since 1970. */
+const dateOf = (seconds) => new Date(1000 * seconds).toLocaleString('en-GB', { dateStyle: 'long', timeStyle: 'short' });
 
 function duration(seconds) {
   if (seconds < 90) return `${short(seconds)} s`;

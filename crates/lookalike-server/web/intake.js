@@ -1,6 +1,6 @@
 // Every way in for a picture: drop, paste, chooser, camera, address. What came in is sent to the server as a query.
 
-import { address, get, post } from './api.js';
+import { address, get, noteContent, post } from './api.js';
 import { complain, el, icon, button, toast } from './dom.js';
 import { go, newSearch, searchPath } from './state.js';
 
@@ -137,7 +137,10 @@ export function pictureOf(ref, props = {}, failed = () => {}) {
 
 /** What is known about the image of the gallery that a reference means; null for pictures that were sent. */
 export async function imageOf(ref, signal) {
-  return ref.id ? get(`/images/${ref.id}`, {}, signal) : null;
+  if (!ref.id) return null;
+  const image = await get(`/images/${ref.id}`, {}, signal);
+  noteContent(image);
+  return image;
 }
 
 /** The size of a picture that was sent from here, if it was. */

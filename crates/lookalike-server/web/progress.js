@@ -1,5 +1,6 @@
 // What is shown while the server works on something that takes long.
 
+import { sentence } from './api.js';
 import { el, whole } from './dom.js';
 
 /** A bar and a sentence; `tell` takes the body of a 202 answer, `fail` what went wrong. */
@@ -10,7 +11,7 @@ export function waiting(text) {
     node: el('div', { class: 'waiting' }, bar, words),
     tell({ doing, done, of }) {
       if (of) Object.assign(bar, { max: of, value: done });
-      words.textContent = of ? `${doing}: ${whole(done)} of ${whole(of)}` : `${doing}…`;
+      words.textContent = sentence(of ? `${doing}: ${whole(done)} of ${whole(of)}` : `${doing}…`);
     },
     fail(error) {
       bar.remove();

@@ -29,7 +29,7 @@ function reference(api) {
     el('div', { class: 'reference' },
       el('h1', { text: api.info.title }),
       paragraphs(api.info.description),
-      el('p', { class: 'faint' }, `Version ${api.info.version}. All paths are below `, el('code', { text: base || '/' }), '. As JSON: ',
+      el('p', { class: 'faint' }, `Version ${api.info.version}. `, base && ['All paths are below ', el('code', { text: base }), '. '], 'As JSON: ',
         el('a', { href: '/api/v1/openapi.json', text: 'openapi.json' }), '.'),
       tags.map((tag) => tagSection(tag, resolve)), schemaSection(api)),
   ];

@@ -1,9 +1,9 @@
 // The answers: asked for, shown nearest first, and more of them as one scrolls.
 
-import { post } from './api.js';
+import { post, Problem, sentence } from './api.js';
 import { button, complain, el, plural, short } from './dom.js';
 import { sendAgain } from './intake.js';
-import { searchBody } from './state.js';
+import { isVaried, MOST_VARIED, searchBody } from './state.js';
 import { searchWithImage, tile, tileList } from './tiles.js';
 
 /** Answers are kept so that going back is at once. */
@@ -58,7 +58,7 @@ export function results({ facts, signal, act, saw, lost }) {
   function showFirst(mine, answer) {
     const before = new Map([...list.children].map((item) => [item.dataset.id, item]));
     list.replaceChildren(...answer.neighbours.map((neighbour) => answerTile(neighbour, mine.state, before.get(neighbour.image.id))));
-    notes.replaceChildren(...answer.notes.map((text) => el('p', { text })));
+    notes.replaceChildren(...answer.notes.map((text) => el('p', { text: sentence(text) })));
     if (mine.state.max === null) saw(answer.neighbours.map(({ distance }) => distance));
     count(mine, answer);
   }
@@ -81,8 +81,8 @@ export function results({ facts, signal, act, saw, lost }) {
   function count(mine, answer) {
     mine.shown += answer.neighbours.length;
     mine.more = answer.more && answer.neighbours.length > 0 && mine.shown < facts.limits.most_results;
-    status.textContent = sentence(mine, answer);
-    end.textContent = mine.more || !mine.shown ? '' : 'That is all.';
+    status.textContent = summary(mine, answer);
+    end.textContent = mine.more || !mine.shown ? '' : ending(mine);
     // Observing anew tells at once whether the end is still in sight.
     observer.disconnect();
     if (mine.more) observer.observe(end);
@@ -95,10 +95,12 @@ export function results({ facts, signal, act, saw, lost }) {
     end.textContent = '';
     status.textContent = error.message;
     if (GONE.has(error.status)) lost(error);
-    else complain(error);
+    // What the server says is said; what nobody expects is worth more words.
+    else if (!error.status) complain(error);
   }
 
   async function firstAnswer(state, abort) {
+    if (!state.q && !state.like.length) throw new Problem(422, 'These are examples of what is not wanted only. Add one of what is, or search with a picture.');
     try {
       return await ask(state, 0, abort);
     } catch (error) {
@@ -109,7 +111,8 @@ export function results({ facts, signal, act, saw, lost }) {
 
   async function ask(state, offset, abort) {
     const left = facts.limits.most_results - offset;
-    const body = { ...searchBody(state), offset, k: Math.min(state.k, left, facts.limits.most_k) };
+    const body = { ...searchBody(state), offset };
+    body.k = Math.min(body.k, left, facts.limits.most_k);
     const key = JSON.stringify(body);
     const answer = remembered.get(key) ?? (await post('/search', body, abort));
     remembered.delete(key);
@@ -128,12 +131,19 @@ async function sentAgain(state) {
   return (await Promise.all(uploads.map(sendAgain))).every(Boolean);
 }
 
-function sentence({ shown, more, state }, { milliseconds }) {
+/** Varied answers are chosen together, so that there is no ranking to go on with. */
+function ending({ state, shown }) {
+  if (!isVaried(state) || shown < Math.min(state.k, MOST_VARIED)) return 'That is all.';
+  return shown < MOST_VARIED ? 'Varied answers are chosen together. For more of them, raise “Answers at a time”.' : 'More than these cannot be varied at once.';
+}
+
+function summary({ shown, more, state }, { milliseconds }) {
   if (!shown) {
     const within = [state.max !== null && 'is that near', state.filter && 'passes the filters'].filter(Boolean);
     return within.length ? `No image ${within.join(' and ')}. Allow more.` : 'There is nothing to compare with.';
   }
   const order = state.diffusion ? 'best' : 'nearest';
+  if (isVaried(state)) return `${plural(shown, 'image')}, near and varied · ${short(milliseconds)} ms`;
   return `${more ? `The ${order} ${plural(shown, 'image')}` : `${plural(shown, 'image')}, ${order} first`} · ${short(milliseconds)} ms`;
 }
 

@@ -26,7 +26,7 @@ export function mount(host, { facts, signal }) {
   const which = filters({ facts, signal, changed: (filter) => change({ filter }) });
   const conditions = el('div', { class: 'chips' });
   const answers = results({ facts, signal, act, saw: how.saw, lost });
-  const why = whyDialog(() => close(searchPath({ ...state, why: null })), signal);
+  const why = whyDialog(facts, () => close(searchPath({ ...state, why: null })), signal);
 
   function act(what, id) {
     if (what === 'why') change({ why: id }, 'why');
@@ -149,6 +149,6 @@ function queryPanel(signal, regionChanged) {
 function describe(about, [width, height], image) {
   const text = `${whole(width)} × ${whole(height)}`;
   if (!image) return about.replaceChildren(text);
-  const name = image.location ?? image.key;
-  return about.replaceChildren(el('b', { text: image.label ?? '' }), ` ${text} `, el('span', { class: 'place', title: name, text: name }));
+  return about.replaceChildren(el('b', { text: image.label ?? '' }), ` ${text} `,
+    el('span', { class: 'place', title: image.location ?? image.key, text: image.key }));
 }

@@ -89,9 +89,15 @@ export function searchPath(state) {
 /** Whether there is anything to search with. */
 export const asksForSomething = (state) => Boolean(state.q || state.like.length || state.unlike.length);
 
+/** Answers that can be varied at once. */
+export const MOST_VARIED = 100;
+
+/** Whether the answers to a search are to be varied: examples know nothing of that. */
+export const isVaried = ({ diverse, like, unlike }) => diverse !== null && like.length + unlike.length === 0;
+
 /** The body of a search request, without offset. */
 export function searchBody(state) {
-  const body = { k: state.k };
+  const body = { k: isVaried(state) ? Math.min(state.k, MOST_VARIED) : state.k };
   const query = state.q && withRegion(state.q, state.region);
   if (state.like.length || state.unlike.length) {
     body.like = query ? [query, ...state.like] : state.like;

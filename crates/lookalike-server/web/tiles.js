@@ -1,7 +1,7 @@
 // Pictures side by side. The rows are filled to the width by the style sheet alone: each tile grows in proportion to the
 // picture's shape, so that all of a row are equally high whatever the width, and nothing is laid out by script.
 
-import { address } from './api.js';
+import { address, noteContent } from './api.js';
 import { el } from './dom.js';
 import { newSearch, searchPath } from './state.js';
 
@@ -32,6 +32,7 @@ export const isSmall = ({ width, height }) => Math.max(width, height) <= SMALL;
 
 /** A picture that searches with itself, and below it whatever else. */
 export function tile(image, { href = searchWithImage(image.id), title = image.location ?? image.key } = {}, ...below) {
+  noteContent(image);
   const picture = el('img', {
     class: isSmall(image) ? 'pixels' : '', src: address.thumbnail(image.id), alt: `Find what looks like ${nameOf(image)}`,
     loading: 'lazy', decoding: 'async', width: image.width, height: image.height,

@@ -19,7 +19,7 @@ const METRICS = {
 };
 
 /** The dialog, shown as long as a search says why; `closed` is called when a person closes it. */
-export function whyDialog(closed, signal) {
+export function whyDialog({ model }, closed, signal) {
   let shown = null;
   let leave = new AbortController();
   const body = el('div', { class: 'body' });
@@ -42,8 +42,9 @@ export function whyDialog(closed, signal) {
       const found = await post('/explain', { query: left, with: right }, leave.signal);
       const size = left.region ? await sizeOf(state, leave.signal) : null;
       const most = strength(found.query, found.with);
-      const query = side(state.q ? 'Your query' : 'Your first example', left, size, found.query, most, leave.signal);
-      const answer = side('The answer', right, null, found.with, most, leave.signal);
+      const draw = (title, ref, grid, whole) => side(title, ref, { grid, most, size: whole, fit: found.fit, shape: model.shape }, leave.signal);
+      const query = draw(state.q ? 'Your query' : 'Your first example', left, found.query, size);
+      const answer = draw('The answer', right, found.with, null);
       body.replaceChildren(...content(query, answer, found));
     } catch (error) {
       if (error.name !== 'AbortError') body.replaceChildren(el('p', { class: 'trouble', role: 'alert', text: error.message }));
@@ -81,9 +82,10 @@ function content(query, answer, found) {
   return [
     el('div', { class: 'row between wrap' }, legend(), el('label', { class: 'inline', for: 'heat' }, el('span', { text: 'Show where' }), heat)),
     pair,
+    found.fit === 'crop' && el('p', { class: 'faint', text: 'Of each picture the model sees the middle; what is dark at its edges is cut off before.' }),
     el('p', { class: 'faint', text: 'Orange places make the two alike, blue ones set them apart. The small pictures are rebuilt from the codes alone: what is missing there, the model does not compare.' }),
     figures(found),
-  ];
+  ].filter(Boolean);
 }
 
 function legend() {
@@ -92,13 +94,16 @@ function legend() {
 }
 
 /** A picture under its heat map, and below it what the model keeps of it. */
-function side(title, ref, size, grid, most, signal) {
+function side(title, ref, { grid, most, size, fit, shape }, signal) {
   const picture = el('canvas', { role: 'img', 'aria-label': title });
   const heat = el('canvas', { class: 'heat', role: 'img', 'aria-label': inWords(grid) });
   const kept = el('img', { class: 'pixels', alt: `${title}, rebuilt from its code` });
   drawHeat(heat, grid, most);
   const source = pictureOf(ref);
-  source.addEventListener('load', () => drawPart(picture, source, ref.region, size));
+  source.addEventListener('load', () => {
+    drawPart(picture, source, ref.region, size);
+    lieOver(heat, picture, fit, shape);
+  });
   showReconstruction(kept, ref, signal).catch(() => kept.parentElement.remove());
   return el('figure', {},
     el('figcaption', { text: ref.region ? `${title}, the part` : title }),
@@ -124,6 +129,19 @@ function drawPart(canvas, picture, region, size) {
   canvas.parentElement.style.setProperty('--ratio', canvas.width / canvas.height);
   canvas.classList.toggle('pixels', isSmall(part));
   canvas.getContext('2d').drawImage(picture, part.x, part.y, part.width, part.height, 0, 0, canvas.width, canvas.height);
+}
+
+/**
+ * Lays a heat map over what the model sees of a picture: all of it, brought to its shape, or the middle, or more than there is,
+ * where it pads.
+ */
+function lieOver(heat, { width, height }, fit, shape) {
+  const scales = [shape.width / width, shape.height / height];
+  const scale = fit === 'crop' ? Math.max(...scales) : Math.min(...scales);
+  const [across, down] = fit === 'stretch' ? [1, 1] : scales.map((own) => own / scale);
+  const share = (part) => `${100 * part}%`;
+  Object.assign(heat.style, { width: share(across), height: share(down), left: share((1 - across) / 2), top: share((1 - down) / 2) });
+  heat.classList.toggle('cut', fit === 'crop');
 }
 
 const scaled = ({ x, y, width, height }, by) => ({ x: x * by, y: y * by, width: width * by, height: height * by });
