@@ -24,10 +24,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::options::TlsFiles;
 use crate::service::Service;
 
-/// How long a client may take to say what it wants, and to agree on TLS.
+/// How long a client may take to say what it wants, the first time and after each answer, and to agree on TLS.
 const GREETING: Duration = Duration::from_secs(10);
-/// How long a connection may be idle between requests.
-const IDLE: Duration = Duration::from_secs(75);
 /// Bytes of a request's head.
 const HEAD: usize = 32 << 10;
 /// Bytes that are read ahead.
@@ -145,7 +143,6 @@ impl Connection {
         // Answers are written whole; waiting to gather more would only delay them.
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
-        stream.set_read_timeout(Some(IDLE));
         stream.set_write_timeout(Some(transfer));
         let stream = Box::pin(stream);
         match self.tls.clone() {

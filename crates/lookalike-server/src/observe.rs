@@ -1,6 +1,7 @@
 //! Around every request: its id, its log line, its count, the headers of its answer, and the form of its problems.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -129,8 +130,15 @@ fn request_id(headers: &HeaderMap) -> String {
     };
     match given.filter(plain) {
         Some(id) => id.to_owned(),
-        None => Uuid::new_v4().simple().to_string(),
+        None => new_id(),
     }
+}
+
+/// An id that no other request has: of this run of the server, and a number.
+fn new_id() -> String {
+    static RUN: LazyLock<String> = LazyLock::new(|| Uuid::new_v4().simple().to_string());
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{:x}", &RUN[..12], NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A method that counts; whatever else somebody invents is one.

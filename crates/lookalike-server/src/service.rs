@@ -168,6 +168,15 @@ impl Service {
         self.workers.run(move || work(&service)).await?
     }
 
+    /// Runs something that takes well below a millisecond, see [`Workers::run_short`].
+    pub async fn run_short<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let service = self.clone();
+        self.workers.run_short(move || work(&service)).await?
+    }
+
     /// The point with an id.
     pub fn point(&self, id: Uuid) -> Result<Point, Problem> {
         let point = self.gallery().retrieve(&[id])?.pop();
@@ -288,10 +297,19 @@ impl Service {
                     point: sent.known,
                 }
             }
-            Which::Code(code) => Asked {
-                code: code.to_vec(),
-                point: None,
-            },
+            Which::Code(code) => {
+                let dims = self.searcher.model().code_dim();
+                if code.len() != dims {
+                    return Err(Problem::unusable(format!(
+                        "the code has {} dimensions, the codes of this gallery have {dims}",
+                        code.len()
+                    )));
+                }
+                Asked {
+                    code: code.to_vec(),
+                    point: None,
+                }
+            }
         })
     }
 

@@ -122,7 +122,12 @@ fn token_of(path: &Path) -> Result<Token, Error> {
 }
 
 fn runtime() -> Result<Runtime, Error> {
-    let runtime = Builder::new_multi_thread().enable_all().build();
+    // One more than search at a time, so that short searches, which run on these threads, never hold up the rest.
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(cores + 1)
+        .enable_all()
+        .build();
     runtime.map_err(|error| Error::Unusable(format!("cannot start threads: {error}")))
 }
 

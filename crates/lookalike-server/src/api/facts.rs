@@ -470,7 +470,8 @@ pub(super) async fn duplicates(
         ));
     }
     let finding = Finding::Duplicates {
-        threshold: of.threshold.map(f32::to_bits),
+        // Minus zero is zero, and one computation.
+        threshold: of.threshold.map(|threshold| (threshold + 0.0).to_bits()),
         exact_only: of.exact_only,
     };
     answer(&service, finding, ("groups", of.limit)).await

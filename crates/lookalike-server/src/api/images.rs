@@ -69,7 +69,7 @@ pub(super) fn check_limit(limit: usize) -> Answered<()> {
     responses((status = 200, description = "It", body = Image), RefusedOne)
 )]
 pub(super) async fn get(State(service): Shared, InPath(id): InPath<Uuid>) -> Answered<Json<Image>> {
-    let point = service.run(move |service| service.point(id)).await?;
+    let point = service.run_short(move |service| service.point(id)).await?;
     Ok(Json(Image::new(id, point.payload)))
 }
 
@@ -277,7 +277,7 @@ fn item(name: String, stored: Stored) -> Item {
     }
 }
 
-/// Reads a form with images, and the label that goes before them.
+/// Reads a form with images, and their label.
 async fn images_form(
     mut parts: Multipart,
     service: &Service,
@@ -286,7 +286,7 @@ async fn images_form(
     let (mut label, mut sent) = (None, Vec::new());
     while let Some(part) = body::next_part(&mut parts, limits).await? {
         match part.name() {
-            Some("label") if label.is_none() && sent.is_empty() => {
+            Some("label") if label.is_none() => {
                 let text = body::part_text(part, limits).await?;
                 label = Some(text).filter(|text| !text.is_empty());
             }
@@ -303,7 +303,7 @@ async fn images_form(
             }
             other => {
                 return Err(Problem::malformed(format!(
-                    "the form has a part '{}' that means nothing here: parts are 'label', once and first, and 'image'",
+                    "the form has a part '{}' that means nothing here: parts are 'label', once, and 'image'",
                     other
                         .unwrap_or_default()
                         .escape_debug()

@@ -41,19 +41,25 @@ pub(super) async fn search(State(service): Shared, request: Request) -> Answered
             "a search needs a 'query', or at least one example in 'like'",
         ));
     }
-    let search = fetched(&service, search).await?;
+    let Some(bytes) = image else {
+        let search = fetched(&service, search).await?;
+        let is_short = search.is_short();
+        let work = move |service: &Service| service.search(&search, None);
+        return Ok(Json(match is_short {
+            true => service.run_short(work).await?,
+            false => service.run(work).await?,
+        }));
+    };
     let answer = service.run(move |service| {
-        let asked = image.map(|bytes| -> Answered<Asked> {
-            let hash = blake3::hash(&bytes).to_hex();
-            Ok(Asked {
-                code: service.encoded(&bytes)?,
-                point: match search.exclude_self {
-                    true => service.known(&hash)?,
-                    false => None,
-                },
-            })
-        });
-        service.search(&search, asked.transpose()?)
+        let hash = blake3::hash(&bytes).to_hex();
+        let asked = Asked {
+            code: service.encoded(&bytes)?,
+            point: match search.exclude_self {
+                true => service.known(&hash)?,
+                false => None,
+            },
+        };
+        service.search(&search, Some(asked))
     });
     Ok(Json(answer.await?))
 }
