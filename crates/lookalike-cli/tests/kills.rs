@@ -2,11 +2,15 @@
 
 mod common;
 
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use common::Workplace;
+use lookalike::images::{Collection, open};
+use serde_json::Value;
 
 /// Starts `line` and kills it after `delay`; whether it had ended by itself before.
 fn run_and_kill(place: &Workplace, line: &str, delay: Duration) -> bool {
@@ -120,4 +124,111 @@ fn a_killed_training_run_resumes_to_the_same_model() {
             std::fs::remove_file(place.path(file)).unwrap();
         }
     }
+}
+
+const TOKEN: &str = "a-token-for-tests";
+
+/// A server on the gallery `g`, and where it listens.
+fn serve(place: &Workplace) -> (Child, String) {
+    let line =
+        format!("serve --gallery g --listen 127.0.0.1:0 --token {TOKEN} --log errors --json");
+    let mut child = place.command(&line).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut said).unwrap();
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let url = said["url"].as_str().unwrap();
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    (child, address.to_owned())
+}
+
+/// One request; its status and JSON, or none if the server is gone.
+fn ask(address: &str, method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: multipart/form-data; boundary=B\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, serde_json::from_str(body).unwrap_or_default()))
+}
+
+/// Adds an image; its id, if that was acknowledged.
+fn add(address: &str, name: usize, png: &[u8]) -> Option<String> {
+    let head = format!(
+        "--B\r\nContent-Disposition: form-data; name=\"image\"; filename=\"{name}.png\"\r\n\r\n"
+    );
+    let body = [head.as_bytes(), png, b"\r\n--B--\r\n"].concat();
+    let (status, answer) = ask(address, "POST", "/api/v1/images", &body)?;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["failed"], 0, "{answer}");
+    Some(answer["items"][0]["id"].as_str()?.to_owned())
+}
+
+#[test]
+fn a_killed_server_keeps_what_it_acknowledged() {
+    const THERE: usize = 200;
+    let place = Workplace::new(THERE);
+    let images = place.images();
+    place.json(&format!("train {images} --out m --epochs 1 --batch 64"));
+    place.json(&format!(
+        "index {images} --model m --gallery g --no-diffusion"
+    ));
+    let digits = Collection::load(&*open("mnist:test").unwrap(), None, Some(THERE + 600)).unwrap();
+    let png = |number: usize| digits.picture(number).to_png().unwrap();
+
+    let (mut kept, mut gone) = (Vec::<String>::new(), Vec::<String>::new());
+    let mut next = THERE;
+    for round in 0..5 {
+        let (mut child, address) = serve(&place);
+        // Whatever was acknowledged before is there, and what was deleted is not.
+        for id in &kept {
+            let (status, _) = ask(
+                &address,
+                "GET",
+                &format!("/api/v1/images/{id}/original"),
+                b"",
+            )
+            .unwrap();
+            assert_eq!(status, 200, "round {round}: {id} is lost");
+        }
+        for id in &gone {
+            let (status, _) = ask(&address, "GET", &format!("/api/v1/images/{id}"), b"").unwrap();
+            assert_eq!(status, 404, "round {round}: {id} is back");
+        }
+        // Killed from aside, in the middle of whatever it does.
+        let pid = child.id();
+        let killer = std::thread::spawn(move || {
+            sleep(Duration::from_millis(150 + 130 * round));
+            // SAFETY: the process is ours, and is not waited for before this thread has ended.
+            unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+        });
+        while next < THERE + 600 {
+            let Some(id) = add(&address, next, &png(next)) else {
+                break;
+            };
+            kept.push(id);
+            next += 1;
+            if next.is_multiple_of(7) {
+                let id = kept.swap_remove(kept.len() / 2);
+                match ask(&address, "DELETE", &format!("/api/v1/images/{id}"), b"") {
+                    Some((204, _)) => gone.push(id),
+                    // Not acknowledged: it may be there or not.
+                    None => break,
+                    Some((status, answer)) => panic!("{status} {answer}"),
+                }
+            }
+        }
+        killer.join().unwrap();
+        child.wait().unwrap();
+        // That one may be stored without a word of it: it is not asked after.
+        next += 1;
+    }
+    assert!(kept.len() > 10, "only {} were acknowledged", kept.len());
+    assert!(!gone.is_empty());
 }

@@ -169,12 +169,11 @@ impl Service {
     }
 
     /// Runs something that takes well below a millisecond, see [`Workers::run_short`].
-    pub async fn run_short<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> Result<T, Problem> + Send + 'static,
+    pub async fn run_short<T>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        let service = self.clone();
-        self.workers.run_short(move || work(&service)).await?
+        self.workers.run_short(|| work(self)).await?
     }
 
     /// The point with an id.

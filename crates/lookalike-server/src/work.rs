@@ -16,21 +16,32 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// As [`run`](Self::run), but where there is room runs `work` on the spot. For what takes well below a millisecond:
-    /// to hand that over to another thread and back takes about as long as the work.
+    /// As [`run`](Self::run), but on the spot. For what takes well below a millisecond: to hand that over to another
+    /// thread and back takes about as long as the work.
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run).
-    pub async fn run_short<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        match self.permits.try_acquire() {
-            Ok(_permit) => std::panic::catch_unwind(AssertUnwindSafe(work))
-                .map_err(|_| Problem::internal("a computation panicked")),
-            Err(_) => self.run(work).await,
+    pub async fn run_short<T>(&self, work: impl FnOnce() -> T) -> Result<T, Problem> {
+        let _permit = self.turn().await?;
+        std::panic::catch_unwind(AssertUnwindSafe(work))
+            .map_err(|_| Problem::internal("a computation panicked"))
+    }
+
+    /// Waits until it is one's turn.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Ok(permit);
         }
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.most_waiting {
+            drop(Waiting(&self.waiting));
+            return Err(Problem::busy(
+                "too many requests wait already: try again in a moment",
+            ));
+        }
+        let _waiting = Waiting(&self.waiting);
+        let permit = self.permits.clone().acquire_owned().await;
+        Ok(permit.expect("the semaphore is never closed"))
     }
 }
 
@@ -67,20 +78,7 @@ impl Workers {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let permit = match self.permits.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.most_waiting {
-                    drop(Waiting(&self.waiting));
-                    return Err(Problem::busy(
-                        "too many requests wait already: try again in a moment",
-                    ));
-                }
-                let _waiting = Waiting(&self.waiting);
-                let permit = self.permits.clone().acquire_owned().await;
-                permit.expect("the semaphore is never closed")
-            }
-        };
+        let permit = self.turn().await?;
         let result = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             work()

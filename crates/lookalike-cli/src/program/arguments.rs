@@ -477,7 +477,7 @@ pub struct ServeArguments {
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
     pub most_megapixels: u64,
     /// Searches and other computations that run at a time [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = positive())]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub at_once: Option<usize>,
     /// Requests that may wait for that; more are turned away
     #[arg(long, default_value_t = 256, value_name = "N")]

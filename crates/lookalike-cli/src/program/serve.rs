@@ -41,7 +41,7 @@ pub fn run(
     log(arguments.log);
     let searcher = Searcher::open(&arguments.gallery, device)?;
     let images = searcher.gallery().describe()?.points;
-    let runtime = runtime()?;
+    let runtime = runtime(options.limits.at_once)?;
     let token = options.token.clone();
     let served: Result<(), Failure> = runtime.block_on(async {
         let server = Server::bind(searcher, options).await?;
@@ -121,11 +121,10 @@ fn token_of(path: &Path) -> Result<Token, Error> {
     Token::new(line).map_err(unusable)
 }
 
-fn runtime() -> Result<Runtime, Error> {
-    // One more than search at a time, so that short searches, which run on these threads, never hold up the rest.
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+/// With one thread more than compute at a time: short searches run on these, and are not to hold up the rest.
+fn runtime(at_once: usize) -> Result<Runtime, Error> {
     let runtime = Builder::new_multi_thread()
-        .worker_threads(cores + 1)
+        .worker_threads(at_once + 1)
         .enable_all()
         .build();
     runtime.map_err(|error| Error::Unusable(format!("cannot start threads: {error}")))

@@ -24,10 +24,6 @@ pub const SEVEN: &str = "94226bf5-46a4-5ce7-ae48-dce1e14c41de";
 
 /// The first test images.
 pub fn digits(count: usize) -> Collection {
-    // The tests run in the crate's folder.
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets");
-    // SAFETY: every test sets the same value before any thread reads it.
-    unsafe { std::env::set_var("LOOKALIKE_DATA", data) };
     let source = open("mnist:test").unwrap();
     Collection::load(&*source, None, Some(count)).unwrap()
 }
