@@ -3,8 +3,8 @@
 import { el, short } from './dom.js';
 import { USUAL_K } from './state.js';
 
-/** Distances of cosines beyond this mean nothing any more. */
-const COSINE_TOP = 1;
+/** The threshold reaches so many times as far as the first answers. */
+const BEYOND = 4;
 /** The threshold's slider has so many steps; they are finer near nought, where it matters. */
 const STEPS = 200;
 
@@ -13,7 +13,7 @@ const STEPS = 200;
  * Returns the element, `set(state)`, and `saw(answers)`, from which the threshold learns what distances there are.
  */
 export function controls({ facts, changed }) {
-  const threshold = thresholdSlider(facts.gallery.metric, changed);
+  const threshold = thresholdSlider(changed);
   const k = slider({ id: 'k', text: 'Answers at a time', min: 5, max: Math.min(200, facts.limits.most_k), step: 5,
     input: (value) => changed({ k: value }, 'k') });
   const diverse = diverseSwitch(changed);
@@ -40,10 +40,10 @@ function slider({ id, text, min, max, step, input }) {
   return { node, output, range, set: (value) => (range.value = value) };
 }
 
-/** From nought, or the nearest there is, to the furthest that makes sense; at the end it means no limit. */
-function thresholdSlider(metric, changed) {
+/** From nought, or the nearest there is, to well beyond the first answers; at the end it means no limit. */
+function thresholdSlider(changed) {
   let bottom = 0;
-  let top = metric === 'cosine' ? COSINE_TOP : 1e-6;
+  let top = 1e-6;
   let max = null;
   const distanceAt = (position) => Number((bottom + (top - bottom) * (position / STEPS) ** 2).toPrecision(3));
   const positionOf = (distance) => Math.round(STEPS * Math.sqrt(Math.max(0, (distance - bottom) / (top - bottom))));
@@ -59,9 +59,10 @@ function thresholdSlider(metric, changed) {
     range.setAttribute('aria-valuetext', max === null ? 'any distance' : `distance ${short(max)}`);
   };
   const saw = (distances) => {
-    if (metric === 'cosine' || !distances.length) return;
+    // What is being moved stays under the hand.
+    if (!distances.length || document.activeElement === range) return;
     bottom = Math.min(bottom, ...distances);
-    top = Math.max(top, 2 * Math.max(...distances));
+    top = Math.max(top, BEYOND * Math.max(...distances));
     set(max);
   };
   return { node, set, saw };

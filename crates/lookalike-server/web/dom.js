@@ -63,6 +63,9 @@ export const percent = (share) => `${SHORT.format(share * 100)} %`;
 /** "1 image", "2 images". */
 export const plural = (number, one, many = `${one}s`) => `${whole(number)} ${number === 1 ? one : many}`;
 
+/** What the gallery is called: the last part of where it lies. */
+export const nameOfGallery = ({ gallery }) => gallery.name.split(/[\\/]/).filter(Boolean).at(-1) ?? gallery.name;
+
 /** Calls `act` at once and then at most every `pause` ms, always with the latest arguments. */
 export function throttled(act, pause) {
   let timer = null;

@@ -3,7 +3,7 @@
 import { get, getPatiently, remove } from './api.js';
 import { adding } from './adding.js';
 import { curve } from './curve.js';
-import { button, complain, el, percent, plural, short, whole } from './dom.js';
+import { button, complain, el, nameOfGallery, percent, plural, short, whole } from './dom.js';
 import { waiting } from './progress.js';
 import { ask } from './session.js';
 
@@ -16,7 +16,7 @@ export function mount(host, { facts, signal }) {
   const refresh = async () => fill(Object.assign(facts, await get('/gallery', {}, signal)));
   fill(facts);
   host.append(
-    el('div', { class: 'intro' }, el('h1', { text: facts.gallery.name })),
+    el('div', { class: 'intro' }, el('h1', { text: nameOfGallery(facts) })),
     el('div', { class: 'columns' },
       adding({ facts, signal, done: () => refresh().catch(complain) }),
       el('section', { 'aria-labelledby': 'about' }, el('h2', { id: 'about', text: 'Gallery' }), about),

@@ -59,7 +59,7 @@ export function results({ facts, signal, act, saw, lost }) {
     const before = new Map([...list.children].map((item) => [item.dataset.id, item]));
     list.replaceChildren(...answer.neighbours.map((neighbour) => answerTile(neighbour, mine.state, before.get(neighbour.image.id))));
     notes.replaceChildren(...answer.notes.map((text) => el('p', { text: sentence(text) })));
-    if (mine.state.max === null) saw(answer.neighbours.map(({ distance }) => distance));
+    saw(answer.neighbours.map(({ distance }) => distance));
     count(mine, answer);
   }
 

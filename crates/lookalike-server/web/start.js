@@ -1,7 +1,7 @@
 // The page without a query: a place to drop a picture, and some of the gallery to try.
 
 import { get } from './api.js';
-import { complain, el, icon, plural } from './dom.js';
+import { complain, el, icon, nameOfGallery, plural } from './dom.js';
 import { waysIn } from './intake.js';
 import { tile, tileList } from './tiles.js';
 
@@ -18,7 +18,7 @@ export function mount(host, { facts, signal }) {
         el('p', {}, el('span', { class: 'fine-only', text: 'Drop a picture here, or anywhere on the page. Or paste it.' }),
           el('span', { class: 'touch-only', text: 'Choose a picture, or take one.' })),
         waysIn()),
-      el('p', { class: 'faint', text: `Compared with ${plural(facts.gallery.points, 'image')} of ${facts.gallery.name}, by what a network learnt from images like these.` })),
+      el('p', { class: 'faint', text: `Compared with ${plural(facts.gallery.points, 'image')} of ${nameOfGallery(facts)}, by what a network learnt from images like these.` })),
     el('section', { class: 'try' }, el('h2', { id: 'try', text: 'Or begin with one of these' }), tries));
   fill(tries, facts, signal).catch(complain);
 }

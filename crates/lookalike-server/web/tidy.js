@@ -128,5 +128,5 @@ function outlier({ image, score, distance, error }) {
   if (typeof error === 'number') figures.push(`error ${short(error)}`);
   return tile(image, {}, el('div', { class: 'caption' },
     el('b', { text: short(score), title: 'How odd it is' }), el('span', { text: image.label ?? '' }),
-    el('span', { class: 'place', text: figures.join(' · ') }), el('span', { class: 'place', title: image.location, text: image.key })));
+    figures.map((text) => el('span', { class: 'place', text })), el('span', { class: 'place', title: image.location, text: image.key })));
 }
