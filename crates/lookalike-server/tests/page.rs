@@ -766,6 +766,8 @@ fn images_are_added_with_a_link_that_signs_in() {
     page.wait("document.querySelector('.answer img').naturalWidth === 28");
 
     page.open("/gallery");
+    // Until then what lies below moves.
+    page.wait("document.querySelectorAll('.bars meter').length >= 3");
     page.click("[aria-labelledby=access] .button");
     page.wait("document.querySelector('main').textContent.includes('may need the token')");
 }
