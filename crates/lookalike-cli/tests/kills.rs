@@ -128,18 +128,29 @@ fn a_killed_training_run_resumes_to_the_same_model() {
 
 const TOKEN: &str = "a-token-for-tests";
 
+/// A process that does not outlive its test.
+struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A server on the gallery `g`, and where it listens.
-fn serve(place: &Workplace) -> (Child, String) {
+fn serve(place: &Workplace) -> (Owned, String) {
     let line =
         format!("serve --gallery g --listen 127.0.0.1:0 --token {TOKEN} --log errors --json");
-    let mut child = place.command(&line).stdout(Stdio::piped()).spawn().unwrap();
+    let child = place.command(&line).stdout(Stdio::piped()).spawn();
+    let mut server = Owned(child.unwrap());
     let mut said = String::new();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut output = BufReader::new(server.0.stdout.take().unwrap());
     output.read_line(&mut said).unwrap();
     let said: Value = serde_json::from_str(&said).unwrap();
     let url = said["url"].as_str().unwrap();
     let address = url.trim_start_matches("http://").trim_end_matches('/');
-    (child, address.to_owned())
+    (server, address.to_owned())
 }
 
 /// One request; its status and JSON, or none if the server is gone.
@@ -151,8 +162,9 @@ fn ask(address: &str, method: &str, path: &str, body: &[u8]) -> Option<(u16, Val
     );
     stream.write_all(head.as_bytes()).ok()?;
     stream.write_all(body).ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, serde_json::from_str(body).unwrap_or_default()))
@@ -185,7 +197,7 @@ fn a_killed_server_keeps_what_it_acknowledged() {
     let (mut kept, mut gone) = (Vec::<String>::new(), Vec::<String>::new());
     let mut next = THERE;
     for round in 0..5 {
-        let (mut child, address) = serve(&place);
+        let (server, address) = serve(&place);
         // Whatever was acknowledged before is there, and what was deleted is not.
         for id in &kept {
             let (status, _) = ask(
@@ -202,7 +214,7 @@ fn a_killed_server_keeps_what_it_acknowledged() {
             assert_eq!(status, 404, "round {round}: {id} is back");
         }
         // Killed from aside, in the middle of whatever it does.
-        let pid = child.id();
+        let pid = server.0.id();
         let killer = std::thread::spawn(move || {
             sleep(Duration::from_millis(150 + 130 * round));
             // SAFETY: the process is ours, and is not waited for before this thread has ended.
@@ -225,7 +237,7 @@ fn a_killed_server_keeps_what_it_acknowledged() {
             }
         }
         killer.join().unwrap();
-        child.wait().unwrap();
+        drop(server);
         // That one may be stored without a word of it: it is not asked after.
         next += 1;
     }
