@@ -1108,7 +1108,7 @@ fn hostile_names_are_text() {
 fn an_empty_gallery_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let model = support::model();
-    drop(lookalike::create_gallery(&folder.path().join("g"), &model, None).unwrap());
+    drop(lookalike::create_gallery(folder.path().join("g"), &model, None).unwrap());
     let server = Running::on(folder, |_| {});
     let page = page(&server, "/");
     page.wait("document.querySelector('main').textContent.includes('empty so far')");
