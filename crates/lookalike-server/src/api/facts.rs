@@ -1,5 +1,6 @@
 //! Facts about the whole gallery.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::Json;
@@ -191,7 +192,7 @@ fn facts(service: &Service, signed_in: bool) -> Answered<Gallery> {
 
 fn holdings(info: GalleryInfo) -> Holdings {
     Holdings {
-        name: info.name,
+        name: last_part(&info.name),
         metric: info.metric,
         dims: info.dims,
         points: info.points,
@@ -200,6 +201,12 @@ fn holdings(info: GalleryInfo) -> Holdings {
         diffusion: info.diffusion,
         model_fingerprint: info.model_fingerprint,
     }
+}
+
+/// The last part of a path: where the others lead is nobody's business.
+fn last_part(name: &str) -> String {
+    let last = Path::new(name).file_name().and_then(|part| part.to_str());
+    last.unwrap_or(name).to_owned()
 }
 
 fn model(model: &lookalike::autoencoder::Autoencoder) -> Model {
@@ -214,7 +221,7 @@ fn model(model: &lookalike::autoencoder::Autoencoder) -> Model {
             width: shape.width,
         },
         code_dim: model.code_dim(),
-        data_set: record.data.name.clone(),
+        data_set: last_part(&record.data.name),
         images: record.data.images,
         seconds: record.epochs.iter().map(|epoch| epoch.seconds).sum(),
         loss: config.loss.to_string(),
