@@ -239,8 +239,7 @@ fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
 
 fn check_host(service: &Service, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let options = &service.options;
-    let by_name = !options.hosts.is_empty();
-    if !by_name && !options.listen.ip().is_loopback() {
+    if options.hosts.is_empty() && !options.listen.ip().is_loopback() {
         return Ok(());
     }
     let host = uri
@@ -248,14 +247,11 @@ fn check_host(service: &Service, uri: &Uri, headers: &HeaderMap) -> Result<(), P
         .map(|authority| authority.as_str())
         .or_else(|| headers.get(header::HOST)?.to_str().ok());
     let name = host.map(without_port).unwrap_or_default();
-    let known = match by_name {
-        true => options
-            .hosts
-            .iter()
-            .any(|own| own.eq_ignore_ascii_case(name)),
-        false => false,
-    };
-    if known || is_own_name(name) {
+    let named = options
+        .hosts
+        .iter()
+        .any(|own| own.eq_ignore_ascii_case(name));
+    if named || is_own_name(name) {
         return Ok(());
     }
     Err(Problem::new(

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use lookalike::gallery::{
     DiffusionState, Example, Filter, Gallery, GalleryError, Point, RecommendRequest, Rerank,
 };
-use lookalike::images::{DecodeOptions, InputShape, Pixels, Region, decode, fit};
+use lookalike::images::{DecodeOptions, Pixels, Region, decode};
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::sources::{Limits as SourceLimits, SourceOptions};
-use lookalike::{Originals, Question, Reading, Searcher, THUMBNAIL, Uploads, decode_target};
+use lookalike::{
+    Originals, Question, Reading, Searcher, THUMBNAIL, Uploads, decode_target, reduced,
+};
 use uuid::Uuid;
 
 use crate::fetch::Fetcher;
@@ -541,21 +543,6 @@ fn scaled(
         width,
         height,
     })
-}
-
-/// A picture no larger than `longest`.
-pub(crate) fn reduced(pixels: Pixels, longest: usize) -> Pixels {
-    let longer = pixels.width().max(pixels.height());
-    if longer <= longest {
-        return pixels;
-    }
-    let reduce = |side: usize| (side * longest / longer).max(1);
-    let shape = InputShape {
-        channels: pixels.channels(),
-        height: reduce(pixels.height()),
-        width: reduce(pixels.width()),
-    };
-    fit(&pixels, shape)
 }
 
 #[cfg(test)]

@@ -5,26 +5,11 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lookalike_server::{ServeOptions, Token};
 use serde_json::{Value, json};
-use support::{Form, IMAGES, Running, SEVEN, TOKEN, digit, keys, new_digit};
-
-/// Asks until it is no longer being computed.
-fn finished(server: &Running, path: &str) -> Value {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        let answer = server.get(path);
-        if answer.status != 202 {
-            return answer.ok();
-        }
-        assert_eq!(answer.header("retry-after"), Some("1"));
-        assert_eq!(answer.json()["state"], "working");
-        assert!(Instant::now() < end, "{path} is never done");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use support::{Form, IMAGES, Running, SEVEN, TOKEN, digit, finished, keys, new_digit};
 
 #[test]
 fn searches_of_every_kind_agree() {

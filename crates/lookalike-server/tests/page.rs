@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use browser::{PHONE, Page};
 use serde_json::{Value, json};
-use support::{Form, IMAGES, Running, SEVEN, TOKEN, digit, keys, new_digit};
+use support::{Form, IMAGES, Running, SEVEN, TOKEN, digit, finished, keys, new_digit};
 
 /// Answers at a time, unless one asks for another number.
 const USUAL: usize = 40;
@@ -97,19 +97,6 @@ fn wait_parameter_is(page: &Page, name: &str, value: &str) {
         json!(name),
         json!(value)
     ));
-}
-
-/// Asks until it is no longer being computed.
-fn finished(server: &Running, path: &str) -> Value {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        let answer = server.get(path);
-        if answer.status != 202 {
-            return answer.ok();
-        }
-        assert!(Instant::now() < end, "{path} is never done");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub use indexing::{
     IndexOptions, IndexProgress, IndexSummary, MOST_DIFFUSED, THUMBNAIL, create_gallery,
     decode_target, default_metric, index, index_source, open_gallery, open_or_create_gallery,
 };
-pub use originals::Originals;
+pub use originals::{Originals, reduced};
 pub use searching::{Question, Searcher};
 pub use skips::Skips;
 pub use source::{

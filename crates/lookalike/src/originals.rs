@@ -4,10 +4,25 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lookalike_gallery::{Gallery, Payload};
-use lookalike_images::{DecodeOptions, Pixels, Source as _, decode};
+use lookalike_images::{DecodeOptions, InputShape, Pixels, Source as _, decode, fit};
 
 use crate::uploads;
 use crate::{Reading, Skips, Source, open_source};
+
+/// A picture whose longer side is at most so many pixels, to be shown: the same if it is no larger.
+pub fn reduced(pixels: Pixels, longest: usize) -> Pixels {
+    let longer = pixels.width().max(pixels.height());
+    if longer <= longest {
+        return pixels;
+    }
+    let reduce = |side: usize| (side * longest / longer).max(1);
+    let shape = InputShape {
+        channels: pixels.channels(),
+        height: reduce(pixels.height()),
+        width: reduce(pixels.width()),
+    };
+    fit(&pixels, shape)
+}
 
 /// Finds the pictures behind a gallery's points, opening each source once. Can be asked by many threads.
 pub struct Originals {

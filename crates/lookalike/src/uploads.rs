@@ -3,6 +3,7 @@
 //!
 //! What was reported stored is on disk: first the file, then the thumbnail, then the point.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,44 +100,51 @@ impl Uploads {
             .map(|upload| blake3::hash(upload.bytes).to_hex().to_string())
             .collect();
         let known = gallery.with_content(&hashes.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let mut stored: Vec<Option<Stored>> = vec![None; uploads.len()];
-        // The place among `uploads` and the key of each file that is written.
-        let mut written: Vec<(usize, String)> = Vec::new();
-        for (index, (upload, hash)) in uploads.iter().zip(&hashes).enumerate() {
-            if let Some(point) = known.get(hash) {
-                stored[index] = Some(Stored::Unchanged(point.id));
-            } else if let Some(first) = hashes[..index].iter().position(|other| other == hash) {
-                // Twice in one go: what becomes of the first is known below.
-                debug_assert!(first < index);
-            } else {
-                match Format::of(upload.bytes) {
-                    Ok(format) => written.push((index, self.write(upload, format, hash)?)),
-                    Err(error) => stored[index] = Some(Stored::Refused(error.to_string())),
-                }
+        // What becomes of each content.
+        let mut stored: HashMap<&str, Stored> = hashes
+            .iter()
+            .filter_map(|hash| Some((hash.as_str(), Stored::Unchanged(known.get(hash)?.id))))
+            .collect();
+        // The content and the key of each file.
+        let mut written: Vec<(&str, String)> = Vec::new();
+        for (upload, hash) in uploads.iter().zip(&hashes) {
+            let seen = written.iter().any(|(other, _)| other == hash);
+            if seen || stored.contains_key(hash.as_str()) {
+                continue;
+            }
+            match Format::of(upload.bytes) {
+                Ok(format) => match self.write(upload, format, hash) {
+                    Ok(key) => written.push((hash, key)),
+                    Err(error) => {
+                        written.iter().for_each(|(_, key)| self.remove(key));
+                        return Err(error);
+                    }
+                },
+                Err(error) => drop(stored.insert(hash, Stored::Refused(error.to_string()))),
             }
         }
         let keys: Vec<&str> = written.iter().map(|(_, key)| key.as_str()).collect();
         let (outcomes, _) = self.index(gallery, model, &keys)?;
-        for ((index, key), outcome) in written.iter().zip(outcomes) {
-            stored[*index] = Some(match outcome {
-                Ok(id) => Stored::Added(id),
-                Err(reason) => {
+        for ((hash, key), outcome) in written.iter().zip(outcomes) {
+            let outcome = outcome.map_or_else(
+                |reason| {
                     self.remove(key);
                     Stored::Refused(reason)
-                }
-            });
+                },
+                Stored::Added,
+            );
+            stored.insert(hash, outcome);
         }
-        for index in 0..stored.len() {
-            if stored[index].is_none() {
-                let first = hashes.iter().position(|other| *other == hashes[index]);
-                let first = stored[first.expect("it is its own")].clone();
-                stored[index] = Some(match first {
-                    Some(Stored::Added(id)) => Stored::Unchanged(id),
-                    other => other.expect("the first of a content has its outcome"),
-                });
+        let mut answers = Vec::with_capacity(uploads.len());
+        for hash in &hashes {
+            let outcome = stored[hash.as_str()].clone();
+            if let Stored::Added(id) = outcome {
+                // The same content once more finds this one there.
+                stored.insert(hash, Stored::Unchanged(id));
             }
+            answers.push(outcome);
         }
-        Ok(stored.into_iter().flatten().collect())
+        Ok(answers)
     }
 
     /// Puts other content in the place of an image that was [added](Self::add); its id stays.

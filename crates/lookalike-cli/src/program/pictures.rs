@@ -5,9 +5,7 @@ use std::path::Path;
 use lookalike::Error;
 use lookalike::autoencoder::{Autoencoder, EpochRecord};
 use lookalike::gallery::{Answer, Gallery, Hit, Payload};
-use lookalike::images::{
-    Cell, Collection, ContactSheet, Curve, Image, InputShape, Mark, Pixels, Row, Series, fit,
-};
+use lookalike::images::{Cell, Collection, ContactSheet, Curve, Image, Mark, Pixels, Row, Series};
 
 use super::Failure;
 
@@ -82,17 +80,7 @@ pub fn small(payload: &Payload, originals: &Originals<'_>) -> Result<Pixels, Err
 
 /// A picture no larger than sheets show it: photographs would fill the memory.
 fn reduced(pixels: Pixels) -> Pixels {
-    let longest = pixels.width().max(pixels.height());
-    if longest <= SMALL {
-        return pixels;
-    }
-    let reduce = |side: usize| (side * SMALL / longest).max(1);
-    let shape = InputShape {
-        channels: pixels.channels(),
-        height: reduce(pixels.height()),
-        width: reduce(pixels.width()),
-    };
-    fit(&pixels, shape)
+    lookalike::reduced(pixels, SMALL)
 }
 
 /// Stands in for an original that is gone: light grey, as large as the query.

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use lookalike::gallery::Payload;
 use lookalike::images::{DecodeOptions, decode};
-use lookalike::{Stored, Upload};
+use lookalike::{Stored, Upload, reduced};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -117,7 +117,7 @@ pub(super) async fn thumbnail(
                 .originals
                 .pixels(payload)
                 .ok_or_else(|| gone(payload))?;
-            pictures::png(&service::reduced(pixels, SMALL))
+            pictures::png(&reduced(pixels, SMALL))
         },
     )
     .await

@@ -19,12 +19,14 @@ use crate::problem::Problem;
 use crate::service::Service;
 
 mod facts;
+mod findings;
 mod health;
 mod images;
+mod map;
 mod searching;
 mod session;
 
-pub(crate) use facts::Finding;
+pub(crate) use findings::Finding;
 
 /// What is done for a request, before it is known whether it can be.
 type Answered<T> = Result<T, Problem>;
@@ -149,11 +151,11 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(images::reconstruction))
         .routes(routes!(facts::gallery))
         .routes(routes!(facts::facets))
-        .routes(routes!(facts::duplicates))
-        .routes(routes!(facts::outliers))
-        .routes(routes!(facts::quality))
-        .routes(routes!(facts::map))
-        .routes(routes!(facts::map_points))
+        .routes(routes!(findings::duplicates))
+        .routes(routes!(findings::outliers))
+        .routes(routes!(findings::quality))
+        .routes(routes!(map::map))
+        .routes(routes!(map::points))
         .routes(routes!(session::sign_in, session::sign_out));
     OpenApiRouter::with_openapi(Document::openapi())
         .nest("/api/v1", versioned)

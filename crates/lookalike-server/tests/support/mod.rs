@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};
 use lookalike::images::{Collection, open};
@@ -322,4 +322,20 @@ pub fn keys(answer: &Value) -> Vec<String> {
     let neighbours = answer["neighbours"].as_array().unwrap();
     let key = |neighbour: &Value| neighbour["image"]["key"].as_str().unwrap().to_owned();
     neighbours.iter().map(key).collect()
+}
+
+/// What is computed over the whole gallery: asks until it is done.
+#[track_caller]
+pub fn finished(server: &Running, path: &str) -> Value {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = server.get(path);
+        if answer.status != 202 {
+            return answer.ok();
+        }
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(answer.json()["state"], "working");
+        assert!(Instant::now() < end, "{path} is never done");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
