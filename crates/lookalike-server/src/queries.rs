@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use lookalike::images::Pixels;
-use uuid::Uuid;
 
 /// An image that was sent.
 pub(crate) struct Sent {
@@ -16,8 +15,6 @@ pub(crate) struct Sent {
     pub height: usize,
     /// The code of the whole image.
     pub code: Vec<f32>,
-    /// The point of the same content, if there was one.
-    pub known: Option<Uuid>,
 }
 
 impl Sent {
@@ -89,7 +86,6 @@ mod tests {
             width: side,
             height: side,
             code: Vec::new(),
-            known: None,
         })
     }
 

@@ -12,7 +12,7 @@ use lookalike::images::{DecodeOptions, Pixels, Region, decode};
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::sources::{Limits as SourceLimits, SourceOptions};
 use lookalike::{
-    Originals, Question, Reading, Searcher, THUMBNAIL, Uploads, decode_target, reduced,
+    Originals, PADDING, Question, Reading, Searcher, THUMBNAIL, Uploads, decode_target, reduced,
 };
 use uuid::Uuid;
 
@@ -184,10 +184,13 @@ impl Service {
         point.ok_or_else(|| no_such_image(id))
     }
 
-    /// Decodes an image that was sent, reduced to what the model needs.
-    pub fn decoded(&self, bytes: &[u8]) -> Result<Pixels, Problem> {
-        let target = decode_target(self.searcher.model(), THUMBNAIL);
-        Ok(decode(bytes, &self.decode_options(Some(target)))?.pixels)
+    /// Decodes an image that was sent, and brings it to the model's shape just as when it is indexed: what is in the
+    /// gallery is found at no distance at all.
+    pub fn fitted(&self, bytes: &[u8]) -> Result<Pixels, Problem> {
+        let model = self.searcher.model();
+        let target = decode_target(model, THUMBNAIL);
+        let decoded = decode(bytes, &self.decode_options(Some(target)))?;
+        Ok(decoded.fit(model.shape(), model.fit(), PADDING))
     }
 
     fn decode_options(&self, target: Option<(usize, usize)>) -> DecodeOptions {
@@ -199,7 +202,7 @@ impl Service {
 
     /// The code of an image that was sent.
     pub fn encoded(&self, bytes: &[u8]) -> Result<Vec<f32>, Problem> {
-        Ok(self.searcher.model().encode_image(&self.decoded(bytes)?))
+        Ok(self.searcher.model().encode_image(&self.fitted(bytes)?))
     }
 
     /// The gallery's point of this content.
@@ -221,7 +224,6 @@ impl Service {
             width: whole.width,
             height: whole.height,
             code,
-            known: self.known(&hash)?,
         });
         self.queries().put(hash.clone(), sent.clone());
         Ok((hash, sent))
@@ -236,7 +238,7 @@ impl Service {
         })
     }
 
-    /// The picture that a reference means, and the sides of its whole.
+    /// The picture that a reference means, and the point that it is.
     fn picture(&self, reference: &Reference) -> Result<(Pixels, Option<Uuid>), Problem> {
         let (pixels, width, height, id) = match only(reference)? {
             Which::Id(id) => {
@@ -256,7 +258,8 @@ impl Service {
             }
             Which::Upload(hash) => {
                 let sent = self.kept(hash)?;
-                (sent.pixels.clone(), sent.width, sent.height, sent.known)
+                let known = self.known(hash)?;
+                (sent.pixels.clone(), sent.width, sent.height, known)
             }
             Which::Code(_) => {
                 return Err(Problem::unusable(
@@ -295,7 +298,7 @@ impl Service {
                 let sent = self.kept(hash)?;
                 Asked {
                     code: sent.code.clone(),
-                    point: sent.known,
+                    point: self.known(hash)?,
                 }
             }
             Which::Code(code) => {
@@ -331,17 +334,16 @@ impl Service {
             },
             diverse: search.diverse,
         };
-        let answer = match (asked, &search.query) {
-            (None, None) => self.recommend(search, question)?,
-            (asked, query) => {
-                let asked = match (asked, query) {
-                    (Some(asked), _) => asked,
-                    (None, Some(query)) => self.asked(query)?,
-                    (None, None) => unreachable!("it is by examples"),
-                };
+        let asked = match (asked, &search.query) {
+            (None, Some(query)) => Some(self.asked(query)?),
+            (asked, _) => asked,
+        };
+        let answer = match asked {
+            Some(asked) => {
                 let exclude = asked.point.filter(|_| search.exclude_self);
                 self.searcher.ask_code(asked.code, exclude, &question)?
             }
+            None => self.recommend(search, question)?,
         };
         let found = answer.neighbours.len();
         let neighbours: Vec<_> = answer.neighbours.into_iter().skip(search.offset).collect();

@@ -78,7 +78,7 @@ pub use originals::{Originals, reduced};
 pub use searching::{Question, Searcher};
 pub use skips::Skips;
 pub use source::{
-    LOOKED_AT, Query, Reading, Source, USUAL_SIDE, label_from, open_queries, open_source,
+    LOOKED_AT, PADDING, Query, Reading, Source, USUAL_SIDE, label_from, open_queries, open_source,
 };
 pub use uploads::{Stored, UPLOADS, Upload, Uploads};
 pub use watching::Watch;

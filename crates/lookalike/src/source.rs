@@ -301,7 +301,7 @@ fn kind_of(error: &ImageError) -> SkipKind {
 }
 
 /// What [`Fit::Pad`] adds, everywhere: a model does not know what it was trained with.
-pub(crate) const PADDING: [u8; 3] = [255; 3];
+pub const PADDING: [u8; 3] = [255; 3];
 
 /// Images that are looked at to choose a network's shape.
 pub const LOOKED_AT: usize = 64;

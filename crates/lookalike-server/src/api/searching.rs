@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::{Multipart, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use lookalike::PADDING;
 use lookalike::images::{Fit, Pixels, fit_with};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -163,13 +164,16 @@ pub(super) async fn send(State(service): Shared, request: Request) -> Answered<J
         Body::Json(address) => fetch_url(&service, &address.url).await?.into(),
         Body::Parts(parts) => image_form(parts, &service).await?,
     };
-    let (upload, sent) = service.run(move |service| service.keep(&bytes)).await?;
-    Ok(Json(Kept {
-        upload,
-        width: sent.width,
-        height: sent.height,
-        known: sent.known,
-    }))
+    let kept = service.run(move |service| {
+        let (upload, sent) = service.keep(&bytes)?;
+        Ok(Kept {
+            width: sent.width,
+            height: sent.height,
+            known: service.known(&upload)?,
+            upload,
+        })
+    });
+    Ok(Json(kept.await?))
 }
 
 /// An image that was sent to search with, reduced to 1,536 pixels.
@@ -235,7 +239,7 @@ pub(super) async fn reconstruct(State(service): Shared, request: Request) -> Ans
     let one = one(&service, request).await?;
     let png = service.run(move |service| {
         let pixels = match one {
-            One::Sent(bytes) => service.decoded(&bytes)?,
+            One::Sent(bytes) => service.fitted(&bytes)?,
             One::Named(reference) => service.pixels(&reference)?,
         };
         reconstruction(service, &pixels)
@@ -265,7 +269,7 @@ async fn one(service: &Arc<Service>, request: Request) -> Answered<One> {
 pub(super) fn reconstruction(service: &Service, pixels: &Pixels) -> Answered<Vec<u8>> {
     let model = service.searcher.model();
     let shape = model.shape();
-    let fitted = fit_with(pixels, shape, model.fit(), [255; 3]);
+    let fitted = fit_with(pixels, shape, model.fit(), PADDING);
     let output = model
         .reconstruct(fitted.data())
         .map_err(Problem::internal)?;
