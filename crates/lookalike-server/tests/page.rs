@@ -502,6 +502,8 @@ fn why_an_image_matched_is_shown() {
     page.wait(
         "document.querySelector('#why .pair figcaption').textContent === 'Your query, the part'",
     );
+    // Pictures that come late move what is clicked.
+    page.wait("document.querySelectorAll('#why .kept img').length === 2 && [...document.querySelectorAll('#why img')].every((one) => one.complete)");
     page.click("#why .bare");
     page.wait("!document.querySelector('#why').open && location.search.includes('region') && !location.search.includes('why')");
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lookalike_autoencoder::Autoencoder;
-use lookalike_gallery::{Gallery, Point, Upserted};
+use lookalike_gallery::{Gallery, Point, Upserted, point_id};
 use lookalike_images::{Format, decode, replace_file};
 use uuid::Uuid;
 
@@ -124,7 +124,13 @@ impl Uploads {
             }
         }
         let keys: Vec<&str> = written.iter().map(|(_, key)| key.as_str()).collect();
-        let (outcomes, _) = self.index(gallery, model, &keys)?;
+        let outcomes = match self.index(gallery, model, &keys) {
+            Ok((outcomes, _)) => outcomes,
+            Err(error) => {
+                self.remove_unknown(gallery, &keys);
+                return Err(error);
+            }
+        };
         for ((hash, key), outcome) in written.iter().zip(outcomes) {
             let outcome = outcome.map_or_else(
                 |reason| {
@@ -245,6 +251,20 @@ impl Uploads {
             ))
         })?;
         open_source(spec, self.reading.clone(), Arc::new(Skips::default()))
+    }
+
+    /// Removes those of the files that have no point: on a full disk they would only be in the way.
+    fn remove_unknown(&self, gallery: &dyn Gallery, keys: &[&str]) {
+        let ids: Vec<Uuid> = keys.iter().map(|key| point_id(UPLOADS, key)).collect();
+        // Where that cannot be known either, the files stay.
+        let Ok(there) = gallery.existing(&ids) else {
+            return;
+        };
+        for (key, id) in keys.iter().zip(&ids) {
+            if !there.contains_key(id) {
+                self.remove(key);
+            }
+        }
     }
 
     /// A file that no point needs harms nobody, so that failing is no error.
