@@ -217,7 +217,7 @@ pub(crate) struct PictureFile(Vec<u8>);
 #[expect(dead_code, reason = "described here, read part by part")]
 pub(crate) struct SearchForm {
     /// A picture file.
-    #[schema(inline)]
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     image: PictureFile,
     /// The search as JSON, without `query`.
     search: Option<Search>,
@@ -229,7 +229,7 @@ pub(crate) struct SearchForm {
 #[expect(dead_code, reason = "described here, read part by part")]
 pub(crate) struct ImageForm {
     /// A picture file.
-    #[schema(inline)]
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
     image: PictureFile,
 }
 
