@@ -1,5 +1,9 @@
 use std::path::{Path, PathBuf};
 
+use uuid::Uuid;
+
+use crate::Upserted;
+
 /// Whatever can go wrong with a gallery. Every message says what was being done to what, and what to
 /// do next.
 #[derive(Debug, thiserror::Error)]
@@ -153,6 +157,60 @@ pub enum GalleryError {
         path: PathBuf,
         /// The engine's own words.
         detail: String,
+    },
+    /// The nodes of a cluster did not answer, or only that they cannot now, however often they were asked.
+    #[error(
+        "the cluster of the gallery {} could not be reached for {doing}, {attempts} times: {detail}; see that its \
+         nodes run and run the same command again, what was stored stays stored",
+        path.display()
+    )]
+    Unreachable {
+        /// What was being done.
+        doing: String,
+        /// The gallery.
+        path: PathBuf,
+        /// How often it was tried.
+        attempts: usize,
+        /// The last answer.
+        detail: String,
+    },
+    /// A cluster wants a key, or another one.
+    #[error(
+        "the cluster of the gallery {} refuses: {detail}; give its API key in LOOKALIKE_QDRANT_API_KEY, or a file's \
+         name in LOOKALIKE_QDRANT_API_KEY_FILE",
+        path.display()
+    )]
+    Refused {
+        /// The gallery.
+        path: PathBuf,
+        /// The cluster's own words.
+        detail: String,
+    },
+    /// Something that a gallery on a cluster cannot do.
+    #[error("the gallery {name} is on a cluster: {detail}")]
+    NotOnCluster {
+        /// The gallery.
+        name: String,
+        /// What cannot be done, and what can be done instead.
+        detail: String,
+    },
+    /// A cluster did not take some points, however often it was asked. The others are stored.
+    #[error(
+        "{} of {of} points could not be stored in the gallery {}: {}; run the same command again, it stores what is \
+         missing",
+        failed.len(),
+        path.display(),
+        failed.first().map_or("", |(_, why)| why)
+    )]
+    NotStored {
+        /// The gallery.
+        path: PathBuf,
+        /// How many were to be stored.
+        of: usize,
+        /// Those that were not, each with the reason.
+        failed: Vec<(Uuid, String)>,
+        /// What was done to the others.
+        stored: Upserted,
     },
     /// An earlier failure has left the open gallery in a state that cannot be relied on.
     #[error(

@@ -1,7 +1,8 @@
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{GalleryError, Payload};
 
@@ -180,6 +181,26 @@ impl Field {
             self,
             Field::Width | Field::Height | Field::Bytes | Field::Modified
         )
+    }
+
+    /// The values of the field in a stored payload, each once, with the JSON that tells them apart.
+    pub(crate) fn values(&self, payload: &Map<String, Value>) -> Vec<(String, Value)> {
+        let value = match self {
+            Field::Extra(name) => payload.get("extra").and_then(|extra| extra.get(name)),
+            field => payload.get(field.name()),
+        };
+        let values = match value {
+            Some(Value::Array(values)) => values.as_slice(),
+            Some(value) => std::slice::from_ref(value),
+            None => &[],
+        };
+        let mut seen = HashSet::new();
+        values
+            .iter()
+            .filter(|value| value.is_string() || value.is_number() || value.is_boolean())
+            .map(|value| (value.to_string(), value.clone()))
+            .filter(|(name, _)| seen.insert(name.clone()))
+            .collect()
     }
 
     /// The field's place in a stored payload.

@@ -4,7 +4,7 @@ use lookalike_neighbours::{DiffusionConfig, Metric};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Filter, GalleryError, Mmr, Payload, Point, RecommendRequest, Stub};
+use crate::{ClusterInfo, Filter, GalleryError, Mmr, Payload, Point, RecommendRequest, Stub};
 
 /// How many points [`Points`] asks for at a time.
 const PAGE: usize = 1_000;
@@ -16,11 +16,16 @@ const STUBS: usize = 10_000;
 /// All methods take `&self`: a gallery can be shared between threads, searches run side by side, changes
 /// one after another. What a method has reported done survives the end of the process.
 ///
+/// On a cluster, others may change the gallery at the same time.
+///
 /// # Errors
 /// Every method that reads points fails with [`Engine`](GalleryError::Engine) if the engine does, with
 /// [`Damaged`](GalleryError::Damaged) if what it finds cannot be understood, with
 /// [`Io`](GalleryError::Io) if a file cannot be read, and with [`Closed`](GalleryError::Closed) once an
-/// earlier failure has made the open gallery unreliable. The methods say what else can go wrong.
+/// earlier failure has made the open gallery unreliable; on a cluster with
+/// [`Unreachable`](GalleryError::Unreachable) or [`Refused`](GalleryError::Refused), and with
+/// [`NotOnCluster`](GalleryError::NotOnCluster) for what would mean to read all of it. The methods say what
+/// else can go wrong.
 pub trait Gallery: Send + Sync {
     /// What this gallery is, and what it holds.
     ///
@@ -42,7 +47,8 @@ pub trait Gallery: Send + Sync {
     ///
     /// # Errors
     /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for a code that does
-    /// not fit, and then nothing is stored. [`DiskFull`](GalleryError::DiskFull),
+    /// not fit, and then nothing is stored. [`NotStored`](GalleryError::NotStored) names the points that a
+    /// cluster did not take. [`DiskFull`](GalleryError::DiskFull),
     /// [`Engine`](GalleryError::Engine), [`Damaged`](GalleryError::Damaged) or [`Io`](GalleryError::Io) if
     /// storing fails: some of the points may be there then, and storing all of them again does no harm.
     fn upsert(&self, points: &[Point]) -> Result<Upserted, GalleryError>;
@@ -139,10 +145,10 @@ pub trait Gallery: Send + Sync {
 
     /// Keeps thumbnails, each under the BLAKE3 of its content (64 hexadecimal digits, as in
     /// [`Payload::blake3`]). The bytes are any, at most 16 MiB; where a content has a thumbnail already,
-    /// that one stays. They are there for good when this returns. Thumbnails are to be put before the
-    /// points that need them are stored, so that no point is ever without: until then, they are kept as
-    /// long as the gallery is open; one that no point needs is removed by
-    /// [`optimise`](Gallery::optimise).
+    /// that one stays. Thumbnails are to be put before the points that need them are stored, so that no
+    /// point is ever without: until then, they are kept as long as the gallery is open. They are there for
+    /// good when this returns or, on a cluster, when those points are stored; one that no point needs is
+    /// removed by [`optimise`](Gallery::optimise).
     ///
     /// # Errors
     /// [`BadRequest`](GalleryError::BadRequest) for what is no BLAKE3 or too long, and then nothing is
@@ -159,7 +165,8 @@ pub trait Gallery: Send + Sync {
 
     /// Brings the index up to date with the points, so that searches are fast, and removes thumbnails
     /// that no point needs. To be called after many changes; says whether there was anything to do.
-    /// Searches go on meanwhile.
+    /// Searches go on meanwhile. A cluster builds its index by itself; there, this waits until it is built,
+    /// for some minutes at the most.
     ///
     /// # Errors
     /// [`DiskFull`](GalleryError::DiskFull) without room to build the index beside the old one, and
@@ -178,11 +185,21 @@ pub trait Gallery: Send + Sync {
     /// Computes the neighbour graph of all codes and what [`Rerank::Diffusion`] needs of it.
     ///
     /// # Errors
+    /// [`NotOnCluster`](GalleryError::NotOnCluster) where there is no diffusion.
     /// [`BadRequest`](GalleryError::BadRequest) if `config` is not
     /// [valid](DiffusionConfig::validate) or there are more points than a graph can hold;
     /// [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if the graph cannot be stored, and
     /// then an earlier one stays; and those of [reading](Gallery#errors).
     fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError>;
+
+    /// Whether the name that this gallery was opened by means another one by now: an alias was switched. This one goes
+    /// on with what it was opened on.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
+    fn has_moved(&self) -> Result<bool, GalleryError> {
+        Ok(false)
+    }
 }
 
 /// All points of a gallery (that pass a filter) in the order of their ids, read page by page. Points that
@@ -302,6 +319,9 @@ pub struct GalleryInfo {
     pub created: u64,
     /// Whether diffusion is possible.
     pub diffusion: DiffusionState,
+    /// Where and how it is kept, if that is on a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterInfo>,
 }
 
 /// The name of a model: the BLAKE3 of its file, in hexadecimal.
@@ -319,6 +339,8 @@ pub enum DiffusionState {
     Fresh,
     /// Points have changed since it was built, or part of it was found damaged.
     Stale,
+    /// The gallery is kept where there is no diffusion: on a cluster.
+    Unavailable,
 }
 
 /// What [`Gallery::upsert`] did.

@@ -2,7 +2,7 @@
 //!
 //! A [`Gallery`] holds [`Point`]s (a code and what is known about its image) and answers
 //! [`SearchRequest`]s. [`EmbeddedGallery`] is one in a folder of this machine, with the Qdrant engine
-//! inside; the trait is written so that a cluster can stand behind it as well.
+//! inside; [`ClusterGallery`] is one on a Qdrant cluster. Both answer alike.
 //!
 //! ```
 //! use lookalike_gallery::{EmbeddedGallery, Gallery, Payload, Point, SearchRequest};
@@ -42,17 +42,26 @@
 //!   completes it: ids follow from source and key ([`point_id`]), so nothing is doubled.
 //! - **Thumbnails** are on disk when [`put_thumbnails`](Gallery::put_thumbnails) returns, once a content,
 //!   and stay as long as a point needs them. They take some 35 bytes of memory each.
-//! - **One process** at a time has an embedded gallery open; the next gets an error that names it.
+//! - **One process** at a time has an embedded gallery open; the next gets an error that names it. Any number
+//!   may have one on a cluster open, read it and fill it.
 //! - **Errors, not panics**: damaged files, full disks and codes that hold NaN give a [`GalleryError`].
 
+mod answering;
+mod cluster;
 mod diversity;
 mod embedded;
 mod error;
 mod filter;
 mod gallery;
+mod manifest;
 mod point;
 mod recommendation;
+mod thumbnail;
 
+pub use cluster::{
+    ClusterAddress, ClusterGallery, ClusterInfo, ClusterOptions, CollectionLayout, IndexKind,
+    PayloadIndex, Quantization, Retries, remove_collection, switch_alias,
+};
 pub use diversity::Mmr;
 pub use embedded::EmbeddedGallery;
 pub use error::GalleryError;

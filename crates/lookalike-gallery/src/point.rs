@@ -37,6 +37,14 @@ impl Point {
             payload,
         }
     }
+
+    /// Whether it is exactly this one, bit for bit.
+    pub(crate) fn is(&self, other: &Point) -> bool {
+        let bits = |code: &[f32]| code.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        self.id == other.id
+            && bits(&self.code) == bits(&other.code)
+            && self.payload == other.payload
+    }
 }
 
 /// What is kept beside a code.

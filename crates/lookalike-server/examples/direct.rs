@@ -26,7 +26,7 @@ fn main() -> Outcome<()> {
     let usage = "give a gallery, seconds, and numbers of threads";
     let gallery = arguments.next().ok_or(usage)?;
     let time = Duration::from_secs(arguments.next().ok_or(usage)?.parse()?);
-    let searcher = Searcher::open(&gallery, DeviceChoice::Cpu)?;
+    let searcher = Searcher::open(&gallery, &[], DeviceChoice::Cpu)?;
     let ids = ids(searcher.gallery())?;
     if ids.is_empty() {
         return Err(format!("{gallery} is empty: index something first").into());

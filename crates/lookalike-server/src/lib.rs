@@ -14,6 +14,7 @@
 //! - `api` has the requests and their document ([`openapi`]), `body` reads what they bring, `types` is what they mean,
 //!   `problem` what can be wrong with them. `page` is the web page in `web/`.
 //! - `work` bounds what is computed at a time. `jobs` is for what takes longer than a request, `layout` for the map.
+//! - `current` is what answers now, and goes over to another gallery when an alias is switched.
 //! - `service` is what all share, `queries` images that were sent to search with, `fetch` images that are fetched.
 //!
 //! ```no_run
@@ -22,7 +23,7 @@
 //! use lookalike_server::{ServeOptions, Server};
 //!
 //! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
-//! let searcher = Searcher::open("photos.gallery", DeviceChoice::Auto)?;
+//! let searcher = Searcher::open("photos.gallery", &[], DeviceChoice::Auto)?;
 //! let server = Server::bind(searcher, ServeOptions::new("photos.gallery")).await?;
 //! println!("listening on {}", server.url());
 //! server.run(async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await;
@@ -33,6 +34,7 @@
 mod access;
 mod api;
 mod body;
+mod current;
 mod fetch;
 mod jobs;
 mod layout;
@@ -64,6 +66,7 @@ pub use access::{SHORTEST_TOKEN, Token};
 pub use api::document as openapi;
 pub use options::{Limits, ServeOptions, TlsFiles};
 
+use current::Current;
 use listen::Listener;
 use service::Service;
 
@@ -77,6 +80,7 @@ pub struct Server {
     listener: Listener,
     address: SocketAddr,
     service: Arc<Service>,
+    reopen: Option<current::Reopen>,
 }
 
 impl Server {
@@ -102,7 +106,19 @@ impl Server {
             listener,
             address,
             service,
+            reopen: None,
         })
+    }
+
+    /// When the gallery's name comes to mean another gallery ([`Gallery::has_moved`](lookalike::gallery::Gallery)), an
+    /// alias on a cluster that is switched, goes over to what `reopen` opens, within seconds. Requests that have begun are
+    /// answered from the gallery before; if the other cannot be opened, all are, and the log says why.
+    pub fn following(
+        mut self,
+        reopen: impl Fn() -> Result<Searcher, Error> + Send + Sync + 'static,
+    ) -> Self {
+        self.reopen = Some(Box::new(reopen));
+        self
     }
 
     /// Where it listens.
@@ -123,15 +139,19 @@ impl Server {
     /// [`Limits::stop`] allows; what was written is on disk.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self {
-            listener, service, ..
+            listener,
+            service,
+            reopen,
+            ..
         } = self;
-        // So that the map is there when it is asked for.
-        if let Err(problem) = service.layout.ask(&service) {
-            tracing::warn!(problem = problem.detail(), "the map is not laid out");
-        }
-        let resting = tokio::spawn(rest(service.clone()));
-        listener.serve(router(&service), &service, stop).await;
+        lay_out(&service);
+        let current = Arc::new(Current::new(service.clone(), reopen));
+        let resting = tokio::spawn(look_after(current.clone()));
+        listener.serve(current.router(), &service, stop).await;
         resting.abort();
+        drop(service);
+        let service = current.service();
+        drop(current);
         let flushing = service.clone();
         let flushed = tokio::task::spawn_blocking(move || flushing.gallery().flush()).await;
         if let Ok(Err(error)) = flushed {
@@ -146,16 +166,26 @@ impl Server {
     }
 }
 
-/// Brings the index up to date when the gallery rests.
-async fn rest(service: Arc<Service>) {
+/// So that the map is there when it is asked for.
+fn lay_out(service: &Arc<Service>) {
+    if let Err(problem) = service.layout.ask(service) {
+        tracing::warn!(problem = problem.detail(), "the map is not laid out");
+    }
+}
+
+/// Now and then, brings the index up to date, and goes over to another gallery if the name means one.
+async fn look_after(current: Arc<Current>) {
     loop {
         tokio::time::sleep(LOOK).await;
-        let service = service.clone();
-        if tokio::task::spawn_blocking(move || service.rest())
-            .await
-            .is_err()
-        {
-            tracing::error!("bringing the index up to date panicked");
+        let current = current.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            current.service().rest();
+            if current.follow() {
+                lay_out(&current.service());
+            }
+        });
+        if looked.await.is_err() {
+            tracing::error!("looking after the gallery panicked");
         }
     }
 }

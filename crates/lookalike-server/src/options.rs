@@ -26,6 +26,8 @@ pub struct ServeOptions {
     pub tls: Option<TlsFiles>,
     /// Where added images, and the map, are kept; made when needed.
     pub folder: PathBuf,
+    /// Whether the gallery is on a cluster: then waiting for it leaves a thread's other requests to another thread.
+    pub on_cluster: bool,
     /// What a request may cost.
     pub limits: Limits,
 }
@@ -108,6 +110,7 @@ impl ServeOptions {
             fetch_urls: false,
             tls: None,
             folder: folder.into(),
+            on_cluster: false,
             limits: Limits::default(),
         }
     }

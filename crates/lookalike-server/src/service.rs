@@ -46,7 +46,7 @@ pub(crate) struct Service {
     pub workers: Workers,
     /// Room for bodies, see [`Room`].
     pub room: Room,
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     pub fetcher: Option<Fetcher>,
     pub findings: Arc<Jobs<crate::api::Finding, serde_json::Value>>,
     pub layout: Arc<Layout>,
@@ -76,6 +76,25 @@ impl Service {
         options: ServeOptions,
         port: u16,
     ) -> Result<Arc<Self>, lookalike::Error> {
+        Self::counting(searcher, options, port, Arc::new(Metrics::new()))
+    }
+
+    /// The same for another gallery. What was sent to search with is forgotten: its codes are another model's.
+    pub fn successor(&self, searcher: Searcher) -> Result<Arc<Self>, lookalike::Error> {
+        Self::counting(
+            searcher,
+            self.options.clone(),
+            self.port,
+            self.metrics.clone(),
+        )
+    }
+
+    fn counting(
+        searcher: Searcher,
+        options: ServeOptions,
+        port: u16,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, lookalike::Error> {
         let limits = &options.limits;
         let reading = reading(limits);
         let fetcher = match options.fetch_urls {
@@ -88,7 +107,7 @@ impl Service {
             uploads: Uploads::of(&options.folder, reading),
             workers: Workers::new(limits.at_once, limits.waiting),
             room: Room::new(limits.bodies_bytes),
-            metrics: Metrics::new(),
+            metrics,
             fetcher,
             findings: Arc::new(Jobs::new(turn.clone())),
             layout: Layout::at(map_file(&options), turn),
@@ -170,12 +189,21 @@ impl Service {
         self.workers.run(move || work(&service)).await?
     }
 
-    /// Runs something that takes well below a millisecond, see [`Workers::run_short`].
+    /// Runs something that takes well below a millisecond, see [`Workers::run_short`]; with a gallery on a cluster it
+    /// takes longer, and nothing else is to wait on this thread meanwhile.
     pub async fn run_short<T>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
-        self.workers.run_short(|| work(self)).await?
+        let work = || work(self);
+        match self.options.on_cluster {
+            true => {
+                self.workers
+                    .run_short(|| tokio::task::block_in_place(work))
+                    .await?
+            }
+            false => self.workers.run_short(work).await?,
+        }
     }
 
     /// The point with an id.

@@ -131,6 +131,8 @@ pub enum SkipKind {
     Bomb,
     /// More members than the limit.
     TooMany,
+    /// An image that was read, and that the place where it was to be kept did not take.
+    NotStored,
 }
 
 impl SkipKind {
@@ -152,6 +154,7 @@ impl SkipKind {
             Self::Truncated => "truncated",
             Self::Bomb => "bomb",
             Self::TooMany => "too-many",
+            Self::NotStored => "not-stored",
         }
     }
 }

@@ -172,7 +172,7 @@ const OF_GALLERY: usize = 5;
 
 fn in_gallery(gallery: &str, source: &str, queries: usize) -> Outcome {
     let start = Instant::now();
-    let searcher = Searcher::open(gallery, DeviceChoice::Cpu)?;
+    let searcher = Searcher::open(gallery, &[], DeviceChoice::Cpu)?;
     println!("open seconds {:.3}", start.elapsed().as_secs_f64());
     let model = searcher.model();
     let source = open_source(source, Reading::default(), Arc::new(Skips::default()))?

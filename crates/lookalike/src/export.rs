@@ -352,6 +352,7 @@ mod tests {
             model_fingerprint: "m".into(),
             created: 0,
             diffusion: DiffusionState::Absent,
+            cluster: None,
         }
     }
 

@@ -43,11 +43,13 @@
 
 mod assess;
 mod contents;
+mod copying;
 pub mod duplicates;
 mod error;
 pub mod export;
 mod indexing;
 pub mod map;
+mod opening;
 mod originals;
 pub mod outliers;
 pub mod quality;
@@ -69,11 +71,13 @@ pub use assess::{
     SelfAssessment, assess, assess_baselines, assess_histogram, assess_pixels, assess_self,
     copying, pixel_vectors,
 };
+pub use copying::{CopyOptions, CopyProgress, CopySummary, copy_gallery, open_copy};
 pub use error::Error;
 pub use indexing::{
-    IndexOptions, IndexProgress, IndexSummary, MOST_DIFFUSED, THUMBNAIL, create_gallery,
-    decode_target, default_metric, index, index_source, open_gallery, open_or_create_gallery,
+    IndexOptions, IndexProgress, IndexSummary, MOST_DIFFUSED, THUMBNAIL, decode_target, index,
+    index_source,
 };
+pub use opening::{create_gallery, default_metric, model_of, open_gallery, open_or_create_gallery};
 pub use originals::{Originals, reduced};
 pub use searching::{Question, Searcher};
 pub use skips::Skips;

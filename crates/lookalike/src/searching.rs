@@ -1,6 +1,6 @@
 //! From an image to its neighbours.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lookalike_autoencoder::{Autoencoder, DeviceChoice};
@@ -11,7 +11,7 @@ use lookalike_images::{Image, Source as _};
 use lookalike_neighbours::Metric;
 use uuid::Uuid;
 
-use crate::{Error, Query, Reading, open_gallery, open_source};
+use crate::{Error, Query, Reading, model_of, open_gallery, open_source};
 
 /// What is wanted of a search, besides the image.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,18 +87,16 @@ impl Searcher {
         Self { gallery, model }
     }
 
-    /// Opens the gallery `name` with the model that it keeps.
+    /// Opens the gallery `name` with the model that it keeps or, if some are given, the one of `models` that is its own:
+    /// a gallery on a cluster keeps none.
     ///
     /// # Errors
     ///
     /// When the gallery or its model cannot be opened.
-    pub fn open(name: &str, device: DeviceChoice) -> Result<Self, Error> {
+    pub fn open(name: &str, models: &[PathBuf], device: DeviceChoice) -> Result<Self, Error> {
         let gallery = open_gallery(name)?;
-        let bytes = gallery.model()?.ok_or_else(|| {
-            Error::Unusable(format!("the gallery {name} does not keep its model"))
-        })?;
-        let model = Autoencoder::from_bytes(&bytes, &format!("the model of {name}"), device)?;
-        Ok(Self::new(Box::new(gallery), model))
+        let model = model_of(&*gallery, models, device)?;
+        Ok(Self::new(gallery, model))
     }
 
     /// The gallery.

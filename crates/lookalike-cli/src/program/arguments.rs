@@ -14,6 +14,7 @@ use lookalike::neighbours::Metric;
 use lookalike::outliers::By;
 use lookalike_server::{ServeOptions, Token};
 
+use super::layout::LayoutArguments;
 use super::reading::ReadingArguments;
 
 /// Find images that look alike, with an autoencoder that learns from your own images.
@@ -73,6 +74,9 @@ pub enum Command {
     Export(ExportArguments),
     /// Answer over HTTP: an API, and a web page to search with
     Serve(Box<ServeArguments>),
+    /// Copy a gallery to another place; name and remove galleries on a cluster
+    #[command(subcommand)]
+    Gallery(GalleryCommand),
     /// Say what a model or a gallery is
     Info(InfoArguments),
 }
@@ -217,6 +221,8 @@ pub struct IndexArguments {
     #[arg(long, conflicts_with_all = ["part", "sample"])]
     pub watch: bool,
     #[command(flatten)]
+    pub layout: LayoutArguments,
+    #[command(flatten)]
     pub reading: ReadingArguments,
 }
 
@@ -259,6 +265,9 @@ pub struct SearchArguments {
     /// Where to search
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
+    /// The model that the gallery was made with; needed for one on a cluster, which keeps none
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
     /// How many neighbours
     #[arg(short, default_value_t = 5, value_name = "N", value_parser = positive())]
     pub k: usize,
@@ -389,6 +398,9 @@ pub struct OutliersArguments {
     /// Where to look
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
+    /// The model that the gallery was made with; needed for one on a cluster, which keeps none, unless --by neighbours
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
     /// Neighbours that a picture is compared with
     #[arg(short, default_value_t = 10, value_name = "N", value_parser = positive())]
     pub k: usize,
@@ -440,6 +452,12 @@ pub struct ServeArguments {
     /// What to serve
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
+    /// The model that the gallery was made with; needed for one on a cluster, which keeps none. Of several, the gallery's own is taken, also when an alias is switched to a collection of another of them
+    #[arg(long = "model", value_name = "MODEL")]
+    pub models: Vec<PathBuf>,
+    /// Where added images and the map are kept; needed for a gallery on a cluster [default: beside the gallery]
+    #[arg(long, value_name = "FOLDER")]
+    pub state: Option<PathBuf>,
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], ServeOptions::PORT)))]
     pub listen: SocketAddr,
@@ -501,6 +519,58 @@ pub enum LogArgument {
     Json,
     /// Warnings and errors only, for people
     Errors,
+}
+
+#[derive(Subcommand)]
+pub enum GalleryCommand {
+    /// Copy all points, with their thumbnails, and compare the two; run it again to complete a copy that was stopped
+    Copy(Box<CopyArguments>),
+    /// Make an alias mean a collection, at once, whatever it meant before
+    Alias(AliasArguments),
+    /// Remove a collection from a cluster, for good
+    Remove(RemoveArguments),
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "lookalike gallery copy photos.gallery qdrant://host/photos               to a cluster\nlookalike gallery copy qdrant://host/photos photos.gallery --model m   and back"
+)]
+pub struct CopyArguments {
+    /// The gallery to copy
+    pub from: String,
+    /// Where to: it is made, if nothing is there
+    pub to: String,
+    /// The model that the gallery was made with; needed for one on a cluster, which keeps none
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<PathBuf>,
+    /// Remove points that the copied gallery does not have
+    #[arg(long)]
+    pub prune: bool,
+    /// Do not build the neighbour graph, where the copied gallery has one
+    #[arg(long)]
+    pub no_diffusion: bool,
+    #[command(flatten)]
+    pub layout: LayoutArguments,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "lookalike gallery alias qdrant://host/photos photos-2      what asks for photos gets photos-2 from now on"
+)]
+pub struct AliasArguments {
+    /// The alias, as qdrant://host/alias
+    pub alias: String,
+    /// The collection's own name
+    pub collection: String,
+}
+
+#[derive(Args)]
+pub struct RemoveArguments {
+    /// The collection, as qdrant://host/name
+    pub gallery: String,
+    /// Yes, for good
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Args)]
@@ -602,6 +672,12 @@ mod tests {
             "lookalike outliers --gallery g --by looks",
             "lookalike export --gallery g",
             "lookalike serve",
+            "lookalike gallery",
+            "lookalike gallery copy a",
+            "lookalike gallery copy a b --shards 0",
+            "lookalike gallery copy a b --quantize much",
+            "lookalike gallery copy a b --payload-index label=keyword",
+            "lookalike gallery alias qdrant://h/a",
             "lookalike serve --gallery g --token short",
             "lookalike serve --gallery g --token a-long-enough-token --token-file t",
             "lookalike serve --gallery g --listen everywhere",

@@ -34,7 +34,7 @@ pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Fail
         limit: arguments.limit,
     };
     let bar = console.bar(Some(0), "compare");
-    let found = find(&gallery, &options, |progress| match progress {
+    let found = find(&*gallery, &options, |progress| match progress {
         Progress::Read(points) => bar.set_message(format!("{points} read")),
         Progress::Compared { done, of } => {
             bar.set_length(of as u64);
@@ -60,7 +60,7 @@ pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Fail
         ];
         let sheet = ContactSheet {
             title,
-            rows: sheet_rows(&gallery, &found.groups)?,
+            rows: sheet_rows(&*gallery, &found.groups)?,
         };
         pictures::write(&sheet.render(), path)?;
         if found.groups.len() > SHEET_ROWS {

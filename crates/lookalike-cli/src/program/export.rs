@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lookalike::export::{ExportFiles, export};
-use lookalike::gallery::{Filter, Gallery};
+use lookalike::gallery::Filter;
 use lookalike::open_gallery;
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ pub fn run(arguments: ExportArguments, console: &Console) -> Result<(), Failure>
         parquet: arguments.parquet.as_deref(),
     };
     let bar = console.bar(filter.is_none().then_some(info.points), "export");
-    let points = export(&gallery, filter.as_ref(), &files, |points| {
+    let points = export(&*gallery, filter.as_ref(), &files, |points| {
         bar.set_position(points as u64)
     });
     bar.finish_and_clear();

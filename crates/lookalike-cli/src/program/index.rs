@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
-use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
+use lookalike::gallery::{DiffusionState, GalleryError};
 use lookalike::images::Source as _;
 use lookalike::{
     Error, IndexOptions, MOST_DIFFUSED, Source, Watch, index_source, open_or_create_gallery,
@@ -117,7 +117,12 @@ fn keep_in_step(
     model: &Autoencoder,
     console: &Console,
 ) -> Result<(), Failure> {
-    let gallery = open_or_create_gallery(&arguments.gallery, model, arguments.metric)?;
+    let gallery = open_or_create_gallery(
+        &arguments.gallery,
+        model,
+        arguments.metric,
+        &arguments.layout.layout(),
+    )?;
     let bar = console.bar(source.len(), "index");
     let options = IndexOptions {
         diffusion: !arguments.no_diffusion
@@ -126,7 +131,7 @@ fn keep_in_step(
         thumbnail: arguments.thumbnail,
     };
     let start = Instant::now();
-    let result = index_source(source, model, &gallery, options, |progress| {
+    let result = index_source(source, model, &*gallery, options, |progress| {
         let seconds = start.elapsed().as_secs_f64();
         let left = progress
             .expected

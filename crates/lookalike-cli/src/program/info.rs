@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice, Objective, TrainConfig, TrainRecord};
-use lookalike::gallery::{Gallery, GalleryInfo, model_fingerprint};
+use lookalike::gallery::{GalleryInfo, model_fingerprint};
 use lookalike::images::InputShape;
 use lookalike::{Error, open_gallery};
 use serde::Serialize;
@@ -176,6 +176,40 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         format!("diffusion    {:?}", info.diffusion).to_lowercase(),
     ] {
         console.say(line)?;
+    }
+    if let Some(cluster) = &info.cluster {
+        let place = |on_disk| if on_disk { "on disk" } else { "in memory" };
+        let alias = cluster.alias.as_ref();
+        let of = alias.map_or(String::new(), |alias| format!(", behind the alias {alias}"));
+        let inactive = match cluster.inactive_replicas {
+            0 => String::new(),
+            n => format!(", {n} of them not active"),
+        };
+        for line in [
+            format!(
+                "collection   {}{of}, {}",
+                cluster.collection, cluster.status
+            ),
+            format!(
+                "shards       {} in {} segments on {} nodes, {} replicas each{inactive}, writes wait for {}",
+                cluster.shards,
+                cluster.segments,
+                cluster.nodes,
+                cluster.replicas,
+                cluster.write_consistency
+            ),
+            format!(
+                "index        HNSW {}, m {}, ef_construct {}; codes {}, quantisation {}",
+                place(cluster.index_on_disk),
+                cluster.hnsw_m,
+                cluster.hnsw_ef_construct,
+                place(cluster.codes_on_disk),
+                cluster.quantization
+            ),
+            format!("fields       {}", cluster.payload_indexes.join(", ")),
+        ] {
+            console.say(line)?;
+        }
     }
     if let Some(config) = &config {
         console.say(format!(

@@ -6,8 +6,10 @@ mod demo;
 mod duplicates;
 mod eval;
 mod export;
+mod gallery;
 mod index;
 mod info;
+mod layout;
 mod outliers;
 mod pictures;
 mod reading;
@@ -69,6 +71,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Outliers(a) => outliers::run(a, device, &console),
         Command::Export(a) => export::run(a, &console),
         Command::Serve(a) => serve::run(*a, device, &console),
+        Command::Gallery(a) => gallery::run(a, &console),
         Command::Info(a) => info::run(a, device, &console),
     }
 }

@@ -1,11 +1,10 @@
 //! `lookalike outliers`.
 
-use lookalike::Error;
-use lookalike::autoencoder::{Autoencoder, DeviceChoice};
+use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{Filter, Gallery};
 use lookalike::images::{Cell, ContactSheet, Mark, Row};
-use lookalike::open_gallery;
 use lookalike::outliers::{By, Outlier, OutlierOptions, Outliers, Progress, rank};
+use lookalike::{model_of, open_gallery};
 use serde::Serialize;
 
 use super::Failure;
@@ -41,19 +40,10 @@ pub fn run(
     };
     let model = match options.by {
         By::Neighbours => None,
-        _ => {
-            let bytes = gallery.model()?.ok_or_else(|| {
-                Error::Unusable(format!(
-                    "the gallery {} does not keep its model: use --by neighbours",
-                    arguments.gallery
-                ))
-            })?;
-            let name = format!("the model of {}", arguments.gallery);
-            Some(Autoencoder::from_bytes(&bytes, &name, device)?)
-        }
+        _ => Some(model_of(&*gallery, arguments.model.as_slice(), device)?),
     };
     let bar = console.bar(Some(0), "compare");
-    let found = rank(&gallery, model.as_ref(), &options, |progress| {
+    let found = rank(&*gallery, model.as_ref(), &options, |progress| {
         let (done, of) = match progress {
             Progress::Read(points) => return bar.set_message(format!("{points} read")),
             Progress::Compared { done, of } => (done, of),
@@ -78,7 +68,7 @@ pub fn run(
     if let Some(path) = &arguments.sheet {
         let sheet = ContactSheet {
             title: vec![format!("{}: outliers", arguments.gallery), summary(&found)],
-            rows: sheet_rows(&gallery, &found.outliers)?,
+            rows: sheet_rows(&*gallery, &found.outliers)?,
         };
         pictures::write(&sheet.render(), path)?;
         if found.outliers.len() > SHEET_COLUMNS * SHEET_ROWS {

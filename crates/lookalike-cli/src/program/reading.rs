@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use lookalike::images::DecodeOptions;
-use lookalike::sources::{Limits, PartNumber, SourceOptions};
+use lookalike::sources::{Limits, PartNumber, SkipKind, SourceOptions};
 use lookalike::{Error, Reading, Skips, Source, label_from, open_source};
 
 use super::Failure;
@@ -98,7 +98,7 @@ impl ReadingArguments {
         open_source(spec, self.reading(seed), skips.clone())
     }
 
-    /// Says what was passed over; with `--strict` that is a failure.
+    /// Says what was passed over; with `--strict` that is a failure, and what could not be stored always is.
     pub fn conclude(&self, skips: &Skips, console: &Console) -> Result<(), Failure> {
         skips.finish()?;
         let Some(first) = skips.first() else {
@@ -119,7 +119,7 @@ impl ReadingArguments {
             first.location,
             first.reason
         );
-        match self.strict {
+        match self.strict || skips.counts().contains_key(&SkipKind::NotStored) {
             true => Err(Error::Unusable(line).into()),
             false => {
                 console.note(line);

@@ -32,7 +32,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let instead = "every image that is named is asked with";
     arguments.reading.refuse_sample("search", instead)?;
-    let searcher = Searcher::open(&arguments.gallery, device)?;
+    let searcher = Searcher::open(&arguments.gallery, arguments.model.as_slice(), device)?;
     let question = Question {
         k: arguments.k,
         metric: arguments.metric,

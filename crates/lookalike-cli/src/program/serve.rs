@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lookalike::autoencoder::DeviceChoice;
+use lookalike::gallery::ClusterAddress;
 use lookalike::{Error, Searcher};
 use lookalike_server::{Limits, ServeOptions, Server, TlsFiles, Token};
 use serde::Serialize;
@@ -20,6 +21,9 @@ use super::console::Console;
 
 /// How long what still computes at the end is waited for.
 const LAST: Duration = Duration::from_secs(5);
+
+/// Searches that run at a time for each core, where a cluster does the work.
+const WAITING_A_CORE: usize = 8;
 
 /// What `serve --json` says once it listens.
 #[derive(Serialize)]
@@ -39,12 +43,20 @@ pub fn run(
 ) -> Result<(), Failure> {
     let options = options(&arguments)?;
     log(arguments.log);
-    let searcher = Searcher::open(&arguments.gallery, device)?;
+    let open = {
+        let (gallery, models) = (arguments.gallery.clone(), arguments.models.clone());
+        move || Searcher::open(&gallery, &models, device)
+    };
+    let searcher = open()?;
     let images = searcher.gallery().describe()?.points;
     let runtime = runtime(options.limits.at_once)?;
     let token = options.token.clone();
     let served: Result<(), Failure> = runtime.block_on(async {
-        let server = Server::bind(searcher, options).await?;
+        let on_cluster = options.on_cluster;
+        let mut server = Server::bind(searcher, options).await?;
+        if on_cluster {
+            server = server.following(open);
+        }
         let url = server.url();
         console.json(&Listening {
             gallery: &arguments.gallery,
@@ -87,7 +99,22 @@ fn options(arguments: &ServeArguments) -> Result<ServeOptions, Error> {
         .tls_certificate
         .clone()
         .zip(arguments.tls_key.clone());
-    let usual = ServeOptions::new(&arguments.gallery);
+    let on_cluster = ClusterAddress::is_meant_by(&arguments.gallery);
+    let folder = match (&arguments.state, on_cluster) {
+        (Some(folder), _) => folder.clone(),
+        (None, false) => PathBuf::from(&arguments.gallery),
+        (None, true) => {
+            return Err(Error::Unusable(format!(
+                "{} is on a cluster, where this server cannot keep added images and the map: name a folder with --state",
+                arguments.gallery
+            )));
+        }
+    };
+    let mut usual = ServeOptions::new(folder);
+    if on_cluster {
+        // They wait more than they compute.
+        usual.limits.at_once *= WAITING_A_CORE;
+    }
     Ok(ServeOptions {
         listen: arguments.listen,
         token: own_token.unwrap_or(usual.token),
@@ -97,6 +124,7 @@ fn options(arguments: &ServeArguments) -> Result<ServeOptions, Error> {
         fetch_urls: arguments.fetch_urls,
         tls: tls.map(|(certificate, key): (PathBuf, PathBuf)| TlsFiles { certificate, key }),
         folder: usual.folder,
+        on_cluster,
         limits: Limits {
             body_bytes: arguments.most_megabytes * 1_000_000,
             pixels: arguments.most_megapixels * 1_000_000,

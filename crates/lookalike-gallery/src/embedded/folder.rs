@@ -3,52 +3,21 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lookalike_neighbours::Metric;
-use serde::{Deserialize, Serialize};
-
+use crate::manifest::{DIMS, FORMAT, Manifest};
 use crate::{GalleryError, model_fingerprint};
 
 pub(super) const SHARD: &str = "shard";
 pub(super) const DIFFUSION: &str = "diffusion.bin";
 pub(super) const DIFFUSION_STALE: &str = "diffusion.stale";
 pub(super) const UNCLEAN: &str = "unclean";
-/// How long codes can be.
-pub(super) const DIMS: RangeInclusive<usize> = 1..=65_536;
 const MANIFEST: &str = "gallery.json";
 const MODEL: &str = "model.safetensors";
 const LOCK: &str = "lock";
 
-/// The version of everything in the folder. To be raised with any change that an older program would
-/// misread.
-const FORMAT: u64 = 1;
-
-/// `gallery.json`: what the gallery is. Never changes after the gallery was made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Manifest {
-    format: u64,
-    pub(super) metric: Metric,
-    pub(super) dims: usize,
-    pub(super) model_fingerprint: String,
-    /// Seconds since 1970-01-01 00:00 UTC.
-    pub(super) created: u64,
-}
-
 impl Manifest {
-    pub(super) fn new(metric: Metric, dims: usize, model: &[u8]) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        Manifest {
-            format: FORMAT,
-            metric,
-            dims,
-            model_fingerprint: model_fingerprint(model),
-            created: now.map_or(0, |since| since.as_secs()),
-        }
-    }
-
     pub(super) fn read(gallery: &Path) -> Result<Self, GalleryError> {
         let damaged = |detail: String| GalleryError::Damaged {
             path: gallery.to_path_buf(),
@@ -103,27 +72,6 @@ impl Manifest {
             )));
         }
         Ok(manifest)
-    }
-
-    /// In what this gallery is not the one that is wanted.
-    pub(super) fn differences(&self, wanted: &Manifest) -> Vec<String> {
-        [
-            ("metric", self.metric.to_string(), wanted.metric.to_string()),
-            (
-                "length of codes",
-                self.dims.to_string(),
-                wanted.dims.to_string(),
-            ),
-            (
-                "model",
-                self.model_fingerprint.clone(),
-                wanted.model_fingerprint.clone(),
-            ),
-        ]
-        .into_iter()
-        .filter(|(_, found, wanted)| found != wanted)
-        .map(|(what, found, wanted)| format!("its {what} is {found}, asked for is {wanted}"))
-        .collect()
     }
 }
 

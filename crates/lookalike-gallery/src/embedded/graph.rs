@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::diffusion::{self, DiffusionFile};
 use super::folder::{self, DIFFUSION, DIFFUSION_STALE};
-use super::search::Scan;
 use super::{EmbeddedGallery, check_room};
+use crate::answering::Scan;
 use crate::{DiffusionState, GalleryError};
 
 /// Up to this many points the neighbour graph is exact; beyond, the index finds the neighbours.
@@ -68,7 +68,7 @@ impl EmbeddedGallery {
         config
             .validate()
             .map_err(|e| GalleryError::BadRequest(e.to_string()))?;
-        let scan = self.scan()?;
+        let scan = self.all_codes()?;
         let graph = if scan.ids.len() <= EXACT_UP_TO {
             KnnGraph::build(
                 scan.codes(self.manifest.dims)?,

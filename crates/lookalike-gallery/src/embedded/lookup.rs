@@ -1,15 +1,15 @@
 //! Finding points by what is known about them, without their codes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use qdrant_edge::{FacetRequest, FacetValue, Record, ScrollRequest, WithPayloadInterface};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::shard::{Found, Shard, only_fields, scroll_request};
+use super::shard::{Shard, only_fields, scroll_request};
 use super::{fields, query};
 use crate::filter::Field;
-use crate::{Facet, Filter, GalleryError, Stub};
+use crate::{Facet, Filter, GalleryError, Point, Stub};
 
 /// Payloads that are counted at a time.
 const PAGE: usize = 10_000;
@@ -19,7 +19,7 @@ impl Shard {
     pub(super) fn with_content(
         &self,
         hashes: &[&str],
-    ) -> Result<HashMap<String, Found>, GalleryError> {
+    ) -> Result<HashMap<String, Point>, GalleryError> {
         let mut found = HashMap::new();
         for &hash in hashes {
             let Some(request) = scroll_request(None, 1, None) else {
@@ -83,7 +83,8 @@ impl Shard {
             let is_last = records.len() < PAGE;
             for record in records {
                 last = Some(self.id(record.id)?);
-                for (name, value) in values(field, record) {
+                let payload = record.payload.map(|payload| payload.0).unwrap_or_default();
+                for (name, value) in field.values(&payload) {
                     let facet = counts.entry(name).or_insert(Facet { value, count: 0 });
                     facet.count += 1;
                 }
@@ -132,25 +133,4 @@ impl Shard {
             modified: payload.get("modified").and_then(|value| value.as_i64()),
         })
     }
-}
-
-/// The values of a field in one payload, each once, with the JSON that tells them apart.
-fn values(field: &Field, record: Record) -> Vec<(String, Value)> {
-    let payload = record.payload.map(|payload| payload.0).unwrap_or_default();
-    let value = match field {
-        Field::Extra(name) => payload.get("extra").and_then(|extra| extra.get(name)),
-        field => payload.get(&field.path()),
-    };
-    let values = match value {
-        Some(Value::Array(values)) => values.clone(),
-        Some(value) => vec![value.clone()],
-        None => Vec::new(),
-    };
-    let mut seen = HashSet::new();
-    values
-        .into_iter()
-        .filter(|value| value.is_string() || value.is_number() || value.is_boolean())
-        .map(|value| (value.to_string(), value))
-        .filter(|(name, _)| seen.insert(name.clone()))
-        .collect()
 }

@@ -8,7 +8,6 @@ mod log;
 mod lookup;
 mod optimise;
 mod query;
-mod recommend;
 mod repair;
 mod search;
 mod segments;
@@ -26,16 +25,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use lookalike_neighbours::{DiffusionConfig, Metric};
 use uuid::Uuid;
 
+use crate::answering::{self, Scan, Store as _};
 use crate::filter::Field;
+use crate::manifest::Manifest;
 use crate::point::check_code;
 use crate::{
     Answer, DiffusionState, Facet, Filter, Gallery, GalleryError, GalleryInfo, Point,
     RecommendRequest, SearchRequest, Stub, Upserted,
 };
 use diffusion::DiffusionFile;
-use folder::{DIFFUSION_STALE, DIMS, Lock, Manifest, Partial, SHARD, UNCLEAN};
-use search::Scan;
-use shard::{Found, Shard};
+use folder::{DIFFUSION_STALE, Lock, Partial, SHARD, UNCLEAN};
+use shard::Shard;
 use thumbnails::Keeper;
 
 /// Points that are compared with what is stored at a time.
@@ -104,14 +104,8 @@ impl EmbeddedGallery {
         model: &[u8],
     ) -> Result<Self, GalleryError> {
         let path = path.as_ref();
-        if !DIMS.contains(&dims) {
-            return Err(GalleryError::BadRequest(format!(
-                "a gallery for codes of {dims} dimensions was asked for; give {} to {}",
-                DIMS.start(),
-                DIMS.end()
-            )));
-        }
         let manifest = Manifest::new(metric, dims, model);
+        manifest.check_dims()?;
         let partial = Partial::start(path)?;
         check_room(partial.path(), "making a gallery", model.len() as u64)?;
         folder::write_identity(partial.path(), &manifest, model)?;
@@ -172,13 +166,7 @@ impl EmbeddedGallery {
             found => found?,
         };
         let wanted = Manifest::new(wanted.unwrap_or(found.metric), dims, model);
-        let differences = found.differences(&wanted);
-        if !differences.is_empty() {
-            return Err(GalleryError::Mismatch {
-                path: path.to_path_buf(),
-                differences: differences.join("; "),
-            });
-        }
+        found.check_fits(&wanted, path.to_path_buf())?;
         Self::open(path)
     }
 
@@ -291,7 +279,7 @@ impl EmbeddedGallery {
         let mut changed: Vec<Uuid> = Vec::new();
         for ids in ids.chunks(PAGE) {
             let stored = self.read(|shard| shard.retrieve(ids))?;
-            let stored: HashMap<Uuid, Found> = stored.into_iter().map(|f| (f.id, f)).collect();
+            let stored: HashMap<Uuid, Point> = stored.into_iter().map(|f| (f.id, f)).collect();
             for id in ids {
                 match stored.get(id) {
                     Some(found) if found.is(last[id]) => result.unchanged += 1,
@@ -407,6 +395,7 @@ impl Gallery for EmbeddedGallery {
             model_fingerprint: self.manifest.model_fingerprint.clone(),
             created: self.manifest.created,
             diffusion: self.diffusion_state(),
+            cluster: None,
         })
     }
 
@@ -430,22 +419,19 @@ impl Gallery for EmbeddedGallery {
     }
 
     fn with_content(&self, hashes: &[&str]) -> Result<HashMap<String, Point>, GalleryError> {
-        let found = self.read(|shard| shard.with_content(hashes))?;
-        let points = found.into_iter().map(|(hash, f)| (hash, Point::from(f)));
-        Ok(points.collect())
+        self.read(|shard| shard.with_content(hashes))
     }
 
     fn retrieve(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError> {
-        let found = self.read(|shard| shard.retrieve(ids))?;
-        Ok(found.into_iter().map(Point::from).collect())
+        self.points(ids)
     }
 
     fn search(&self, request: &SearchRequest) -> Result<Answer, GalleryError> {
-        self.answer(request)
+        answering::search(self, request)
     }
 
     fn recommend(&self, request: &RecommendRequest) -> Result<Answer, GalleryError> {
-        self.recommended(request)
+        answering::recommend(self, request)
     }
 
     fn scroll(
@@ -454,8 +440,7 @@ impl Gallery for EmbeddedGallery {
         limit: usize,
         filter: Option<&Filter>,
     ) -> Result<Vec<Point>, GalleryError> {
-        let found = self.read(|shard| shard.scroll(after, limit, filter))?;
-        Ok(found.into_iter().map(Point::from).collect())
+        self.read(|shard| shard.scroll(after, limit, filter))
     }
 
     fn stubs(
@@ -540,23 +525,6 @@ impl Drop for EmbeddedGallery {
         if unclean && flushed {
             // If it stays, the next opening checks in vain, and that is all.
             let _ = folder::lower_flag(&self.path.join(UNCLEAN));
-        }
-    }
-}
-
-impl Found {
-    fn is(&self, point: &Point) -> bool {
-        let bits = |code: &[f32]| code.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        bits(&self.code) == bits(&point.code) && self.payload == point.payload
-    }
-}
-
-impl From<Found> for Point {
-    fn from(found: Found) -> Self {
-        Point {
-            id: found.id,
-            code: found.code,
-            payload: found.payload,
         }
     }
 }

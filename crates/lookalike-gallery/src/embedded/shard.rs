@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::settings::{CODE, HNSW_EF, HNSW_EF_FILTERED, INDEX_FROM, RAW, SEGMENTS, config};
 use super::{query, segments};
-use crate::{Filter, GalleryError, Payload, Point};
+use crate::{Filter, GalleryError, Point};
 
 /// Floats per operation; a batch is cut so that its log entry stays far below
 /// [`LOG_FILE`](super::settings::LOG_FILE).
@@ -42,13 +42,6 @@ pub(super) struct Shard {
     gallery: PathBuf,
     metric: Metric,
     dims: usize,
-}
-
-/// What the engine found.
-pub(super) struct Found {
-    pub(super) id: Uuid,
-    pub(super) code: Vec<f32>,
-    pub(super) payload: Payload,
 }
 
 /// The size of a shard.
@@ -236,7 +229,7 @@ impl Shard {
     }
 
     /// The points of these ids, in this order.
-    pub(super) fn retrieve(&self, ids: &[Uuid]) -> Result<Vec<Found>, GalleryError> {
+    pub(super) fn retrieve(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError> {
         let ids: Vec<_> = ids.iter().copied().map(PointId::Uuid).collect();
         let records = self.with("reading points", |edge| {
             edge.retrieve(
@@ -295,7 +288,7 @@ impl Shard {
         after: Option<Uuid>,
         limit: usize,
         filter: Option<&Filter>,
-    ) -> Result<Vec<Found>, GalleryError> {
+    ) -> Result<Vec<Point>, GalleryError> {
         let Some(request) = scroll_request(after, limit, filter) else {
             return Ok(Vec::new());
         };
@@ -370,7 +363,7 @@ impl Shard {
         self.count(Some(query::with_ids(ids)))
     }
 
-    pub(super) fn all_found(&self, records: Vec<Record>) -> Result<Vec<Found>, GalleryError> {
+    pub(super) fn all_found(&self, records: Vec<Record>) -> Result<Vec<Point>, GalleryError> {
         records
             .into_iter()
             .map(|record| self.found(record.id, record.payload, record.vector))
@@ -415,9 +408,9 @@ impl Shard {
         id: PointId,
         payload: Option<qdrant_edge::Payload>,
         vector: Option<VectorStructInternal>,
-    ) -> Result<Found, GalleryError> {
+    ) -> Result<Point, GalleryError> {
         let payload = serde_json::Value::Object(payload.map(|p| p.0).unwrap_or_default());
-        Ok(Found {
+        Ok(Point {
             id: self.id(id)?,
             code: self.code(vector)?,
             payload: serde_json::from_value(payload).map_err(|e| self.strange(&e))?,

@@ -10,7 +10,8 @@ use std::time::Duration;
 use lookalike_gallery::{EmbeddedGallery, Gallery, GalleryError, Point, Points, SearchRequest};
 use lookalike_neighbours::Metric;
 
-use crate::samples::{Random, folder, point, points};
+use crate::place::folder;
+use crate::suite::samples::{Random, point, points};
 
 const FOLDER: &str = "LOOKALIKE_TEST_KILLED_GALLERY";
 pub const ROUND: &str = "LOOKALIKE_TEST_KILLED_ROUND";

@@ -9,7 +9,8 @@ use lookalike_gallery::{
 };
 use lookalike_neighbours::{DiffusionConfig, Metric};
 
-use crate::samples::{Random, folder, points};
+use crate::place::folder;
+use crate::suite::samples::{Random, points};
 
 const FOLDER: &str = "LOOKALIKE_TEST_LOCKED_GALLERY";
 

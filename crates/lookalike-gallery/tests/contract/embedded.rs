@@ -3,8 +3,9 @@
 use lookalike_gallery::{DiffusionState, EmbeddedGallery, Gallery, GalleryError, SearchRequest};
 use lookalike_neighbours::{DiffusionConfig, Metric};
 
-use crate::samples::{folder, points};
-use crate::suite::{MODEL, Subject, contract_suite};
+use crate::place::folder;
+use crate::suite::samples::points;
+use crate::suite::{self, MODEL, Subject, with_cases};
 
 fn fresh(metric: Metric, dims: usize) -> Subject {
     let folder = folder();
@@ -16,7 +17,35 @@ fn fresh(metric: Metric, dims: usize) -> Subject {
     }
 }
 
-contract_suite!(fresh);
+macro_rules! tests {
+    ($($case:ident),*) => {
+        $(
+            #[test]
+            fn $case() {
+                suite::$case(fresh);
+            }
+        )*
+    };
+}
+with_cases!(tests);
+
+macro_rules! diffusing_tests {
+    ($($case:ident),*) => {
+        $(
+            #[test]
+            fn $case() {
+                crate::diffusing::$case(fresh);
+            }
+        )*
+    };
+}
+diffusing_tests!(
+    diffusion_needs_its_graph,
+    diffusion_follows_the_chain,
+    diffusion_respects_the_request,
+    changes_make_the_graph_stale,
+    an_empty_gallery_diffuses
+);
 
 #[test]
 fn all_is_there_after_opening_again() {

@@ -1,12 +1,14 @@
-//! What every gallery must do (`suite`), and what the embedded one promises beyond it.
+//! What every gallery must do (`suite`), on the embedded one, and what that one promises beyond it.
 
 mod asking;
 mod content;
 mod crash;
 mod damage;
+#[path = "../suite/diffusing.rs"]
 mod diffusing;
 mod embedded;
+mod place;
 mod recall;
-mod samples;
+#[path = "../suite/mod.rs"]
 mod suite;
 mod thumbnails;

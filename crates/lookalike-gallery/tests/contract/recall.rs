@@ -5,7 +5,8 @@ use std::time::Instant;
 use lookalike_gallery::{EmbeddedGallery, Gallery, SearchRequest};
 use lookalike_neighbours::Metric;
 
-use crate::samples::{Random, folder, point};
+use crate::place::folder;
+use crate::suite::samples::{Random, point};
 
 #[test]
 fn the_index_finds_what_is_there() {

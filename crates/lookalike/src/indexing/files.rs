@@ -20,9 +20,10 @@ use lookalike_sources::{Content, Entry, SkipKind, Skipped, Source as Files, is_i
 use rayon::prelude::*;
 use uuid::Uuid;
 
-use crate::Error;
+use crate::indexing::storing::Storing;
 use crate::indexing::{IndexOptions, IndexProgress, IndexSummary, decode_target};
 use crate::source::{PADDING, Source, decode_bytes};
+use crate::{Error, Skips};
 
 /// Entries taken at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 1024;
@@ -65,13 +66,13 @@ pub(super) fn store(
         seen: options.prune.then(HashSet::new),
         complete: true,
     };
-    let stored = Mutex::new(Upserted::default());
+    let stored = Mutex::new(Done::default());
     let total = || *stored.lock().expect("nobody panics with it");
     thread::scope(|scope| {
         let (to_work, chunks) = sync_channel(2);
         let (to_store, batches) = sync_channel(1);
         scope.spawn(move || list(entries, chunk, &to_work));
-        let storing = scope.spawn(|| write(gallery, batches, &stored));
+        let storing = scope.spawn(|| write(gallery, source.skips(), batches, &stored));
         for items in chunks {
             // Leaving the loop hangs up on both threads, which then end.
             let batch = stage.prepare(items, &mut outcome)?;
@@ -81,7 +82,7 @@ pub(super) fn store(
             let stored = total();
             progress(IndexProgress {
                 images: outcome.summary.images,
-                stored: stored.added + stored.changed,
+                stored: stored.points.added + stored.points.changed,
                 skipped: source.skips().total(),
                 expected,
             });
@@ -89,11 +90,12 @@ pub(super) fn store(
         drop(to_store);
         storing.join().expect("storing does not panic")
     })?;
-    let stored = total();
+    let Done { points, lost } = total();
     let summary = &mut outcome.summary;
-    summary.added = stored.added;
-    summary.changed = stored.changed;
-    summary.unchanged = summary.images - stored.added - stored.changed;
+    summary.added = points.added;
+    summary.changed = points.changed;
+    summary.not_stored = lost;
+    summary.unchanged = summary.images - points.added - points.changed - lost;
     summary.skipped = source.skips().total();
     Ok(outcome)
 }
@@ -124,18 +126,30 @@ fn list(entries: impl Iterator<Item = Item>, most: usize, to: &SyncSender<Vec<It
     }
 }
 
+/// What storing did so far.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    points: Upserted,
+    /// Points that were not taken.
+    lost: usize,
+}
+
 /// Stores what comes, until nothing more comes or storing fails.
 fn write(
     gallery: &dyn Gallery,
+    skips: &Skips,
     batches: Receiver<Batch>,
-    stored: &Mutex<Upserted>,
+    done: &Mutex<Done>,
 ) -> Result<(), Error> {
+    let mut storing = Storing::new(gallery, Some(skips));
     for batch in batches {
-        let upserted = batch.store(gallery)?;
-        let mut total = stored.lock().expect("nobody panics with it");
-        total.added += upserted.added;
-        total.changed += upserted.changed;
-        total.unchanged += upserted.unchanged;
+        batch.put_thumbnails(gallery)?;
+        let (upserted, lost) = storing.store(&batch.points)?;
+        let mut done = done.lock().expect("nobody panics with it");
+        done.points.added += upserted.added;
+        done.points.changed += upserted.changed;
+        done.points.unchanged += upserted.unchanged;
+        done.lost += lost;
     }
     Ok(())
 }
@@ -178,7 +192,8 @@ pub(crate) fn store_some(
         fates.push(fate);
     }
     let batch = stage.assemble(fates, &mut IndexSummary::default())?;
-    Ok((outcomes, batch.store(gallery)?))
+    batch.put_thumbnails(gallery)?;
+    Ok((outcomes, gallery.upsert(&batch.points)?))
 }
 
 /// What is stored at a time.
@@ -190,15 +205,14 @@ struct Batch {
 }
 
 impl Batch {
-    fn store(&self, gallery: &dyn Gallery) -> Result<Upserted, Error> {
-        // Before the points, so that none is ever without.
+    /// To be done before the points are stored, so that none is ever without.
+    fn put_thumbnails(&self, gallery: &dyn Gallery) -> Result<(), Error> {
         let thumbnails: Vec<_> = self
             .thumbnails
             .iter()
             .map(|(hash, bytes)| (hash.as_str(), bytes.as_slice()))
             .collect();
-        gallery.put_thumbnails(&thumbnails)?;
-        Ok(gallery.upsert(&self.points)?)
+        Ok(gallery.put_thumbnails(&thumbnails)?)
     }
 }
 

@@ -1,96 +1,27 @@
 //! From a source to a gallery.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
-use lookalike_autoencoder::{Architecture, Autoencoder};
-use lookalike_gallery::{
-    DiffusionState, EmbeddedGallery, Gallery, Payload, Point, model_fingerprint, point_id,
-};
+use lookalike_autoencoder::Autoencoder;
+use lookalike_gallery::{DiffusionState, Gallery, Payload, Point, model_fingerprint, point_id};
 use lookalike_images::{Image, Images, Source, fit_with};
-use lookalike_neighbours::{DiffusionConfig, Metric};
+use lookalike_neighbours::DiffusionConfig;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::source::PADDING;
-use crate::{Error, Source as AnySource};
+use crate::{Error, Skips, Source as AnySource};
 
 pub(crate) mod files;
+mod storing;
+
+use storing::Storing;
 
 /// Images that are encoded and stored at a time, and the bytes of pixels that they may hold: what
 /// is stored is durable, so this is also the most work that a killed run loses. Each batch ends
 /// with a write to the disk, which smaller ones would wait for more often.
 const BATCH: usize = 4_000;
 const BATCH_BYTES: usize = 64 << 20;
-
-/// The metric that suits a model: cosine for the linear bottleneck, Euclidean for the article's
-/// networks.
-pub fn default_metric(model: &Autoencoder) -> Metric {
-    match model.config().architecture {
-        Architecture::Bottleneck => Metric::Cosine,
-        Architecture::Conv | Architecture::Compact => Metric::Euclidean,
-    }
-}
-
-/// Makes an empty gallery for `model`, by `metric` or the model's default.
-///
-/// # Errors
-///
-/// When something is there already, or the folder cannot be written.
-pub fn create_gallery(
-    path: impl AsRef<Path>,
-    model: &Autoencoder,
-    metric: Option<Metric>,
-) -> Result<EmbeddedGallery, Error> {
-    let metric = metric.unwrap_or_else(|| default_metric(model));
-    let bytes = model.to_bytes();
-    Ok(EmbeddedGallery::create(
-        path,
-        metric,
-        model.code_dim(),
-        &bytes,
-    )?)
-}
-
-/// Opens the gallery that `name` means: a folder's path. `qdrant://` addresses are named in the
-/// error as what they are, a cluster, which this version cannot open.
-///
-/// # Errors
-///
-/// When there is none, it is damaged, or another process has it open.
-pub fn open_gallery(name: &str) -> Result<EmbeddedGallery, Error> {
-    refuse_cluster(name)?;
-    Ok(EmbeddedGallery::open(name)?)
-}
-
-/// Opens the gallery `name` if it fits `model` and `metric` (none: whatever it has), or makes it.
-///
-/// # Errors
-///
-/// When it is there with another model or metric, and as [`open_gallery`].
-pub fn open_or_create_gallery(
-    name: &str,
-    model: &Autoencoder,
-    metric: Option<Metric>,
-) -> Result<EmbeddedGallery, Error> {
-    refuse_cluster(name)?;
-    Ok(EmbeddedGallery::open_or_create_with(
-        name,
-        metric,
-        default_metric(model),
-        model.code_dim(),
-        &model.to_bytes(),
-    )?)
-}
-
-fn refuse_cluster(name: &str) -> Result<(), Error> {
-    if name.starts_with("qdrant://") || name.starts_with("qdrants://") {
-        return Err(Error::Unusable(format!(
-            "the gallery {name} is on a Qdrant cluster, which this version cannot open: give a path"
-        )));
-    }
-    Ok(())
-}
 
 /// How far indexing is, told after every batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -120,8 +51,10 @@ pub struct IndexSummary {
     pub unchanged: usize,
     /// Points that were removed, because the source no longer has them.
     pub removed: usize,
-    /// What was passed over.
+    /// What was passed over, what could not be stored among it.
     pub skipped: u64,
+    /// Images that could not be stored, however often it was tried: only on a cluster.
+    pub not_stored: usize,
     /// Points in the gallery now.
     pub points: usize,
 }
@@ -139,12 +72,25 @@ pub fn index(
     model: &Autoencoder,
     gallery: &dyn Gallery,
     diffusion: bool,
+    progress: impl FnMut(IndexProgress),
+) -> Result<IndexSummary, Error> {
+    index_pixels(source, model, gallery, None, diffusion, progress)
+}
+
+/// As [`index`]; what cannot be stored goes to `skips`, if there are any.
+fn index_pixels(
+    source: &dyn Source,
+    model: &Autoencoder,
+    gallery: &dyn Gallery,
+    skips: Option<&Skips>,
+    diffusion: bool,
     mut progress: impl FnMut(IndexProgress),
 ) -> Result<IndexSummary, Error> {
     check_model(model, gallery)?;
     let mut indexer = Indexer {
         source: source.name(),
         model,
+        storing: Storing::new(gallery, skips),
         gallery,
         seen: HashSet::new(),
         summary: IndexSummary::default(),
@@ -159,7 +105,7 @@ pub fn index(
         progress(IndexProgress {
             images: indexer.summary.images,
             stored: indexer.summary.added + indexer.summary.changed,
-            skipped: 0,
+            skipped: indexer.summary.skipped,
             expected: source.len(),
         });
     }
@@ -233,7 +179,8 @@ pub fn index_source(
                 source.name()
             )));
         }
-        return index(source, model, gallery, options.diffusion, progress);
+        let skips = Some(source.skips().as_ref());
+        return index_pixels(source, model, gallery, skips, options.diffusion, progress);
     };
     check_model(model, gallery)?;
     let outcome = files::store(source, listing, model, gallery, options, progress)?;
@@ -293,8 +240,8 @@ fn check_model(model: &Autoencoder, gallery: &dyn Gallery) -> Result<(), Error> 
     Err(Error::Unusable(format!(
         "the gallery {} was made with model {}, not with {}: use its model, or make another gallery",
         info.name,
-        short(&info.model_fingerprint),
-        short(&fingerprint)
+        crate::opening::short(&info.model_fingerprint),
+        crate::opening::short(&fingerprint)
     )))
 }
 
@@ -303,7 +250,11 @@ fn bring_up_to_date(gallery: &dyn Gallery, diffusion: bool) -> Result<usize, Err
     gallery.optimise()?;
     let info = gallery.describe()?;
     let few = (2..=MOST_DIFFUSED).contains(&info.points);
-    if diffusion && few && info.diffusion != DiffusionState::Fresh {
+    let due = matches!(
+        info.diffusion,
+        DiffusionState::Absent | DiffusionState::Stale
+    );
+    if diffusion && few && due {
         gallery.build_diffusion(&DiffusionConfig::default())?;
     }
     gallery.flush()?;
@@ -323,13 +274,10 @@ fn next_batch(images: &mut Images) -> Result<Vec<Image>, Error> {
     Ok(batch)
 }
 
-fn short(fingerprint: &str) -> &str {
-    fingerprint.get(..12).unwrap_or(fingerprint)
-}
-
 struct Indexer<'a> {
     source: &'a str,
     model: &'a Autoencoder,
+    storing: Storing<'a>,
     gallery: &'a dyn Gallery,
     seen: HashSet<String>,
     summary: IndexSummary,
@@ -382,11 +330,13 @@ impl Indexer<'_> {
             .into_iter()
             .zip(codes.chunks_exact(self.model.code_dim()));
         points.extend(encoded.map(|(payload, code)| Point::new(code.to_vec(), payload)));
-        let stored = self.gallery.upsert(&points)?;
+        let (stored, lost) = self.storing.store(&points)?;
         self.summary.images += batch.len();
         self.summary.added += stored.added;
         self.summary.changed += stored.changed;
-        self.summary.unchanged += batch.len() - stored.added - stored.changed;
+        self.summary.not_stored += lost;
+        self.summary.skipped += lost as u64;
+        self.summary.unchanged += batch.len() - stored.added - stored.changed - lost;
         Ok(())
     }
 

@@ -10,11 +10,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
-use super::LARGEST;
 use super::segment::{HEAD, HEADER, Segment};
 use super::table::{Entry, Place, Table};
 use crate::GalleryError;
 use crate::embedded::folder::write_aside;
+use crate::thumbnail::LARGEST;
 
 const MAGIC: &[u8; 8] = b"lookthix";
 const FORMAT: u32 = 1;

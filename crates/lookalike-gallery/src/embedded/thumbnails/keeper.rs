@@ -4,11 +4,12 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::segment::{HEAD, Hash};
-use super::{Key, LARGEST, Read, Store, key};
+use super::segment::HEAD;
+use super::{Key, Read, Store, key};
 use crate::GalleryError;
 use crate::embedded::check_room;
 use crate::embedded::folder::{lower_flag, raise_flag};
+use crate::thumbnail;
 
 const FOLDER: &str = "thumbnails";
 /// In the gallery's folder while thumbnails may be there that no point needs.
@@ -63,7 +64,7 @@ impl Keeper {
     }
 
     pub(in crate::embedded) fn get(&self, hash: &str) -> Result<Option<Vec<u8>>, GalleryError> {
-        let Some(hash) = parsed(hash) else {
+        let Some(hash) = thumbnail::content(hash) else {
             return Ok(None);
         };
         if self.open().is_none() {
@@ -89,7 +90,7 @@ impl Keeper {
     ) -> Result<(), GalleryError> {
         let thumbnails: Vec<_> = thumbnails
             .iter()
-            .map(|(hash, bytes)| checked(hash, bytes))
+            .map(|(hash, bytes)| Ok((thumbnail::checked(hash, bytes)?, *bytes)))
             .collect::<Result<_, _>>()?;
         let mut store = self.opened()?;
         let Some(open) = &mut *store else {
@@ -111,7 +112,7 @@ impl Keeper {
     pub(in crate::embedded) fn stored<'a>(&self, hashes: impl Iterator<Item = &'a str>) {
         let mut awaited = self.awaited();
         if !awaited.is_empty() {
-            hashes.filter_map(parsed).for_each(|hash| {
+            hashes.filter_map(thumbnail::content).for_each(|hash| {
                 awaited.remove(&key(&hash));
             });
         }
@@ -203,7 +204,8 @@ impl Needed {
     }
 
     pub(in crate::embedded) fn add(&mut self, hash: &str) {
-        self.0.extend(parsed(hash).map(|hash| key(&hash)));
+        self.0
+            .extend(thumbnail::content(hash).map(|hash| key(&hash)));
     }
 
     /// To be called after the last was added.
@@ -212,24 +214,4 @@ impl Needed {
         self.0.dedup();
         self
     }
-}
-
-fn parsed(hash: &str) -> Option<Hash> {
-    Some(*blake3::Hash::from_hex(hash).ok()?.as_bytes())
-}
-
-fn checked<'a>(hash: &str, bytes: &'a [u8]) -> Result<(Hash, &'a [u8]), GalleryError> {
-    let parsed = parsed(hash).ok_or_else(|| {
-        GalleryError::BadRequest(format!(
-            "a thumbnail was to be stored for the content {hash:?}, which is no BLAKE3; give 64 \
-             hexadecimal digits"
-        ))
-    })?;
-    if bytes.len() > LARGEST {
-        return Err(GalleryError::BadRequest(format!(
-            "the thumbnail of the content {hash} has {} bytes; make it smaller than {LARGEST}",
-            bytes.len()
-        )));
-    }
-    Ok((parsed, bytes))
 }

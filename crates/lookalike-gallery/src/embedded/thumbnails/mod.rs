@@ -26,8 +26,6 @@ pub(super) use keeper::{Keeper, Needed};
 use segment::{HEADER, Hash, Segment, write_record};
 use table::{Key, Place, Table};
 
-/// The longest thumbnail, in bytes.
-const LARGEST: usize = 16 << 20;
 /// From this length on a file is finished and another one begun.
 const FULL: u64 = 256 << 20;
 /// Bytes that are written at a time.

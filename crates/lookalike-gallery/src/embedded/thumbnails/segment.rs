@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::LARGEST;
+use crate::thumbnail::LARGEST;
 
 const MAGIC: &[u8; 8] = b"lookthmb";
 const FORMAT: u32 = 1;

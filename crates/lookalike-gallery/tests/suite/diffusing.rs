@@ -7,7 +7,7 @@ use lookalike_gallery::{
 };
 use lookalike_neighbours::{DiffusionConfig, Metric};
 
-use crate::samples::points;
+use crate::suite::samples::points;
 use crate::suite::{DIMS, Factory, filled, ids};
 
 fn diffusing(code: Vec<f32>, k: usize) -> SearchRequest {
@@ -217,4 +217,14 @@ pub fn changes_make_the_graph_stale(factory: Factory) {
         .unwrap();
     assert_eq!(answer.neighbours.len(), 59);
     assert!(!ids(&answer).contains(&points[0].id));
+}
+
+pub fn an_empty_gallery_diffuses(factory: Factory) {
+    let subject = factory(Metric::Cosine, DIMS);
+    let gallery = &subject.gallery;
+    gallery
+        .build_diffusion(&DiffusionConfig::default())
+        .unwrap();
+    let answer = gallery.search(&diffusing(vec![1.0; DIMS], 5)).unwrap();
+    assert!(answer.neighbours.is_empty());
 }

@@ -1,17 +1,6 @@
 //! Points to fill galleries with, the same in every run.
 
-use std::path::Path;
-
 use lookalike_gallery::{Payload, Point};
-
-/// A folder for a test, gone when dropped. In memory where there is such a place: these tests are about
-/// processes that end and files that are damaged, and waiting for a disk would not make them stricter.
-pub fn folder() -> tempfile::TempDir {
-    let memory = Path::new("/dev/shm");
-    tempfile::tempdir_in(memory)
-        .or_else(|_| tempfile::tempdir())
-        .unwrap()
-}
 
 /// A small generator of numbers that look random (SplitMix64, Steele, Lea and Flood 2014).
 pub struct Random(pub u64);

@@ -1,0 +1,486 @@
+//! A gallery on a Qdrant cluster: a collection whose metadata says what it is.
+//!
+//! ```text
+//! address ── where it is            connection ── requests, tried again, on another node where one is lost
+//! options ── how to speak to it,    collection ── made, described, aliases
+//!            what it is made for    points, query ── our points and filters in the cluster's words
+//!                                   store, search ── what a gallery does
+//! ```
+
+mod address;
+mod collection;
+mod connection;
+mod options;
+mod points;
+mod query;
+mod search;
+mod store;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lookalike_neighbours::{DiffusionConfig, Metric};
+use uuid::Uuid;
+
+use crate::answering;
+use crate::filter::Field;
+use crate::manifest::Manifest;
+use crate::point::check_code;
+use crate::thumbnail;
+use crate::{
+    Answer, DiffusionState, Facet, Filter, Gallery, GalleryError, GalleryInfo, Point,
+    RecommendRequest, SearchRequest, Stub, Upserted,
+};
+
+pub use address::ClusterAddress;
+pub use collection::ClusterInfo;
+pub use options::{
+    ClusterOptions, CollectionLayout, IndexKind, PayloadIndex, Quantization, Retries,
+};
+
+use collection::Collection;
+use connection::Connection;
+
+/// How long the cluster's own optimiser is waited for.
+const OPTIMISING: Duration = Duration::from_secs(600);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// A gallery on a Qdrant cluster, which any number of processes may have open, read and fill.
+///
+/// It is opened by a collection's name or by an alias, and stays with the collection that the alias meant then, so that
+/// codes of two models are never mixed up; [`has_moved`](Gallery::has_moved) tells when the alias means another.
+///
+/// Its methods wait for the cluster, for as long as [`ClusterOptions`] says; they can be called on any thread.
+pub struct ClusterGallery {
+    connection: Connection,
+    /// As it was asked for.
+    address: ClusterAddress,
+    /// The collection itself.
+    resolved: ClusterAddress,
+    manifest: Manifest,
+    /// Whether an index was seen, and whether codes are searched in a quantised form.
+    indexed: AtomicBool,
+    quantised: AtomicBool,
+    /// Thumbnails by their contents' hashes, until points that need them are stored.
+    thumbnails: Mutex<HashMap<String, Vec<u8>>>,
+    turns: Turns,
+}
+
+impl ClusterGallery {
+    /// Makes an empty collection for codes of length `dims` that the model whose file is `model` gives.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](GalleryError::AlreadyExists) if there is one, or an alias, of this name,
+    /// [`BadRequest`](GalleryError::BadRequest) if `dims` is not from 1 to 65536,
+    /// [`NotOnCluster`](GalleryError::NotOnCluster) if the cluster's Qdrant is too old,
+    /// [`Unreachable`](GalleryError::Unreachable), [`Refused`](GalleryError::Refused), and
+    /// [`Engine`](GalleryError::Engine) if the cluster does not want to.
+    pub fn create(
+        address: &ClusterAddress,
+        options: ClusterOptions,
+        layout: &CollectionLayout,
+        metric: Metric,
+        dims: usize,
+        model: &[u8],
+    ) -> Result<Self, GalleryError> {
+        let manifest = Manifest::new(metric, dims, model);
+        manifest.check_dims()?;
+        let connection = Connection::new(address, options)?;
+        let collection = Collection {
+            connection: &connection,
+            address,
+        };
+        collection.check_version()?;
+        let taken =
+            collection.behind_alias()?.is_some() || !collection.create(&manifest, layout)?;
+        if taken {
+            return Err(GalleryError::AlreadyExists {
+                path: PathBuf::from(address.to_string()),
+            });
+        }
+        Self::made(connection, address, layout)
+    }
+
+    /// Opens a collection, or the one behind an alias.
+    ///
+    /// # Errors
+    /// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if none of lookalike's is
+    /// there, [`Version`](GalleryError::Version) if it cannot be understood, and those of
+    /// [`create`](Self::create) about the cluster.
+    pub fn open(address: &ClusterAddress, options: ClusterOptions) -> Result<Self, GalleryError> {
+        let connection = Connection::new(address, options)?;
+        Collection {
+            connection: &connection,
+            address,
+        }
+        .check_version()?;
+        Self::load(connection, address)
+    }
+
+    /// Opens a collection, or makes it if there is none, as whoever comes first does of many who start at once. One that
+    /// is there must have been made for this length of codes and this model and, if a metric is `wanted`, for that one;
+    /// a new one is otherwise made for `default`, and `layout` says how.
+    ///
+    /// # Errors
+    /// [`Mismatch`](GalleryError::Mismatch) if what is there was made for something else; otherwise those of
+    /// [`open`](Self::open) and [`create`](Self::create).
+    pub fn open_or_create_with(
+        address: &ClusterAddress,
+        options: ClusterOptions,
+        layout: &CollectionLayout,
+        wanted: Option<Metric>,
+        default: Metric,
+        dims: usize,
+        model: &[u8],
+    ) -> Result<Self, GalleryError> {
+        let manifest = Manifest::new(wanted.unwrap_or(default), dims, model);
+        manifest.check_dims()?;
+        let connection = Connection::new(address, options)?;
+        let collection = Collection {
+            connection: &connection,
+            address,
+        };
+        collection.check_version()?;
+        let there = collection.behind_alias()?.is_some() || collection.info()?.is_some();
+        let gallery = match there {
+            true => Self::load(connection, address)?,
+            false => {
+                // Another may be quicker, and make it for something else.
+                collection.create(&manifest, layout)?;
+                Self::made(connection, address, layout)?
+            }
+        };
+        let metric = wanted.unwrap_or(gallery.manifest.metric);
+        gallery
+            .manifest
+            .check_fits(&Manifest { metric, ..manifest }, gallery.path())?;
+        Ok(gallery)
+    }
+
+    /// A collection that was made a moment ago, here or by another.
+    fn made(
+        connection: Connection,
+        address: &ClusterAddress,
+        layout: &CollectionLayout,
+    ) -> Result<Self, GalleryError> {
+        let collection = Collection {
+            connection: &connection,
+            address,
+        };
+        let info = collection.await_present()?;
+        collection.index_fields(&info, layout)?;
+        Self::load(connection, address)
+    }
+
+    fn load(connection: Connection, address: &ClusterAddress) -> Result<Self, GalleryError> {
+        let asked = Collection {
+            connection: &connection,
+            address,
+        };
+        let resolved = match asked.behind_alias()? {
+            Some(collection) => address.named(&collection)?,
+            None => address.clone(),
+        };
+        let collection = Collection {
+            connection: &connection,
+            address: &resolved,
+        };
+        let info = collection.present()?;
+        let manifest = collection.manifest(&info)?;
+        let turns = Turns::new(connection.options.writers);
+        Ok(ClusterGallery {
+            connection,
+            address: address.clone(),
+            resolved,
+            manifest,
+            indexed: AtomicBool::new(false),
+            quantised: AtomicBool::new(collection::is_quantised(&info)),
+            thumbnails: Mutex::default(),
+            turns,
+        })
+    }
+
+    /// Its address, as it was asked for.
+    pub fn address(&self) -> &ClusterAddress {
+        &self.address
+    }
+
+    fn path(&self) -> PathBuf {
+        PathBuf::from(self.address.to_string())
+    }
+
+    fn collection(&self) -> Collection<'_> {
+        Collection {
+            connection: &self.connection,
+            address: &self.resolved,
+        }
+    }
+
+    fn collection_name(&self) -> &str {
+        self.resolved.name()
+    }
+
+    /// What is said of points that cannot be understood.
+    fn strange(&self, detail: String) -> GalleryError {
+        GalleryError::Damaged {
+            path: self.path(),
+            detail,
+        }
+    }
+}
+
+/// Makes an alias mean a collection of ours, whatever it meant before, in one step: `alias` is the alias's address.
+///
+/// # Errors
+/// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if there is no such collection
+/// of ours, [`AlreadyExists`](GalleryError::AlreadyExists) if the alias is a collection's own name, and those of
+/// [`ClusterGallery::open`] about the cluster.
+pub fn switch_alias(
+    alias: &ClusterAddress,
+    collection: &str,
+    options: ClusterOptions,
+) -> Result<(), GalleryError> {
+    let connection = Connection::new(alias, options)?;
+    let named = Collection {
+        connection: &connection,
+        address: alias,
+    };
+    named.check_version()?;
+    let target = alias.named(collection)?;
+    let target = Collection {
+        connection: &connection,
+        address: &target,
+    };
+    target.manifest(&target.present()?)?;
+    if named.behind_alias()?.is_none() && named.info()?.is_some() {
+        return Err(GalleryError::AlreadyExists {
+            path: PathBuf::from(alias.to_string()),
+        });
+    }
+    target.take_alias(alias.name())
+}
+
+/// Removes a collection of ours with all its points, for good; an alias that means it goes with it. One that a name only
+/// means as an alias stays.
+///
+/// # Errors
+/// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if there is no such collection
+/// of ours, [`BadRequest`](GalleryError::BadRequest) for an alias, and those of [`ClusterGallery::open`] about the
+/// cluster.
+pub fn remove_collection(
+    address: &ClusterAddress,
+    options: ClusterOptions,
+) -> Result<(), GalleryError> {
+    let connection = Connection::new(address, options)?;
+    let collection = Collection {
+        connection: &connection,
+        address,
+    };
+    if let Some(behind) = collection.behind_alias()? {
+        return Err(GalleryError::BadRequest(format!(
+            "{address} is an alias of the collection {behind}; remove that one, by its own name"
+        )));
+    }
+    collection.manifest(&collection.present()?)?;
+    collection.remove()
+}
+
+impl Gallery for ClusterGallery {
+    fn describe(&self) -> Result<GalleryInfo, GalleryError> {
+        let collection = self.collection();
+        let info = collection.present()?;
+        let points = self.passing(None)?;
+        // Each point's vectors count, of which only one is indexed.
+        let indexed = info.indexed_vectors_count.unwrap_or(0) as usize;
+        let alias = (self.address != self.resolved).then(|| self.address.name().to_owned());
+        Ok(GalleryInfo {
+            name: self.address.to_string(),
+            metric: self.manifest.metric,
+            dims: self.manifest.dims,
+            points,
+            indexed: indexed.min(points),
+            model_fingerprint: self.manifest.model_fingerprint.clone(),
+            created: self.manifest.created,
+            diffusion: DiffusionState::Unavailable,
+            cluster: Some(collection.describe(&info, alias)?),
+        })
+    }
+
+    fn model(&self) -> Result<Option<Vec<u8>>, GalleryError> {
+        Ok(None)
+    }
+
+    fn upsert(&self, points: &[Point]) -> Result<Upserted, GalleryError> {
+        for point in points {
+            check_code(&point.code, self.manifest.dims, || {
+                format!("the code of {}", point.payload.key)
+            })?;
+        }
+        let stored = self.store(points)?;
+        let mut waiting = self.waiting_thumbnails();
+        for point in points {
+            waiting.remove(&point.payload.blake3);
+        }
+        Ok(stored)
+    }
+
+    fn existing(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError> {
+        self.hashes(ids)
+    }
+
+    fn with_content(&self, hashes: &[&str]) -> Result<HashMap<String, Point>, GalleryError> {
+        self.of_contents(hashes)
+    }
+
+    fn retrieve(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError> {
+        self.whole_points(ids)
+    }
+
+    fn search(&self, request: &SearchRequest) -> Result<Answer, GalleryError> {
+        answering::search(self, request)
+    }
+
+    fn recommend(&self, request: &RecommendRequest) -> Result<Answer, GalleryError> {
+        answering::recommend(self, request)
+    }
+
+    fn scroll(
+        &self,
+        after: Option<Uuid>,
+        limit: usize,
+        filter: Option<&Filter>,
+    ) -> Result<Vec<Point>, GalleryError> {
+        self.next_points(after, limit, filter.map(query::filter))
+    }
+
+    fn stubs(
+        &self,
+        source: &str,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<Stub>, GalleryError> {
+        self.next_stubs(source, after, limit)
+    }
+
+    fn count(&self, filter: Option<&Filter>) -> Result<usize, GalleryError> {
+        self.passing(filter)
+    }
+
+    fn facets(
+        &self,
+        field: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+    ) -> Result<Vec<Facet>, GalleryError> {
+        let mut facets = self.values(&Field::checked(field)?, filter)?;
+        facets.sort_by(Facet::order);
+        facets.truncate(limit);
+        Ok(facets)
+    }
+
+    fn delete(&self, ids: &[Uuid]) -> Result<usize, GalleryError> {
+        self.remove(ids)
+    }
+
+    fn put_thumbnails(&self, thumbnails: &[(&str, &[u8])]) -> Result<(), GalleryError> {
+        for (hash, bytes) in thumbnails {
+            thumbnail::checked(hash, bytes)?;
+        }
+        let mut waiting = self.waiting_thumbnails();
+        for (hash, bytes) in thumbnails {
+            waiting
+                .entry((*hash).to_owned())
+                .or_insert_with(|| bytes.to_vec());
+        }
+        Ok(())
+    }
+
+    fn thumbnail(&self, blake3: &str) -> Result<Option<Vec<u8>>, GalleryError> {
+        if thumbnail::content(blake3).is_none() {
+            return Ok(None);
+        }
+        let stored = self.stored_thumbnail(blake3)?;
+        Ok(stored.or_else(|| self.waiting_thumbnails().get(blake3).cloned()))
+    }
+
+    fn optimise(&self) -> Result<bool, GalleryError> {
+        let began = Instant::now();
+        let mut waited = false;
+        while !collection::is_at_rest(&self.collection().present()?) {
+            if began.elapsed() > OPTIMISING {
+                break;
+            }
+            waited = true;
+            thread::sleep(LOOK);
+        }
+        self.indexed.store(false, Ordering::Relaxed);
+        Ok(waited)
+    }
+
+    fn flush(&self) -> Result<(), GalleryError> {
+        // What the cluster has acknowledged is in its logs.
+        Ok(())
+    }
+
+    fn build_diffusion(&self, _config: &DiffusionConfig) -> Result<(), GalleryError> {
+        Err(self.no_diffusion())
+    }
+
+    fn has_moved(&self) -> Result<bool, GalleryError> {
+        let asked = Collection {
+            connection: &self.connection,
+            address: &self.address,
+        };
+        let now = asked.behind_alias()?;
+        let was = (self.address != self.resolved).then(|| self.resolved.name());
+        // An alias that is gone means nothing else.
+        Ok(now.is_some_and(|now| Some(now.as_str()) != was))
+    }
+}
+
+impl std::fmt::Debug for ClusterGallery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClusterGallery")
+            .field("address", &self.address)
+            .field("collection", &self.resolved.name())
+            .field("manifest", &self.manifest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// So many at a time may write; the others wait.
+struct Turns {
+    free: Mutex<usize>,
+    given_back: Condvar,
+}
+
+impl Turns {
+    fn new(at_once: usize) -> Self {
+        Turns {
+            free: Mutex::new(at_once.max(1)),
+            given_back: Condvar::new(),
+        }
+    }
+
+    /// Waits for a turn; it ends when what is given is dropped.
+    fn take(&self) -> Turn<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.given_back.wait_while(free, |free| *free == 0);
+        *waited.unwrap_or_else(PoisonError::into_inner) -= 1;
+        Turn(self)
+    }
+}
+
+struct Turn<'a>(&'a Turns);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.given_back.notify_one();
+    }
+}

@@ -1,0 +1,28 @@
+//! What can be a thumbnail, and of what.
+
+use crate::GalleryError;
+
+/// The most bytes of one.
+pub(crate) const LARGEST: usize = 16 << 20;
+
+/// The content that a hash in hexadecimal means, if it means one.
+pub(crate) fn content(hash: &str) -> Option<[u8; 32]> {
+    Some(*blake3::Hash::from_hex(hash).ok()?.as_bytes())
+}
+
+/// Refuses what can be no content's hash, and thumbnails that are too long.
+pub(crate) fn checked(hash: &str, bytes: &[u8]) -> Result<[u8; 32], GalleryError> {
+    let content = content(hash).ok_or_else(|| {
+        GalleryError::BadRequest(format!(
+            "a thumbnail was to be stored for the content {hash:?}, which is no BLAKE3; give 64 \
+             hexadecimal digits"
+        ))
+    })?;
+    match bytes.len() <= LARGEST {
+        true => Ok(content),
+        false => Err(GalleryError::BadRequest(format!(
+            "the thumbnail of the content {hash} has {} bytes; make it smaller than {LARGEST}",
+            bytes.len()
+        ))),
+    }
+}

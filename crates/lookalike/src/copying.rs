@@ -1,0 +1,348 @@
+//! A gallery's points in another place: from a folder to a cluster, back, or from one to another of a kind.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use lookalike_autoencoder::Autoencoder;
+use lookalike_gallery::{
+    CollectionLayout, DiffusionState, Gallery, GalleryInfo, Point, Points, model_fingerprint,
+};
+use lookalike_neighbours::DiffusionConfig;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::opening::{open_or_create_for, short};
+use crate::{Error, MOST_DIFFUSED};
+
+/// Points that are read and stored at a time.
+const PAGE: usize = 1_000;
+/// How often what is found to differ is copied again, where others change the galleries meanwhile.
+const ROUNDS: usize = 3;
+
+/// What is to become of the copy besides the points.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopyOptions {
+    /// Remove points that the copied gallery does not have; otherwise they are an error.
+    pub prune: bool,
+    /// Build the neighbour graph, if the copied gallery has one and the place can have one.
+    pub diffusion: bool,
+}
+
+/// How far copying is, told after every page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CopyProgress {
+    /// Whether the copy is being compared with what was copied.
+    pub verifying: bool,
+    /// Points that were gone through.
+    pub points: usize,
+    /// Points in all.
+    pub of: usize,
+}
+
+/// What copying did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CopySummary {
+    /// Points, in both galleries.
+    pub points: usize,
+    /// Points that were copied; the others were there already.
+    pub copied: usize,
+    /// Points that were removed from the copy.
+    pub removed: usize,
+    /// BLAKE3 over ids, codes and payloads in the order of ids, of both galleries.
+    pub checksum: String,
+}
+
+/// Opens the place of a copy of `from`, or makes it: for the same metric, codes and model. The model's file is the one
+/// that `from` keeps or, where that is a cluster, `model`.
+///
+/// # Errors
+///
+/// When the model is missing or another, what is there does not fit, or `name` cannot be opened.
+pub fn open_copy(
+    from: &dyn Gallery,
+    name: &str,
+    model: Option<&PathBuf>,
+    layout: &CollectionLayout,
+) -> Result<Box<dyn Gallery>, Error> {
+    let info = from.describe()?;
+    let bytes = match (model, from.model()?) {
+        (Some(path), _) => std::fs::read(path).map_err(Error::io("read", path))?,
+        (None, Some(bytes)) => bytes,
+        (None, None) => {
+            return Err(Error::Unusable(format!(
+                "the gallery {} is on a cluster, which keeps no model, only that it is {}: name its file with --model",
+                info.name,
+                short(&info.model_fingerprint)
+            )));
+        }
+    };
+    let found = model_fingerprint(&bytes);
+    if found != info.model_fingerprint {
+        // Only a model's file is taken for one, whatever its fingerprint.
+        return Err(Error::Unusable(format!(
+            "the gallery {} was made with model {}, not with {}: copy it with its own",
+            info.name,
+            short(&info.model_fingerprint),
+            short(&found)
+        )));
+    }
+    Autoencoder::from_bytes(
+        &bytes,
+        &format!("the model of {}", info.name),
+        lookalike_autoencoder::DeviceChoice::Cpu,
+    )?;
+    let metric = info.metric;
+    open_or_create_for(name, &bytes, Some(metric), metric, info.dims, layout)
+}
+
+/// Copies all points of `from`, with their thumbnails, to `to`; what is there already is left alone, so that a run that
+/// was stopped is completed by running it again. At the end both are read and compared, point by point.
+///
+/// # Errors
+///
+/// When the galleries do not fit each other, one cannot be read or written, `to` has points of its own (without
+/// [`prune`](CopyOptions::prune)), or they go on changing so that they are never the same.
+pub fn copy_gallery(
+    from: &dyn Gallery,
+    to: &dyn Gallery,
+    options: CopyOptions,
+    mut progress: impl FnMut(CopyProgress) + Send,
+) -> Result<CopySummary, Error> {
+    let (source, target) = (from.describe()?, to.describe()?);
+    check_fits(&source, &target)?;
+    let mut summary = CopySummary::default();
+    let mut told = CopyProgress {
+        of: source.points,
+        ..CopyProgress::default()
+    };
+    // Reading goes on while what was read is being stored.
+    thread::scope(|scope| {
+        let (send, pages) = sync_channel(1);
+        scope.spawn(move || {
+            let mut after = None;
+            loop {
+                let page = from.scroll(after, PAGE, None);
+                let last = page.as_ref().map_or(None, |page| page.last());
+                after = last.map(|point| point.id);
+                if send.send(page).is_err() || after.is_none() {
+                    return;
+                }
+            }
+        });
+        for page in pages {
+            let page = page?;
+            told.points += page.len();
+            summary.copied += store_missing(from, to, &page)?;
+            progress(told);
+        }
+        Ok::<_, Error>(())
+    })?;
+    for _ in 0..ROUNDS {
+        told.verifying = true;
+        let compared = compare(from, to, |points| progress(CopyProgress { points, ..told }))?;
+        if compared.is_same() {
+            summary.points = compared.points;
+            summary.checksum = compared.checksum;
+            bring_up_to_date(to, &source, options, summary.points)?;
+            return Ok(summary);
+        }
+        if let Some(first) = compared.own.first()
+            && !options.prune
+        {
+            return Err(Error::Unusable(format!(
+                "{} has {} points that {} does not have, {first} among them: --prune removes them, or give another name",
+                target.name,
+                compared.own.len(),
+                source.name
+            )));
+        }
+        for ids in compared.own.chunks(PAGE) {
+            summary.removed += to.delete(ids)?;
+        }
+        for ids in compared.differing.chunks(PAGE) {
+            let points = from.retrieve(ids)?;
+            put_thumbnails(from, to, &points)?;
+            let upserted = to.upsert(&points)?;
+            summary.copied += upserted.added + upserted.changed;
+        }
+    }
+    Err(Error::Unusable(format!(
+        "{} and {} were not the same after {ROUNDS} rounds of copying: others change them meanwhile; run it again when they do not",
+        source.name, target.name
+    )))
+}
+
+fn check_fits(source: &GalleryInfo, target: &GalleryInfo) -> Result<(), Error> {
+    if source.name == target.name {
+        return Err(Error::Unusable(format!(
+            "cannot copy {} to itself: give another name",
+            source.name
+        )));
+    }
+    let of = |info: &GalleryInfo| {
+        format!(
+            "{} floats by {} of model {}",
+            info.dims,
+            info.metric,
+            short(&info.model_fingerprint)
+        )
+    };
+    match of(source) == of(target) && source.model_fingerprint == target.model_fingerprint {
+        true => Ok(()),
+        false => Err(Error::Unusable(format!(
+            "cannot copy {} to {}: the one has codes of {}, the other of {}",
+            source.name,
+            target.name,
+            of(source),
+            of(target)
+        ))),
+    }
+}
+
+/// Stores those of some points that are not there, or of another content; says how many.
+fn store_missing(from: &dyn Gallery, to: &dyn Gallery, page: &[Point]) -> Result<usize, Error> {
+    let ids: Vec<Uuid> = page.iter().map(|point| point.id).collect();
+    let there = to.existing(&ids)?;
+    let missing: Vec<Point> = page
+        .iter()
+        .filter(|point| there.get(&point.id) != Some(&point.payload.blake3))
+        .cloned()
+        .collect();
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    put_thumbnails(from, to, &missing)?;
+    let upserted = to.upsert(&missing)?;
+    Ok(upserted.added + upserted.changed)
+}
+
+/// Before the points that need them, so that none is ever without.
+fn put_thumbnails(from: &dyn Gallery, to: &dyn Gallery, points: &[Point]) -> Result<(), Error> {
+    let mut found: HashMap<&str, Vec<u8>> = HashMap::new();
+    for point in points {
+        let hash = point.payload.blake3.as_str();
+        if !found.contains_key(hash)
+            && let Some(bytes) = from.thumbnail(hash)?
+        {
+            found.insert(hash, bytes);
+        }
+    }
+    let thumbnails: Vec<_> = found
+        .iter()
+        .map(|(hash, bytes)| (*hash, bytes.as_slice()))
+        .collect();
+    Ok(to.put_thumbnails(&thumbnails)?)
+}
+
+/// How two galleries differ.
+struct Compared {
+    /// Points of the first.
+    points: usize,
+    /// Of the first.
+    checksum: String,
+    same_checksum: bool,
+    /// Points of the first that the second lacks, or has otherwise.
+    differing: Vec<Uuid>,
+    /// Points that only the second has.
+    own: Vec<Uuid>,
+}
+
+impl Compared {
+    fn is_same(&self) -> bool {
+        self.same_checksum && self.differing.is_empty() && self.own.is_empty()
+    }
+}
+
+/// Reads both galleries side by side, in the order of ids.
+fn compare(
+    from: &dyn Gallery,
+    to: &dyn Gallery,
+    mut progress: impl FnMut(usize),
+) -> Result<Compared, Error> {
+    let mut differing = Vec::new();
+    let mut own = Vec::new();
+    let mut sums = [blake3::Hasher::new(), blake3::Hasher::new()];
+    let mut count = 0;
+    let (mut first, mut second) = (Points::new(from, None), Points::new(to, None));
+    let (mut left, mut right) = (first.next().transpose()?, second.next().transpose()?);
+    loop {
+        let order = match (&left, &right) {
+            (None, None) => break,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(left), Some(right)) => left.id.cmp(&right.id),
+        };
+        let digests = [
+            left.as_ref().filter(|_| order.is_le()).map(digest),
+            right.as_ref().filter(|_| order.is_ge()).map(digest),
+        ];
+        for (sum, digest) in sums.iter_mut().zip(&digests) {
+            if let Some(digest) = digest {
+                sum.update(digest.as_bytes());
+            }
+        }
+        match (&left, &right) {
+            (Some(left), _) if order.is_le() && digests[0] != digests[1] => differing.push(left.id),
+            (_, Some(right)) if order.is_gt() => own.push(right.id),
+            _ => {}
+        }
+        if order.is_le() {
+            left = first.next().transpose()?;
+            count += 1;
+            if count % PAGE == 0 {
+                progress(count);
+            }
+        }
+        if order.is_ge() {
+            right = second.next().transpose()?;
+        }
+    }
+    progress(count);
+    let [first, second] = sums.map(|sum| sum.finalize());
+    Ok(Compared {
+        points: count,
+        checksum: first.to_hex().to_string(),
+        same_checksum: first == second,
+        differing,
+        own,
+    })
+}
+
+/// BLAKE3 over a point's id, code and payload. The order in which extra fields came does not matter: not every place
+/// keeps it.
+fn digest(point: &Point) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(point.id.as_bytes());
+    for value in &point.code {
+        hasher.update(&value.to_bits().to_le_bytes());
+    }
+    let payload = serde_json::to_value(&point.payload).map(|mut payload| {
+        payload.sort_all_objects();
+        payload.to_string()
+    });
+    hasher.update(payload.unwrap_or_default().as_bytes());
+    hasher.finalize()
+}
+
+fn bring_up_to_date(
+    to: &dyn Gallery,
+    source: &GalleryInfo,
+    options: CopyOptions,
+    points: usize,
+) -> Result<(), Error> {
+    to.optimise()?;
+    let had = matches!(
+        source.diffusion,
+        DiffusionState::Fresh | DiffusionState::Stale
+    );
+    let lacks = matches!(
+        to.describe()?.diffusion,
+        DiffusionState::Absent | DiffusionState::Stale
+    );
+    if options.diffusion && had && lacks && (2..=MOST_DIFFUSED).contains(&points) {
+        to.build_diffusion(&DiffusionConfig::default())?;
+    }
+    Ok(to.flush()?)
+}

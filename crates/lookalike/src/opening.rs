@@ -1,0 +1,143 @@
+//! Galleries by their names, in folders and on clusters, and the models that belong to them.
+
+use std::path::{Path, PathBuf};
+
+use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice};
+use lookalike_gallery::{
+    ClusterAddress, ClusterGallery, ClusterOptions, CollectionLayout, EmbeddedGallery, Gallery,
+    model_fingerprint,
+};
+use lookalike_neighbours::Metric;
+
+use crate::Error;
+
+/// The metric that suits a model: cosine for the linear bottleneck, Euclidean for the article's
+/// networks.
+pub fn default_metric(model: &Autoencoder) -> Metric {
+    match model.config().architecture {
+        Architecture::Bottleneck => Metric::Cosine,
+        Architecture::Conv | Architecture::Compact => Metric::Euclidean,
+    }
+}
+
+/// Makes an empty gallery for `model` in a folder, by `metric` or the model's default.
+///
+/// # Errors
+///
+/// When something is there already, or the folder cannot be written.
+pub fn create_gallery(
+    path: impl AsRef<Path>,
+    model: &Autoencoder,
+    metric: Option<Metric>,
+) -> Result<EmbeddedGallery, Error> {
+    let metric = metric.unwrap_or_else(|| default_metric(model));
+    let bytes = model.to_bytes();
+    Ok(EmbeddedGallery::create(
+        path,
+        metric,
+        model.code_dim(),
+        &bytes,
+    )?)
+}
+
+/// Opens the gallery that `name` means: a folder's path, or an address on a cluster as `qdrant://host/name`
+/// ([`ClusterAddress`]). The cluster's key comes from the environment ([`ClusterOptions::from_environment`]).
+///
+/// # Errors
+///
+/// When there is none, it is damaged, another process has the folder open, or the cluster does not answer.
+pub fn open_gallery(name: &str) -> Result<Box<dyn Gallery>, Error> {
+    Ok(match ClusterAddress::is_meant_by(name) {
+        true => Box::new(ClusterGallery::open(
+            &name.parse()?,
+            ClusterOptions::from_environment()?,
+        )?),
+        false => Box::new(EmbeddedGallery::open(name)?),
+    })
+}
+
+/// Opens the gallery `name` if it fits `model` and `metric` (none: whatever it has), or makes it; on a cluster as
+/// `layout` says.
+///
+/// # Errors
+///
+/// When it is there with another model or metric, and as [`open_gallery`].
+pub fn open_or_create_gallery(
+    name: &str,
+    model: &Autoencoder,
+    metric: Option<Metric>,
+    layout: &CollectionLayout,
+) -> Result<Box<dyn Gallery>, Error> {
+    let (default, dims) = (default_metric(model), model.code_dim());
+    open_or_create_for(name, &model.to_bytes(), metric, default, dims, layout)
+}
+
+/// As [`open_or_create_gallery`], by the bytes of the model's file.
+pub(crate) fn open_or_create_for(
+    name: &str,
+    model: &[u8],
+    metric: Option<Metric>,
+    default: Metric,
+    dims: usize,
+    layout: &CollectionLayout,
+) -> Result<Box<dyn Gallery>, Error> {
+    Ok(match ClusterAddress::is_meant_by(name) {
+        true => Box::new(ClusterGallery::open_or_create_with(
+            &name.parse()?,
+            ClusterOptions::from_environment()?,
+            layout,
+            metric,
+            default,
+            dims,
+            model,
+        )?),
+        false => Box::new(EmbeddedGallery::open_or_create_with(
+            name, metric, default, dims, model,
+        )?),
+    })
+}
+
+/// The model that a gallery's codes come from: the one of `models` (files) that has its fingerprint or, if none is
+/// given, the one that the gallery keeps.
+///
+/// # Errors
+///
+/// When none of `models` is the gallery's, none is given for a gallery on a cluster, which keeps none, or a file cannot
+/// be read.
+pub fn model_of(
+    gallery: &dyn Gallery,
+    models: &[PathBuf],
+    device: DeviceChoice,
+) -> Result<Autoencoder, Error> {
+    let info = gallery.describe()?;
+    let (name, wanted) = (&info.name, &info.model_fingerprint);
+    if models.is_empty() {
+        let bytes = gallery.model()?.ok_or_else(|| {
+            Error::Unusable(format!(
+                "the gallery {name} is on a cluster, which keeps no model, only that it is {}: name its file with --model",
+                short(wanted)
+            ))
+        })?;
+        let of = format!("the model of {name}");
+        return Ok(Autoencoder::from_bytes(&bytes, &of, device)?);
+    }
+    let mut others = Vec::new();
+    for path in models {
+        let model = Autoencoder::load(path, device)?;
+        let fingerprint = model_fingerprint(&model.to_bytes());
+        if fingerprint == *wanted {
+            return Ok(model);
+        }
+        others.push(format!("{} is {}", path.display(), short(&fingerprint)));
+    }
+    Err(Error::Unusable(format!(
+        "the gallery {name} was made with model {}, and {}: use its model",
+        short(wanted),
+        others.join(", ")
+    )))
+}
+
+/// The beginning of a fingerprint, enough to tell models apart.
+pub(crate) fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..12).unwrap_or(fingerprint)
+}
