@@ -263,7 +263,9 @@ impl ClusterGallery {
             }),
             other => Err(self.strange(format!("a text field has the value {other:?}"))),
         };
-        counted.hits.into_iter().map(facet).collect()
+        // An index on disk still names values that no point has any more.
+        let there = counted.hits.into_iter().filter(|hit| hit.count > 0);
+        there.map(facet).collect()
     }
 
     /// Counts here: the cluster counts the values of a field that it has an index of, and those of one kind alone.
