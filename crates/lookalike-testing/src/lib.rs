@@ -4,7 +4,9 @@
 //! Both run on threads of their own, so that plain tests can use them, and stop when they are dropped. They panic
 //! where they cannot go on: in a test there is nothing else to do.
 
+mod proxy;
 mod server;
 mod thread;
 
+pub use proxy::{Fault, Faults, Handled, Proxy};
 pub use server::{Collection, Id, Options, Point, Qdrant};

@@ -17,14 +17,17 @@ use tonic::Code;
 /// Where the points of tests are.
 pub const NAME: &str = "photos";
 
+/// A client with one connection. Once more it tries by itself what fails with `Internal`, `Unavailable`, `Cancelled` or
+/// `Unknown`.
 pub fn client(address: SocketAddr) -> Client {
     client_with_key(address, None)
 }
 
 pub fn client_with_key(address: SocketAddr, key: Option<&str>) -> Client {
-    let config = Client::from_url(&format!("http://{address}"))
+    let mut config = Client::from_url(&format!("http://{address}"))
         .timeout(Duration::from_secs(5))
         .skip_compatibility_check();
+    config.set_pool_size(1);
     config.api_key(key).build().unwrap()
 }
 
