@@ -36,6 +36,8 @@ pub(super) const CODE: &str = "code";
 pub(super) const RAW: &str = "raw";
 /// Where in a collection's metadata it says what it is.
 const METADATA: &str = "lookalike";
+/// Where in it the number is of the request that made it.
+const NUMBER: &str = "number";
 /// The first version whose collections have metadata.
 const OLDEST: (u64, u64) = (1, 16);
 /// Edges per node, and width of the beam while building (HNSW, Malkov and Yashunin 2018), as in a folder.
@@ -215,25 +217,28 @@ impl Collection<'_> {
         Ok(manifest)
     }
 
-    /// Makes it; says whether another worker was quicker.
+    /// Makes it; says whether it did, and no other worker was quicker.
     pub(super) fn create(
         &self,
         manifest: &Manifest,
         layout: &CollectionLayout,
     ) -> Result<bool, GalleryError> {
-        let request = self.creation(manifest, layout)?;
+        // An attempt whose answer was lost may have made it: that one is known by its number.
+        let number = format!("{:016x}", rand::random::<u64>());
+        let request = self.creation(manifest, layout, &number)?;
         let created = self
             .connection
             .ask(self.connection.options.writing, move |client| {
                 let request = request.clone();
                 async move { client.create_collection(request).await }
             });
-        match created {
-            Ok(_) => Ok(true),
-            Err(failure) if failure.code == Code::AlreadyExists => Ok(false),
-            // Made by an attempt whose answer was lost.
-            Err(failure) if failure.attempts > 1 && self.info()?.is_some() => Ok(true),
-            Err(failure) => Err(self.connection.failed("making the collection", failure)),
+        let Err(failure) = created else {
+            return Ok(true);
+        };
+        let there = self.info()?;
+        match &there {
+            Some(info) => Ok(number_of(info).as_deref() == Some(number.as_str())),
+            None => Err(self.connection.failed("making the collection", failure)),
         }
     }
 
@@ -253,11 +258,13 @@ impl Collection<'_> {
         &self,
         manifest: &Manifest,
         layout: &CollectionLayout,
+        number: &str,
     ) -> Result<CreateCollection, GalleryError> {
         let several = self.address.nodes() > 1;
         let replicas = layout.replicas.unwrap_or(if several { 2 } else { 1 });
-        let metadata = serde_json::to_value(manifest)
+        let mut metadata = serde_json::to_value(manifest)
             .map_err(|error| GalleryError::BadRequest(error.to_string()))?;
+        metadata[NUMBER] = number.into();
         Ok(CreateCollection {
             collection_name: self.address.name().to_owned(),
             shard_number: layout.shards,
@@ -403,6 +410,13 @@ impl Collection<'_> {
             })
             .map(drop)
     }
+}
+
+/// The number of the request that made a collection.
+fn number_of(info: &CollectionInfo) -> Option<String> {
+    let metadata = info.config.as_ref()?.metadata.get(METADATA)?.clone();
+    let metadata = serde_json::Value::from(metadata);
+    Some(metadata[NUMBER].as_str()?.to_owned())
 }
 
 /// Whether the engine is at rest, its index built.
