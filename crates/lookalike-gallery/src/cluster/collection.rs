@@ -449,7 +449,7 @@ fn vectors(config: &Option<VectorsConfig>) -> HashMap<String, VectorParams> {
     match config.as_ref().and_then(|config| config.config.as_ref()) {
         Some(Config::ParamsMap(map)) => map.map.clone(),
         // A single vector has no name.
-        Some(Config::Params(params)) => HashMap::from([(String::new(), params.clone())]),
+        Some(Config::Params(params)) => HashMap::from([(String::new(), *params)]),
         None => HashMap::new(),
     }
 }
