@@ -11,6 +11,15 @@ use crate::Error;
 /// Queries that are answered between two looks at the progress; also bounds the answers in memory.
 const QUERIES: usize = 8192;
 
+/// What tells how alike the codes of a gallery are: its metric, if a code is nearest to itself by that.
+pub(crate) fn metric_of_likeness(metric: Metric) -> Metric {
+    match metric {
+        // A code's product with itself says nothing about likeness.
+        Metric::Dot => Metric::Cosine,
+        metric => metric,
+    }
+}
+
 /// A point without its code and what is long about it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known {
@@ -56,11 +65,7 @@ impl Contents {
             sources: BTreeSet::new(),
             codes: Vec::new(),
             dims: info.dims,
-            metric: match info.metric {
-                // A code's product with itself says nothing about likeness.
-                Metric::Dot => Metric::Cosine,
-                metric => metric,
-            },
+            metric: metric_of_likeness(info.metric),
         };
         let mut rows: HashMap<u128, u32> = HashMap::new();
         for point in Points::new(gallery, filter.cloned()) {

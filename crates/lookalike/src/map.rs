@@ -21,6 +21,7 @@ use lookalike_neighbours::{Codes, Metric, nearest};
 use uuid::Uuid;
 
 use crate::Error;
+use crate::contents::metric_of_likeness;
 
 mod file;
 mod umap;
@@ -368,11 +369,7 @@ impl Read {
             codes: Vec::new(),
             digests: Vec::new(),
             dims: info.dims,
-            metric: match info.metric {
-                // A code's product with itself says nothing about likeness.
-                Metric::Dot => Metric::Cosine,
-                metric => metric,
-            },
+            metric: metric_of_likeness(info.metric),
             labels: Vec::new(),
             frequencies: Vec::new(),
         };
