@@ -21,7 +21,7 @@ use lookalike_neighbours::{Codes, Metric, nearest};
 use uuid::Uuid;
 
 use crate::Error;
-use crate::contents::metric_of_likeness;
+use crate::contents::{info_to_read, metric_of_likeness};
 
 mod file;
 mod umap;
@@ -363,7 +363,7 @@ struct Read {
 
 impl Read {
     fn new(gallery: &dyn Gallery, mut progress: impl FnMut(usize)) -> Result<Self, Error> {
-        let info = gallery.describe()?;
+        let info = info_to_read(gallery, None)?;
         let mut read = Self {
             points: Vec::with_capacity(info.points),
             codes: Vec::new(),

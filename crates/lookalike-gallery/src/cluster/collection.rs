@@ -23,7 +23,7 @@ use serde::Serialize;
 use tonic::Code;
 
 use super::address::ClusterAddress;
-use super::connection::{Connection, Failure};
+use super::connection::Connection;
 use super::options::{CollectionLayout, IndexKind, Quantization};
 use crate::GalleryError;
 use crate::filter::Field;
@@ -132,9 +132,10 @@ impl Collection<'_> {
             .map(|alias| alias.collection_name))
     }
 
-    /// What it says about itself; none if there is no such collection.
-    pub(super) fn info(&self) -> Result<Option<CollectionInfo>, GalleryError> {
+    /// What it says about itself.
+    pub(super) fn present(&self) -> Result<CollectionInfo, GalleryError> {
         let name = self.address.name().to_owned();
+        let not_found = || GalleryError::NotFound { path: self.path() };
         let info = self
             .connection
             .ask(self.connection.options.reading, move |client| {
@@ -145,19 +146,10 @@ impl Collection<'_> {
                 }
             });
         match info {
-            Ok(info) => Ok(info.result),
-            Err(Failure {
-                code: Code::NotFound,
-                ..
-            }) => Ok(None),
+            Ok(info) => info.result.ok_or_else(not_found),
+            Err(failure) if failure.code == Code::NotFound => Err(not_found()),
             Err(failure) => Err(self.connection.failed("looking at the collection", failure)),
         }
-    }
-
-    /// As [`info`](Self::info), of one that is there.
-    pub(super) fn present(&self) -> Result<CollectionInfo, GalleryError> {
-        self.info()?
-            .ok_or_else(|| GalleryError::NotFound { path: self.path() })
     }
 
     /// What gallery it is.
@@ -235,22 +227,36 @@ impl Collection<'_> {
         let Err(failure) = created else {
             return Ok(true);
         };
-        let there = self.info()?;
-        match &there {
-            Some(info) => Ok(number_of(info).as_deref() == Some(number.as_str())),
-            None => Err(self.connection.failed("making the collection", failure)),
+        if !self.exists()? {
+            return Err(self.connection.failed("making the collection", failure));
         }
+        Ok(number_of(&self.await_present()?).as_deref() == Some(number.as_str()))
     }
 
-    /// Waits until a collection that was just made is known to the node that is asked.
+    /// Whether there is such a collection, if perhaps not yet ready.
+    pub(super) fn exists(&self) -> Result<bool, GalleryError> {
+        let name = self.address.name().to_owned();
+        self.connection
+            .read("looking for the collection", move |client| {
+                let name = name.clone();
+                async move { client.collection_exists(name).await }
+            })
+    }
+
+    /// As [`present`](Self::present), of one that may be in the making: the node that is asked may not know it yet, and its
+    /// shards may not answer yet.
     pub(super) fn await_present(&self) -> Result<CollectionInfo, GalleryError> {
         let began = Instant::now();
         loop {
-            match self.info()? {
-                Some(info) => return Ok(info),
-                None if began.elapsed() > MAKING => return self.present(),
-                None => std::thread::sleep(Duration::from_millis(100)),
+            let found = self.present();
+            let early = matches!(
+                found,
+                Err(GalleryError::NotFound { .. } | GalleryError::Unreachable { .. })
+            );
+            if !early || began.elapsed() > MAKING {
+                return found;
             }
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 

@@ -146,14 +146,15 @@ impl ClusterGallery {
             address,
         };
         collection.check_version()?;
-        let there = collection.behind_alias()?.is_some() || collection.info()?.is_some();
-        let gallery = match there {
+        let alias = collection.behind_alias()?.is_some();
+        if !alias && !collection.exists()? {
+            // Another may be quicker, and make it for something else.
+            collection.create(&manifest, layout)?;
+        }
+        let gallery = match alias {
             true => Self::load(connection, address)?,
-            false => {
-                // Another may be quicker, and make it for something else.
-                collection.create(&manifest, layout)?;
-                Self::made(connection, address, layout)?
-            }
+            // Whoever made it may not have come to its indexes yet.
+            false => Self::made(connection, address, layout)?,
         };
         let metric = wanted.unwrap_or(gallery.manifest.metric);
         gallery
@@ -162,7 +163,7 @@ impl ClusterGallery {
         Ok(gallery)
     }
 
-    /// A collection that was made a moment ago, here or by another.
+    /// A collection that may have been made a moment ago, here or by another.
     fn made(
         connection: Connection,
         address: &ClusterAddress,
@@ -173,6 +174,7 @@ impl ClusterGallery {
             address,
         };
         let info = collection.await_present()?;
+        collection.manifest(&info)?;
         collection.index_fields(&info, layout)?;
         Self::load(connection, address)
     }
@@ -257,7 +259,7 @@ pub fn switch_alias(
         address: &target,
     };
     target.manifest(&target.present()?)?;
-    if named.behind_alias()?.is_none() && named.info()?.is_some() {
+    if named.behind_alias()?.is_none() && named.exists()? {
         return Err(GalleryError::AlreadyExists {
             path: PathBuf::from(alias.to_string()),
         });
