@@ -137,7 +137,7 @@ async fn wrong_points_are_refused() {
     assert_eq!(code, Code::InvalidArgument);
     assert_eq!(
         message,
-        "Wrong input: Vector dimension error: expected dim: 2, got 3"
+        "Wrong input: Vector dimension error: expected dim: 2, got 3 for vector 'code'"
     );
     assert!(server.collection(NAME).unwrap().points().is_empty());
     // Names are not.

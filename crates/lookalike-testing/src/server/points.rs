@@ -24,7 +24,8 @@ const PAGE: usize = 10;
 
 impl Store {
     /// Wrong dimensions are found before anything is stored; the name of a vector that does not exist only when its
-    /// point's turn comes, and then the points before it are stored. If the client does not wait, it is not told.
+    /// point's turn comes. Which of the other points are stored then is not to be relied on: with Qdrant it depends on
+    /// shards and segments, here they are those before it. If the client does not wait, it is not told.
     pub fn upsert(&mut self, request: UpsertPoints) -> Result<PointsOperationResponse, Status> {
         let wait = request.wait;
         let mode = request.update_mode.unwrap_or_default();
@@ -39,7 +40,7 @@ impl Store {
         for (_, point) in &points {
             for (name, vector) in &point.vectors {
                 if let Some(space) = collection.spaces.get(name) {
-                    space.check(vector)?;
+                    space.check(vector).map_err(|status| named(&status, name))?;
                 }
             }
         }
@@ -148,6 +149,15 @@ impl Store {
             ..CountResponse::default()
         })
     }
+}
+
+/// With the name of the vector, if it has one.
+fn named(status: &Status, name: &str) -> Status {
+    if name == space::UNNAMED {
+        return status.clone();
+    }
+    let message = format!("{} for vector '{name}'", status.message());
+    Status::new(status.code(), message)
 }
 
 fn read(sent: PointStruct) -> Result<(Id, Point), Status> {
