@@ -16,7 +16,7 @@ mod query;
 mod search;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -103,7 +103,9 @@ impl ClusterGallery {
                 path: PathBuf::from(address.to_string()),
             });
         }
-        Self::made(connection, address, layout)
+        let info = collection.await_present()?;
+        collection.index_fields(&info, layout)?;
+        Self::load(connection, address)
     }
 
     /// Opens a collection, or the one behind an alias.
@@ -147,34 +149,20 @@ impl ClusterGallery {
         };
         collection.check_version()?;
         let there = collection.behind_alias()?.is_some() || collection.info()?.is_some();
-        let gallery = match there {
-            true => Self::load(connection, address)?,
-            false => {
-                // Another may be quicker, and make it for something else.
-                collection.create(&manifest, layout)?;
-                Self::made(connection, address, layout)?
-            }
-        };
+        if !there {
+            // Another may be quicker, and make it for something else.
+            collection.create(&manifest, layout)?;
+            collection.await_present()?;
+        }
+        let gallery = Self::load(connection, address)?;
         let metric = wanted.unwrap_or(gallery.manifest.metric);
         gallery
             .manifest
             .check_fits(&Manifest { metric, ..manifest }, gallery.path())?;
+        // Also of one that is there: whoever made it may have been stopped before it had them all.
+        let collection = gallery.collection();
+        collection.index_fields(&collection.present()?, layout)?;
         Ok(gallery)
-    }
-
-    /// A collection that was made a moment ago, here or by another.
-    fn made(
-        connection: Connection,
-        address: &ClusterAddress,
-        layout: &CollectionLayout,
-    ) -> Result<Self, GalleryError> {
-        let collection = Collection {
-            connection: &connection,
-            address,
-        };
-        let info = collection.await_present()?;
-        collection.index_fields(&info, layout)?;
-        Self::load(connection, address)
     }
 
     fn load(connection: Connection, address: &ClusterAddress) -> Result<Self, GalleryError> {
@@ -321,12 +309,18 @@ impl Gallery for ClusterGallery {
                 format!("the code of {}", point.payload.key)
             })?;
         }
-        let stored = self.store(points)?;
+        let stored = self.store(points);
+        let lost: HashSet<Uuid> = match &stored {
+            Err(GalleryError::NotStored { failed, .. }) => {
+                failed.iter().map(|(id, _)| *id).collect()
+            }
+            _ => HashSet::new(),
+        };
         let mut waiting = self.waiting_thumbnails();
-        for point in points {
+        for point in points.iter().filter(|point| !lost.contains(&point.id)) {
             waiting.remove(&point.payload.blake3);
         }
-        Ok(stored)
+        stored
     }
 
     fn existing(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError> {
