@@ -115,12 +115,19 @@ impl IntoResponse for Problem {
 impl From<GalleryError> for Problem {
     fn from(error: GalleryError) -> Self {
         use GalleryError::{
-            BadCode, BadRequest, DamagedDiffusion, Dimensions, DiskFull, NoDiffusion,
+            BadCode, BadRequest, DamagedDiffusion, Dimensions, DiskFull, NoDiffusion, NotOnCluster,
+            Unreachable,
         };
         let status = match &error {
             BadCode { .. } | BadRequest(_) | Dimensions { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            NoDiffusion { .. } | DamagedDiffusion { .. } => StatusCode::CONFLICT,
+            NoDiffusion { .. } | DamagedDiffusion { .. } | NotOnCluster { .. } => {
+                StatusCode::CONFLICT
+            }
             DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            Unreachable { .. } => {
+                tracing::error!(cause = %error, "the cluster does not answer");
+                return Self::busy("the gallery's cluster does not answer: try again later");
+            }
             _ => return Self::internal(error),
         };
         Self::new(status, error.to_string())

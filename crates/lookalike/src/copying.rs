@@ -67,6 +67,14 @@ pub fn open_copy(
     layout: &CollectionLayout,
 ) -> Result<Box<dyn Gallery>, Error> {
     let info = from.describe()?;
+    let folder = |name: &str| std::fs::canonicalize(name).ok();
+    if let Some(there) = folder(name)
+        && info.cluster.is_none()
+        && folder(&info.name) == Some(there)
+    {
+        // Opened once more, it would only be said to be in use.
+        return Err(to_itself(&info));
+    }
     let bytes = match (model, from.model()?) {
         (Some(path), _) => std::fs::read(path).map_err(Error::io("read", path))?,
         (None, Some(bytes)) => bytes,
@@ -175,11 +183,8 @@ pub fn copy_gallery(
 }
 
 fn check_fits(source: &GalleryInfo, target: &GalleryInfo) -> Result<(), Error> {
-    if source.name == target.name {
-        return Err(Error::Unusable(format!(
-            "cannot copy {} to itself: give another name",
-            source.name
-        )));
+    if place(source) == place(target) {
+        return Err(to_itself(source));
     }
     let of = |info: &GalleryInfo| {
         format!(
@@ -199,6 +204,21 @@ fn check_fits(source: &GalleryInfo, target: &GalleryInfo) -> Result<(), Error> {
             of(target)
         ))),
     }
+}
+
+/// Where a gallery is: an alias is the collection that it means.
+fn place(info: &GalleryInfo) -> String {
+    match (&info.cluster, info.name.rsplit_once('/')) {
+        (Some(cluster), Some((nodes, _))) => format!("{nodes}/{}", cluster.collection),
+        _ => info.name.clone(),
+    }
+}
+
+fn to_itself(info: &GalleryInfo) -> Error {
+    Error::Unusable(format!(
+        "cannot copy {} to itself: give another name",
+        info.name
+    ))
 }
 
 /// Stores those of some points that are not there, or of another content; says how many.

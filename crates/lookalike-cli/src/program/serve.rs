@@ -49,6 +49,7 @@ pub fn run(
     };
     let searcher = open()?;
     let images = searcher.gallery().describe()?.points;
+    std::fs::create_dir_all(&options.folder).map_err(Error::io("make", &options.folder))?;
     let runtime = runtime(options.limits.at_once)?;
     let token = options.token.clone();
     let served: Result<(), Failure> = runtime.block_on(async {

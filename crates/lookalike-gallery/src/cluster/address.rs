@@ -33,9 +33,10 @@ pub struct ClusterAddress {
 }
 
 impl ClusterAddress {
-    /// Whether a gallery's name means one on a cluster; otherwise it is a folder.
+    /// Whether a gallery's name means one on a cluster; otherwise it is a folder. An address of another kind means one as
+    /// well, and is refused when it is read: nobody wants a folder of that name.
     pub fn is_meant_by(name: &str) -> bool {
-        name.starts_with(PLAIN) || name.starts_with(TLS)
+        name.contains("://")
     }
 
     /// The collection's or alias's name.

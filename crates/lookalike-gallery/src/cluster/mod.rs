@@ -16,7 +16,7 @@ mod query;
 mod search;
 mod store;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -103,7 +103,9 @@ impl ClusterGallery {
                 path: PathBuf::from(address.to_string()),
             });
         }
-        Self::made(connection, address, layout)
+        let info = collection.await_present()?;
+        collection.index_fields(&info, layout)?;
+        Self::load(connection, address)
     }
 
     /// Opens a collection, or the one behind an alias.
@@ -146,37 +148,22 @@ impl ClusterGallery {
             address,
         };
         collection.check_version()?;
-        let alias = collection.behind_alias()?.is_some();
-        if !alias && !collection.exists()? {
-            // Another may be quicker, and make it for something else.
-            collection.create(&manifest, layout)?;
+        if collection.behind_alias()?.is_none() {
+            if !collection.exists()? {
+                // Another may be quicker, and make it for something else.
+                collection.create(&manifest, layout)?;
+            }
+            collection.await_present()?;
         }
-        let gallery = match alias {
-            true => Self::load(connection, address)?,
-            // Whoever made it may not have come to its indexes yet.
-            false => Self::made(connection, address, layout)?,
-        };
+        let gallery = Self::load(connection, address)?;
         let metric = wanted.unwrap_or(gallery.manifest.metric);
         gallery
             .manifest
             .check_fits(&Manifest { metric, ..manifest }, gallery.path())?;
+        // Also of one that is there: whoever made it may have been stopped before it had them all.
+        let collection = gallery.collection();
+        collection.index_fields(&collection.present()?, layout)?;
         Ok(gallery)
-    }
-
-    /// A collection that may have been made a moment ago, here or by another.
-    fn made(
-        connection: Connection,
-        address: &ClusterAddress,
-        layout: &CollectionLayout,
-    ) -> Result<Self, GalleryError> {
-        let collection = Collection {
-            connection: &connection,
-            address,
-        };
-        let info = collection.await_present()?;
-        collection.manifest(&info)?;
-        collection.index_fields(&info, layout)?;
-        Self::load(connection, address)
     }
 
     fn load(connection: Connection, address: &ClusterAddress) -> Result<Self, GalleryError> {
@@ -323,12 +310,18 @@ impl Gallery for ClusterGallery {
                 format!("the code of {}", point.payload.key)
             })?;
         }
-        let stored = self.store(points)?;
+        let stored = self.store(points);
+        let lost: HashSet<Uuid> = match &stored {
+            Err(GalleryError::NotStored { failed, .. }) => {
+                failed.iter().map(|(id, _)| *id).collect()
+            }
+            _ => HashSet::new(),
+        };
         let mut waiting = self.waiting_thumbnails();
-        for point in points {
+        for point in points.iter().filter(|point| !lost.contains(&point.id)) {
             waiting.remove(&point.payload.blake3);
         }
-        Ok(stored)
+        stored
     }
 
     fn existing(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError> {

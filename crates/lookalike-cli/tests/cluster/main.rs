@@ -1,0 +1,12 @@
+//! The program on galleries that are on a cluster: a small server that speaks Qdrant's protocol stands for it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod alias;
+mod copying;
+mod keys;
+mod serving;
+mod support;
+mod usage;
+mod workers;
