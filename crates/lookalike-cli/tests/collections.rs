@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use common::{Workplace, stderr};
-use lookalike::gallery::{Gallery as _, Points};
+use lookalike::gallery::Points;
 use lookalike::images::{Collection, open};
 use serde_json::Value;
 
@@ -335,7 +335,7 @@ fn what_is_indexed_can_be_asked_for_in_every_way() {
     };
     // Every image has its thumbnail, under its content.
     let gallery = lookalike::open_gallery(place.path("g").to_str().unwrap()).unwrap();
-    for point in Points::new(&gallery, None) {
+    for point in Points::new(&*gallery, None) {
         let kept = gallery.thumbnail(&point.unwrap().payload.blake3).unwrap();
         assert!(kept.is_some_and(|bytes| bytes.starts_with(b"\xff\xd8\xff")));
     }

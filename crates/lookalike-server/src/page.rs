@@ -1,11 +1,12 @@
 //! The web page: files in the program, so that it needs nothing else.
 
-use std::sync::LazyLock;
+use std::future::ready;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 
 use crate::pictures::{has_version, not_modified};
 
@@ -66,30 +67,23 @@ const ASSETS: &[Asset] = &[
 
 /// The page and its files.
 pub(crate) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let mut router = Router::new();
-    for place in PLACES {
-        router = router.route(place, get(page));
-    }
-    for asset in ASSETS {
-        let answered = move |headers: HeaderMap| async move { file(asset, &headers) };
-        router = router.route(asset.path, get(answered));
-    }
-    router
+    let page = served(PAGE, "text/html; charset=utf-8");
+    let places = PLACES.iter().map(|&place| (place, page.clone()));
+    let file = |asset: &Asset| (asset.path, served(asset.content, asset.media_type));
+    places
+        .chain(ASSETS.iter().map(file))
+        .fold(Router::new(), |router, (path, answered)| {
+            router.route(path, answered)
+        })
 }
 
-async fn page(headers: HeaderMap) -> Response {
-    static TAG: LazyLock<String> = LazyLock::new(|| tag(PAGE));
-    answer(PAGE, "text/html; charset=utf-8", &TAG, &headers)
-}
-
-fn file(asset: &'static Asset, headers: &HeaderMap) -> Response {
-    // Hashing some kilobytes costs less than sending them.
-    answer(
-        asset.content,
-        asset.media_type,
-        &tag(asset.content),
-        headers,
-    )
+/// Answers with a file, and knows its version from the start.
+fn served<S: Clone + Send + Sync + 'static>(
+    content: &'static [u8],
+    media_type: &'static str,
+) -> MethodRouter<S> {
+    let tag: Arc<str> = tag(content).into();
+    get(move |headers: HeaderMap| ready(answer(content, media_type, &tag, &headers)))
 }
 
 fn tag(content: &[u8]) -> String {

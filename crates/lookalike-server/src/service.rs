@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use lookalike::gallery::{
-    DiffusionState, Example, Filter, Gallery, GalleryError, Point, RecommendRequest, Rerank,
-};
+use lookalike::gallery::{DiffusionState, Example, Filter, Gallery, GalleryError, Point, Rerank};
 use lookalike::images::{DecodeOptions, Pixels, Region, decode};
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::sources::{Limits as SourceLimits, SourceOptions};
@@ -371,10 +369,10 @@ impl Service {
                 let exclude = asked.point.filter(|_| search.exclude_self);
                 self.searcher.ask_code(asked.code, exclude, &question)?
             }
-            None => self.recommend(search, question)?,
+            None => self.recommend(search, &question)?,
         };
         let found = answer.neighbours.len();
-        let neighbours: Vec<_> = answer.neighbours.into_iter().skip(search.offset).collect();
+        let neighbours = answer.neighbours.into_iter().skip(search.offset);
         Ok(Answer {
             metric: answer.metric,
             exact: answer.exact,
@@ -384,14 +382,14 @@ impl Service {
             // Those that differ are chosen all at once: there is no further ranking.
             more: found == most && search.diverse.is_none() && most < self.limits().results,
             milliseconds: began.elapsed().as_secs_f64() * 1e3,
-            neighbours: neighbours.into_iter().map(Neighbour::from).collect(),
+            neighbours: neighbours.map(Neighbour::from).collect(),
         })
     }
 
     fn recommend(
         &self,
         search: &Search,
-        question: Question,
+        question: &Question,
     ) -> Result<lookalike::gallery::Answer, Problem> {
         let examples = |references: &[Reference]| -> Result<Vec<Example>, Problem> {
             let each = references.iter().map(|reference| {
@@ -404,14 +402,8 @@ impl Service {
             });
             each.collect()
         };
-        Ok(self.gallery().recommend(&RecommendRequest {
-            unlike: examples(&search.unlike)?,
-            metric: question.metric,
-            exact: question.exact,
-            max_distance: question.max_distance,
-            filter: question.filter,
-            ..RecommendRequest::new(examples(&search.like)?, question.k)
-        })?)
+        let (like, unlike) = (examples(&search.like)?, examples(&search.unlike)?);
+        Ok(self.searcher.recommend(like, unlike, question)?)
     }
 
     /// Refuses searches that mean nothing; says how many neighbours must be found in all.
@@ -440,11 +432,6 @@ impl Service {
         if search.query.is_some() && examples > 0 {
             return Err(Problem::unusable(
                 "give either 'query', or examples in 'like' and 'unlike', not both",
-            ));
-        }
-        if examples > 0 && (search.rerank != RerankName::None || search.diverse.is_some()) {
-            return Err(Problem::unusable(
-                "diffusion and diversity go with a single query, not with examples",
             ));
         }
         if search.diverse.is_some() && search.offset > 0 {

@@ -91,6 +91,8 @@ fn every_hostile_request_has_its_answer_and_the_service_goes_on() {
         ("two ways to name an image", 422, search(json!({"query": {"id": SEVEN, "code": [1.0]}}))),
         ("no way to name an image", 422, search(json!({"query": {}}))),
         ("too many examples", 422, search(json!({"like": vec![json!({"id": SEVEN}); 6]}))),
+        ("diffusion from examples", 422, search(json!({"like": [{"id": SEVEN}], "rerank": "diffusion"}))),
+        ("differences from examples", 422, search(json!({"like": [{"id": SEVEN}], "diverse": 0.5}))),
         // Numbers.
         ("k = 0", 422, by(json!({"k": 0}))),
         ("a huge k", 422, by(json!({"k": 4_000_000_000_u64}))),

@@ -502,8 +502,6 @@ fn why_an_image_matched_is_shown() {
     page.wait(
         "document.querySelector('#why .pair figcaption').textContent === 'Your query, the part'",
     );
-    // Pictures that come late move what is clicked.
-    page.wait("document.querySelectorAll('#why .kept img').length === 2 && [...document.querySelectorAll('#why img')].every((one) => one.complete)");
     page.click("#why .bare");
     page.wait("!document.querySelector('#why').open && location.search.includes('region') && !location.search.includes('why')");
 }
@@ -751,8 +749,6 @@ fn images_are_added_with_a_link_that_signs_in() {
     page.wait("document.querySelector('.answer img').naturalWidth === 28");
 
     page.open("/gallery");
-    // Until then what lies below moves.
-    page.wait("document.querySelectorAll('.bars meter').length >= 3");
     page.click("[aria-labelledby=access] .button");
     page.wait("document.querySelector('main').textContent.includes('may need the token')");
 }
@@ -1040,7 +1036,7 @@ fn hostile_names_are_text() {
     let source = lookalike::open_source(spec, Default::default(), Default::default()).unwrap();
     let gallery = lookalike::open_gallery(path.to_str().unwrap()).unwrap();
     let options = lookalike::IndexOptions::default();
-    lookalike::index_source(&source, &support::model(), &gallery, options, |_| {}).unwrap();
+    lookalike::index_source(&source, &support::model(), &*gallery, options, |_| {}).unwrap();
     drop(gallery);
     let server = Running::on(folder, |_| {});
 

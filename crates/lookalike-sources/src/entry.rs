@@ -21,6 +21,10 @@ pub struct Entry {
     pub key: String,
     /// What the image shows, if the source says so; see [`LabelFrom`](crate::LabelFrom).
     pub label: Option<String>,
+    /// The WebDataset sample that the image is of, if its label or its payload lie beside it: the path up to the first
+    /// dot of the name, and in a set of shards the shard's name and a `/` before it. All images of a sample are in one
+    /// [`Part`](crate::Part).
+    pub sample: Option<String>,
     /// What else the source says about the image: the other columns of a table, a sample's JSON.
     pub extra: Map<String, Value>,
     /// Where a person finds the original: an absolute path, `archive.zip!inner/path`, `s3://bucket/key`.

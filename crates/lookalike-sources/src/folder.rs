@@ -5,12 +5,13 @@ use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::entry::{Content, Entry, regular_file};
 use crate::error::SourceError;
 use crate::names::{extension, is_image, key_of_member, parent};
 use crate::skipped::{SkipKind, SkipReason, Skipped};
-use crate::source::{Entries, LabelFrom, Source, SourceOptions, no_such_image};
+use crate::source::{Entries, LabelFrom, Source, SourceOptions, Wanted, no_such_image};
 
 /// The images of a folder and of the folders in it, by the bytes of their names.
 ///
@@ -48,6 +49,7 @@ impl Folder {
                 LabelFrom::Usual | LabelFrom::Parent => parent(&key),
                 LabelFrom::Column(_) | LabelFrom::None => None,
             },
+            sample: None,
             extra: Default::default(),
             location: path.to_string_lossy().into_owned(),
             stamp: Some(stamp),
@@ -71,8 +73,13 @@ impl Source for Folder {
     }
 
     fn entries(&self) -> Result<Entries, SourceError> {
+        self.entries_wanted(Arc::new(|_| true))
+    }
+
+    fn entries_wanted(&self, wanted: Wanted) -> Result<Entries, SourceError> {
         let mut walk = Walk {
             folder: self.clone(),
+            wanted,
             open: Vec::new(),
             outside: HashSet::new(),
         };
@@ -116,6 +123,7 @@ struct Level {
 
 struct Walk {
     folder: Folder,
+    wanted: Wanted,
     open: Vec<Level>,
     /// The folders out of the source that were entered.
     outside: HashSet<Identity>,
@@ -170,6 +178,7 @@ impl Place<'_> {
 impl Walk {
     fn visit(&mut self, place: Place<'_>) -> Option<Result<Entry, Skipped>> {
         let image = is_image(place.name.as_encoded_bytes());
+        let wanted = (self.wanted)(&place.key);
         let about = match fs::symlink_metadata(&place.path) {
             Ok(about) if about.is_symlink() => fs::metadata(&place.path).map(|to| (to, true)),
             about => about.map(|about| (about, false)),
@@ -178,12 +187,13 @@ impl Walk {
             Ok(found) => found,
             // No image, wherever it is; what has no ending may be a folder, with images below it.
             Err(_) if !image && extension(place.name.as_encoded_bytes()).is_some() => return None,
+            Err(_) if image && !wanted => return None,
             Err(error) => {
                 let why = SkipReason::from_io(&error, "look at the file");
                 return place.skip(why);
             }
         };
-        if !about.is_dir() && !image {
+        if !(about.is_dir() || image && wanted) {
             return None;
         }
         if place.name.to_str().is_none() {

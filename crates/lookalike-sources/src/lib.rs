@@ -79,4 +79,4 @@ pub use open::{open, open_bytes};
 pub use part::{Part, PartNumber};
 pub use sample::{Drawing, Rank, sample};
 pub use skipped::{SkipKind, SkipReason, Skipped};
-pub use source::{Entries, LabelFrom, Source, SourceOptions};
+pub use source::{Entries, LabelFrom, Source, SourceOptions, Wanted};

@@ -99,6 +99,7 @@ fn image_in_memory(
     Ok(Entry {
         key,
         label: None,
+        sample: None,
         extra: Default::default(),
         location: name.to_owned(),
         stamp: Some(bytes.stamp()),
@@ -225,6 +226,7 @@ fn local_image(path: PathBuf, key: String, options: &SourceOptions) -> Result<En
                 LabelFrom::Usual | LabelFrom::Parent => parent(&key),
                 LabelFrom::Column(_) | LabelFrom::None => None,
             },
+            sample: None,
             extra: Default::default(),
             key,
             location,

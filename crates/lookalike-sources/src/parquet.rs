@@ -265,6 +265,7 @@ impl Group {
         Ok(Ok(Entry {
             key,
             label,
+            sample: None,
             extra,
             location,
             stamp: Some(Stamp {

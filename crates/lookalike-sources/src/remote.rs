@@ -120,6 +120,7 @@ fn image(
             LabelFrom::Usual | LabelFrom::Parent => parent(&key),
             LabelFrom::Column(_) | LabelFrom::None => None,
         },
+        sample: None,
         extra: Default::default(),
         key,
         location,

@@ -118,6 +118,7 @@ mod tests {
         Ok(Entry {
             key: format!("{number}.jpg"),
             label: None,
+            sample: None,
             extra: Default::default(),
             location: String::new(),
             stamp: None,

@@ -153,6 +153,8 @@ impl<I: Iterator<Item = (u64, Member)>> Samples<I> {
                 LabelFrom::Column(_) => column.clone(),
                 LabelFrom::None => None,
             };
+            // Images that only begin alike (`cat.1.jpg`, `cat.2.jpg`) are no sample.
+            entry.sample = (!self.sides.is_empty()).then(|| self.stem.clone());
             entry.extra = payload.clone();
             self.ready.push_back((self.begins, Ok(entry)));
         }
@@ -187,6 +189,7 @@ fn read_side(side: &Side) -> Result<String, SkipReason> {
     let bytes = Entry {
         key: String::new(),
         label: None,
+        sample: None,
         extra: Map::new(),
         location: String::new(),
         stamp: None,
@@ -230,6 +233,7 @@ mod tests {
         Member::Image(Entry {
             key: key.to_owned(),
             label: None,
+            sample: None,
             extra: Map::new(),
             location: key.to_owned(),
             stamp: None,

@@ -7,7 +7,7 @@ use crate::entry::Entry;
 use crate::error::SourceError;
 use crate::names::parent;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
-use crate::source::{Entries, LabelFrom, Source, SourceOptions, no_such_image};
+use crate::source::{Entries, LabelFrom, Source, SourceOptions, Wanted, no_such_image};
 
 /// How shards are opened; they are named relative to where their pattern begins.
 pub(crate) trait Opener: Send + Sync {
@@ -53,19 +53,22 @@ impl Shards {
         }
     }
 
-    fn open(&self, shard: &str) -> Result<Entries, SkipReason> {
+    fn open(&self, shard: &str, wanted: &Wanted) -> Result<Entries, SkipReason> {
         if let Some(why) = self.opener.missing(shard) {
             return Err(why);
         }
         let source = self.opener.source(shard).map_err(as_reason)?;
-        source.entries().map_err(as_reason)
+        let (shard, wanted) = (shard.to_owned(), Arc::clone(wanted));
+        let within = move |key: &str| wanted(&of_shard(&shard, key));
+        source.entries_wanted(Arc::new(within)).map_err(as_reason)
     }
 
     /// An item of a shard as one of the whole.
     fn adopt(&self, shard: &str, item: Result<Entry, Skipped>) -> Result<Entry, Skipped> {
         match item {
             Ok(mut entry) => {
-                entry.key = format!("{shard}/{}", entry.key);
+                entry.key = of_shard(shard, &entry.key);
+                entry.sample = entry.sample.map(|sample| of_shard(shard, &sample));
                 let parents = matches!(self.label, LabelFrom::Usual | LabelFrom::Parent);
                 // A folder among many is a folder that holds its images.
                 if parents && entry.label.is_none() && self.opener.is_folder(shard) {
@@ -74,13 +77,18 @@ impl Shards {
                 Ok(entry)
             }
             Err(mut skipped) => {
-                skipped.key = match skipped.key.as_str() {
-                    "" => shard.to_owned(),
-                    key => format!("{shard}/{key}"),
-                };
+                skipped.key = of_shard(shard, &skipped.key);
                 Err(skipped)
             }
         }
+    }
+}
+
+/// The key that a shard's item has in the whole; an empty one means the shard itself.
+fn of_shard(shard: &str, key: &str) -> String {
+    match key {
+        "" => shard.to_owned(),
+        key => format!("{shard}/{key}"),
     }
 }
 
@@ -103,8 +111,13 @@ impl Source for Shards {
     }
 
     fn entries(&self) -> Result<Entries, SourceError> {
+        self.entries_wanted(Arc::new(|_| true))
+    }
+
+    fn entries_wanted(&self, wanted: Wanted) -> Result<Entries, SourceError> {
         Ok(Box::new(Walk {
             shards: self.clone(),
+            wanted,
             next: 0,
             current: None,
         }))
@@ -137,6 +150,7 @@ impl Source for Shards {
 
 struct Walk {
     shards: Shards,
+    wanted: Wanted,
     next: usize,
     current: Option<(String, Entries)>,
 }
@@ -155,9 +169,12 @@ impl Iterator for Walk {
             let shard = self.shards.shards.get(self.next)?.clone();
             self.next += 1;
             if self.shards.opener.is_image(&shard) {
-                return Some(self.shards.opener.image(&shard));
+                match (self.wanted)(&shard) {
+                    true => return Some(self.shards.opener.image(&shard)),
+                    false => continue,
+                }
             }
-            match self.shards.open(&shard) {
+            match self.shards.open(&shard, &self.wanted) {
                 Ok(entries) => self.current = Some((shard, entries)),
                 Err(why) => {
                     let location = self.shards.opener.location(&shard);

@@ -1,6 +1,7 @@
 //! What every source can do.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::entry::Entry;
 use crate::error::SourceError;
@@ -10,6 +11,9 @@ use crate::skipped::Skipped;
 /// The items of a source, one after another: images, and what was passed over. They may outlive the source and
 /// move to another thread.
 pub type Entries = Box<dyn Iterator<Item = Result<Entry, Skipped>> + Send>;
+
+/// Says of an item whether it is wanted, by its sample if it is of one, and otherwise by its key.
+pub type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// A collection of images, listed one after another.
 ///
@@ -31,6 +35,20 @@ pub trait Source: Send + Sync {
     ///
     /// When nothing of the source can be read.
     fn entries(&self) -> Result<Entries, SourceError>;
+
+    /// As [`Source::entries`], without the items that are not wanted, which may not even be looked at. What cannot
+    /// be listed, be it the rest of an archive or a folder, is told in any case: it may hide what is wanted.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::entries`].
+    fn entries_wanted(&self, wanted: Wanted) -> Result<Entries, SourceError> {
+        let entries = self.entries()?;
+        Ok(Box::new(entries.filter(move |item| match item {
+            Ok(entry) => wanted(entry.sample.as_deref().unwrap_or(&entry.key)),
+            Err(skipped) => skipped.key.is_empty() || wanted(&skipped.key),
+        })))
+    }
 
     /// The image with a key: the first that [`Source::entries`] gives. Goes through the source up to it,
     /// unless there is a shorter way: folders, zip and plain tar archives, Parquet and object stores have one.

@@ -16,7 +16,7 @@ use crate::names::parent;
 use crate::samples::label_of;
 use crate::seen::Seen;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
-use crate::source::{Entries, LabelFrom, Source, SourceOptions, no_such_image};
+use crate::source::{Entries, LabelFrom, Source, SourceOptions, Wanted, no_such_image};
 
 mod rows;
 
@@ -130,7 +130,7 @@ impl Table {
             let reason = format!("none of its columns {} names a file", PATHS.join(", "));
             let why = SkipReason::new(SkipKind::Missing, reason);
             return Err(Skipped::new(
-                format!("line {}", row.line),
+                key_of_line(row.line),
                 self.place(row.line),
                 why,
             ));
@@ -160,6 +160,7 @@ impl Table {
         Ok(Entry {
             key: path,
             label,
+            sample: None,
             extra,
             location,
             stamp: found.stamp,
@@ -178,22 +179,35 @@ impl Source for Table {
     }
 
     fn entries(&self) -> Result<Entries, SourceError> {
+        self.entries_wanted(Arc::new(|_| true))
+    }
+
+    fn entries_wanted(&self, wanted: Wanted) -> Result<Entries, SourceError> {
         let mut seen = Seen::default();
         let table = self.clone();
-        let items = self.rows()?.map(move |row| {
+        let items = self.rows()?.filter_map(move |row| {
             let row = match row {
                 Ok(row) => row,
-                Err((line, why)) => {
-                    let key = format!("line {line}");
-                    return Err(Skipped::new(key, table.place(line), why));
+                Err(bad) => {
+                    let place = table.place(bad.line);
+                    let key = match bad.last {
+                        true => String::new(),
+                        false => key_of_line(bad.line),
+                    };
+                    let wanted = bad.last || wanted(&key);
+                    return wanted.then(|| Err(Skipped::new(key, place, bad.why)));
                 }
             };
-            if let Some(path) = &row.path
-                && let Err(why) = seen.check(path)
-            {
-                return Err(Skipped::new(path, table.place(row.line), why));
+            let key = row.path.clone().unwrap_or_else(|| key_of_line(row.line));
+            if !wanted(&key) {
+                return None;
             }
-            table.entry(row)
+            if row.path.is_some()
+                && let Err(why) = seen.check(&key)
+            {
+                return Some(Err(Skipped::new(key, table.place(row.line), why)));
+            }
+            Some(table.entry(row))
         });
         Ok(Box::new(items))
     }
@@ -206,6 +220,11 @@ impl Source for Table {
             None => Err(no_such_image(&self.name, key)),
         }
     }
+}
+
+/// The key of a row that names no file.
+fn key_of_line(line: u64) -> String {
+    format!("line {line}")
 }
 
 /// Takes the path out of a row's fields.

@@ -411,6 +411,7 @@ impl Members {
             (Ok(content), false) => Member::Image(Entry {
                 key: checked.unwrap_or(lossy),
                 label: None,
+                sample: None,
                 extra: Default::default(),
                 location,
                 stamp: Some(Stamp {

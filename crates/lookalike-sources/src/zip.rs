@@ -211,6 +211,7 @@ impl Members {
             (Ok(key), false) => Member::Image(Entry {
                 key,
                 label: None,
+                sample: None,
                 extra: Default::default(),
                 location,
                 stamp: Some(Stamp {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use lookalike_gallery::{Filter, Gallery, Points};
+use lookalike_gallery::{Filter, Gallery, GalleryInfo, Points};
 use lookalike_neighbours::{Codes, Metric, Neighbour, nearest};
 use uuid::Uuid;
 
@@ -10,6 +10,45 @@ use crate::Error;
 
 /// Queries that are answered between two looks at the progress; also bounds the answers in memory.
 const QUERIES: usize = 8192;
+
+/// What tells how alike the codes of a gallery are: its metric, if a code is nearest to itself by that.
+pub(crate) fn metric_of_likeness(metric: Metric) -> Metric {
+    match metric {
+        // A code's product with itself says nothing about likeness.
+        Metric::Dot => Metric::Cosine,
+        metric => metric,
+    }
+}
+
+/// How many points of a gallery on a cluster are read for computations here: a gigabyte of codes of 128 floats. A cluster
+/// holds what no one machine's memory does.
+const MOST_FROM_CLUSTER: usize = 2_000_000;
+
+/// What a gallery is, of which all points that pass are about to be read.
+///
+/// # Errors
+///
+/// When it is on a cluster, and they are too many.
+pub(crate) fn info_to_read(
+    gallery: &dyn Gallery,
+    filter: Option<&Filter>,
+) -> Result<GalleryInfo, Error> {
+    let info = gallery.describe()?;
+    if info.cluster.is_none() || info.points <= MOST_FROM_CLUSTER {
+        return Ok(info);
+    }
+    let points = match filter {
+        None => info.points,
+        Some(_) => gallery.count(filter)?,
+    };
+    match points <= MOST_FROM_CLUSTER {
+        true => Ok(info),
+        false => Err(Error::Unusable(format!(
+            "{points} points of {} would have to be read from the cluster at once, and no more than {MOST_FROM_CLUSTER} are: let a filter choose, where one can be given",
+            info.name
+        ))),
+    }
+}
 
 /// A point without its code and what is long about it.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +87,7 @@ impl Contents {
         with_codes: bool,
         mut progress: impl FnMut(usize),
     ) -> Result<Self, Error> {
-        let info = gallery.describe()?;
+        let info = info_to_read(gallery, filter)?;
         let mut contents = Self {
             points: Vec::new(),
             count: 0,
@@ -56,11 +95,7 @@ impl Contents {
             sources: BTreeSet::new(),
             codes: Vec::new(),
             dims: info.dims,
-            metric: match info.metric {
-                // A code's product with itself says nothing about likeness.
-                Metric::Dot => Metric::Cosine,
-                metric => metric,
-            },
+            metric: metric_of_likeness(info.metric),
         };
         let mut rows: HashMap<u128, u32> = HashMap::new();
         for point in Points::new(gallery, filter.cloned()) {

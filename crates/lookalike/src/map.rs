@@ -21,6 +21,7 @@ use lookalike_neighbours::{Codes, Metric, nearest};
 use uuid::Uuid;
 
 use crate::Error;
+use crate::contents::{info_to_read, metric_of_likeness};
 
 mod file;
 mod umap;
@@ -362,17 +363,13 @@ struct Read {
 
 impl Read {
     fn new(gallery: &dyn Gallery, mut progress: impl FnMut(usize)) -> Result<Self, Error> {
-        let info = gallery.describe()?;
+        let info = info_to_read(gallery, None)?;
         let mut read = Self {
             points: Vec::with_capacity(info.points),
             codes: Vec::new(),
             digests: Vec::new(),
             dims: info.dims,
-            metric: match info.metric {
-                // A code's product with itself says nothing about likeness.
-                Metric::Dot => Metric::Cosine,
-                metric => metric,
-            },
+            metric: metric_of_likeness(info.metric),
             labels: Vec::new(),
             frequencies: Vec::new(),
         };

@@ -13,6 +13,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::Error;
+use crate::contents::info_to_read;
 
 /// How good the answers are. Shares and means lie between 0 and 1; there are none where nothing could be asked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,7 +68,7 @@ pub fn quality(
             "quality cannot be told by 0 queries: allow at least 1".to_owned(),
         ));
     }
-    let info = gallery.describe()?;
+    let info = info_to_read(gallery, None)?;
     let mut found = Quality {
         labelled: false,
         points: 0,

@@ -592,3 +592,6 @@ pub fn label_from(text: &str) -> LabelFrom {
         column => LabelFrom::Column(column.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use serde::Serialize;
 use tonic::Code;
 
 use super::address::ClusterAddress;
-use super::connection::{Connection, Failure};
+use super::connection::Connection;
 use super::options::{CollectionLayout, IndexKind, Quantization};
 use crate::GalleryError;
 use crate::filter::Field;
@@ -36,6 +36,8 @@ pub(super) const CODE: &str = "code";
 pub(super) const RAW: &str = "raw";
 /// Where in a collection's metadata it says what it is.
 const METADATA: &str = "lookalike";
+/// Where in it the number is of the request that made it.
+const NUMBER: &str = "number";
 /// The first version whose collections have metadata.
 const OLDEST: (u64, u64) = (1, 16);
 /// Edges per node, and width of the beam while building (HNSW, Malkov and Yashunin 2018), as in a folder.
@@ -130,9 +132,10 @@ impl Collection<'_> {
             .map(|alias| alias.collection_name))
     }
 
-    /// What it says about itself; none if there is no such collection.
-    pub(super) fn info(&self) -> Result<Option<CollectionInfo>, GalleryError> {
+    /// What it says about itself.
+    pub(super) fn present(&self) -> Result<CollectionInfo, GalleryError> {
         let name = self.address.name().to_owned();
+        let not_found = || GalleryError::NotFound { path: self.path() };
         let info = self
             .connection
             .ask(self.connection.options.reading, move |client| {
@@ -143,19 +146,10 @@ impl Collection<'_> {
                 }
             });
         match info {
-            Ok(info) => Ok(info.result),
-            Err(Failure {
-                code: Code::NotFound,
-                ..
-            }) => Ok(None),
+            Ok(info) => info.result.ok_or_else(not_found),
+            Err(failure) if failure.code == Code::NotFound => Err(not_found()),
             Err(failure) => Err(self.connection.failed("looking at the collection", failure)),
         }
-    }
-
-    /// As [`info`](Self::info), of one that is there.
-    pub(super) fn present(&self) -> Result<CollectionInfo, GalleryError> {
-        self.info()?
-            .ok_or_else(|| GalleryError::NotFound { path: self.path() })
     }
 
     /// What gallery it is.
@@ -215,37 +209,54 @@ impl Collection<'_> {
         Ok(manifest)
     }
 
-    /// Makes it; says whether another worker was quicker.
+    /// Makes it; says whether it did, and no other worker was quicker.
     pub(super) fn create(
         &self,
         manifest: &Manifest,
         layout: &CollectionLayout,
     ) -> Result<bool, GalleryError> {
-        let request = self.creation(manifest, layout)?;
+        // An attempt whose answer was lost may have made it: that one is known by its number.
+        let number = format!("{:016x}", rand::random::<u64>());
+        let request = self.creation(manifest, layout, &number)?;
         let created = self
             .connection
             .ask(self.connection.options.writing, move |client| {
                 let request = request.clone();
                 async move { client.create_collection(request).await }
             });
-        match created {
-            Ok(_) => Ok(true),
-            Err(failure) if failure.code == Code::AlreadyExists => Ok(false),
-            // Made by an attempt whose answer was lost.
-            Err(failure) if failure.attempts > 1 && self.info()?.is_some() => Ok(true),
-            Err(failure) => Err(self.connection.failed("making the collection", failure)),
+        let Err(failure) = created else {
+            return Ok(true);
+        };
+        if !self.exists()? {
+            return Err(self.connection.failed("making the collection", failure));
         }
+        Ok(number_of(&self.await_present()?).as_deref() == Some(number.as_str()))
     }
 
-    /// Waits until a collection that was just made is known to the node that is asked.
+    /// Whether there is such a collection, if perhaps not yet ready.
+    pub(super) fn exists(&self) -> Result<bool, GalleryError> {
+        let name = self.address.name().to_owned();
+        self.connection
+            .read("looking for the collection", move |client| {
+                let name = name.clone();
+                async move { client.collection_exists(name).await }
+            })
+    }
+
+    /// As [`present`](Self::present), of one that may be in the making: the node that is asked may not know it yet, and its
+    /// shards may not answer yet.
     pub(super) fn await_present(&self) -> Result<CollectionInfo, GalleryError> {
         let began = Instant::now();
         loop {
-            match self.info()? {
-                Some(info) => return Ok(info),
-                None if began.elapsed() > MAKING => return self.present(),
-                None => std::thread::sleep(Duration::from_millis(100)),
+            let found = self.present();
+            let early = matches!(
+                found,
+                Err(GalleryError::NotFound { .. } | GalleryError::Unreachable { .. })
+            );
+            if !early || began.elapsed() > MAKING {
+                return found;
             }
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 
@@ -253,11 +264,13 @@ impl Collection<'_> {
         &self,
         manifest: &Manifest,
         layout: &CollectionLayout,
+        number: &str,
     ) -> Result<CreateCollection, GalleryError> {
         let several = self.address.nodes() > 1;
         let replicas = layout.replicas.unwrap_or(if several { 2 } else { 1 });
-        let metadata = serde_json::to_value(manifest)
+        let mut metadata = serde_json::to_value(manifest)
             .map_err(|error| GalleryError::BadRequest(error.to_string()))?;
+        metadata[NUMBER] = number.into();
         Ok(CreateCollection {
             collection_name: self.address.name().to_owned(),
             shard_number: layout.shards,
@@ -405,6 +418,13 @@ impl Collection<'_> {
     }
 }
 
+/// The number of the request that made a collection.
+fn number_of(info: &CollectionInfo) -> Option<String> {
+    let metadata = info.config.as_ref()?.metadata.get(METADATA)?.clone();
+    let metadata = serde_json::Value::from(metadata);
+    Some(metadata[NUMBER].as_str()?.to_owned())
+}
+
 /// Whether the engine is at rest, its index built.
 pub(super) fn is_at_rest(info: &CollectionInfo) -> bool {
     info.status() == CollectionStatus::Green
@@ -435,7 +455,7 @@ fn vectors(config: &Option<VectorsConfig>) -> HashMap<String, VectorParams> {
     match config.as_ref().and_then(|config| config.config.as_ref()) {
         Some(Config::ParamsMap(map)) => map.map.clone(),
         // A single vector has no name.
-        Some(Config::Params(params)) => HashMap::from([(String::new(), params.clone())]),
+        Some(Config::Params(params)) => HashMap::from([(String::new(), *params)]),
         None => HashMap::new(),
     }
 }

@@ -103,9 +103,7 @@ impl ClusterGallery {
                 path: PathBuf::from(address.to_string()),
             });
         }
-        let info = collection.await_present()?;
-        collection.index_fields(&info, layout)?;
-        Self::load(connection, address)
+        Self::made(connection, address, layout)
     }
 
     /// Opens a collection, or the one behind an alias.
@@ -148,21 +146,37 @@ impl ClusterGallery {
             address,
         };
         collection.check_version()?;
-        let there = collection.behind_alias()?.is_some() || collection.info()?.is_some();
-        if !there {
+        let alias = collection.behind_alias()?.is_some();
+        if !alias && !collection.exists()? {
             // Another may be quicker, and make it for something else.
             collection.create(&manifest, layout)?;
-            collection.await_present()?;
         }
-        let gallery = Self::load(connection, address)?;
+        let gallery = match alias {
+            true => Self::load(connection, address)?,
+            // Whoever made it may not have come to its indexes yet.
+            false => Self::made(connection, address, layout)?,
+        };
         let metric = wanted.unwrap_or(gallery.manifest.metric);
         gallery
             .manifest
             .check_fits(&Manifest { metric, ..manifest }, gallery.path())?;
-        // Also of one that is there: whoever made it may have been stopped before it had them all.
-        let collection = gallery.collection();
-        collection.index_fields(&collection.present()?, layout)?;
         Ok(gallery)
+    }
+
+    /// A collection that may have been made a moment ago, here or by another.
+    fn made(
+        connection: Connection,
+        address: &ClusterAddress,
+        layout: &CollectionLayout,
+    ) -> Result<Self, GalleryError> {
+        let collection = Collection {
+            connection: &connection,
+            address,
+        };
+        let info = collection.await_present()?;
+        collection.manifest(&info)?;
+        collection.index_fields(&info, layout)?;
+        Self::load(connection, address)
     }
 
     fn load(connection: Connection, address: &ClusterAddress) -> Result<Self, GalleryError> {
@@ -245,7 +259,7 @@ pub fn switch_alias(
         address: &target,
     };
     target.manifest(&target.present()?)?;
-    if named.behind_alias()?.is_none() && named.info()?.is_some() {
+    if named.behind_alias()?.is_none() && named.exists()? {
         return Err(GalleryError::AlreadyExists {
             path: PathBuf::from(alias.to_string()),
         });

@@ -174,7 +174,7 @@ impl ClusterGallery {
         let quantization =
             self.quantised
                 .load(Ordering::Relaxed)
-                .then(|| QuantizationSearchParams {
+                .then_some(QuantizationSearchParams {
                     ignore: Some(wanted.exact),
                     rescore: Some(true),
                     oversampling: Some(OVERSAMPLING),

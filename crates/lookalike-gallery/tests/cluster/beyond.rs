@@ -13,7 +13,10 @@ use crate::Place;
 use crate::suite::samples::{point, points};
 use crate::suite::{DIMS, MODEL, ids};
 
-pub const CASES: &[(&str, fn(&Place))] = &[
+/// A case, with its name.
+pub type Case = (&'static str, fn(&Place));
+
+pub const CASES: &[Case] = &[
     (
         "a_gallery_for_something_else_is_refused",
         a_gallery_for_something_else_is_refused,

@@ -68,7 +68,10 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn cases() -> Vec<(&'static str, fn(Factory))> {
+/// A case of the contract, with its name.
+type Case = (&'static str, fn(Factory));
+
+fn cases() -> Vec<Case> {
     macro_rules! list {
         ($($case:ident),*) => { vec![$( (stringify!($case), suite::$case as fn(Factory)) ),*] };
     }

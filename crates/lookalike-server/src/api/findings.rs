@@ -54,16 +54,24 @@ async fn answer(
             .findings
             .ask(&finding, service.generation(), compute)?
         {
-            Outcome::Done(found) => {
-                let mut found = Value::clone(&found);
-                if let Some(all) = found.get_mut(list).and_then(Value::as_array_mut) {
-                    all.truncate(limit);
-                }
-                Json(found).into_response()
-            }
+            Outcome::Done(found) => Json(shortened(&found, list, limit)).into_response(),
             Outcome::Working(standing) => working(standing),
         },
     )
+}
+
+/// A finding with only the first `limit` of the list called `list`; the rest, which may be long, is not copied.
+fn shortened(found: &Value, list: &str, limit: usize) -> Value {
+    let Value::Object(fields) = found else {
+        return found.clone();
+    };
+    let short = |(name, value): (&String, &Value)| match value {
+        Value::Array(all) if name == list => {
+            (name.clone(), all.iter().take(limit).cloned().collect())
+        }
+        other => (name.clone(), other.clone()),
+    };
+    fields.iter().map(short).collect()
 }
 
 fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> Answered<Value> {

@@ -1,13 +1,16 @@
 //! The API, version 1: a file for each group of requests, and the document that describes them.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use serde_json::{Value, json};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
@@ -184,15 +187,10 @@ fn described(document: utoipa::openapi::OpenApi) -> Value {
 /// All of the API.
 pub(crate) fn router(body_bytes: usize) -> Router<Arc<Service>> {
     let (router, document) = routes().split_for_parts();
-    let document = described(document);
+    let document = Bytes::from(described(document).to_string());
+    let described = move || ready(([(CONTENT_TYPE, "application/json")], document));
     router
-        .route(
-            "/api/v1/openapi.json",
-            get(move || {
-                let document = document.clone();
-                async move { Json(document) }
-            }),
-        )
+        .route("/api/v1/openapi.json", get(described))
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(body_bytes))

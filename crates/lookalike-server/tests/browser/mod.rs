@@ -22,6 +22,22 @@ const PACE: Duration = Duration::from_millis(25);
 /// A window on a desk, and that of a small phone, in CSS pixels.
 const DESK: (u32, u32) = (1_280, 800);
 pub const PHONE: (u32, u32) = (360, 740);
+/// Whether what lies at a place of the window is an element or inside of it, in the page's language.
+const IS_HIT: &str =
+    "((node, [x, y]) => node !== null && node.contains(document.elementFromPoint(x, y)))";
+/// Lets presses and clicks come to `node` only, until one has or `unguard` is called, which says whether one has. Between
+/// a look at where something is and the click much may move, when others need the machine.
+const GUARD: &str = "(() => { \
+    const guard = new AbortController(); \
+    let arrived = false; \
+    for (const kind of ['pointerdown', 'mousedown', 'click']) addEventListener(kind, (event) => { \
+        const isOwn = event.composedPath().includes(node); \
+        if (isOwn && kind === 'click') arrived = true; \
+        if (isOwn || arrived) return; \
+        event.preventDefault(); event.stopImmediatePropagation(); \
+    }, { capture: true, signal: guard.signal }); \
+    window.unguard = () => { guard.abort(); delete window.unguard; return arrived; }; \
+    return true; })()";
 /// Names that Chromium goes by.
 const NAMES: [&str; 4] = [
     "chromium",
@@ -402,11 +418,10 @@ impl Page {
     #[track_caller]
     fn middle(&self, selector: &str) -> (f64, f64) {
         let script = format!(
-            "(() => {{ const node = document.querySelector({}); \
+            "(() => {{ const node = document.querySelector({}); const isHit = {IS_HIT}; \
              const middle = () => {{ const {{ x, y, width, height }} = node.getBoundingClientRect(); return [x + width / 2, y + height / 2]; }}; \
-             const isHit = ([x, y]) => {{ const hit = document.elementFromPoint(x, y); return hit !== null && node.contains(hit); }}; \
-             if (!isHit(middle())) node.scrollIntoView({{ block: 'center', behavior: 'instant' }}); \
-             return isHit(middle()) ? middle() : null; }})()",
+             if (!isHit(node, middle())) node.scrollIntoView({{ block: 'center', behavior: 'instant' }}); \
+             return isHit(node, middle()) ? middle() : null; }})()",
             json!(selector)
         );
         let mut before = None;
@@ -425,24 +440,52 @@ impl Page {
         self.call("Input.dispatchMouseEvent", event);
     }
 
+    /// Brings the pointer onto an element.
     #[track_caller]
     pub fn hover(&self, selector: &str) {
-        let at = self.middle(selector);
-        self.hover_at(at);
+        self.until_hit(selector, "true", |_| true);
     }
 
     pub fn hover_at(&self, at: (f64, f64)) {
         self.mouse("mouseMoved", at);
     }
 
+    /// Clicks on an element, and on nothing else.
     #[track_caller]
     pub fn click(&self, selector: &str) {
-        let at = self.middle(selector);
-        self.click_at(at);
+        self.until_hit(selector, GUARD, |at| {
+            self.press_at(at);
+            // Where the guard is gone or nobody answers, the click has led to another page.
+            self.try_eval("window.unguard?.() ?? true")
+                .map_or(true, |arrived| arrived == true)
+        });
+    }
+
+    /// Brings the pointer onto an element, runs a script about it (`node`) and does something there; all of it again if
+    /// what comes late, a picture or an answer, has moved the element meanwhile.
+    #[track_caller]
+    fn until_hit(&self, selector: &str, script: &str, act: impl Fn((f64, f64)) -> bool) {
+        for _ in 0..50 {
+            let at = self.middle(selector);
+            self.hover_at(at);
+            let script = format!(
+                "(() => {{ const node = document.querySelector({}); return {IS_HIT}(node, {}) && {script}; }})()",
+                json!(selector),
+                json!([at.0, at.1])
+            );
+            if self.try_eval(&script).is_ok_and(|hit| hit == true) && act(at) {
+                return;
+            }
+        }
+        panic!("{selector} never stays where it is");
     }
 
     pub fn click_at(&self, at: (f64, f64)) {
         self.mouse("mouseMoved", at);
+        self.press_at(at);
+    }
+
+    fn press_at(&self, at: (f64, f64)) {
         self.mouse("mousePressed", at);
         self.mouse("mouseReleased", at);
     }

@@ -16,7 +16,7 @@ use crate::entry::{Content, Entry};
 use crate::error::SourceError;
 use crate::names::{is_image, key_of_member};
 use crate::skipped::{SkipReason, Skipped};
-use crate::source::{Entries, Source, SourceOptions, no_such_image};
+use crate::source::{Entries, Source, SourceOptions, Wanted, no_such_image};
 
 /// Objects listed at once.
 const PAGE: usize = 1000;
@@ -165,9 +165,14 @@ impl Source for Folder {
     }
 
     fn entries(&self) -> Result<Entries, SourceError> {
+        self.entries_wanted(Arc::new(|_| true))
+    }
+
+    fn entries_wanted(&self, wanted: Wanted) -> Result<Entries, SourceError> {
         Ok(Box::new(Walk {
             objects: Listing::begin(&self.address)?,
             folder: self.clone(),
+            wanted,
             upcoming: VecDeque::new(),
             listed: 0,
             last_read: Arc::default(),
@@ -212,6 +217,7 @@ type Upcoming = (Result<Entry, Skipped>, Option<Arc<Object>>);
 
 struct Walk {
     folder: Folder,
+    wanted: Wanted,
     objects: Listing,
     upcoming: VecDeque<Upcoming>,
     listed: u64,
@@ -228,7 +234,7 @@ impl Walk {
             };
             let address = &self.folder.address;
             let key = relative(&address.path, &about.location);
-            if !self.folder.shows(&key) {
+            if !self.folder.shows(&key) || !(self.wanted)(&key) {
                 continue;
             }
             self.listed += 1;
@@ -304,6 +310,7 @@ mod tests {
         Walk {
             objects: Listing::begin(&folder.address).unwrap(),
             folder: folder.clone(),
+            wanted: Arc::new(|_| true),
             upcoming: VecDeque::new(),
             listed: 0,
             last_read: Arc::default(),
@@ -346,5 +353,25 @@ mod tests {
                 assert_eq!(read(&entry), format!("picture {number}").into_bytes());
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_fetched_ahead() {
+        let folder = folder(100);
+        let own = |key: &str| key.ends_with("7.jpg");
+        let mut walk = Walk {
+            wanted: Arc::new(own),
+            ..walk(&folder)
+        };
+        let first = walk.next().unwrap().unwrap();
+        first.read(&folder.options.limits).unwrap();
+        walk.next().unwrap().unwrap();
+        assert_eq!(fetched(&walk), AHEAD);
+        let keys = walk
+            .upcoming
+            .iter()
+            .map(|(item, _)| &item.as_ref().unwrap().key);
+        assert!(keys.eq(["00027.jpg", "00037.jpg", "00047.jpg", "00057.jpg"]));
+        assert_eq!(walk.count(), 8);
     }
 }

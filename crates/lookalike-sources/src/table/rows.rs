@@ -19,6 +19,14 @@ pub(super) struct Row {
     pub(super) fields: Map<String, Value>,
 }
 
+/// A row that cannot be read.
+pub(super) struct Bad {
+    pub(super) line: u64,
+    pub(super) why: SkipReason,
+    /// Whether the rest of the list cannot be read either.
+    pub(super) last: bool,
+}
+
 /// The rows; a bad one comes with its line.
 pub(super) struct Rows {
     reader: Reader,
@@ -85,7 +93,7 @@ impl Rows {
 }
 
 impl Iterator for Rows {
-    type Item = Result<Row, (u64, SkipReason)>;
+    type Item = Result<Row, Bad>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
@@ -96,14 +104,22 @@ impl Iterator for Rows {
             Reader::JsonLines { reader, line } => next_line(reader, line),
         };
         match row {
-            Ok(Some(row)) => Some(row),
+            Ok(Some(row)) => Some(row.map_err(|(line, why)| Bad {
+                line,
+                why,
+                last: false,
+            })),
             Ok(None) => {
                 self.ended = true;
                 None
             }
-            Err(last) => {
+            Err((line, why)) => {
                 self.ended = true;
-                Some(Err(last))
+                Some(Err(Bad {
+                    line,
+                    why,
+                    last: true,
+                }))
             }
         }
     }

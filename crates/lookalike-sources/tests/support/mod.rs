@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod stores;
+
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;

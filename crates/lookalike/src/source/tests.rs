@@ -1,0 +1,106 @@
+//! Data sets of pixels in parts and samples; those of files are held against the same in `lookalike-sources`.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// An IDX file of images of one pixel, each of another value than its neighbours.
+fn data_set(folder: &Path, images: u32) -> String {
+    let mut bytes = vec![0, 0, 8, 3];
+    for size in [images, 1, 1] {
+        bytes.extend(size.to_be_bytes());
+    }
+    bytes.extend((0..images).map(|number| number as u8));
+    let path = folder.join("some-images-idx3-ubyte");
+    std::fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn read(spec: &str, reading: Reading) -> Vec<Image> {
+    let source = open_source(spec, reading, Arc::default()).unwrap();
+    let images = source.read().unwrap().map(Result::unwrap);
+    let images: Vec<_> = images.collect();
+    assert!(source.len().is_none_or(|len| len == images.len()));
+    images
+}
+
+fn part(number: u32, of: u32) -> Reading {
+    Reading {
+        part: PartNumber::new(number, of),
+        ..Reading::default()
+    }
+}
+
+/// Checks that parts are disjoint and together the whole, in its order; gives their sizes.
+fn check_divided(spec: &str, of: u32) -> Vec<usize> {
+    let whole = read(spec, Reading::default());
+    let mut together = BTreeSet::new();
+    let sizes = (1..=of).map(|number| {
+        let own = read(spec, part(number, of));
+        let mut before = None;
+        for image in &own {
+            let place: usize = image.key.parse().unwrap();
+            assert_eq!(image.pixels.data(), whole[place].pixels.data());
+            assert!(before < Some(place), "out of order");
+            assert!(together.insert(place), "{place} is in two parts of {of}");
+            before = Some(place);
+        }
+        own.len()
+    });
+    let sizes: Vec<_> = sizes.collect();
+    assert_eq!(together.len(), whole.len(), "{of} parts");
+    sizes
+}
+
+#[test]
+fn pixels_are_divided_within_5_percent() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = data_set(folder.path(), 20 * 64);
+    for of in 1..=64 {
+        let sizes = check_divided(&spec, of);
+        let most = *sizes.iter().max().unwrap() as f64;
+        assert!(most <= 1.05 * 1280.0 / f64::from(of), "{of}: {sizes:?}");
+    }
+}
+
+#[test]
+fn a_sample_of_a_part_is_of_that_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = data_set(folder.path(), 300);
+    for number in 1..=4 {
+        let own: HashSet<_> = read(&spec, part(number, 4))
+            .into_iter()
+            .map(|image| image.key)
+            .collect();
+        for (wanted, expected) in [(10, 10), (74, 74), (200, own.len()), (400, own.len())] {
+            let reading = Reading {
+                sample: Some((wanted, 5)),
+                ..part(number, 4)
+            };
+            let source = open_source(&spec, reading, Arc::default()).unwrap();
+            let drawn: HashSet<_> = source
+                .read()
+                .unwrap()
+                .map(|image| image.unwrap().key)
+                .collect();
+            assert_eq!(drawn.len(), expected);
+            assert!(drawn.is_subset(&own));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn parts_of_pixels_are_disjoint_and_complete(images in 0_u32..3_000, of in 1_u32..65) {
+        let folder = tempfile::tempdir().unwrap();
+        // A data set holds an image at the least.
+        let sizes = check_divided(&data_set(folder.path(), images.max(1)), of);
+        let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
+        prop_assert!(most - least <= 1, "{:?}", sizes);
+    }
+}
