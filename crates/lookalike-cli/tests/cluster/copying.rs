@@ -279,6 +279,7 @@ fn a_copy_that_is_killed_is_completed_by_the_next() {
     assert_eq!(count(&report, "points"), IMAGES);
     assert_eq!(checksum(&report), checksum(&whole));
     let asking = place_with_photos(1000);
+    // So few are compared with one by one whether that is asked for or not.
     for more in ["--exact", ""] {
         let expected = answers(&place, &asking, "g", more);
         assert_eq!(expected.len(), 1000);
