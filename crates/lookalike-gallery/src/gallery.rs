@@ -192,6 +192,17 @@ pub trait Gallery: Send + Sync {
     /// then an earlier one stays; and those of [reading](Gallery#errors).
     fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError>;
 
+    /// Copies all that the gallery is, its index and neighbour graph included, to a place of the same kind where nothing is
+    /// yet: the copy gives the very same answers, which an index that is built anew need not. One that was stopped is completed
+    /// by the next. Says whether it did; where it cannot, points are to be copied one by one.
+    ///
+    /// # Errors
+    /// [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if it cannot be written,
+    /// [`InUse`](GalleryError::InUse) if another process is copying to the same place.
+    fn copy_whole(&self, _to: &str) -> Result<bool, GalleryError> {
+        Ok(false)
+    }
+
     /// Whether the name that this gallery was opened by means another one by now: an alias was switched. This one goes
     /// on with what it was opened on.
     ///

@@ -26,6 +26,8 @@ const ROUNDS: usize = 3;
 pub struct CopyOptions {
     /// Remove points that the copied gallery does not have; otherwise they are an error.
     pub prune: bool,
+    /// Everything was copied already, see [`open_copy`].
+    pub whole: bool,
     /// Build the neighbour graph, if the copied gallery has one and the place can have one.
     pub diffusion: bool,
 }
@@ -55,7 +57,8 @@ pub struct CopySummary {
 }
 
 /// Opens the place of a copy of `from`, or makes it: for the same metric, codes and model. The model's file is the one
-/// that `from` keeps or, where that is a cluster, `model`.
+/// that `from` keeps or, where that is a cluster, `model`. From a folder to a new one all is copied already, index and
+/// neighbour graph included, and this says so.
 ///
 /// # Errors
 ///
@@ -65,7 +68,7 @@ pub fn open_copy(
     name: &str,
     model: Option<&PathBuf>,
     layout: &CollectionLayout,
-) -> Result<Box<dyn Gallery>, Error> {
+) -> Result<(Box<dyn Gallery>, bool), Error> {
     let info = from.describe()?;
     let folder = |name: &str| std::fs::canonicalize(name).ok();
     if let Some(there) = folder(name)
@@ -101,8 +104,10 @@ pub fn open_copy(
         &format!("the model of {}", info.name),
         lookalike_autoencoder::DeviceChoice::Cpu,
     )?;
+    let whole = from.copy_whole(name)?;
     let metric = info.metric;
-    open_or_create_for(name, &bytes, Some(metric), metric, info.dims, layout)
+    let to = open_or_create_for(name, &bytes, Some(metric), metric, info.dims, layout)?;
+    Ok((to, whole))
 }
 
 /// Copies all points of `from`, with their thumbnails, to `to`; what is there already is left alone, so that a run that
@@ -152,6 +157,9 @@ pub fn copy_gallery(
         let compared = compare(from, to, |points| progress(CopyProgress { points, ..told }))?;
         if compared.is_same() {
             summary.points = compared.points;
+            if options.whole {
+                summary.copied = compared.points;
+            }
             summary.checksum = compared.checksum;
             bring_up_to_date(to, &source, options, summary.points)?;
             return Ok(summary);

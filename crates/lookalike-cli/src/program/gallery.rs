@@ -41,8 +41,9 @@ pub fn run(command: GalleryCommand, console: &Console) -> Result<(), Failure> {
 fn copy(arguments: CopyArguments, console: &Console) -> Result<(), Failure> {
     let from = open_gallery(&arguments.from)?;
     let layout = arguments.layout.layout();
-    let to = open_copy(&*from, &arguments.to, arguments.model.as_ref(), &layout)?;
+    let (to, whole) = open_copy(&*from, &arguments.to, arguments.model.as_ref(), &layout)?;
     let options = CopyOptions {
+        whole,
         prune: arguments.prune,
         diffusion: !arguments.no_diffusion,
     };

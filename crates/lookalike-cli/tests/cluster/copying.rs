@@ -241,40 +241,21 @@ fn copies_that_make_no_sense_change_nothing() {
 
 #[test]
 fn a_copy_that_is_killed_is_completed_by_the_next() {
-    const IMAGES: u64 = 6000;
+    // So many that an index is built, which is not the same twice: it has to come along.
+    const IMAGES: u64 = 10_000;
     let place = place_with_digits(IMAGES as usize);
     let images = place.images();
     place.json(&format!(
         "index {images} --model m --gallery g --no-diffusion"
     ));
-    let began = Instant::now();
     let whole = place.json("gallery copy g whole");
-    let time = began.elapsed();
-    // Fractions of a whole run, unevenly spread; where a run ends before, the next begins anew.
-    let mut fractions = (1_u32..).map(|i| 0.9 * f64::from(i * 7919 % 101) / 101.0);
-    let (mut killed, mut on_the_way, mut points) = (0, 0, 0);
-    while killed < 10 {
-        let mut copying = Owned::silent(&place, "gallery copy g copy");
-        std::thread::sleep(time.mul_f64(fractions.next().unwrap()));
-        let ended = copying.has_ended();
-        drop(copying);
-        killed += usize::from(!ended);
-        if place.path("copy").exists() {
-            let now = count(&place.json("info copy"), "points");
-            assert!(now >= points, "{now} points of {points} are left");
-            on_the_way += usize::from(!ended && now > points && now < IMAGES);
-            points = now;
-        }
-        // As long as kills are to fall in the middle of copying, and not of comparing.
-        if ended || (points == IMAGES && killed < 10) {
-            let _ = fs::remove_dir_all(place.path("copy"));
-            points = 0;
-        }
-    }
-    assert!(
-        on_the_way >= 3,
-        "only {on_the_way} kills were in the middle"
-    );
+    killed_on_the_way(&place, "copy", |place| {
+        assert!(
+            !place.path("copy").exists(),
+            "it appears when it is complete"
+        );
+        place.path(".copy.copying").exists()
+    });
     let report = place.json("gallery copy g copy");
     assert_eq!(count(&report, "points"), IMAGES);
     assert_eq!(checksum(&report), checksum(&whole));
@@ -285,4 +266,53 @@ fn a_copy_that_is_killed_is_completed_by_the_next() {
         assert_eq!(answers(&place, &asking, "copy", more), expected, "{more}");
     }
     assert_eq!(contents(&place, "copy"), contents(&place, "g"));
+}
+
+/// The same where points are copied one by one.
+#[test]
+fn a_copy_to_a_cluster_that_is_killed_is_completed_by_the_next() {
+    const IMAGES: u64 = 3000;
+    let (place, server) = (place_with_digits(IMAGES as usize), Qdrant::start());
+    let (images, gallery) = (place.images(), on(server.address(), "digits"));
+    place.json(&format!(
+        "index {images} --model m --gallery g --no-diffusion"
+    ));
+    let whole = place.json("gallery copy g whole");
+    let points = std::cell::Cell::new(0);
+    killed_on_the_way(&place, &gallery, |_| {
+        let now = server.collection("digits").map_or(0, |c| c.points().len());
+        assert!(now >= points.replace(now), "nothing is lost");
+        (1..IMAGES as usize).contains(&now)
+    });
+    let report = place.json(&format!("gallery copy g {gallery}"));
+    assert_eq!(count(&report, "points"), IMAGES);
+    assert_eq!(checksum(&report), checksum(&whole));
+    assert_eq!(contents(&place, &gallery), contents(&place, "g"));
+}
+
+/// Kills copies of `g` until ten were killed, at least three of them on the way, as `is_on_the_way` says after a kill.
+fn killed_on_the_way(place: &Workplace, to: &str, is_on_the_way: impl Fn(&Workplace) -> bool) {
+    let began = Instant::now();
+    place.json("gallery copy g measured");
+    let time = began.elapsed();
+    // Fractions of a whole run, unevenly spread.
+    let fractions = (1_u32..).map(|i| 0.5 * f64::from(i * 7919 % 101) / 101.0);
+    let (mut killed, mut on_the_way) = (0, 0);
+    for fraction in fractions.take(80) {
+        let mut copying = Owned::silent(place, &format!("gallery copy g {to}"));
+        std::thread::sleep(time.mul_f64(fraction));
+        let ended = copying.has_ended();
+        drop(copying);
+        if place.path(to).exists() {
+            // Too late: it is there already, and only being compared.
+            fs::remove_dir_all(place.path(to)).unwrap();
+        } else if !ended {
+            killed += 1;
+            on_the_way += usize::from(is_on_the_way(place));
+        }
+        if killed >= 10 && on_the_way >= 3 {
+            return;
+        }
+    }
+    panic!("only {on_the_way} of {killed} kills were on the way");
 }

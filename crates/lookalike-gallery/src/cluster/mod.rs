@@ -103,9 +103,7 @@ impl ClusterGallery {
                 path: PathBuf::from(address.to_string()),
             });
         }
-        let info = collection.await_present()?;
-        collection.index_fields(&info, layout)?;
-        Self::load(connection, address)
+        Self::made(connection, address, layout)
     }
 
     /// Opens a collection, or the one behind an alias.

@@ -15,7 +15,7 @@ pub(super) const DIFFUSION_STALE: &str = "diffusion.stale";
 pub(super) const UNCLEAN: &str = "unclean";
 const MANIFEST: &str = "gallery.json";
 const MODEL: &str = "model.safetensors";
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 impl Manifest {
     pub(super) fn read(gallery: &Path) -> Result<Self, GalleryError> {
@@ -230,7 +230,7 @@ impl Drop for Partial {
     }
 }
 
-fn parent_of(path: &Path) -> PathBuf {
+pub(super) fn parent_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),

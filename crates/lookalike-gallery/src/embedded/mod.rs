@@ -1,5 +1,6 @@
 //! A gallery in one folder, with the Qdrant engine in the process.
 
+mod copy;
 mod diffusion;
 mod fields;
 mod folder;
@@ -30,8 +31,8 @@ use crate::filter::Field;
 use crate::manifest::Manifest;
 use crate::point::check_code;
 use crate::{
-    Answer, DiffusionState, Facet, Filter, Gallery, GalleryError, GalleryInfo, Point,
-    RecommendRequest, SearchRequest, Stub, Upserted,
+    Answer, ClusterAddress, DiffusionState, Facet, Filter, Gallery, GalleryError, GalleryInfo,
+    Point, RecommendRequest, SearchRequest, Stub, Upserted,
 };
 use diffusion::DiffusionFile;
 use folder::{DIFFUSION_STALE, Lock, Partial, SHARD, UNCLEAN};
@@ -503,6 +504,22 @@ impl Gallery for EmbeddedGallery {
     fn flush(&self) -> Result<(), GalleryError> {
         let _writer = self.writer();
         self.read(Shard::flush)
+    }
+
+    fn copy_whole(&self, to: &str) -> Result<bool, GalleryError> {
+        let path = Path::new(to);
+        if ClusterAddress::is_meant_by(to) || path.symlink_metadata().is_ok() {
+            return Ok(false);
+        }
+        // Held throughout: nothing changes while it is copied.
+        let _writer = self.writer();
+        self.read(Shard::flush)?;
+        let parent = folder::parent_of(path);
+        std::fs::create_dir_all(&parent).map_err(GalleryError::io("making the folder", &parent))?;
+        let needed = optimise::disk_usage(&self.path);
+        check_room(&parent, "copying the gallery", needed)?;
+        copy::copy(&self.path, path)?;
+        Ok(true)
     }
 
     fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError> {

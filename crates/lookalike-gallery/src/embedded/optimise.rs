@@ -96,7 +96,7 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Copies a file, leaving holes where it holds nothing: the engine's files are mostly holes at first.
-fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     const BLOCK: usize = 1 << 16;
     let (mut from, mut to) = (File::open(from)?, File::create(to)?);
     let mut block = vec![0; BLOCK];
@@ -115,7 +115,7 @@ fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_tree(path: &Path) -> io::Result<()> {
+pub(super) fn sync_tree(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
             sync_tree(&entry?.path())?;
