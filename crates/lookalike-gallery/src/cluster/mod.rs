@@ -103,7 +103,9 @@ impl ClusterGallery {
                 path: PathBuf::from(address.to_string()),
             });
         }
-        Self::made(connection, address, layout)
+        let info = collection.await_present()?;
+        collection.index_fields(&info, layout)?;
+        Self::load(connection, address)
     }
 
     /// Opens a collection, or the one behind an alias.
