@@ -89,11 +89,11 @@ pub fn open_in(place: &Workplace, name: &str) -> Box<dyn Gallery> {
     lookalike::open_gallery(&name).unwrap()
 }
 
+/// A point's code bit for bit, its payload and its thumbnail.
+pub type Kept = (Vec<u32>, Payload, Option<Vec<u8>>);
+
 /// All that a gallery has of each point: its code bit for bit, its payload and its thumbnail.
-pub fn contents(
-    place: &Workplace,
-    name: &str,
-) -> BTreeMap<String, (Vec<u32>, Payload, Option<Vec<u8>>)> {
+pub fn contents(place: &Workplace, name: &str) -> BTreeMap<String, Kept> {
     let gallery = open_in(place, name);
     Points::new(&*gallery, None)
         .map(|point| {
