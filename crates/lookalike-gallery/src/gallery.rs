@@ -163,6 +163,20 @@ pub trait Gallery: Send + Sync {
     /// [`Io`](GalleryError::Io) if its file cannot be read.
     fn thumbnail(&self, blake3: &str) -> Result<Option<Vec<u8>>, GalleryError>;
 
+    /// The thumbnails of many contents, those that have one; on a cluster in few requests.
+    ///
+    /// # Errors
+    /// As [`thumbnail`](Gallery::thumbnail).
+    fn thumbnails(&self, hashes: &[&str]) -> Result<HashMap<String, Vec<u8>>, GalleryError> {
+        let mut found = HashMap::new();
+        for hash in hashes {
+            if let Some(bytes) = self.thumbnail(hash)? {
+                found.insert((*hash).to_owned(), bytes);
+            }
+        }
+        Ok(found)
+    }
+
     /// Brings the index up to date with the points, so that searches are fast, and removes thumbnails
     /// that no point needs. To be called after many changes; says whether there was anything to do.
     /// Searches go on meanwhile. A cluster builds its index by itself; there, this waits until it is built,

@@ -1,6 +1,5 @@
 //! A gallery's points in another place: from a folder to a cluster, back, or from one to another of a kind.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -248,18 +247,13 @@ fn store_missing(from: &dyn Gallery, to: &dyn Gallery, page: &[Point]) -> Result
 
 /// Before the points that need them, so that none is ever without.
 fn put_thumbnails(from: &dyn Gallery, to: &dyn Gallery, points: &[Point]) -> Result<(), Error> {
-    let mut found: HashMap<&str, Vec<u8>> = HashMap::new();
-    for point in points {
-        let hash = point.payload.blake3.as_str();
-        if !found.contains_key(hash)
-            && let Some(bytes) = from.thumbnail(hash)?
-        {
-            found.insert(hash, bytes);
-        }
-    }
+    let mut hashes: Vec<_> = points.iter().map(|p| p.payload.blake3.as_str()).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let found = from.thumbnails(&hashes)?;
     let thumbnails: Vec<_> = found
         .iter()
-        .map(|(hash, bytes)| (*hash, bytes.as_slice()))
+        .map(|(hash, bytes)| (hash.as_str(), bytes.as_slice()))
         .collect();
     Ok(to.put_thumbnails(&thumbnails)?)
 }

@@ -45,6 +45,8 @@ pub use options::{
 use collection::Collection;
 use connection::Connection;
 
+/// Contents that are looked up at a time.
+const HASHES: usize = 1_000;
 /// How long the cluster's own optimiser is waited for.
 const OPTIMISING: Duration = Duration::from_secs(600);
 /// How often it is looked at.
@@ -396,11 +398,25 @@ impl Gallery for ClusterGallery {
     }
 
     fn thumbnail(&self, blake3: &str) -> Result<Option<Vec<u8>>, GalleryError> {
-        if thumbnail::content(blake3).is_none() {
-            return Ok(None);
+        Ok(self.thumbnails(&[blake3])?.remove(blake3))
+    }
+
+    fn thumbnails(&self, hashes: &[&str]) -> Result<HashMap<String, Vec<u8>>, GalleryError> {
+        let is_hash = |hash: &&str| thumbnail::content(hash).is_some();
+        let hashes: Vec<&str> = hashes.iter().copied().filter(is_hash).collect();
+        let mut found = HashMap::new();
+        for some in hashes.chunks(HASHES) {
+            found.extend(self.stored_thumbnails(some.to_vec())?);
         }
-        let stored = self.stored_thumbnail(blake3)?;
-        Ok(stored.or_else(|| self.waiting_thumbnails().get(blake3).cloned()))
+        let waiting = self.waiting_thumbnails();
+        for hash in hashes {
+            if let Some(bytes) = waiting.get(hash) {
+                found
+                    .entry(hash.to_owned())
+                    .or_insert_with(|| bytes.clone());
+            }
+        }
+        Ok(found)
     }
 
     fn optimise(&self) -> Result<bool, GalleryError> {

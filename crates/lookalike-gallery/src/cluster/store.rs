@@ -410,6 +410,17 @@ impl ClusterGallery {
                 }
             }
         }
+        found.extend(self.stored_thumbnails(missing)?);
+        Ok(found)
+    }
+
+    /// The thumbnails that points of these contents have.
+    pub(super) fn stored_thumbnails(
+        &self,
+        hashes: Vec<&str>,
+    ) -> Result<HashMap<String, Vec<u8>>, GalleryError> {
+        let mut found = HashMap::new();
+        let mut missing = hashes;
         missing.sort_unstable();
         missing.dedup();
         let mut last = None;
@@ -437,16 +448,6 @@ impl ClusterGallery {
             }
         }
         Ok(found)
-    }
-
-    /// The thumbnail that a point of this content has.
-    pub(super) fn stored_thumbnail(&self, blake3: &str) -> Result<Option<Vec<u8>>, GalleryError> {
-        let filter = query::with_thumbnails(&[blake3]);
-        let only = points::only(&[points::THUMBNAIL]);
-        let found = self
-            .page(None, 1, Some(filter), only, points::no_codes())?
-            .pop();
-        Ok(found.and_then(|mut found| points::thumbnail(&mut found.payload)))
     }
 
     /// Thumbnails that wait for their points.

@@ -39,6 +39,20 @@ pub fn thumbnails_are_kept(factory: Factory) {
     for point in &points {
         assert_eq!(get(gallery, point), Some(thumbnail(point)));
     }
+    // Many at a time as one by one; what is no content, or has none, is left out.
+    let mut hashes: Vec<_> = points.iter().map(|p| p.payload.blake3.as_str()).collect();
+    hashes.extend(["", "12", "no hash", hashes[7]]);
+    let none = "ef".repeat(32);
+    hashes.push(&none);
+    let expected = points
+        .iter()
+        .map(|p| (p.payload.blake3.clone(), thumbnail(p)));
+    assert_eq!(
+        gallery.thumbnails(&hashes).unwrap(),
+        expected.clone().collect()
+    );
+    gallery.upsert(&points).unwrap();
+    assert_eq!(gallery.thumbnails(&hashes).unwrap(), expected.collect());
     // The first that was put stays, also within one call.
     let hash = "ab".repeat(32);
     let twice: [(&str, &[u8]); 2] = [(&hash, b"first"), (&hash, b"second")];
