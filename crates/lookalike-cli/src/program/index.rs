@@ -74,8 +74,9 @@ fn follow(
                 }
             };
             match error {
-                // The gallery is open only while it changes: others can search it in between, and are waited for.
-                Error::Gallery(GalleryError::InUse { .. }) => {}
+                // The gallery is open only while it changes: others can search it in between, and are waited for. So is a
+                // cluster that is away.
+                Error::Gallery(GalleryError::InUse { .. } | GalleryError::Unreachable { .. }) => {}
                 Error::Gallery(_) | Error::Autoencoder(_) => return Err(error.into()),
                 // Something was on its way while the folder was listed, or a disk is gone for a while.
                 _ if attempts < ATTEMPTS => {

@@ -157,7 +157,11 @@ impl ClusterGallery {
             }
             collection.await_present()?;
         }
-        let gallery = Self::load(connection, address)?;
+        let mut gallery = Self::load(connection, address)?;
+        // Whoever fills it reads as patiently as it writes: nobody waits for an answer, and a node that starts again is not to
+        // end hours of work.
+        let options = &mut gallery.connection.options;
+        options.reading = options.writing;
         let metric = wanted.unwrap_or(gallery.manifest.metric);
         gallery
             .manifest
