@@ -249,13 +249,13 @@ fn a_copy_that_is_killed_is_completed_by_the_next() {
         "index {images} --model m --gallery g --no-diffusion"
     ));
     let whole = place.json("gallery copy g whole");
-    killed_on_the_way(&place, "copy", |place| {
-        assert!(
-            !place.path("copy").exists(),
-            "it appears when it is complete"
-        );
-        place.path(".copy.copying").exists()
-    });
+    killed_on_the_way(
+        &place,
+        "copy",
+        // It appears when it is complete.
+        || !place.path("copy").exists() && place.path(".copy.copying").exists(),
+        || fs::remove_dir_all(place.path("copy")).unwrap(),
+    );
     let report = place.json("gallery copy g copy");
     assert_eq!(count(&report, "points"), IMAGES);
     assert_eq!(checksum(&report), checksum(&whole));
@@ -279,36 +279,56 @@ fn a_copy_to_a_cluster_that_is_killed_is_completed_by_the_next() {
     ));
     let whole = place.json("gallery copy g whole");
     let points = std::cell::Cell::new(0);
-    killed_on_the_way(&place, &gallery, |_| {
-        let now = server.collection("digits").map_or(0, |c| c.points().len());
-        assert!(now >= points.replace(now), "nothing is lost");
-        (1..IMAGES as usize).contains(&now)
-    });
+    killed_on_the_way(
+        &place,
+        &gallery,
+        || {
+            let now = server.collection("digits").map_or(0, |c| c.points().len());
+            assert!(now >= points.replace(now), "nothing is lost");
+            (1..IMAGES as usize).contains(&now)
+        },
+        || {
+            points.set(0);
+            place.json(&format!("gallery remove {gallery} --yes"));
+        },
+    );
     let report = place.json(&format!("gallery copy g {gallery}"));
     assert_eq!(count(&report, "points"), IMAGES);
     assert_eq!(checksum(&report), checksum(&whole));
     assert_eq!(contents(&place, &gallery), contents(&place, "g"));
 }
 
-/// Kills copies of `g` until ten were killed, at least three of them on the way, as `is_on_the_way` says after a kill.
-fn killed_on_the_way(place: &Workplace, to: &str, is_on_the_way: impl Fn(&Workplace) -> bool) {
+/// Kills copies of `g` until ten were killed, at least three of them on the way, as `is_on_the_way` says after a kill. What is
+/// complete before is removed by `remove`.
+fn killed_on_the_way(
+    place: &Workplace,
+    to: &str,
+    is_on_the_way: impl Fn() -> bool,
+    remove: impl Fn(),
+) {
+    let copy = format!("gallery copy g {to}");
     let began = Instant::now();
-    place.json("gallery copy g measured");
+    place.json(&copy);
     let time = began.elapsed();
+    remove();
     // Fractions of a whole run, unevenly spread.
-    let fractions = (1_u32..).map(|i| 0.5 * f64::from(i * 7919 % 101) / 101.0);
+    let fractions = (1_u32..).map(|i| 0.6 * f64::from(i * 7919 % 101) / 101.0);
     let (mut killed, mut on_the_way) = (0, 0);
     for fraction in fractions.take(80) {
-        let mut copying = Owned::silent(place, &format!("gallery copy g {to}"));
+        let mut copying = Owned::silent(place, &copy);
         std::thread::sleep(time.mul_f64(fraction));
         let ended = copying.has_ended();
         drop(copying);
-        if place.path(to).exists() {
-            // Too late: it is there already, and only being compared.
-            fs::remove_dir_all(place.path(to)).unwrap();
+        if place.run(&format!("info {to} --json")).status.success() {
+            let is_on_the_way = !ended && is_on_the_way();
+            killed += usize::from(!ended);
+            on_the_way += usize::from(is_on_the_way);
+            if !is_on_the_way {
+                remove();
+            }
         } else if !ended {
             killed += 1;
-            on_the_way += usize::from(is_on_the_way(place));
+            on_the_way += usize::from(is_on_the_way());
         }
         if killed >= 10 && on_the_way >= 3 {
             return;

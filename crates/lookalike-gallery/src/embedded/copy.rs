@@ -20,9 +20,9 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), GalleryError> {
     let lock = Lock::acquire(&aside)?;
     let copied = bring_in_step(from, &aside, true).and_then(|()| sync_tree(&aside));
     copied.map_err(GalleryError::io("copying the gallery to", &aside))?;
+    fs::rename(&aside, to).map_err(GalleryError::io("naming the copy", to))?;
     // Whoever opens it takes a lock of its own.
     drop(lock);
-    fs::rename(&aside, to).map_err(GalleryError::io("naming the copy", to))?;
     sync_folder(&parent_of(to))
 }
 
