@@ -14,6 +14,9 @@ use support::{Form, IMAGES, Running, SEVEN, TOKEN, digit, finished, keys, new_di
 const USUAL: usize = 40;
 /// The answers are there, and no others are on their way.
 const ANSWERED: &str = "document.querySelectorAll('.answer').length > 0 && !document.querySelector('#results').hasAttribute('aria-busy')";
+/// A place on a page among answers, and how far the wheel is turned there: beyond what is shown.
+const AMONG_ANSWERS: (f64, f64) = (800.0, 500.0);
+const FAR: f64 = 4_000.0;
 
 fn origin(server: &Running) -> String {
     format!("http://{}", server.address)
@@ -199,7 +202,9 @@ fn a_part_is_drawn_moved_and_cleared() {
     let [left, top, width, height] = page.place(".picture");
     let at = |x: f64, y: f64| (left + width * x / 28.0, top + height * y / 28.0);
 
-    page.drag(&[at(5.0, 6.0), at(19.0, 22.0)]);
+    // However long it takes, it is one step in the history.
+    let rest = Duration::from_millis(1500);
+    page.drag_slowly(&[at(5.0, 6.0), at(19.0, 22.0)], rest);
     page.wait("document.activeElement.id === 'region'");
     page.wait_address("region=5,6,14,16");
     assert_eq!(region(&page), [5, 6, 14, 16]);
@@ -429,16 +434,7 @@ fn answers_are_varied_or_ranked_by_diffusion() {
 fn more_answers_come_as_one_scrolls() {
     let server = Running::new();
     let page = search_page(&server);
-    let end = Instant::now() + Duration::from_secs(30);
-    while page.count(".answer") < IMAGES - 1 {
-        page.wheel((800.0, 500.0), 4_000.0);
-        assert!(
-            Instant::now() < end,
-            "only {} answers",
-            page.count(".answer")
-        );
-    }
-    page.wait("document.querySelector('.end').textContent === 'That is all.'");
+    scroll_through(&page);
     assert_eq!(
         shown(&page, IMAGES),
         found(&server, &json!({"query": {"id": SEVEN}, "k": IMAGES}))
@@ -459,6 +455,67 @@ fn more_answers_come_as_one_scrolls() {
     page.wait(ANSWERED);
     // As far as the first answers reach.
     page.wait(&format!("scrollY > 0 && scrollY <= {top}"));
+}
+
+#[test]
+fn more_answers_come_when_the_browser_is_late_in_telling_what_is_seen() {
+    let server = Running::new();
+    let page = Page::new(origin(&server));
+    // A busy browser tells several sightings at once; this one always does.
+    let late = "window.IntersectionObserver = class extends IntersectionObserver {
+        constructor(told, options) {
+            let sightings = [];
+            super((entries, observer) => {
+                if (!sightings.length) setTimeout(() => told(sightings.splice(0), observer), 400);
+                sightings.push(...entries);
+            }, options);
+        }
+    }";
+    page.call(
+        "Page.addScriptToEvaluateOnNewDocument",
+        json!({"source": late}),
+    );
+    page.open(&format!("/?q=id:{SEVEN}"));
+    page.wait(ANSWERED);
+    scroll_through(&page);
+}
+
+#[test]
+fn more_answers_can_be_asked_for_again() {
+    let server = Running::new();
+    let page = search_page(&server);
+    page.expect("ERR_INTERNET_DISCONNECTED");
+    page.expect("The server does not answer");
+    page.call("Network.enable", json!({}));
+    let network = |is_away: bool| {
+        let conditions = json!({"offline": is_away, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        page.call("Network.emulateNetworkConditions", conditions);
+    };
+    network(true);
+    page.wheel(AMONG_ANSWERS, FAR);
+    page.wait_for(".end button");
+    assert!(page.text(".end").contains("could not be fetched"));
+    assert_eq!(page.count(".answer"), USUAL);
+    network(false);
+    page.click(".end button");
+    page.wait(&format!(
+        "document.querySelectorAll('.answer').length > {USUAL}"
+    ));
+    scroll_through(&page);
+}
+
+/// Turns the wheel until all answers are there.
+#[track_caller]
+fn scroll_through(page: &Page) {
+    let mut there = page.count(".answer");
+    while there < IMAGES - 1 {
+        page.wheel(AMONG_ANSWERS, FAR);
+        let more = format!(
+            "(count => count > {there} && count)(document.querySelectorAll('.answer').length)"
+        );
+        there = page.wait(&more).as_u64().unwrap() as usize;
+    }
+    page.wait("document.querySelector('.end').textContent === 'That is all.'");
 }
 
 #[test]

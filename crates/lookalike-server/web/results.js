@@ -35,7 +35,8 @@ export function results({ facts, signal, act, saw, lost }) {
     const pressed = event.target.closest('button');
     if (pressed) act(pressed.dataset.act, pressed.closest('.answer').dataset.id);
   });
-  const observer = new IntersectionObserver(([entry]) => entry.isIntersecting && current.more && next(current), { rootMargin: AHEAD });
+  // A busy browser tells several sightings at once, of which the last holds.
+  const observer = new IntersectionObserver((sightings) => sightings.at(-1).isIntersecting && current.more && next(current), { rootMargin: AHEAD });
   signal.addEventListener('abort', () => observer.disconnect());
 
   /** Shows the first answers of a search; resolves when they are there, or are not wanted any more. */
@@ -66,6 +67,7 @@ export function results({ facts, signal, act, saw, lost }) {
   /** The next answers of the same ranking. */
   async function next(mine) {
     mine.more = false;
+    end.textContent = '';
     try {
       const answer = await ask(mine.state, mine.shown, mine.abort.signal);
       if (mine !== current) return;
@@ -74,7 +76,10 @@ export function results({ facts, signal, act, saw, lost }) {
       list.append(...fresh.map((neighbour) => answerTile(neighbour, mine.state)));
       count(mine, answer);
     } catch (error) {
+      if (mine !== current) return;
       complain(error);
+      end.replaceChildren(el('p', { text: 'More answers could not be fetched.' }),
+        button({ text: 'Try again', click: () => next(mine) }));
     }
   }
 

@@ -1,12 +1,20 @@
 // The address bar is the state: what is asked for is read from it and written to it, so that links, back and forward work.
 
-/** A step that follows the last one of the same gesture within this time (ms) replaces it in the history. */
+/**
+ * A step that follows the last one of the same gesture within this time (ms) replaces it in the history. What is dragged
+ * is one gesture however long it takes.
+ */
 const GESTURE = 1200;
 /** Answers that are fetched at a time, unless the address says otherwise. */
 export const USUAL_K = 40;
 
 let arrived = () => {};
 let lastGesture = { name: null, time: 0 };
+/** When a pointer last went down, unless a key has come since. */
+let pressed = Infinity;
+
+addEventListener('pointerdown', () => (pressed = performance.now()), { capture: true });
+addEventListener('keydown', () => (pressed = Infinity), { capture: true });
 
 /** Sets who is told that the address has changed, and how far down the page was when it was left. */
 export function onArrival(listener) {
@@ -25,7 +33,8 @@ export function onArrival(listener) {
  */
 export function go(path, { gesture = null, replace = false } = {}) {
   const now = performance.now();
-  const goesOn = gesture !== null && gesture === lastGesture.name && now - lastGesture.time < GESTURE;
+  const isDragged = lastGesture.time >= pressed;
+  const goesOn = gesture !== null && gesture === lastGesture.name && (isDragged || now - lastGesture.time < GESTURE);
   lastGesture = { name: gesture, time: now };
   if (path === location.pathname + location.search) {
     // There already; what is shown may still have to be asked for again.

@@ -492,10 +492,18 @@ impl Page {
 
     /// Presses the button at the first of some places, and releases it at the last.
     pub fn drag(&self, path: &[(f64, f64)]) {
+        self.drag_slowly(path, Duration::ZERO);
+    }
+
+    /// The same, resting for a while before the end of each stretch.
+    pub fn drag_slowly(&self, path: &[(f64, f64)], rest: Duration) {
         self.mouse("mouseMoved", path[0]);
         self.mouse("mousePressed", path[0]);
         for pair in path.windows(2) {
             for step in 1..=6 {
+                if step == 6 {
+                    std::thread::sleep(rest);
+                }
                 let share = f64::from(step) / 6.0;
                 let between = |from: f64, to: f64| from + (to - from) * share;
                 let at = (between(pair[0].0, pair[1].0), between(pair[0].1, pair[1].1));
