@@ -66,6 +66,36 @@ fn workers_side_by_side_make_what_one_would() {
 }
 
 #[test]
+fn contents_are_looked_up_many_at_a_time() {
+    const IMAGES: u64 = 300;
+    let (place, server) = (place_with_photos(IMAGES as usize), Qdrant::start());
+    let gallery = on(server.address(), "photos");
+    let half = place.json(&format!(
+        "index photos --part 1/2 --model m --gallery {gallery}"
+    ));
+    let known = count(&half, "added");
+    fs::rename(place.path("photos"), place.path("moved")).unwrap();
+    let before: u64 = server.requests().iter().map(|(_, count)| count).sum();
+    let report = place.json(&format!("index moved --model m --gallery {gallery}"));
+    let after: u64 = server.requests().iter().map(|(_, count)| count).sum();
+    assert_eq!(count(&report, "added"), IMAGES);
+    assert_eq!(count(&report, "encoded"), IMAGES - known);
+    assert!(
+        after - before < IMAGES / 5,
+        "{} requests: {:?}",
+        after - before,
+        server.requests()
+    );
+
+    // With the same codes and thumbnails as if nothing had been known.
+    place.json("index moved --model m --gallery whole --no-diffusion");
+    let mut stored = contents(&place, &gallery);
+    let whole = contents(&place, "whole");
+    stored.retain(|key, _| whole.contains_key(key));
+    assert_eq!(stored, whole);
+}
+
+#[test]
 fn a_worker_that_is_killed_is_started_again() {
     const IMAGES: usize = 1600;
     let (place, server) = (place_with_photos(IMAGES), Qdrant::start());

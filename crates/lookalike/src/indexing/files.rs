@@ -28,6 +28,12 @@ use crate::{Error, Skips};
 /// Entries taken at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 1024;
 const CHUNK_BYTES: usize = 32 << 20;
+/// Bytes of files that are held while their contents are looked up together.
+const READ_BYTES: u64 = 128 << 20;
+/// What a file is taken to have whose size is not known before it is read.
+const USUAL_BYTES: u64 = 4 << 20;
+/// Contents in one question to the gallery: an answer from a cluster takes long, however few it is about.
+const LOOKED_UP: usize = 64;
 /// Bytes of pixels, brought to the model's shape, that are encoded at a time.
 const PIXEL_BYTES: usize = 64 << 20;
 
@@ -175,21 +181,20 @@ pub(crate) fn store_some(
     };
     let ids: Vec<_> = keys.iter().map(|key| point_id(name, key)).collect();
     let there = stage.there(&ids)?;
-    let mut fates = Vec::new();
-    let mut outcomes = Vec::new();
+    let mut entries = Vec::with_capacity(keys.len());
+    let mut outcomes = Vec::with_capacity(keys.len());
     for (key, id) in keys.iter().zip(&ids) {
-        let fate = match files.get(key) {
-            Ok(entry) => stage.fate(entry, there.get(id))?,
-            Err(error) => {
-                outcomes.push(Err(error.to_string()));
-                continue;
-            }
-        };
-        outcomes.push(match &fate {
-            Fate::Skipped(skipped) => Err(skipped.reason.clone()),
-            _ => Ok(*id),
-        });
-        fates.push(fate);
+        let entry = files.get(key).map_err(|error| error.to_string());
+        outcomes.push(entry.map(|entry| {
+            entries.push((*id, entry));
+            *id
+        }));
+    }
+    let fates = stage.fates(entries, &there)?;
+    for (outcome, fate) in outcomes.iter_mut().filter(|one| one.is_ok()).zip(&fates) {
+        if let Fate::Skipped(skipped) = fate {
+            *outcome = Err(skipped.reason.clone());
+        }
     }
     let batch = stage.assemble(fates, &mut IndexSummary::default())?;
     batch.put_thumbnails(gallery)?;
@@ -239,6 +244,30 @@ enum Fate {
     Skipped(Skipped),
 }
 
+/// What a first look at an entry tells.
+enum Sight {
+    Settled(Fate),
+    /// It is new or has changed; its content may be there under another name.
+    Read(Box<ReadEntry>),
+}
+
+/// An entry and its content, whose hash is in the payload.
+struct ReadEntry {
+    entry: Entry,
+    bytes: Vec<u8>,
+    payload: Payload,
+}
+
+impl Sight {
+    /// The hash of a content that is to be looked up.
+    fn hash(&self) -> Option<&str> {
+        match self {
+            Self::Settled(_) => None,
+            Self::Read(read) => Some(&read.payload.blake3),
+        }
+    }
+}
+
 /// An image whose code is not known.
 struct Fresh {
     payload: Payload,
@@ -256,28 +285,20 @@ impl Stage<'_> {
                 Ok(entry) => &entry.key,
                 Err(skipped) => &skipped.key,
             };
+            let id = point_id(self.name, key);
             if let Some(seen) = &mut outcome.seen {
-                seen.insert(point_id(self.name, key));
+                seen.insert(id);
             }
             match item {
-                Ok(entry) => entries.push(entry),
+                Ok(entry) => entries.push((id, entry)),
                 Err(skipped) => {
                     outcome.complete &= !hides_others(&skipped);
                     self.source.skips().add(skipped);
                 }
             }
         }
-        let ids: Vec<_> = entries
-            .iter()
-            .map(|e| point_id(self.name, &e.key))
-            .collect();
-        let there = self.there(&ids)?;
-        let fates: Vec<Fate> = entries
-            .into_par_iter()
-            .zip(&ids)
-            .map(|(entry, id)| self.fate(entry, there.get(id)))
-            .collect::<Result<_, Error>>()?;
-
+        let there = self.there(&entries.iter().map(|(id, _)| *id).collect::<Vec<_>>())?;
+        let fates = self.fates(entries, &there)?;
         self.assemble(fates, &mut outcome.summary)
     }
 
@@ -323,9 +344,42 @@ impl Stage<'_> {
         Ok(batch)
     }
 
-    /// Finds out with as little work as can be what is to be done for an entry: size and time of change first, then
+    /// Finds out with as little work as can be what is to be done for each entry: size and time of change first, then
     /// the content's hash, then the picture.
-    fn fate(&self, entry: Entry, there: Option<&Point>) -> Result<Fate, Error> {
+    fn fates(
+        &self,
+        entries: Vec<(Uuid, Entry)>,
+        there: &HashMap<Uuid, Point>,
+    ) -> Result<Vec<Fate>, Error> {
+        let look = |(id, entry): (Uuid, Entry)| self.look(entry, there.get(&id));
+        if !self.looks_up {
+            let nothing = HashMap::new();
+            let settled = entries.into_par_iter().map(look);
+            return Ok(settled.map(|sight| self.settle(sight, &nothing)).collect());
+        }
+        let mut fates = Vec::with_capacity(entries.len());
+        for group in read_together(entries) {
+            let sights: Vec<Sight> = group.into_par_iter().map(look).collect();
+            let twins = self.twins(&sights)?;
+            fates.par_extend(sights.into_par_iter().map(|one| self.settle(one, &twins)));
+        }
+        Ok(fates)
+    }
+
+    /// Points with the contents that were read.
+    fn twins(&self, sights: &[Sight]) -> Result<HashMap<String, Point>, Error> {
+        let hashes: Vec<_> = sights.iter().filter_map(Sight::hash).collect();
+        let found = hashes
+            .par_chunks(LOOKED_UP)
+            .map(|hashes| self.gallery.with_content(hashes));
+        Ok(found.try_reduce(HashMap::new, |mut all, some| {
+            all.extend(some);
+            Ok(all)
+        })?)
+    }
+
+    /// What can be told of an entry by its stamp, or else by its content's hash.
+    fn look(&self, entry: Entry, there: Option<&Point>) -> Sight {
         let stamped = Payload {
             source: self.name.to_owned(),
             key: entry.key.clone(),
@@ -336,46 +390,56 @@ impl Stage<'_> {
             extra: entry.extra.clone(),
             ..Payload::default()
         };
-        // What is known of the same content under `point`, for this entry.
-        let known = |point: &Point| {
-            let payload = Payload {
-                width: point.payload.width,
-                height: point.payload.height,
-                blake3: point.payload.blake3.clone(),
-                ..stamped.clone()
-            };
-            Point::new(point.code.clone(), payload)
-        };
-        let same = |point: &Point, known: Point| match known == *point {
-            true => Fate::Unchanged,
-            false => Fate::Known(Box::new(known)),
+        let same = |point: &Point| {
+            let known = under_another_name(point, &stamped);
+            Sight::Settled(match known == *point {
+                true => Fate::Unchanged,
+                false => Fate::Known(Box::new(known)),
+            })
         };
         if let Some(point) = there
             && stamped.modified.is_some()
             && (point.payload.bytes, point.payload.modified) == (stamped.bytes, stamped.modified)
         {
-            return Ok(same(point, known(point)));
+            return same(point);
         }
-        let reading = self.source.reading();
-        let bytes = match entry.read(&reading.source.limits) {
+        let bytes = match entry.read(&self.source.reading().source.limits) {
             Ok(bytes) => bytes,
-            Err(why) => return Ok(Fate::Skipped(entry.skipped(why))),
+            Err(why) => return Sight::Settled(Fate::Skipped(entry.skipped(why))),
         };
         let hash = blake3::hash(&bytes).to_hex().to_string();
         if let Some(point) = there.filter(|point| point.payload.blake3 == hash) {
-            return Ok(same(point, known(point)));
+            return same(point);
         }
-        if self.looks_up
-            && let Some(twin) = self.gallery.with_content(&[&hash])?.get(&hash)
-        {
-            return Ok(Fate::Known(Box::new(known(twin))));
+        Sight::Read(Box::new(ReadEntry {
+            payload: Payload {
+                blake3: hash,
+                ..stamped
+            },
+            bytes,
+            entry,
+        }))
+    }
+
+    /// Decides what is not settled, by the points that have the same contents.
+    fn settle(&self, sight: Sight, twins: &HashMap<String, Point>) -> Fate {
+        let ReadEntry {
+            entry,
+            bytes,
+            payload,
+        } = match sight {
+            Sight::Settled(fate) => return fate,
+            Sight::Read(read) => *read,
+        };
+        if let Some(twin) = twins.get(&payload.blake3) {
+            return Fate::Known(Box::new(under_another_name(twin, &payload)));
         }
         let (shape, how) = (self.model.shape(), self.model.fit());
-        let mut options = reading.decode.clone();
+        let mut options = self.source.reading().decode.clone();
         options.target = Some(decode_target(self.model, self.thumbnail));
         let decoded = match decode_bytes(&entry, &bytes, &options) {
             Ok(decoded) => decoded,
-            Err(skipped) => return Ok(Fate::Skipped(skipped)),
+            Err(skipped) => return Fate::Skipped(skipped),
         };
         let pixels = decoded.fit(shape, how, PADDING);
         // A side beyond u32 would be an image of more than 16 TiB.
@@ -383,17 +447,43 @@ impl Stage<'_> {
         let payload = Payload {
             width: side(decoded.width),
             height: side(decoded.height),
-            blake3: hash,
-            ..stamped
+            ..payload
         };
         // Without its thumbnail an image can still be found.
         let kept = (self.thumbnail > 0).then(|| thumbnail(&decoded.pixels, self.thumbnail).ok());
-        Ok(Fate::Encode(Box::new(Fresh {
+        Fate::Encode(Box::new(Fresh {
             payload,
             pixels: pixels.into_data(),
             thumbnail: kept.flatten(),
-        })))
+        }))
     }
+}
+
+/// What is known of a point's content, for another entry that has it.
+fn under_another_name(point: &Point, entry: &Payload) -> Point {
+    let payload = Payload {
+        width: point.payload.width,
+        height: point.payload.height,
+        blake3: point.payload.blake3.clone(),
+        ..entry.clone()
+    };
+    Point::new(point.code.clone(), payload)
+}
+
+/// Entries in groups whose files can be held in memory.
+fn read_together(entries: Vec<(Uuid, Entry)>) -> Vec<Vec<(Uuid, Entry)>> {
+    let mut groups = vec![Vec::new()];
+    let mut held = 0;
+    for (id, entry) in entries {
+        let bytes = entry.stamp.map_or(USUAL_BYTES, |stamp| stamp.bytes);
+        if held > 0 && bytes > READ_BYTES.saturating_sub(held) {
+            groups.push(Vec::new());
+            held = 0;
+        }
+        held = held.saturating_add(bytes);
+        groups.last_mut().expect("there is one").push((id, entry));
+    }
+    groups
 }
 
 /// Whether trouble may hide other images from the listing: of a folder, of the rest of an archive, of a line of a list.
