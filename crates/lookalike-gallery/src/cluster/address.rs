@@ -201,4 +201,15 @@ mod tests {
             assert!(!error.contains("secret"), "{error}");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever is taken for an address is written as one that means the same, and may be asked for.
+        #[test]
+        fn what_is_an_address_stays_one(text in "qdrants?://[ah1:,.é\\[\\]@ _-]{0,9}/[nN.é /#]{0,4}") {
+            if let Ok(address) = text.parse::<ClusterAddress>() {
+                proptest::prop_assert_eq!(address.to_string().parse::<ClusterAddress>().unwrap(), address.clone());
+                proptest::prop_assert_eq!(address.urls().count(), address.nodes());
+            }
+        }
+    }
 }
