@@ -25,10 +25,14 @@ fn looking_up_a_content_is_quick() {
     let step = points.len() / 100;
     let hashes: Vec<_> = points.iter().step_by(step).take(100).collect();
     let hashes: Vec<_> = hashes.iter().map(|p| p.payload.blake3.as_str()).collect();
+    // The best of some: whatever else the machine does only adds to it.
     let timed = |what: &dyn Fn()| {
-        let start = Instant::now();
-        what();
-        start.elapsed()
+        let once = |_| {
+            let start = Instant::now();
+            what();
+            start.elapsed()
+        };
+        (0..5).map(once).min().unwrap()
     };
     let measure = |state: &str| {
         let lookups = timed(&|| {
