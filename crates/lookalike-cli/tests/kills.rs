@@ -5,6 +5,7 @@ mod common;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
+use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -213,10 +214,12 @@ fn a_killed_server_keeps_what_it_acknowledged() {
             let (status, _) = ask(&address, "GET", &format!("/api/v1/images/{id}"), b"").unwrap();
             assert_eq!(status, 404, "round {round}: {id} is back");
         }
-        // Killed from aside, in the middle of whatever it does.
+        // Killed from aside, in the middle of whatever it does after so many were acknowledged.
         let pid = server.0.id();
+        let (acknowledged, enough) = mpsc::channel();
         let killer = std::thread::spawn(move || {
-            sleep(Duration::from_millis(150 + 130 * round));
+            let _ = enough.iter().take(8 + 8 * round).count();
+            sleep(Duration::from_millis(7 * round as u64));
             // SAFETY: the process is ours, and is not waited for before this thread has ended.
             unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
         });
@@ -225,6 +228,8 @@ fn a_killed_server_keeps_what_it_acknowledged() {
                 break;
             };
             kept.push(id);
+            // Once it has enough, nobody counts.
+            let _ = acknowledged.send(());
             next += 1;
             if next.is_multiple_of(7) {
                 let id = kept.swap_remove(kept.len() / 2);
@@ -236,11 +241,12 @@ fn a_killed_server_keeps_what_it_acknowledged() {
                 }
             }
         }
+        drop(acknowledged);
         killer.join().unwrap();
         drop(server);
         // That one may be stored without a word of it: it is not asked after.
         next += 1;
     }
-    assert!(kept.len() > 10, "only {} were acknowledged", kept.len());
-    assert!(!gone.is_empty());
+    assert!(kept.len() >= 80, "only {} were kept", kept.len());
+    assert!(gone.len() >= 8, "only {} were removed", gone.len());
 }

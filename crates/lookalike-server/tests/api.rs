@@ -667,14 +667,16 @@ fn requests_that_have_begun_are_finished_at_the_end() {
     let mut stream = std::net::TcpStream::connect(server.address).unwrap();
     let body = json!({"query": {"id": SEVEN}, "k": 3}).to_string();
     let head = format!(
-        "POST /api/v1/search HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /api/v1/search HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
         server.address,
         body.len()
     );
-    // Half of it, then the server is told to stop, then the rest.
+    // It has begun when the server asks for the body; half of that, then the server is told to stop, then the rest.
     stream.write_all(head.as_bytes()).unwrap();
+    let mut begun = [0; 25];
+    stream.read_exact(&mut begun).unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(&body.as_bytes()[..5]).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
     let address = server.address;
     let stopping = std::thread::spawn(move || server.stop());
     std::thread::sleep(Duration::from_millis(300));

@@ -169,7 +169,7 @@ async fn a_connection_that_is_cut_takes_all_along() {
     let before = scene.proxy.log().len();
     scene.proxy.set(Faults {
         delay: 1.0,
-        longest_delay: Duration::from_secs(60),
+        longest_delay: Duration::from_secs(600),
         ..Faults::none().only(&["Points/Count"])
     });
     let waiting = {
@@ -191,7 +191,7 @@ async fn a_connection_that_is_cut_takes_all_along() {
     let started = Instant::now();
     waiting.await.unwrap().unwrap_err();
     assert!(
-        started.elapsed() < Duration::from_secs(2),
+        started.elapsed() < Duration::from_secs(20),
         "it was cut off, it did not time out"
     );
     assert_eq!(scene.server.requests_of("Points/Count"), 0);
@@ -233,7 +233,7 @@ async fn duplicates_come_at_once_or_later() {
     let started = Instant::now();
     while !scene.stored(2) {
         assert!(
-            started.elapsed() < Duration::from_secs(5),
+            started.elapsed() < Duration::from_secs(30),
             "it does not come"
         );
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -268,7 +268,7 @@ async fn a_reply_waits_for_a_later_one() {
     scene.store(1).await.unwrap();
     scene.proxy.set(Faults {
         reorder: 1.0,
-        longest_hold: Duration::from_secs(4),
+        longest_hold: Duration::from_secs(40),
         ..Faults::none().at_most(1)
     });
     let first = {
@@ -285,7 +285,7 @@ async fn a_reply_waits_for_a_later_one() {
     scene.store(3).await.unwrap();
     first.await.unwrap().unwrap();
     assert!(
-        started.elapsed() < Duration::from_secs(3),
+        started.elapsed() < Duration::from_secs(20),
         "it waited in vain"
     );
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use lookalike::gallery::{Gallery, Payload, Points};
 use lookalike::images::{Collection, open};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::common::{Workplace, stderr};
 
@@ -147,6 +148,7 @@ const TOKEN: &str = "a-token-for-tests";
 /// `lookalike serve`, as its clients see it.
 pub struct Served {
     process: Owned,
+    log: NamedTempFile,
     pub address: String,
 }
 
@@ -161,7 +163,8 @@ impl Served {
         let line =
             format!("serve {arguments} --listen 127.0.0.1:0 --token {TOKEN} --log errors --json");
         let mut command = place.command(&line);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let log = NamedTempFile::new().unwrap();
+        command.stdout(Stdio::piped()).stderr(log.reopen().unwrap());
         if let Some(key) = key {
             command.env("LOOKALIKE_QDRANT_API_KEY", key);
         }
@@ -170,20 +173,16 @@ impl Served {
         let mut output = BufReader::new(process.0.stdout.take().unwrap());
         output.read_line(&mut said).unwrap();
         let Ok(listening) = serde_json::from_str::<Value>(&said) else {
-            panic!(
-                "{arguments}: {said}{}",
-                Self {
-                    process,
-                    address: said.clone()
-                }
-                .end()
-            );
+            // It has closed its output: what it had to say is said.
+            let log = std::fs::read_to_string(log.path()).unwrap();
+            panic!("{arguments}: {said}{log}");
         };
         let url = listening["url"].as_str().unwrap();
         let address = url.trim_start_matches("http://").trim_end_matches('/');
         Self {
             address: address.to_owned(),
             process,
+            log,
         }
     }
 
@@ -261,13 +260,16 @@ impl Served {
         serde_json::from_slice(&answer).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
     }
 
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
+    }
+
     /// Ends the server; gives what it logged.
-    pub fn end(mut self) -> String {
-        let _ = self.process.0.kill();
-        let mut said = String::new();
-        let mut log = self.process.0.stderr.take().unwrap();
-        log.read_to_string(&mut said).unwrap();
-        said
+    pub fn end(self) -> String {
+        let Self { process, log, .. } = self;
+        drop(process);
+        std::fs::read_to_string(log.path()).unwrap()
     }
 }
 

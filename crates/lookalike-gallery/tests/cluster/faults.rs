@@ -139,8 +139,8 @@ fn nothing_is_lost_or_doubled() {
             log.len()
         );
         proxy.set(Faults::none());
-        // What is sent late a second time arrives by then.
-        std::thread::sleep(Duration::from_millis(200));
+        // What is sent late a second time arrives too.
+        proxy.settle();
         assert_has(&server, &points);
         let gallery = make(&address(&proxy), options(2)).unwrap();
         let again = gallery.upsert(&points).unwrap();
@@ -156,7 +156,7 @@ fn nothing_is_lost_or_doubled() {
         let gone: Vec<_> = points[..700].iter().map(|point| point.id).collect();
         let gallery = make(&address(&proxy), options(60)).unwrap();
         assert_eq!(gallery.delete(&gone).unwrap(), 700);
-        std::thread::sleep(Duration::from_millis(200));
+        proxy.settle();
         assert_has(&server, &points[700..]);
     }
 }

@@ -4,8 +4,9 @@ mod faults;
 mod wire;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -48,6 +49,24 @@ struct Shared {
     log: Mutex<Vec<Handled>>,
     /// The number of the latest request whose reply has gone out.
     replied: watch::Sender<usize>,
+    /// Requests that have come and are not done with, late duplicates among them.
+    under_way: AtomicUsize,
+}
+
+/// A request that is not done with, for as long as it lives.
+struct UnderWay(Arc<Shared>);
+
+impl UnderWay {
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.under_way.fetch_add(1, Ordering::SeqCst);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Proxy {
@@ -63,6 +82,7 @@ impl Proxy {
             fates: Mutex::new(Fates::new(faults)),
             log: Mutex::default(),
             replied: watch::Sender::new(0),
+            under_way: AtomicUsize::new(0),
         });
         let serving = shared.clone();
         let running = Running::start("proxy", &port, |listener| accept(listener, serving));
@@ -86,6 +106,19 @@ impl Proxy {
     /// What was done to each request so far, in the order of their coming.
     pub fn log(&self) -> Vec<Handled> {
         lock(&self.shared.log).clone()
+    }
+
+    /// Waits until nothing that has come is under way any more, late duplicates included.
+    ///
+    /// # Panics
+    ///
+    /// If that takes longer than half a minute.
+    pub fn settle(&self) {
+        let began = Instant::now();
+        while self.shared.under_way.load(Ordering::SeqCst) > 0 {
+            assert!(began.elapsed() < Duration::from_secs(30), "no end of it");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -153,6 +186,7 @@ async fn handle(
     shared: Arc<Shared>,
     state: Arc<watch::Sender<State>>,
 ) -> Result<Response<Body>, hyper::Error> {
+    let _under_way = UnderWay::begin(&shared);
     let call = Call::read(request).await?;
     let (number, faults) = shared.decide(&call);
     let reply = shared.suffer(&call, number, &faults, &state).await;
@@ -207,10 +241,10 @@ impl Shared {
                     self.upstream.pass_on(call).await;
                 }
                 Fault::DuplicatedLate(time) => {
-                    let (shared, call, time) = (self.clone(), call.clone(), *time);
+                    let (under_way, call, time) = (UnderWay::begin(self), call.clone(), *time);
                     tokio::spawn(async move {
                         sleep(time).await;
-                        shared.upstream.pass_on(&call).await;
+                        under_way.0.upstream.pass_on(&call).await;
                     });
                 }
                 Fault::ReplyDelayed(time) => sleep(*time).await,

@@ -25,7 +25,7 @@ pub fn client(address: SocketAddr) -> Client {
 
 pub fn client_with_key(address: SocketAddr, key: Option<&str>) -> Client {
     let mut config = Client::from_url(&format!("http://{address}"))
-        .timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(60))
         .skip_compatibility_check();
     config.set_pool_size(1);
     config.api_key(key).build().unwrap()
