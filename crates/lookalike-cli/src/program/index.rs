@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
-use lookalike::gallery::{DiffusionState, GalleryError};
+use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::images::Source as _;
 use lookalike::{
     Error, IndexOptions, MOST_DIFFUSED, Source, Watch, index_source, open_or_create_gallery,
@@ -26,7 +26,10 @@ struct IndexReport<'a> {
     summary: lookalike::IndexSummary,
 }
 
-/// How long a gallery that another process uses is waited for, at most, between two looks at it.
+/// How often a gallery that another process uses is asked for again: often enough to get in between two that take turns.
+const IN_USE: Duration = Duration::from_millis(20);
+
+/// How long it is waited, at most, between two looks of which the first failed.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How often a look that failed is tried again before the next change is waited for.
@@ -45,7 +48,7 @@ pub fn run(
     let model = Autoencoder::load(&arguments.model, device)?;
     match arguments.watch {
         true => follow(&arguments, &model, console),
-        false => look(&arguments, &model, console),
+        false => look(&arguments, &model, console, None),
     }
 }
 
@@ -59,14 +62,14 @@ fn follow(
     ours.extend(arguments.reading.report());
     // Listening begins before the first look, so that nothing comes between them.
     let watch = Watch::begin(Path::new(&arguments.source), &ours)?;
-    look(arguments, model, console)?;
+    look(arguments, model, console, None)?;
     let interruption = Interruption::heard();
     console.note(format!("following {}; Ctrl-C ends it", arguments.source));
     while watch.wait(|| interruption.came()) {
         let mut wait = Duration::from_millis(100);
         let mut attempts = 0;
         while !interruption.came() {
-            let error = match look(arguments, model, console) {
+            let error = match look(arguments, model, console, Some(&interruption)) {
                 Err(Failure::Error(error)) => error,
                 other => {
                     other?;
@@ -74,8 +77,7 @@ fn follow(
                 }
             };
             match error {
-                // The gallery is open only while it changes: others can search it in between, and are waited for. So is a
-                // cluster that is away.
+                // In use still when it was told to end; or a cluster that is away, and is waited for.
                 Error::Gallery(GalleryError::InUse { .. } | GalleryError::Unreachable { .. }) => {}
                 Error::Gallery(_) | Error::Autoencoder(_) => return Err(error.into()),
                 // Something was on its way while the folder was listed, or a disk is gone for a while.
@@ -103,27 +105,54 @@ fn pause(wait: Duration, interruption: &Interruption) {
     }
 }
 
-/// Looks at the whole source once, and tells what was passed over.
-fn look(arguments: &IndexArguments, model: &Autoencoder, console: &Console) -> Result<(), Failure> {
+/// Looks at the whole source once, and tells what was passed over. A gallery that is in use is waited for if there is an
+/// `interruption` that ends the waiting.
+fn look(
+    arguments: &IndexArguments,
+    model: &Autoencoder,
+    console: &Console,
+    interruption: Option<&Interruption>,
+) -> Result<(), Failure> {
     let skips = arguments.reading.skips()?;
     let source = arguments.reading.open(&arguments.source, 0, &skips)?;
-    keep_in_step(arguments, &source, model, console)?;
+    let gallery = open_gallery(arguments, model, interruption)?;
+    keep_in_step(arguments, &source, model, &*gallery, console)?;
     arguments.reading.conclude(&skips, console)
 }
 
-/// Opens the gallery, brings it up to date, and says what was done.
+/// Opens the gallery or makes it. Who follows a folder has it open only while it changes: others can search it in between,
+/// and are waited for.
+fn open_gallery(
+    arguments: &IndexArguments,
+    model: &Autoencoder,
+    interruption: Option<&Interruption>,
+) -> Result<Box<dyn Gallery>, Error> {
+    loop {
+        let opened = open_or_create_gallery(
+            &arguments.gallery,
+            model,
+            arguments.metric,
+            &arguments.layout.layout(),
+        );
+        match (opened, interruption) {
+            (Err(Error::Gallery(GalleryError::InUse { .. })), Some(interruption))
+                if !interruption.came() =>
+            {
+                thread::sleep(IN_USE);
+            }
+            (opened, _) => return opened,
+        }
+    }
+}
+
+/// Brings the gallery up to date, and says what was done.
 fn keep_in_step(
     arguments: &IndexArguments,
     source: &Source,
     model: &Autoencoder,
+    gallery: &dyn Gallery,
     console: &Console,
 ) -> Result<(), Failure> {
-    let gallery = open_or_create_gallery(
-        &arguments.gallery,
-        model,
-        arguments.metric,
-        &arguments.layout.layout(),
-    )?;
     let bar = console.bar(source.len(), "index");
     let options = IndexOptions {
         diffusion: !arguments.no_diffusion
@@ -132,7 +161,7 @@ fn keep_in_step(
         thumbnail: arguments.thumbnail,
     };
     let start = Instant::now();
-    let result = index_source(source, model, &*gallery, options, |progress| {
+    let result = index_source(source, model, gallery, options, |progress| {
         let seconds = start.elapsed().as_secs_f64();
         let left = progress
             .expected
