@@ -1,7 +1,8 @@
 //! `lookalike gallery copy`, both ways, stopped and gone on with.
 
 use std::fs;
-use std::time::Instant;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use lookalike::gallery::{Payload, Point};
 use lookalike_testing::Qdrant;
@@ -252,6 +253,7 @@ fn a_copy_that_is_killed_is_completed_by_the_next() {
     killed_on_the_way(
         &place,
         "copy",
+        || bytes_in(&place.path(".copy.copying")),
         // It appears when it is complete.
         || !place.path("copy").exists() && place.path(".copy.copying").exists(),
         || fs::remove_dir_all(place.path("copy")).unwrap(),
@@ -279,11 +281,13 @@ fn a_copy_to_a_cluster_that_is_killed_is_completed_by_the_next() {
     ));
     let whole = place.json("gallery copy g whole");
     let points = std::cell::Cell::new(0);
+    let stored = || server.collection("digits").map_or(0, |c| c.points().len());
     killed_on_the_way(
         &place,
         &gallery,
+        || stored() as u64,
         || {
-            let now = server.collection("digits").map_or(0, |c| c.points().len());
+            let now = stored();
             assert!(now >= points.replace(now), "nothing is lost");
             (1..IMAGES as usize).contains(&now)
         },
@@ -298,11 +302,24 @@ fn a_copy_to_a_cluster_that_is_killed_is_completed_by_the_next() {
     assert_eq!(contents(&place, &gallery), contents(&place, "g"));
 }
 
-/// Kills copies of `g` until ten were killed, at least three of them on the way, as `is_on_the_way` says after a kill. What is
-/// complete before is removed by `remove`.
+/// The size of all that is in a folder, 0 if there is none; what goes away meanwhile does not count.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(facts) if facts.is_dir() => bytes_in(&entry.path()),
+            facts => facts.map_or(0, |facts| facts.len()),
+        })
+        .sum()
+}
+
+/// Kills copies of `g` until ten were killed, at least three of them on the way, as `is_on_the_way` says after a kill: every
+/// other after some time, the rest as soon as they have written something, which `written` tells. What is complete before is
+/// removed by `remove`.
 fn killed_on_the_way(
     place: &Workplace,
     to: &str,
+    written: impl Fn() -> u64,
     is_on_the_way: impl Fn() -> bool,
     remove: impl Fn(),
 ) {
@@ -314,9 +331,17 @@ fn killed_on_the_way(
     // Fractions of a whole run, unevenly spread.
     let fractions = (1_u32..).map(|i| 0.6 * f64::from(i * 7919 % 101) / 101.0);
     let (mut killed, mut on_the_way) = (0, 0);
-    for fraction in fractions.take(80) {
+    for (attempt, fraction) in fractions.take(80).enumerate() {
+        let before = written();
         let mut copying = Owned::silent(place, &copy);
-        std::thread::sleep(time.mul_f64(fraction));
+        match attempt % 2 {
+            0 => std::thread::sleep(time.mul_f64(fraction)),
+            _ => {
+                while written() == before && !copying.has_ended() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
         let ended = copying.has_ended();
         drop(copying);
         if place.run(&format!("info {to} --json")).status.success() {
