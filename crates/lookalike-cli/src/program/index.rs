@@ -26,8 +26,9 @@ struct IndexReport<'a> {
     summary: lookalike::IndexSummary,
 }
 
-/// How often a gallery that another process uses is asked for again: often enough to get in between two that take turns.
-const IN_USE: Duration = Duration::from_millis(20);
+/// How long until a gallery that another process uses is asked for again, at first and at most: at first so short that it
+/// is met between two that take turns, later so long that it costs nothing while a server has it for hours.
+const IN_USE: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
 /// How long it is waited, at most, between two looks of which the first failed.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -127,6 +128,7 @@ fn open_gallery(
     model: &Autoencoder,
     interruption: Option<&Interruption>,
 ) -> Result<Box<dyn Gallery>, Error> {
+    let [mut wait, longest] = IN_USE;
     loop {
         let opened = open_or_create_gallery(
             &arguments.gallery,
@@ -138,7 +140,8 @@ fn open_gallery(
             (Err(Error::Gallery(GalleryError::InUse { .. })), Some(interruption))
                 if !interruption.came() =>
             {
-                thread::sleep(IN_USE);
+                thread::sleep(wait);
+                wait = wait.mul_f64(1.05).min(longest);
             }
             (opened, _) => return opened,
         }
