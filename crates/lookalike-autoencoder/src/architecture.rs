@@ -22,6 +22,14 @@ const WIDEST_STAGE: usize = 256;
 /// Strided stages are added until the longer side is at most this many pixels.
 const SMALLEST_MAP: usize = 5;
 
+/// Images that are encoded at a time, and the floats that their largest activation may have, at most:
+/// hundreds of digits, but a few photographs.
+const MAX_IMAGES_TOGETHER: usize = 1024;
+const MAX_ACTIVATION: usize = 16 << 20;
+
+/// What the names of the encoder's tensors begin with.
+const ENCODER: &str = "encoder";
+
 /// Which network an autoencoder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -179,6 +187,61 @@ impl Plan {
         self.parameters.iter().map(Parameter::len).sum()
     }
 
+    /// The encoder alone, as a plan whose output is the code. Its parameters and statistics are the
+    /// first of this plan's.
+    pub fn encoder_alone(&self) -> Self {
+        let (parameters, statistics) = self.encoder_ends();
+        Self {
+            decoder: Vec::new(),
+            parameters: self.parameters[..parameters].to_vec(),
+            statistics: self.statistics[..statistics].to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// The decoder alone, as a plan whose input is the code. Its parameters and statistics are the
+    /// last of this plan's.
+    pub fn decoder_alone(&self) -> Self {
+        let (parameters, statistics) = self.encoder_ends();
+        let mut decoder = self.decoder.clone();
+        for layer in &mut decoder {
+            match layer {
+                Layer::Convolution {
+                    weight, bias, norm, ..
+                } => {
+                    *weight -= parameters;
+                    bias.iter_mut().for_each(|bias| *bias -= parameters);
+                    if let Some(norm) = norm {
+                        norm.gamma -= parameters;
+                        norm.beta -= parameters;
+                        norm.statistics -= statistics;
+                    }
+                }
+                Layer::Linear { weight, bias, .. } => {
+                    *weight -= parameters;
+                    *bias -= parameters;
+                }
+                Layer::MaxPool { .. } => {}
+            }
+        }
+        Self {
+            encoder: Vec::new(),
+            decoder,
+            parameters: self.parameters[parameters..].to_vec(),
+            statistics: self.statistics[statistics..].to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// How many of the parameters, and of the statistics, are the encoder's.
+    pub fn encoder_ends(&self) -> (usize, usize) {
+        let of_encoder = |name: &str| name.starts_with(ENCODER);
+        (
+            self.parameters.iter().filter(|p| of_encoder(&p.name)).count(),
+            self.statistics.iter().filter(|(n, _)| of_encoder(n)).count(),
+        )
+    }
+
     /// Where each parameter lies when all are put one after another.
     pub fn parameter_ranges(&self) -> Vec<Range<usize>> {
         consecutive(self.parameters.iter().map(Parameter::len))
@@ -198,6 +261,11 @@ impl Plan {
         };
         let layers = self.encoder.iter().chain(&self.decoder);
         layers.map(output).max().unwrap_or(0).max(self.input_len())
+    }
+
+    /// Images to encode at a time: as many as keep the largest activation at 64 MiB.
+    pub fn images_together(&self) -> usize {
+        (MAX_ACTIVATION / self.widest()).clamp(1, MAX_IMAGES_TOGETHER)
     }
 
     /// Floats of one image.
@@ -279,7 +347,7 @@ impl Builder {
             height: shape.height,
             width: shape.width,
             channels: shape.channels,
-            part: "encoder",
+            part: ENCODER,
             convolutions: 0,
             linears: 0,
         }
@@ -384,7 +452,7 @@ impl Builder {
     }
 
     fn push(&mut self, layer: Layer) {
-        if self.part == "encoder" {
+        if self.part == ENCODER {
             self.plan.encoder.push(layer);
         } else {
             self.plan.decoder.push(layer);

@@ -81,7 +81,7 @@ pub(crate) fn prepare(
         .zip(images)
         .with_min_len(16)
         .for_each(|(out, &image)| to_floats(collection.image(image as usize), out));
-    let seed = |image: u32| derive(config.seed, Stream::Image, epoch, image as usize);
+    let seed = |image: u32| image_seed(config.seed, epoch, image);
     let mut changed = match config.objective {
         Objective::Reconstruct | Objective::Variational => {
             return Batch {
@@ -89,7 +89,7 @@ pub(crate) fn prepare(
                 targets: None,
             };
         }
-        Objective::Augment | Objective::Denoise => vec![0.0; clean.len()],
+        Objective::Augment | Objective::Denoise | Objective::Look => vec![0.0; clean.len()],
     };
     let rows = changed
         .par_chunks_exact_mut(len)
@@ -110,6 +110,26 @@ pub(crate) fn prepare(
     Batch {
         inputs: changed,
         targets: Some(clean),
+    }
+}
+
+/// The seed of an image's random changes in an epoch.
+pub(crate) fn image_seed(seed: u64, epoch: usize, image: u32) -> u64 {
+    derive(seed, Stream::Image, epoch, image as usize)
+}
+
+/// A standard deviation below this is noise, and is not stretched any further.
+const MIN_DEVIATION: f32 = 0.02;
+
+/// Brings an image's values (0 to 1) to mean 0 and standard deviation 1.
+pub(crate) fn normalise(values: &mut [f32]) {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+    let squares = values.iter().map(|&v| (f64::from(v) - mean).powi(2));
+    let deviation = (squares.sum::<f64>() / count).sqrt() as f32;
+    let (mean, scale) = (mean as f32, 1.0 / deviation.max(MIN_DEVIATION));
+    for value in values {
+        *value = (*value - mean) * scale;
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::AutoencoderError;
 use crate::network::Weights;
 use crate::optimiser::AdamState;
 use crate::record::{DataRecord, EpochRecord};
+use crate::stage::Stage;
 
 /// Of this module's format; another one is refused.
 const FORMAT: u32 = 1;
@@ -31,7 +32,10 @@ pub struct Checkpointing {
 /// How far a run has come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Position {
-    /// Finished epochs.
+    /// Epochs of the finished stages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Vec<EpochRecord>>,
+    /// Finished epochs of the stage under way.
     pub epochs: Vec<EpochRecord>,
     /// Finished steps of the epoch under way.
     pub step: usize,
@@ -56,8 +60,12 @@ pub(crate) struct State {
     pub weights: Weights,
     pub adam: AdamState,
     pub position: Position,
+    /// Targets of a stage whose targets follow from weights that are gone; else empty.
+    pub targets: Vec<f32>,
 }
 
+/// Name of the targets' tensor.
+const TARGETS: &str = "targets";
 const MOMENTS: [&str; 2] = ["adam.first", "adam.second"];
 
 /// Names and shapes of a plan's tensors, learned ones first, with their values in `weights`.
@@ -129,15 +137,23 @@ pub(crate) fn save(
         steps: state.adam.steps,
     };
     let document = serde_json::to_string(&document).expect("a checkpoint's document serialises");
+    let learning = Stage::all(config)[state.position.earlier.len()].plan(plan);
     let mut tensors = model_tensors(plan, &state.weights);
     for (prefix, moments) in MOMENTS.iter().zip([&state.adam.first, &state.adam.second]) {
-        for (parameter, range) in plan.parameters.iter().zip(plan.parameter_ranges()) {
+        for (parameter, range) in learning.parameters.iter().zip(learning.parameter_ranges()) {
             tensors.push(Named {
                 name: format!("{prefix}.{}", parameter.name),
                 shape: parameter.shape.clone(),
                 values: &moments[range],
             });
         }
+    }
+    if !state.targets.is_empty() {
+        tensors.push(Named {
+            name: TARGETS.to_owned(),
+            shape: vec![state.targets.len() / plan.code_dim, plan.code_dim],
+            values: &state.targets,
+        });
     }
     container::write(path, &container::to_bytes(document, &tensors))
 }
@@ -177,7 +193,8 @@ pub(crate) fn load(
         )));
     }
     let position = &document.position;
-    if position.epochs.len() > config.epochs
+    let stage = Stage::all(config).get(position.earlier.len()).copied();
+    if stage.is_none_or(|stage| position.epochs.len() > stage.epochs(config))
         || position.step > data.images
         || !position.loss_sum.is_finite()
         || document.steps > u32::MAX / 2
@@ -186,15 +203,26 @@ pub(crate) fn load(
             "the place that it says it has come to is not in this run".to_owned(),
         ));
     }
+    let stage = Stage::all(config)[position.earlier.len()];
+    let learning = stage.plan(plan);
     let read = |prefix: &str| {
-        plan.parameters
+        learning
+            .parameters
             .iter()
             .map(|p| container.tensor(&format!("{prefix}.{}", p.name), &p.shape))
             .collect::<Result<Vec<_>, _>>()
             .map(|parts| parts.concat())
             .map_err(fail)
     };
+    let targets = match stage {
+        Stage::Refine => {
+            let images = stage.images(data.images).len();
+            container.tensor(TARGETS, &[images, plan.code_dim]).map_err(fail)?
+        }
+        _ => Vec::new(),
+    };
     Ok(State {
+        targets,
         weights: read_weights(plan, &container).map_err(fail)?,
         adam: AdamState {
             first: read(MOMENTS[0])?,

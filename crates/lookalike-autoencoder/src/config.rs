@@ -16,6 +16,11 @@ use crate::precision::Precision;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Objective {
+    /// A distorted view in, a description of the undistorted image out: where its edges run, of which
+    /// local structures it is made, which colours it has. Then the code learns to point where the
+    /// eigenvectors of the images' neighbour graph do, and last the decoder learns to draw images
+    /// from codes.
+    Look,
     /// A distorted view in, the undistorted image out: the code must leave out how the image was
     /// distorted (the augmented autoencoder, Sundermeyer et al. 2018).
     Augment,
@@ -29,7 +34,8 @@ pub enum Objective {
 
 impl Objective {
     /// Every objective, in the order of the command line's help.
-    pub const ALL: [Objective; 4] = [
+    pub const ALL: [Objective; 5] = [
+        Self::Look,
         Self::Augment,
         Self::Reconstruct,
         Self::Denoise,
@@ -113,6 +119,24 @@ impl Schedule {
     }
 }
 
+/// How long to learn, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// An eighth of the usual epochs.
+    Quick,
+    /// The recipe as it is.
+    #[default]
+    Default,
+    /// Four times the usual epochs.
+    Best,
+}
+
+impl Effort {
+    /// Every effort.
+    pub const ALL: [Effort; 3] = [Self::Quick, Self::Default, Self::Best];
+}
+
 macro_rules! named {
     ($type:ident, $what:literal, $($variant:ident => $name:literal),+) => {
         impl fmt::Display for $type {
@@ -134,7 +158,8 @@ macro_rules! named {
     };
 }
 
-named!(Objective, "objective", Augment => "augment", Reconstruct => "reconstruct", Denoise => "denoise", Variational => "variational");
+named!(Objective, "objective", Look => "look", Augment => "augment", Reconstruct => "reconstruct", Denoise => "denoise", Variational => "variational");
+named!(Effort, "effort", Quick => "quick", Default => "default", Best => "best");
 named!(Loss, "loss", Mse => "mse", Bce => "bce");
 named!(Optimiser, "optimiser", Adam => "adam", AdamW => "adamw");
 named!(Schedule, "schedule", Constant => "constant", OneCycle => "onecycle");
@@ -201,33 +226,55 @@ pub const COLOUR_WEIGHT: f32 = 1.2;
 /// More, and what was learned would drown.
 pub(crate) const MOST_WEIGHT: f32 = 100.0;
 
+/// Passes over a small collection, at most.
+const MAX_EPOCHS: usize = 200;
+
+/// Pixels that the first stage of [`Objective::Look`] sees by default (six epochs on MNIST), and images at least.
+const LOOK_PIXELS_SEEN: usize = 6 * 60_000 * 28 * 28;
+const MIN_VIEWS: usize = 40_000;
+
 /// Pixels of the images that twelve epochs on MNIST see: what a training run may cost by default, some two minutes
 /// on two cores.
 const PIXELS_SEEN: usize = 12 * 60_000 * 28 * 28;
 
 impl TrainConfig {
-    /// The recipe of [`Self::new`] made to fit a collection of `images` of `shape`.
+    /// The recipe of [`Self::with_objective`] made to fit a collection of `images` of `shape`.
     ///
     /// The article's networks keep their recipe. The bottleneck takes smaller batches and more epochs where images
-    /// are few, so that there are steps enough to learn from them: at least 20,000 to 250,000 images are seen, the
-    /// more the smaller they are, in at most 200 epochs. Where there are so many that twelve epochs take long there
-    /// are fewer, three at least. Colour images get their colours behind their codes.
-    pub fn suited(architecture: Architecture, images: usize, shape: InputShape) -> Self {
-        let recipe = Self::new(architecture);
+    /// are few, so that there are steps enough to learn from them, and fewer epochs, three at least, where twelve
+    /// would take long. What it may cost is counted in pixels seen, the same for images of any size. Colour images
+    /// get their colours behind their codes, unless colours are part of what the code learns.
+    pub fn suited(
+        architecture: Architecture,
+        objective: Objective,
+        images: usize,
+        shape: InputShape,
+    ) -> Self {
+        let recipe = Self::with_objective(architecture, objective);
         if architecture != Architecture::Bottleneck {
             return recipe;
         }
         let images = images.max(1);
         let pixels = (shape.height * shape.width).max(1);
+        let batch = match images {
+            ..2_500 => 64,
+            2_500..20_000 => 128,
+            _ => recipe.batch,
+        };
+        if objective == Objective::Look {
+            // No decoder learns along, so that more can be seen in the same time.
+            let views = (LOOK_PIXELS_SEEN / pixels).max(MIN_VIEWS);
+            return Self {
+                batch,
+                epochs: views.div_ceil(images).clamp(3, MAX_EPOCHS),
+                ..recipe
+            };
+        }
         let least_seen = (PIXELS_SEEN / 4 / pixels).clamp(20_000, 250_000);
-        let least = least_seen.div_ceil(images).min(200);
+        let least = least_seen.div_ceil(images).min(MAX_EPOCHS);
         let usual = (PIXELS_SEEN / pixels / images).clamp(3, recipe.epochs);
         Self {
-            batch: match images {
-                ..2_500 => 64,
-                2_500..20_000 => 128,
-                _ => recipe.batch,
-            },
+            batch,
             epochs: usual.max(least),
             colour_weight: if shape.channels == 3 {
                 COLOUR_WEIGHT
@@ -238,12 +285,21 @@ impl TrainConfig {
         }
     }
 
-    /// The recipe that suits `architecture`: the article's for its two networks, the augmented
-    /// autoencoder for the bottleneck.
+    /// The recipe that suits `architecture`: the article's for its two networks, the description of
+    /// images for the bottleneck.
     pub fn new(architecture: Architecture) -> Self {
+        let objective = match architecture {
+            Architecture::Bottleneck => Objective::Look,
+            Architecture::Conv | Architecture::Compact => Objective::Reconstruct,
+        };
+        Self::with_objective(architecture, objective)
+    }
+
+    /// The recipe that suits `architecture` with this objective.
+    pub fn with_objective(architecture: Architecture, objective: Objective) -> Self {
         let article = Self {
             architecture,
-            objective: Objective::Reconstruct,
+            objective,
             code_dim: 0,
             loss: Loss::Mse,
             optimiser: Optimiser::Adam,
@@ -269,18 +325,38 @@ impl TrainConfig {
                 ..article
             },
             Architecture::Bottleneck => Self {
-                objective: Objective::Augment,
-                code_dim: 64,
+                code_dim: match objective {
+                    Objective::Look => 128,
+                    _ => 64,
+                },
                 loss: Loss::Bce,
                 optimiser: Optimiser::AdamW,
                 schedule: Schedule::OneCycle,
                 learning_rate: 4e-3,
                 weight_decay: 0.01,
                 batch: 256,
-                epochs: 12,
+                epochs: match objective {
+                    Objective::Look => 6,
+                    _ => 12,
+                },
                 ..article
             },
         }
+    }
+
+    /// The same recipe with more or fewer epochs.
+    pub fn with_effort(self, effort: Effort) -> Self {
+        let epochs = match effort {
+            Effort::Quick => self.epochs.div_ceil(8),
+            Effort::Default => self.epochs,
+            Effort::Best => 4 * self.epochs,
+        };
+        Self { epochs, ..self }
+    }
+
+    /// Whether every image is brought to mean 0 and standard deviation 1 before the encoder sees it.
+    pub(crate) fn normalises_input(&self) -> bool {
+        self.objective == Objective::Look
     }
 
     /// Refuses what cannot work, saying what would.
@@ -324,6 +400,18 @@ impl TrainConfig {
             return fail(format!(
                 "colour weight {}: the codes of {} are not joined with colours; use --arch bottleneck",
                 self.colour_weight, self.architecture
+            ));
+        }
+        if self.objective == Objective::Look && self.architecture != Architecture::Bottleneck {
+            return fail(format!(
+                "the objective look needs the bottleneck network, not {}: its code is a vector",
+                self.architecture
+            ));
+        }
+        if self.objective == Objective::Look && self.colour_weight > 0.0 {
+            return fail(format!(
+                "colour weight {}: the objective look has colours in its code already; use weight 0",
+                self.colour_weight
             ));
         }
         self.distortion

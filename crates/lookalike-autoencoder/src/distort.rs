@@ -322,7 +322,7 @@ impl<'a> Yardstick<'a> {
 }
 
 /// Up to `most` of `count` places, at even steps.
-fn even(count: usize, most: usize) -> Vec<usize> {
+pub(crate) fn even(count: usize, most: usize) -> Vec<usize> {
     let taken = count.min(most);
     (0..taken).map(|i| i * count / taken).collect()
 }

@@ -17,15 +17,10 @@ use crate::error::AutoencoderError;
 use crate::network::{Inference, Trunk, Weights};
 use crate::ops::Path;
 use crate::record::TrainRecord;
-
 /// Version of the model file; another one is refused.
 const FORMAT: u32 = 1;
 /// Pixels are divided by it.
 const DIVISOR: u8 = 255;
-/// Images encoded at a time, at most, and the floats that their largest activation may have: hundreds
-/// of digits, but a few photographs.
-const ENCODE_BATCH: usize = 1024;
-const ENCODE_FLOATS: usize = 16 << 20;
 
 /// The JSON document in a model file's metadata.
 #[derive(Serialize, Deserialize)]
@@ -127,7 +122,13 @@ impl Autoencoder {
     ) -> Result<Self, AutoencoderError> {
         let (device, path) = device.open()?;
         Ok(Self {
-            inference: Inference::new(&plan, &weights, &device, path),
+            inference: Inference::new(
+                &plan,
+                &weights,
+                &device,
+                path,
+                document.config.normalises_input(),
+            ),
             plan,
             weights,
             config: document.config,
@@ -141,7 +142,8 @@ impl Autoencoder {
 
     /// Of the networks with a linear code, what comes before it.
     pub(crate) fn trunk(&self) -> Option<&Trunk> {
-        let make = || Trunk::new(&self.plan, &self.weights, &self.device, self.path);
+        let normalises = self.config.normalises_input();
+        let make = || Trunk::new(&self.plan, &self.weights, &self.device, self.path, normalises);
         self.trunk.get_or_init(make).as_ref()
     }
 
@@ -328,7 +330,7 @@ impl Autoencoder {
 
     /// Images to encode at a time.
     fn batch(&self) -> usize {
-        (ENCODE_FLOATS / self.plan.widest()).clamp(1, ENCODE_BATCH)
+        self.plan.images_together()
     }
 
     fn check_whole(&self, pixels: &[u8]) -> Result<(), AutoencoderError> {

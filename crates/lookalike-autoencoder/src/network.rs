@@ -8,9 +8,10 @@ use lookalike_images::InputShape;
 use lookalike_kernels::{Input, Loss, Network, Precision, Workspace};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 use crate::architecture::{Initial, Layer, Norm, Plan};
-use crate::batch::to_floats;
+use crate::batch::{normalise, to_floats};
 use crate::ops::engine::{self, Engine, Step, Stepped};
 use crate::ops::{EPSILON, Path, reference};
 
@@ -236,6 +237,7 @@ pub(crate) struct Inference {
     encoder: Half,
     decoder: Half,
     input_len: usize,
+    normalises: bool,
     /// Floats that the encoder gives: the code's, or twice as many.
     encoder_width: usize,
     code_dim: usize,
@@ -256,14 +258,22 @@ enum Half {
 }
 
 impl Inference {
-    /// Folds `weights` and puts them on `device`.
-    pub fn new(plan: &Plan, weights: &Weights, device: &Device, path: Path) -> Self {
+    /// Folds `weights` and puts them on `device`; `normalises` says whether the encoder takes every
+    /// image [normalised](normalise).
+    pub fn new(
+        plan: &Plan,
+        weights: &Weights,
+        device: &Device,
+        path: Path,
+        normalises: bool,
+    ) -> Self {
         let plan = fold(plan, weights);
         let half = |layers: &[Layer]| Half::new(&plan, layers, device, path);
         Self {
             encoder: half(&plan.plan.encoder),
             decoder: half(&plan.plan.decoder),
             input_len: plan.plan.input_len(),
+            normalises,
             encoder_width: plan.plan.code_dim * if plan.plan.variational { 2 } else { 1 },
             code_dim: plan.plan.code_dim,
         }
@@ -274,12 +284,14 @@ impl Inference {
         let batch = images.len() / self.input_len;
         let width = self.encoder_width;
         if width == self.code_dim {
-            self.encoder.run(batch, Input::Bytes(images), codes);
+            let run = |input: Input| self.encoder.run(batch, input, codes);
+            with_input(images, self.input_len, self.normalises, run);
             return;
         }
         // A variational encoder gives the log-variance behind the mean.
         let mut both = vec![0.0; batch * width];
-        self.encoder.run(batch, Input::Bytes(images), &mut both);
+        let run = |input: Input| self.encoder.run(batch, input, &mut both);
+        with_input(images, self.input_len, self.normalises, run);
         let rows = both.chunks_exact(width);
         for (code, row) in codes.chunks_exact_mut(self.code_dim).zip(rows) {
             code.copy_from_slice(&row[..self.code_dim]);
@@ -297,9 +309,28 @@ impl Inference {
     }
 }
 
+/// Hands images to a network as it takes them.
+fn with_input(images: &[u8], len: usize, normalises: bool, run: impl FnOnce(Input)) {
+    if !normalises {
+        return run(Input::Bytes(images));
+    }
+    let mut floats = vec![0.0; images.len()];
+    floats
+        .par_chunks_exact_mut(len)
+        .zip(images.par_chunks_exact(len))
+        .with_min_len(16)
+        .for_each(|(floats, image)| {
+            to_floats(image, floats);
+            normalise(floats);
+        });
+    run(Input::Floats(&floats));
+}
+
 /// The encoder without its last layer, for inference.
 pub(crate) struct Trunk {
     half: Half,
+    input_len: usize,
+    normalises: bool,
     /// Height, width and channels of the map that it gives.
     pub map: [usize; 3],
     /// The indices of the last layer's weight and bias among the plan's parameters.
@@ -308,7 +339,13 @@ pub(crate) struct Trunk {
 
 impl Trunk {
     /// Of an encoder that ends in a linear layer behind a map; none of another.
-    pub fn new(plan: &Plan, weights: &Weights, device: &Device, path: Path) -> Option<Self> {
+    pub fn new(
+        plan: &Plan,
+        weights: &Weights,
+        device: &Device,
+        path: Path,
+        normalises: bool,
+    ) -> Option<Self> {
         let (last, before) = plan.encoder.split_last()?;
         let &Layer::Linear { weight, bias, .. } = last else {
             return None;
@@ -336,6 +373,8 @@ impl Trunk {
         let folded = fold(&plan, &weights);
         Some(Self {
             half: Half::new(&folded, &folded.plan.encoder, device, path),
+            input_len: folded.plan.input_len(),
+            normalises,
             map,
             linear: [weight, bias],
         })
@@ -344,7 +383,8 @@ impl Trunk {
     /// The maps of `batch` images given as bytes, channels last, one after another.
     pub fn maps(&self, batch: usize, images: &[u8]) -> Vec<f32> {
         let mut maps = vec![0.0; batch * self.map.iter().product::<usize>()];
-        self.half.run(batch, Input::Bytes(images), &mut maps);
+        let run = |input: Input| self.half.run(batch, input, &mut maps);
+        with_input(images, self.input_len, self.normalises, run);
         maps
     }
 }

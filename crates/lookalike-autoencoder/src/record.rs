@@ -3,6 +3,8 @@
 use lookalike_images::Collection;
 use serde::{Deserialize, Serialize};
 
+use crate::look::Part;
+
 /// One pass over the collection.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
@@ -10,6 +12,17 @@ pub struct EpochRecord {
     pub loss: f64,
     /// Wall-clock time, without checkpoints.
     pub seconds: f64,
+}
+
+/// A later stage of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageRecord {
+    /// `refine`: the encoder, with coordinates along the neighbour graph as further targets;
+    /// `decode`: the decoder, from finished codes.
+    pub name: String,
+    /// Its epochs in order; losses of different stages cannot be compared.
+    pub epochs: Vec<EpochRecord>,
 }
 
 impl DataRecord {
@@ -39,9 +52,16 @@ pub struct DataRecord {
 pub struct TrainRecord {
     /// The images.
     pub data: DataRecord,
-    /// Every epoch in order.
+    /// Every epoch of the first stage, in order; most recipes have no other.
     pub epochs: Vec<EpochRecord>,
-    /// Loss of the best answer that ignores its input, the mean image.
+    /// The stages after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<StageRecord>,
+    /// What the images were described by, where the objective is to describe them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+    /// Loss in the first stage of the best answer that ignores its input, the mean image or the mean
+    /// description.
     pub mean_image_loss: f64,
     /// Loss of a perfect reconstruction: 0 for MSE; for BCE the mean entropy of the pixels, which
     /// is large where they are grey.
@@ -66,7 +86,13 @@ impl TrainRecord {
         self.mean_image_loss - self.final_loss() <= LEAST_GAIN * room
     }
 
-    /// Images a second in the last epoch.
+    /// Wall-clock time of all stages' epochs, in seconds.
+    pub fn seconds(&self) -> f64 {
+        let later = self.later.iter().flat_map(|stage| &stage.epochs);
+        self.epochs.iter().chain(later).map(|e| e.seconds).sum()
+    }
+
+    /// Images a second in the last epoch of the first stage.
     pub fn images_per_second(&self) -> f64 {
         self.epochs
             .last()

@@ -7,15 +7,17 @@ use lookalike_images::Collection;
 
 use crate::architecture::{Architecture, Plan};
 use crate::baseline::{mean_image_loss, perfect_loss};
-use crate::batch::{normal, order, prepare, steps};
+use crate::batch::{normal, order, steps};
 use crate::checkpoint::{self, Checkpointing, Position, State};
 use crate::config::{Objective, Optimiser, TrainConfig};
 use crate::device::DeviceChoice;
 use crate::error::AutoencoderError;
+use crate::look::Look;
 use crate::model::Autoencoder;
 use crate::network::{Judged, Trainable, Weights, flush_denormals, matrix, mean_pixel, to_host};
 use crate::optimiser::{Adam, AdamState};
-use crate::record::{DataRecord, EpochRecord, TrainRecord};
+use crate::record::{DataRecord, EpochRecord, StageRecord, TrainRecord};
+use crate::stage::{Making, Stage, Task, look_dim};
 
 /// How far training is, told after every step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,16 +100,64 @@ pub fn train(
         )));
     }
     let data = DataRecord::of(collection);
-    let state = first_state(collection, config, &plan, &data, checkpointing, observer)?;
-    let end = Run::start(collection, config, plan.clone(), &data, device, state)?
-        .go(checkpointing, observer)?;
+    let mut state = first_state(collection, config, &plan, &data, checkpointing, observer)?;
+    let stages = Stage::all(config);
+    let making = Making {
+        collection,
+        config,
+        plan: &plan,
+        device,
+    };
+    // Found anew by a resumed run, which needs it for the record at least.
+    let look = (config.objective == Objective::Look)
+        .then(|| Look::fit(collection, look_dim(plan.code_dim)));
+    for (index, &stage) in stages.iter().enumerate().skip(state.position.earlier.len()) {
+        if index > state.position.earlier.len() {
+            state.enter(stage, &plan);
+        }
+        let targets = std::mem::take(&mut state.targets);
+        let task = making.task(stage, &state.weights, look.as_ref(), targets)?;
+        state = Run::start(collection, config, &plan, &data, device, task, state)?
+            .go(checkpointing, observer)?;
+    }
+    let Position {
+        mut earlier,
+        epochs,
+        ..
+    } = state.position;
+    earlier.push(epochs);
+    let mut all = stages.iter().zip(earlier);
+    let epochs = all.next().map_or_else(Vec::new, |(_, epochs)| epochs);
+    let later = all.map(|(stage, epochs)| StageRecord {
+        name: stage.name().to_owned(),
+        epochs,
+    });
+    let (mean_image_loss, perfect_loss) = match &look {
+        // Descriptions have a mean of 0 and a mean squared length of 1.
+        Some(_) => (1.0 / plan.code_dim as f64, 0.0),
+        None => (
+            mean_image_loss(collection, config.loss),
+            perfect_loss(collection, config.loss),
+        ),
+    };
     let record = TrainRecord {
         data,
-        epochs: end.position.epochs,
-        mean_image_loss: mean_image_loss(collection, config.loss),
-        perfect_loss: perfect_loss(collection, config.loss),
+        epochs,
+        later: later.collect(),
+        parts: look.map_or_else(Vec::new, |look| look.record),
+        mean_image_loss,
+        perfect_loss,
     };
-    Autoencoder::new(plan, end.weights, config.clone(), record, device)
+    Autoencoder::new(plan, state.weights, config.clone(), record, device)
+}
+
+impl State {
+    /// Goes over from a finished stage to `stage`.
+    fn enter(&mut self, stage: Stage, plan: &Plan) {
+        let finished = std::mem::take(&mut self.position.epochs);
+        self.position.earlier.push(finished);
+        self.adam = AdamState::new(stage.plan(plan).parameter_count());
+    }
 }
 
 /// Batch norm cannot take one image: its variance would be 0.
@@ -145,8 +195,10 @@ fn first_state(
     let mean = mean_pixel(collection.pixels(), collection.shape());
     Ok(State {
         weights: Weights::initial(plan, &mean, config.seed),
-        adam: AdamState::new(plan.parameter_count()),
+        adam: AdamState::new(Stage::all(config)[0].plan(plan).parameter_count()),
+        targets: Vec::new(),
         position: Position {
+            earlier: Vec::new(),
             epochs: Vec::new(),
             step: 0,
             loss_sum: 0.0,
@@ -155,11 +207,15 @@ fn first_state(
     })
 }
 
-/// A run under way.
+/// A stage under way.
 struct Run<'a> {
     collection: &'a Collection,
     config: &'a TrainConfig,
     data: &'a DataRecord,
+    plan: &'a Plan,
+    /// Of the whole plan, as they were when the stage began.
+    weights: Weights,
+    task: Task,
     network: Trainable,
     adam: Adam,
     position: Position,
@@ -169,9 +225,10 @@ impl<'a> Run<'a> {
     fn start(
         collection: &'a Collection,
         config: &'a TrainConfig,
-        plan: Plan,
+        plan: &'a Plan,
         data: &'a DataRecord,
         device: DeviceChoice,
+        task: Task,
         state: State,
     ) -> Result<Self, AutoencoderError> {
         let (device, path) = device.open()?;
@@ -180,11 +237,16 @@ impl<'a> Run<'a> {
             Optimiser::Adam => 0.0,
             Optimiser::AdamW => config.weight_decay,
         };
+        let stage = task.stage;
+        let learning = stage.weights(plan, &state.weights);
         Ok(Self {
             collection,
             config,
             data,
-            network: Trainable::new(plan, &state.weights, &device, path, precision),
+            plan,
+            network: Trainable::new(stage.plan(plan), &learning, &device, path, precision),
+            weights: state.weights,
+            task,
             adam: Adam::new(&state.adam, decay, &device, path),
             position: state.position,
         })
@@ -197,11 +259,14 @@ impl<'a> Run<'a> {
     ) -> Result<State, AutoencoderError> {
         flush_denormals();
         let smallest = smallest_batch(self.config.architecture);
-        let steps = steps(self.collection.len(), self.config.batch, smallest);
+        let count = self.task.images.len();
+        let steps = steps(count, self.config.batch, smallest);
         let mut saved = Instant::now();
-        while self.position.epochs.len() < self.config.epochs {
-            let epoch = self.position.epochs.len();
-            let order = order(self.collection.len(), self.config.seed, epoch);
+        let before: usize = self.position.earlier.iter().map(Vec::len).sum();
+        while self.position.epochs.len() < self.task.stage.epochs(self.config) {
+            // Of the whole run, so that no two stages draw the same.
+            let epoch = before + self.position.epochs.len();
+            let order = order(count, self.config.seed, epoch);
             while self.position.step < steps.len() {
                 let images = &order[steps[self.position.step].clone()];
                 self.step(epoch, images, steps.len())?;
@@ -221,7 +286,7 @@ impl<'a> Run<'a> {
                 }
             }
             let record = EpochRecord {
-                loss: self.position.loss_sum / self.collection.len() as f64,
+                loss: self.position.loss_sum / count as f64,
                 seconds: self.position.seconds,
             };
             self.position.epochs.push(record);
@@ -239,7 +304,7 @@ impl<'a> Run<'a> {
 
     fn step(&mut self, epoch: usize, images: &[u32], steps: usize) -> Result<(), AutoencoderError> {
         let start = Instant::now();
-        let batch = prepare(self.collection, images, self.config, epoch);
+        let batch = self.task.batch(self.collection, images, self.config, epoch);
         let inputs = matrix(batch.inputs, images.len(), &self.network.device);
         let targets = match batch.targets {
             Some(targets) => matrix(targets, images.len(), &self.network.device),
@@ -257,15 +322,16 @@ impl<'a> Run<'a> {
         let loss = self.network.loss(Judged {
             inputs,
             targets,
-            loss: self.config.loss.kernel(),
+            loss: self.task.stage.loss(self.config),
             noise,
             divergence_weight,
         });
         let value = f64::from(to_host(loss.clone().inner())[0]);
+        let stage = self.task.stage;
         let rate = self.config.schedule.rate(
-            self.config.learning_rate,
-            epoch * steps + step,
-            self.config.epochs * steps,
+            stage.learning_rate(self.config),
+            self.position.epochs.len() * steps + step,
+            stage.epochs(self.config) * steps,
         );
         if !value.is_finite() {
             return Err(AutoencoderError::Diverged {
@@ -288,10 +354,14 @@ impl<'a> Run<'a> {
         let position = &self.position;
         let done = steps[position.step - 1].end;
         let rate = done as f64 / position.seconds.max(1e-9);
-        let left = (self.config.epochs - epoch) * self.collection.len() - done;
+        let epochs: usize = Stage::all(self.config)
+            .iter()
+            .map(|stage| stage.epochs(self.config))
+            .sum();
+        let left = (epochs - epoch) * self.task.images.len() - done;
         Progress {
             epoch: epoch + 1,
-            epochs: self.config.epochs,
+            epochs,
             step: position.step,
             steps: steps.len(),
             loss: position.loss_sum / done as f64,
@@ -303,8 +373,13 @@ impl<'a> Run<'a> {
     /// Where the run stands. A step whose loss was a number may still have left weights that are
     /// none: they never reach a file.
     fn state(&self) -> Result<State, AutoencoderError> {
+        let stage = self.task.stage;
         let state = State {
-            weights: self.network.weights(),
+            weights: stage.put(self.plan, &self.weights, self.network.weights()),
+            targets: match stage {
+                Stage::Refine => self.task.targets.clone(),
+                _ => Vec::new(),
+            },
             adam: self.adam.state(),
             position: self.position.clone(),
         };
@@ -329,7 +404,7 @@ impl<'a> Run<'a> {
     fn save(&self, checkpointing: &Checkpointing) -> Result<(), AutoencoderError> {
         checkpoint::save(
             &checkpointing.path,
-            &self.network.plan,
+            self.plan,
             self.config,
             self.data,
             &self.state()?,

@@ -122,7 +122,15 @@ fn train_index_search_eval_and_the_rest_work_together() {
         "map",
     ] {
         assert!(scores[key].is_number(), "{key}: {scores}");
-        for baseline in ["pixels_euclidean", "pixels_cosine", "pca_64"] {
+        for baseline in [
+            "pixels_euclidean",
+            "pixels_cosine",
+            "pixels_centred",
+            "pca_64",
+            "pca_64_half_whitened",
+            "hog",
+            "hog_128_half_whitened",
+        ] {
             assert!(scores["baselines"][baseline][key].is_number());
         }
     }

@@ -3,8 +3,10 @@
 //!
 //! This crate sees only vectors and labels. [`evaluate`] asks with every code and counts an answer
 //! as right when its label equals the query's; [`baselines`] does the same with the raw pixels and
-//! with their principal components, because a network that is no better than those is not worth
-//! its training. [`self_retrieval`] needs no labels: changed copies of images must find their originals.
+//! with their principal components, because a network that is not better than those is not worth
+//! its training. [`evaluate_half_whitened`] scores the principal components of any other
+//! descriptor. [`self_retrieval`] needs no labels: changed copies of images must find their
+//! originals.
 //!
 //! ```
 //! use lookalike_eval::{Labelled, Options, evaluate};
@@ -20,16 +22,12 @@
 //! ```
 
 mod baselines;
-mod eigen;
 mod evaluation;
 pub mod npy;
-mod pca;
-mod product;
 mod recall;
 mod self_retrieval;
 
-pub use baselines::{Baselines, baselines};
+pub use baselines::{Baselines, baselines, evaluate_half_whitened};
 pub use evaluation::{EvalError, Labelled, Options, Scores, evaluate, evaluate_rows};
-pub use pca::Pca;
 pub use recall::recall;
 pub use self_retrieval::{SelfScores, self_retrieval};

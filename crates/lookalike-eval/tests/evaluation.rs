@@ -1,6 +1,9 @@
 //! The measures against their definitions.
 
-use lookalike_eval::{EvalError, Labelled, Options, Scores, baselines, evaluate, evaluate_rows};
+use lookalike_eval::{
+    EvalError, Labelled, Options, Scores, baselines, evaluate, evaluate_half_whitened,
+    evaluate_rows,
+};
 use lookalike_neighbours::{Codes, DiffusionConfig, Metric};
 use proptest::prelude::*;
 
@@ -203,10 +206,50 @@ fn impossible_tasks_are_refused() {
 #[test]
 fn baselines_have_their_keys_and_dims() {
     let (data, labels) = rings();
-    let gallery = Labelled::new(Codes::new(&data, 2).unwrap(), &labels).unwrap();
-    let found = baselines(gallery, Some(gallery)).unwrap();
+    let queries = Some((data.clone(), &labels[..]));
+    let found = baselines(2, (data.clone(), &labels), queries).unwrap();
     assert_eq!(found.pca_64.dims, 2);
+    let gallery = Labelled::new(Codes::new(&data, 2).unwrap(), &labels).unwrap();
     let plain = evaluate(gallery, Some(gallery), Metric::Cosine, &Options::default()).unwrap();
     assert_eq!(found.pixels_cosine, plain);
     assert_eq!(found.pixels_euclidean.precision_at_1, 1.0);
+    let half_whitened = evaluate_half_whitened(gallery, Some(gallery), 64).unwrap();
+    assert_eq!(found.pca_64_half_whitened, half_whitened);
+}
+
+#[test]
+fn centred_pixels_see_through_brightness() {
+    let patterns = [[0.1, -0.1, 0.0, 0.0], [0.0, 0.1, -0.1, 0.0]];
+    let labels: Vec<usize> = (0..100).map(|i| i / 3 % 2).collect();
+    let pixels: Vec<f32> = (0..100)
+        .flat_map(|i| patterns[i / 3 % 2].map(|value| value + 0.2 + i as f32 / 125.0))
+        .collect();
+    let found = baselines(4, (pixels, &labels), None).unwrap();
+    assert!(found.pixels_euclidean.map < 0.7, "{found:?}");
+    assert!(found.pixels_cosine.map < 0.98, "{found:?}");
+    assert_eq!(found.pixels_centred.map, 1.0);
+}
+
+/// What tells the classes apart varies little, beside a large variation that says nothing.
+#[test]
+fn half_whitening_brings_small_differences_forward() {
+    let labels: Vec<usize> = (0..200).map(|i| i % 2).collect();
+    let data: Vec<f32> = (0..200)
+        .flat_map(|i| {
+            let side = if i % 2 == 0 { 1.0 } else { -1.0 };
+            [((i * 37) % 101) as f32 / 10.0 - 5.0, side]
+        })
+        .collect();
+    let gallery = Labelled::new(Codes::new(&data, 2).unwrap(), &labels).unwrap();
+    let plain = evaluate(gallery, None, Metric::Cosine, &Options::default()).unwrap();
+    let whitened = evaluate_half_whitened(gallery, None, 2).unwrap();
+    assert!(whitened.map > plain.map, "{whitened:?} {plain:?}");
+    let other = Labelled::new(Codes::new(&data, 4).unwrap(), &labels[..100]).unwrap();
+    assert_eq!(
+        evaluate_half_whitened(gallery, Some(other), 2).unwrap_err(),
+        EvalError::Dims {
+            queries: 4,
+            gallery: 2
+        }
+    );
 }

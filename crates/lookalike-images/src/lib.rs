@@ -7,6 +7,7 @@
 //!   picture: `photo.png`, `mnist:test#7`, `digits-images-idx3-ubyte.gz#7`.
 //! - [`decode`] makes [`Pixels`] of the bytes of a picture file (JPEG, PNG, WebP, GIF, BMP, TIFF), and [`thumbnail`]
 //!   a small JPEG of pixels. [`histogram`] is the plainest code of an image: its colours; [`colours`] the same, gently, as a part of better codes.
+//!   [`Gradients`] describes its edges.
 //! - A [`Collection`] holds a whole source in memory, every image brought to one [`InputShape`] by [`fit`]
 //!   (or [`fit_with`], to crop or to pad).
 //! - [`Distorter`] and [`Noise`] make the inputs of the augmented and the denoising autoencoder.
@@ -45,6 +46,7 @@ mod download;
 mod error;
 mod files;
 mod fit;
+mod gradients;
 mod histogram;
 pub mod idx;
 mod jpeg;
@@ -66,6 +68,7 @@ pub use download::DownloadProgress;
 pub use error::{ImageError, SourceError};
 pub use files::{Replacement, replace_file};
 pub use fit::{Fit, InputShape, fit, fit_with};
+pub use gradients::{Gradients, LocalGradients, gradient_energy};
 pub use histogram::{COLOURS, colours, histogram};
 pub use noise::Noise;
 pub use pixels::{Image, Pixels, Region};

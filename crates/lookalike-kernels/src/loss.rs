@@ -1,4 +1,4 @@
-//! The sigmoid and the two losses behind it.
+//! The sigmoid, the two losses behind it, and one without it.
 
 use crate::dispatch::{InstructionSet, per_instruction_set};
 use crate::scratch::Scratch;
@@ -11,9 +11,11 @@ pub enum Loss {
     MeanSquaredError,
     /// -target·ln σ(logit) - (1 - target)·ln(1 - σ(logit)); targets from 0 to 1.
     BinaryCrossEntropy,
+    /// (output - target)², without a sigmoid, for targets of any size.
+    LinearSquaredError,
 }
 
-/// The mean loss of σ(`logits`) against `targets` over all elements; `grad` becomes its gradient with
+/// The mean loss of `logits`, through a sigmoid where `kind` has one, against `targets` over all elements; `grad` becomes its gradient with
 /// respect to the logits.
 ///
 /// Computed from the logits, so neither infinite nor flat where the sigmoid saturates.
@@ -82,6 +84,7 @@ pub(crate) fn piece(
     match kind {
         Loss::MeanSquaredError => squared(set, scale, logits, targets, grad),
         Loss::BinaryCrossEntropy => cross_entropy(set, scale, logits, targets, grad),
+        Loss::LinearSquaredError => linear(set, scale, logits, targets, grad),
     }
 }
 
@@ -165,6 +168,12 @@ fn cross_entropy_element(scale: f32, x: f32, target: f32) -> (f32, f32) {
     (positive - x * target + ln_one_plus(e), scale * (s - target))
 }
 
+#[inline(always)]
+fn linear_element(scale: f32, x: f32, target: f32) -> (f32, f32) {
+    let difference = x - target;
+    (difference * difference, 2.0 * scale * difference)
+}
+
 /// Adds up the losses of a piece, `SUMS` side by side, and writes the gradients.
 macro_rules! piece {
     ($name:ident, $element:ident) => {
@@ -194,6 +203,7 @@ macro_rules! piece {
 
 piece!(squared, squared_element);
 piece!(cross_entropy, cross_entropy_element);
+piece!(linear, linear_element);
 
 per_instruction_set! {
     fn activate_piece<V>(logits: &[f32], out: &mut [f32]) {

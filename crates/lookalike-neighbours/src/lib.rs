@@ -8,6 +8,8 @@
 //! - [`KnnGraph`] joins every code to its nearest, and [`map_diffused`] ranks along that graph.
 //! - [`DiffusionRows`] is the same ranking computed ahead for every code, so that a query costs
 //!   a merge of a few short rows.
+//! - [`Pca`] finds the directions in which codes vary most, [`spectral_embedding`] the slowest
+//!   waves of the neighbour graph, which tell its clusters apart.
 //!
 //! ```
 //! use lookalike_neighbours::{Codes, Metric, nearest, nearest_others};
@@ -24,12 +26,16 @@
 
 mod codes;
 mod diffusion;
+mod eigen;
 mod exact;
 mod graph;
 mod metric;
 mod offline;
+mod pca;
+mod product;
 mod products;
 mod screen;
+mod spectral;
 
 pub use codes::{Codes, CodesError};
 pub use diffusion::{DiffusionConfig, map_diffused};
@@ -37,3 +43,5 @@ pub use exact::{Neighbour, map_distances, nearest, nearest_others};
 pub use graph::{GraphError, GraphParts, KnnGraph};
 pub use metric::{Metric, MetricError};
 pub use offline::DiffusionRows;
+pub use pca::Pca;
+pub use spectral::{SpectralConfig, spectral_embedding};

@@ -3,9 +3,9 @@
 use lookalike_autoencoder::Autoencoder;
 use lookalike_eval::{
     Baselines, EvalError, Labelled, Options, Scores, SelfScores, baselines, evaluate,
-    self_retrieval,
+    evaluate_half_whitened, self_retrieval,
 };
-use lookalike_images::{Collection, Distorter, Distortion, Pixels, histogram};
+use lookalike_images::{Collection, Distorter, Distortion, Gradients, Pixels, histogram};
 use lookalike_neighbours::{Codes, DiffusionConfig, Metric};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -41,7 +41,8 @@ pub fn assess(
     )
 }
 
-/// The same for what needs no learning: raw pixels and their principal components.
+/// The same for what can be made of pixels without training: raw pixels, pixels less their mean,
+/// and principal components.
 ///
 /// # Errors
 ///
@@ -50,7 +51,12 @@ pub fn assess_baselines(
     collection: &Collection,
     queries: Option<&Collection>,
 ) -> Result<Baselines, Error> {
-    with_pixels(collection, queries, |g, q| baselines(g, q))
+    let gallery_labels = labels(collection)?;
+    let query_labels = queries.map(labels).transpose()?;
+    let asked = queries.map(pixel_vectors).zip(query_labels.as_deref());
+    let dims = collection.shape().values();
+    let gallery = (pixel_vectors(collection), &gallery_labels[..]);
+    Ok(baselines(dims, gallery, asked)?)
 }
 
 /// The same for raw pixels alone.
@@ -93,6 +99,136 @@ pub fn assess_histogram(
         |g, q| evaluate(g, q, Metric::Cosine, &options),
     )
     .map(Some)
+}
+
+/// Principal components of histograms of oriented gradients that are scored.
+const HOG_COMPONENTS: usize = 128;
+
+/// What [`assess_hog`] found.
+#[derive(Serialize, Clone, Copy, PartialEq, Debug)]
+pub struct HogScores {
+    /// Histograms of oriented gradients ([`Gradients::suited`]), cosine distance.
+    pub hog: Scores,
+    /// Their first 128 principal components, half whitened
+    /// ([`Pca::project_half_whitened`](lookalike_neighbours::Pca::project_half_whitened)), cosine distance.
+    pub hog_128_half_whitened: Scores,
+}
+
+/// The same for histograms of oriented gradients.
+///
+/// # Errors
+///
+/// When a collection has no labels, or `queries` has images of another shape.
+pub fn assess_hog(
+    collection: &Collection,
+    queries: Option<&Collection>,
+) -> Result<HogScores, Error> {
+    let describe = |collection: &Collection| {
+        let gradients = Gradients::suited(collection.shape());
+        gradients.describe_all(collection)
+    };
+    let dims = Gradients::suited(collection.shape()).len();
+    let (vectors, asked) = (describe(collection), queries.map(describe));
+    with_labels(
+        collection,
+        &vectors,
+        dims,
+        queries,
+        asked.as_deref(),
+        |g, q| {
+            Ok(HogScores {
+                hog: evaluate(g, q, Metric::Cosine, &Options::default())?,
+                hog_128_half_whitened: evaluate_half_whitened(g, q, HOG_COMPONENTS)?,
+            })
+        },
+    )
+}
+
+/// The scores of every simple descriptor: what a model must beat to be worth its training.
+#[derive(Serialize, Clone, Copy, PartialEq, Debug)]
+pub struct SimpleScores {
+    /// See [`Baselines::pixels_euclidean`].
+    pub pixels_euclidean: Scores,
+    /// See [`Baselines::pixels_cosine`].
+    pub pixels_cosine: Scores,
+    /// See [`Baselines::pixels_centred`].
+    pub pixels_centred: Scores,
+    /// See [`Baselines::pca_64`].
+    pub pca_64: Scores,
+    /// See [`Baselines::pca_64_half_whitened`].
+    pub pca_64_half_whitened: Scores,
+    /// Colour histograms ([`histogram`]), cosine distance; only of colour images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<Scores>,
+    /// See [`HogScores::hog`].
+    pub hog: Scores,
+    /// See [`HogScores::hog_128_half_whitened`].
+    pub hog_128_half_whitened: Scores,
+}
+
+impl SimpleScores {
+    /// Each descriptor's name, as `eval` shows it, and its scores; the simplest first.
+    pub fn named(&self) -> Vec<(&'static str, Scores)> {
+        let histogram = self.histogram.map(|s| ("colour histogram, cosine", s));
+        let all = [
+            Some(("pixels, euclidean", self.pixels_euclidean)),
+            Some(("pixels, cosine", self.pixels_cosine)),
+            Some(("pixels less their mean, cosine", self.pixels_centred)),
+            Some(("PCA, cosine", self.pca_64)),
+            Some(("PCA half whitened, cosine", self.pca_64_half_whitened)),
+            histogram,
+            Some(("HOG, cosine", self.hog)),
+            Some(("HOG half whitened, cosine", self.hog_128_half_whitened)),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    /// The descriptor with the highest precision at 5, by its [name](Self::named); of equals, the
+    /// simplest.
+    pub fn best(&self) -> (&'static str, Scores) {
+        self.best_by(|scores| scores.precision_at_5)
+    }
+
+    /// The descriptor with the highest mean average precision, by its [name](Self::named); of
+    /// equals, the simplest.
+    pub fn best_by_map(&self) -> (&'static str, Scores) {
+        self.best_by(|scores| scores.map)
+    }
+
+    fn best_by(&self, measure: impl Fn(&Scores) -> f64) -> (&'static str, Scores) {
+        let named = self.named();
+        let mut best = named[0];
+        for next in named {
+            if measure(&next.1) > measure(&best.1) {
+                best = next;
+            }
+        }
+        best
+    }
+}
+
+/// The same for every simple descriptor: [`assess_baselines`], [`assess_histogram`] and
+/// [`assess_hog`].
+///
+/// # Errors
+///
+/// When a collection has no labels, or `queries` has images of another shape.
+pub fn assess_simple(
+    collection: &Collection,
+    queries: Option<&Collection>,
+) -> Result<SimpleScores, Error> {
+    let pixels = assess_baselines(collection, queries)?;
+    let gradients = assess_hog(collection, queries)?;
+    Ok(SimpleScores {
+        pixels_euclidean: pixels.pixels_euclidean,
+        pixels_cosine: pixels.pixels_cosine,
+        pixels_centred: pixels.pixels_centred,
+        pca_64: pixels.pca_64,
+        pca_64_half_whitened: pixels.pca_64_half_whitened,
+        histogram: assess_histogram(collection, queries)?,
+        hog: gradients.hog,
+        hog_128_half_whitened: gradients.hog_128_half_whitened,
+    })
 }
 
 /// How well changed copies of images find their originals: what [`assess_self`] found.
@@ -255,4 +391,88 @@ fn labels(collection: &Collection) -> Result<Vec<&str>, Error> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use lookalike_images::InputShape;
+
+    use super::*;
+
+    /// Stripes of two directions, the label; of any colour, place and brightness.
+    fn stripes(channels: usize, count: usize, first: usize) -> Collection {
+        const SIDE: usize = 8;
+        let shape = InputShape {
+            channels,
+            height: SIDE,
+            width: SIDE,
+        };
+        let mut pixels = Vec::new();
+        for i in first..first + count {
+            for at in 0..SIDE * SIDE {
+                let (y, x) = (at / SIDE, at % SIDE);
+                let along = if i % 2 == 0 { x } else { y };
+                let bright = (along + i * 7 % 5) % 6 < 3;
+                let dark = i * 31 % 90;
+                let light = dark + 40 + i * 17 % 100;
+                for channel in 0..channels {
+                    let tint = (i + channel) * 11 % 23;
+                    pixels.push((if bright { light } else { dark } + tint) as u8);
+                }
+            }
+        }
+        let keys = (first..first + count).map(|i| i.to_string()).collect();
+        let labels = (first..first + count).map(|i| Some((i % 2).to_string()));
+        Collection::from_parts("stripes", shape, keys, labels.collect(), pixels).unwrap()
+    }
+
+    #[test]
+    fn edges_find_stripes_of_any_colour() {
+        for channels in [1, 3] {
+            let (gallery, queries) = (stripes(channels, 60, 0), stripes(channels, 20, 60));
+            for queries in [None, Some(&queries)] {
+                let found = assess_simple(&gallery, queries).unwrap();
+                let asked = queries.map_or(60, Collection::len);
+                assert_eq!((found.hog.images, found.hog.queries), (60, asked));
+                assert_eq!(found.hog.dims, Gradients::suited(gallery.shape()).len());
+                assert_eq!(found.hog_128_half_whitened.dims, 128);
+                assert_eq!(found.pca_64_half_whitened.dims, 64);
+                assert_eq!(found.hog.precision_at_5, 1.0);
+                assert_eq!(found.histogram.is_some(), channels == 3);
+                assert_eq!(found.named().len(), 7 + channels / 3);
+                assert_eq!(found.best().1.precision_at_5, 1.0);
+                let highest = found.named().iter().map(|(_, s)| s.map).fold(0.0, f64::max);
+                assert_eq!(found.best_by_map().1.map, highest);
+            }
+        }
+    }
+
+    #[test]
+    fn the_best_is_the_simplest_of_equals() {
+        let scores = |precision_at_5: f64, map: f64| Scores {
+            images: 9,
+            queries: 9,
+            dims: 4,
+            precision_at_1: 0.5,
+            precision_at_5,
+            all_5: 0.1,
+            map,
+        };
+        let mut found = SimpleScores {
+            pixels_euclidean: scores(0.3, 0.2),
+            pixels_cosine: scores(0.4, 0.2),
+            pixels_centred: scores(0.4, 0.1),
+            pca_64: scores(0.4, 0.5),
+            pca_64_half_whitened: scores(0.2, 0.1),
+            histogram: None,
+            hog: scores(0.4, 0.5),
+            hog_128_half_whitened: scores(0.4, 0.4),
+        };
+        assert_eq!(found.best(), ("pixels, cosine", found.pixels_cosine));
+        assert_eq!(found.best_by_map(), ("PCA, cosine", found.pca_64));
+        found.histogram = Some(scores(0.7, 0.1));
+        assert_eq!(found.best().0, "colour histogram, cosine");
+        found.hog_128_half_whitened.precision_at_5 = 0.8;
+        assert_eq!(found.best().0, "HOG half whitened, cosine");
+    }
 }

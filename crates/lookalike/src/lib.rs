@@ -68,8 +68,8 @@ pub use lookalike_neighbours as neighbours;
 pub use lookalike_sources as sources;
 
 pub use assess::{
-    SelfAssessment, assess, assess_baselines, assess_histogram, assess_pixels, assess_self,
-    copying, pixel_vectors,
+    HogScores, SelfAssessment, SimpleScores, assess, assess_baselines, assess_histogram,
+    assess_hog, assess_pixels, assess_self, assess_simple, copying, pixel_vectors,
 };
 pub use copying::{CopyOptions, CopyProgress, CopySummary, copy_gallery, open_copy};
 pub use error::Error;

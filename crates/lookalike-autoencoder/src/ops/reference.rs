@@ -121,9 +121,10 @@ pub(crate) fn batch_norm(
     }
 }
 
-/// Mean loss of sigmoid(`logits`) against `targets`, one float.
+/// Mean loss of `logits`, through a sigmoid where `kind` has one, against `targets`, one float.
 pub(crate) fn sigmoid_loss(logits: Tensor<2>, targets: Tensor<2>, kind: Loss) -> Tensor<1> {
     match kind {
+        Loss::LinearSquaredError => (logits - targets).square().mean(),
         Loss::MeanSquaredError => (activation::sigmoid(logits) - targets).square().mean(),
         // max(x, 0) - x t + ln(1 + e^-|x|): stable for any logit.
         Loss::BinaryCrossEntropy => (activation::relu(logits.clone()) - logits.clone() * targets

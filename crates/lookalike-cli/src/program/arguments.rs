@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lookalike::autoencoder::{
-    Architecture, DeviceChoice, Distort, Loss, Objective, Optimiser, PrecisionChoice, Schedule,
-};
+use lookalike::autoencoder::{Architecture, DeviceChoice, Distort, Effort, Loss, Objective, Optimiser, PrecisionChoice, Schedule};
 use lookalike::gallery::{Filter, Rerank};
 use lookalike::images::{Fit, Region};
 use lookalike::neighbours::Metric;
@@ -89,7 +87,7 @@ pub struct DemoArguments {
     /// Use only the first N training and the first N test images: faster, with worse answers
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(100..))]
     pub limit: Option<usize>,
-    /// Epochs of the augmented autoencoder [default: the recipe's]
+    /// Epochs of our autoencoder's first stage [default: the recipe's]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub epochs: Option<usize>,
     /// Seed of everything random
@@ -107,10 +105,13 @@ pub struct TrainArguments {
     /// Network: bottleneck, conv (the article's) or compact (its notebook's)
     #[arg(long, default_value = "bottleneck", value_name = "NAME")]
     pub arch: Architecture,
-    /// What to learn: augment, reconstruct, denoise or variational [default: augment; the article's networks: reconstruct]
+    /// What to learn: look (to describe what distorted images show), augment (to give back distorted images undistorted), reconstruct, denoise or variational [default: look; the article's networks: reconstruct]
     #[arg(long, value_name = "NAME")]
     pub objective: Option<Objective>,
-    /// Floats of a code (bottleneck only)
+    /// How long to learn: quick (an eighth of the time), default or best (four times as long); in place of --epochs
+    #[arg(long, default_value = "default", value_name = "NAME", conflicts_with = "epochs")]
+    pub effort: Effort,
+    /// Floats of a code (bottleneck only) [default: 128; 64 for objectives other than look]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub code_dim: Option<usize>,
     /// mse or bce [default: bce; the article's networks: mse]
@@ -131,7 +132,7 @@ pub struct TrainArguments {
     /// Images of a step [default: 256, fewer where images are few; the article's networks: 128 and 32]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub batch: Option<usize>,
-    /// Passes over the images [default: 12, up to 200 where images are few, down to 3 where they are many and large; the article's networks: 3 and 2]
+    /// Passes over the images [default: 6, up to 200 where images are few, down to 3 where they are many and large; the article's networks: 3 and 2]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub epochs: Option<usize>,
     /// Seed of everything random
@@ -140,7 +141,7 @@ pub struct TrainArguments {
     /// Numbers that training multiplies: f32, bf16 (only on a CPU with AVX512-BF16) or auto, which is f32 until bf16 has been shown to find as well; encoding is always f32
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub precision: PrecisionChoice,
-    /// Distortions of objective augment: auto (those that make nothing which the collection does not have itself: found from the images in seconds, kind by kind, and kept in the model), none, mild (strength .3) or strong (1: handwriting, few images of many things) [default: auto]
+    /// Distortions of objectives look and augment: auto (those that make nothing which the collection does not have itself: found from the images in seconds, kind by kind, and kept in the model), none, mild (strength .3) or strong (1: handwriting, few images of many things) [default: auto]
     #[arg(long, value_name = "NAME", conflicts_with = "strength")]
     pub distort: Option<Distort>,
     /// Strength of the geometric distortions in place of --distort: 1 suits handwriting, .3 images whose pose and proportions matter
@@ -152,7 +153,7 @@ pub struct TrainArguments {
     /// Strength of the distortions' changes of colour, 0 for none [default: what auto finds; mild .3 and strong 1 for colour images; with --strength 0]
     #[arg(long, value_name = "S")]
     pub distort_colour: Option<f32>,
-    /// Weight in a code of the image's colours, beside 1 for what was learned; 0 leaves them out (bottleneck and colour images only) [default: 1.2 there]
+    /// Weight in a code of the image's colours, beside 1 for what was learned; 0 leaves them out (bottleneck and colour images only, and not objective look, which has them in the code) [default: 1.2 there]
     #[arg(long, value_name = "W")]
     pub colour_weight: Option<f32>,
     /// Gaussian noise of objective denoise, standard deviation (pixels are 0 to 1)

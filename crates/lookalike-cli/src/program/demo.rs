@@ -398,5 +398,5 @@ fn called() -> String {
 }
 
 fn training_seconds(model: &Autoencoder) -> f64 {
-    model.record().epochs.iter().map(|e| e.seconds).sum()
+    model.record().seconds()
 }

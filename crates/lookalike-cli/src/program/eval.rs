@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
-use lookalike::eval::{Baselines, Scores, SelfScores};
+use lookalike::eval::{Scores, SelfScores};
 use lookalike::gallery::Rerank;
 use lookalike::images::Collection;
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::{
-    Error, SelfAssessment, assess, assess_baselines, assess_histogram, assess_self, default_metric,
+    Error, SelfAssessment, SimpleScores, assess, assess_self, assess_simple, default_metric,
 };
 use serde::Serialize;
 
@@ -28,19 +28,10 @@ struct EvalReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    baselines: Option<AllBaselines>,
+    baselines: Option<SimpleScores>,
     /// Absent where there is but one image.
     #[serde(skip_serializing_if = "Option::is_none")]
     self_retrieval: Option<SelfAssessment>,
-}
-
-#[derive(Serialize)]
-struct AllBaselines {
-    #[serde(flatten)]
-    grey: Baselines,
-    /// Of colour images.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    histogram: Option<Scores>,
 }
 
 pub fn run(
@@ -82,10 +73,7 @@ pub fn run(
         report.scores = Some(assess(&model, &collection, queries, metric, diffusion)?);
         report.seconds = Some(start.elapsed().as_secs_f64());
         if !arguments.no_baselines {
-            report.baselines = Some(AllBaselines {
-                grey: assess_baselines(&collection, queries)?,
-                histogram: assess_histogram(&collection, queries)?,
-            });
+            report.baselines = Some(assess_simple(&collection, queries)?);
         }
     }
     if collection.len() > 1 || report.scores.is_none() {
@@ -110,17 +98,14 @@ fn print(report: &EvalReport, console: &Console) -> Result<(), Failure> {
         };
         let mut rows = vec![heading()];
         if let Some(b) = &report.baselines {
-            rows.push(row("pixels, euclidean", &b.grey.pixels_euclidean));
-            rows.push(row("pixels, cosine", &b.grey.pixels_cosine));
-            rows.push(row("PCA, cosine", &b.grey.pca_64));
-            rows.extend(
-                b.histogram
-                    .iter()
-                    .map(|s| row("colour histogram, cosine", s)),
-            );
+            let named = b.named();
+            rows.extend(named.iter().map(|(name, scores)| row(name, scores)));
         }
         rows.push(row(&format!("{model}{rerank}"), s));
         for line in table(&rows) {
+            console.say(line)?;
+        }
+        if let Some(line) = report.baselines.and_then(|b| lost(s, &b)) {
             console.say(line)?;
         }
     }
@@ -159,6 +144,17 @@ fn print(report: &EvalReport, console: &Console) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A line for a model that is worse than a simple descriptor.
+fn lost(model: &Scores, simple: &SimpleScores) -> Option<String> {
+    let (name, best) = simple.best();
+    (model.precision_at_5 < best.precision_at_5).then(|| {
+        format!(
+            "the model is worse than a simple descriptor here: P@5 {:.4}, but {:.4} by {name:?}",
+            model.precision_at_5, best.precision_at_5
+        )
+    })
+}
+
 fn self_row(name: &str, scores: &SelfScores) -> Vec<String> {
     let shares = [scores.recall_at_1, scores.recall_at_5, scores.mrr];
     let mut row = vec![name.to_owned(), scores.dims.to_string()];
@@ -183,4 +179,38 @@ pub fn row(name: &str, scores: &Scores) -> Vec<String> {
         format!("{:.4}", scores.all_5),
         format!("{:.4}", scores.map),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_model_that_loses_is_told_so() {
+        let scores = |precision_at_5: f64| Scores {
+            images: 9,
+            queries: 9,
+            dims: 4,
+            precision_at_1: 0.5,
+            precision_at_5,
+            all_5: 0.1,
+            map: 0.2,
+        };
+        let simple = SimpleScores {
+            pixels_euclidean: scores(0.3),
+            pixels_cosine: scores(0.3),
+            pixels_centred: scores(0.3),
+            pca_64: scores(0.3),
+            pca_64_half_whitened: scores(0.3),
+            histogram: None,
+            hog: scores(0.75),
+            hog_128_half_whitened: scores(0.3),
+        };
+        assert_eq!(lost(&scores(0.75), &simple), None);
+        let line = lost(&scores(0.7), &simple).unwrap();
+        assert!(
+            line.ends_with("P@5 0.7000, but 0.7500 by \"HOG, cosine\""),
+            "{line}"
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lookalike::autoencoder::{Autoencoder, DeviceChoice, Objective, TrainConfig, TrainRecord};
+use lookalike::autoencoder::{Autoencoder, DeviceChoice, Objective, Part, TrainConfig, TrainRecord};
 use lookalike::gallery::{GalleryInfo, model_fingerprint};
 use lookalike::images::InputShape;
 use lookalike::{Error, open_gallery};
@@ -105,13 +105,30 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
             }
         ),
     ];
-    if config.objective == Objective::Augment {
+    if matches!(config.objective, Objective::Look | Objective::Augment) {
         lines.insert(5, format!("distortions  {}", distortions(config)));
+    }
+    if !record.parts.is_empty() {
+        lines.insert(6, format!("looks at     {}", parts(&record.parts)));
     }
     for line in lines {
         console.say(line)?;
     }
     console.json(&report)
+}
+
+/// What images were described by, in words: each part's weight, and how often its neighbours are
+/// those of shape.
+fn parts(parts: &[Part]) -> String {
+    let words = parts.iter().map(|part| {
+        format!(
+            "{} {:.2} (agrees {:.0} %)",
+            part.name,
+            part.weight,
+            100.0 * part.agreement
+        )
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// The distortions in words: the ranges, and how they were chosen.

@@ -93,7 +93,7 @@ fn conclude(
         report.model,
         report.parameters,
         report.images,
-        duration(report.epochs.iter().map(|e| e.seconds).sum()),
+        duration(model.record().seconds()),
         model.record().final_loss(),
     ))?;
     console.json(&report)
@@ -128,7 +128,7 @@ fn objective(a: &TrainArguments) -> Objective {
 
 /// Refuses, before images are read, options that would change nothing.
 fn check(a: &TrainArguments) -> Result<(), Error> {
-    let augments = objective(a) == Objective::Augment;
+    let augments = matches!(objective(a), Objective::Look | Objective::Augment);
     let distorts = a.strength.is_some() || a.distort.is_some() || a.mirror.is_some();
     let denoises = objective(a) == Objective::Denoise;
     let optimiser = a.optimiser.unwrap_or(TrainConfig::new(a.arch).optimiser);
@@ -141,15 +141,15 @@ fn check(a: &TrainArguments) -> Result<(), Error> {
         ),
         (
             a.colour_weight.is_some(),
-            a.arch == Architecture::Bottleneck,
+            a.arch == Architecture::Bottleneck && objective(a) != Objective::Look,
             "--colour-weight",
-            "--arch bottleneck",
+            "--arch bottleneck with another objective than look",
         ),
         (
             distorts || a.distort_colour.is_some(),
             augments,
             "--distort, --strength, --mirror and --distort-colour",
-            "--objective augment",
+            "--objective look or augment",
         ),
         (
             a.noise.is_some() || a.mask.is_some(),
@@ -175,7 +175,13 @@ fn check(a: &TrainArguments) -> Result<(), Error> {
 
 /// What the arguments mean for these images: the recipe that suits them with the changes asked for.
 fn config(a: &TrainArguments, collection: &Collection) -> Result<TrainConfig, Error> {
-    let mut config = TrainConfig::suited(a.arch, collection.len(), collection.shape());
+    let mut config = TrainConfig::suited(
+        a.arch,
+        objective(a),
+        collection.len(),
+        collection.shape(),
+    )
+    .with_effort(a.effort);
     config.seed = a.seed;
     config.precision = a.precision.resolve();
     config.fit = a.fit;
@@ -183,7 +189,6 @@ fn config(a: &TrainArguments, collection: &Collection) -> Result<TrainConfig, Er
         ($($field:ident),+) => { $(if let Some(value) = a.$field { config.$field = value; })+ };
     }
     change!(
-        objective,
         code_dim,
         loss,
         optimiser,
@@ -194,7 +199,7 @@ fn config(a: &TrainArguments, collection: &Collection) -> Result<TrainConfig, Er
         epochs,
         colour_weight
     );
-    if config.objective == Objective::Augment {
+    if matches!(config.objective, Objective::Look | Objective::Augment) {
         distort(a, collection, &mut config);
     }
     if let Some(gaussian) = a.noise {

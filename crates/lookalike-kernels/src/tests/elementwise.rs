@@ -6,6 +6,12 @@ use crate::*;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+const LOSSES: [Loss; 3] = [
+    Loss::MeanSquaredError,
+    Loss::BinaryCrossEntropy,
+    Loss::LinearSquaredError,
+];
+
 fn close(got: f32, want: f64, tolerance: f64) -> bool {
     (f64::from(got) - want).abs() <= tolerance * (1.0 + want.abs())
 }
@@ -65,7 +71,7 @@ proptest! {
         let mut grad = vec![f32::NAN; logits.len()];
         let mut out = grad.clone();
         loss::activate(set, &logits, &mut out);
-        for kind in [Loss::MeanSquaredError, Loss::BinaryCrossEntropy] {
+        for kind in LOSSES {
             let got = loss::loss(set, kind, &logits, &targets, &mut grad);
             let mut want = 0.0;
             for ((&x, &t), (&slope, &out)) in logits.iter().zip(&targets).zip(grad.iter().zip(&out)) {
@@ -75,9 +81,11 @@ proptest! {
                 let (loss, gradient) = match kind {
                     Loss::MeanSquaredError => ((s - t).powi(2), 2.0 * (s - t) * s * (1.0 / (1.0 + x.exp()))),
                     Loss::BinaryCrossEntropy => (x.max(0.0) - x * t + (-x.abs()).exp().ln_1p(), s - t),
+                    Loss::LinearSquaredError => ((x - t).powi(2), 2.0 * (x - t)),
                 };
                 want += loss / count;
-                prop_assert!((f64::from(slope) * count - gradient).abs() < 1e-6, "{kind:?} at {x}: {slope}");
+                let tolerance = 1e-6 * (1.0 + gradient.abs());
+                prop_assert!((f64::from(slope) * count - gradient).abs() < tolerance, "{kind:?} at {x}: {slope}");
             }
             prop_assert!((got - want).abs() <= 2e-6 * want + 1e-9, "{kind:?}: {got} for {want}");
         }
@@ -90,7 +98,7 @@ fn the_losses_slope_is_their_finite_difference() {
         numbers(1, 40),
         numbers(2, 40).iter().map(|t| t.abs()).collect::<Vec<_>>(),
     );
-    for kind in [Loss::MeanSquaredError, Loss::BinaryCrossEntropy] {
+    for kind in LOSSES {
         let mut grad = vec![0.0; 40];
         sigmoid_loss(kind, &logits, &targets, &mut grad);
         for at in 0..40 {

@@ -145,6 +145,7 @@ impl Plain<'_> {
                 match self.example.loss {
                     Loss::MeanSquaredError => (1.0 / (1.0 + (-x).exp()) - target).powi(2),
                     Loss::BinaryCrossEntropy => x.max(0.0) - x * target + (-x.abs()).exp().ln_1p(),
+                    Loss::LinearSquaredError => (x - target).powi(2),
                 }
             })
             .sum();

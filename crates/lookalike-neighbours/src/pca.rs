@@ -1,7 +1,6 @@
 //! Principal components.
 
-use lookalike_neighbours::Codes;
-
+use crate::Codes;
 use crate::eigen;
 use crate::product::{Matrix, add_product};
 
@@ -18,12 +17,17 @@ pub struct Pca {
 
 /// Up to this many dimensions the whole covariance is solved; beyond, its cube is too much work.
 const EXACT: usize = 1024;
+/// Up to this many dimensions the covariance may be formed to be iterated: 128 MiB.
+const MAX_FORMED: usize = 4096;
 /// Directions that are iterated beside the wanted ones, so that those settle fast.
 const SPARE: usize = 64;
 /// Products with the covariance that the directions go through.
 const ROUNDS: usize = 16;
 /// Codes that are turned to `f64` at a time.
 const BLOCK: usize = 4096;
+/// Lower bound of a standard deviation that [`Pca::project_half_whitened`] divides by, as a share of
+/// the largest: components that are nothing but rounding errors must not count.
+const MIN_DEVIATION: f64 = 1e-3;
 
 impl Pca {
     /// Finds the first `components` directions, or as many as there are dimensions.
@@ -100,6 +104,34 @@ impl Pca {
         }
         out
     }
+
+    /// [`project`](Self::project), each coordinate divided by the square root of its standard
+    /// deviation: halfway between plain components, where few decide, and whitened ones, where
+    /// noise counts as much as anything. A standard deviation below a thousandth of the largest is
+    /// taken as that.
+    ///
+    /// # Panics
+    /// As [`project`](Self::project).
+    pub fn project_half_whitened(&self, codes: Codes) -> Vec<f32> {
+        let mut coordinates = self.project(codes);
+        let factors = self.half_whitening();
+        for row in coordinates.chunks_exact_mut(factors.len()) {
+            for (value, factor) in row.iter_mut().zip(&factors) {
+                *value *= factor;
+            }
+        }
+        coordinates
+    }
+
+    fn half_whitening(&self) -> Vec<f32> {
+        let floor = MIN_DEVIATION * self.variances[0].sqrt();
+        let factor = |variance: &f64| match variance.sqrt().max(floor) {
+            // Codes without variance have no coordinates to divide.
+            0.0 => 1.0,
+            deviation => (1.0 / deviation.sqrt()) as f32,
+        };
+        self.variances.iter().map(factor).collect()
+    }
 }
 
 fn mean(codes: Codes) -> Vec<f64> {
@@ -158,15 +190,29 @@ fn spread(codes: Codes, mean: &[f64], directions: &[f64]) -> Vec<f64> {
 fn iterate(codes: Codes, mean: &[f64], components: usize) -> eigen::Eigen {
     let dims = codes.dims();
     let count = (components + SPARE).min(dims);
+    // Multiplications to form the scatter matrix and apply it each round, against applying the
+    // codes and their transpose each round.
+    let formed = codes.len() * dims + (ROUNDS + 1) * count * dims;
+    let unformed = 2 * (ROUNDS + 1) * codes.len() * count;
+    let matrix = (dims <= MAX_FORMED && formed < unformed).then(|| scatter(codes, mean));
+    let apply = |directions: &[f64]| match &matrix {
+        None => spread(codes, mean, directions),
+        Some(matrix) => {
+            let mut out = vec![0.0; directions.len()];
+            let (left, right) = (Matrix::new(directions, dims), Matrix::new(matrix, dims));
+            add_product(left, right, &mut out);
+            out
+        }
+    };
     let mut state = 0u64;
     let mut directions: Vec<f64> = (0..count * dims).map(|_| random(&mut state)).collect();
     orthonormalise(&mut directions, dims);
     for _ in 0..ROUNDS {
-        directions = spread(codes, mean, &directions);
+        directions = apply(&directions);
         orthonormalise(&mut directions, dims);
     }
     // Rayleigh and Ritz: the best directions within the space they span.
-    let spread = spread(codes, mean, &directions);
+    let spread = apply(&directions);
     let mut small = vec![0.0; count * count];
     add_product(
         Matrix::new(&directions, dims),
@@ -187,7 +233,7 @@ fn iterate(codes: Codes, mean: &[f64], components: usize) -> eigen::Eigen {
 }
 
 /// Between -1 and 1, by SplitMix64 (Steele, Lea and Flood, 2014).
-fn random(state: &mut u64) -> f64 {
+pub(crate) fn random(state: &mut u64) -> f64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut bits = *state;
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

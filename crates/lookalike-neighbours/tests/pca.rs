@@ -1,7 +1,6 @@
 //! Principal components of data whose components are known.
 
-use lookalike_eval::Pca;
-use lookalike_neighbours::Codes;
+use lookalike_neighbours::{Codes, Pca};
 
 /// Numbers between -1 and 1 that do not depend on each other.
 fn noise(i: usize) -> f64 {
@@ -118,4 +117,40 @@ fn codes_without_variance_are_no_trouble() {
             assert!(pca.project(codes).iter().all(|value| value.abs() < 1e-3));
         }
     }
+}
+
+/// Few codes of many dimensions are iterated as they are, many by way of their covariance.
+#[test]
+fn both_ways_of_iterating_agree() {
+    let (data, _) = waves(60, 1100, 5);
+    let fit = |data: &[f32]| Pca::fit(Codes::new(data, 1100).unwrap(), 4);
+    let (few, many) = (fit(&data), fit(&data.repeat(40)));
+    for (few, many) in few.directions().iter().zip(many.directions()) {
+        assert!((few - many).abs() < 1e-5, "{few} {many}");
+    }
+    for (few, many) in few.variances().iter().zip(many.variances()) {
+        // The sums are 40 times as large, and divided by one less than the number of codes.
+        assert!((few * 59.0 / (many * 2399.0 / 40.0) - 1.0).abs() < 1e-9);
+    }
+}
+
+#[test]
+fn half_whitened_deviations_are_square_roots() {
+    let (data, _) = waves(2000, 60, 6);
+    let codes = Codes::new(&data, 60).unwrap();
+    let pca = Pca::fit(codes, 10);
+    let plain = pca.project(codes);
+    let whitened = pca.project_half_whitened(codes);
+    let largest = pca.variances()[0].sqrt();
+    for (at, (&plain, whitened)) in plain.iter().zip(whitened).enumerate() {
+        // There are 6 waves; behind them are rounding errors, which the floor keeps small.
+        let deviation = pca.variances()[at % 10].sqrt().max(largest / 1000.0);
+        let expected = f64::from(plain) / deviation.sqrt();
+        assert!((f64::from(whitened) - expected).abs() <= 1e-5 * expected.abs());
+        assert!(at % 10 < 6 || whitened.abs() < 1e-3);
+    }
+    let flat = vec![2.0; 50];
+    let flat = Codes::new(&flat, 5).unwrap();
+    let whitened = Pca::fit(flat, 3).project_half_whitened(flat);
+    assert!(whitened.iter().all(|value| value.abs() < 1e-3));
 }

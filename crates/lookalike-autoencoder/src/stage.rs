@@ -1,0 +1,328 @@
+//! The stages of a training run: what is learned, from which inputs and towards which targets.
+//!
+//! The article's objectives have one stage, the whole network at once. [`Objective::Look`] has three:
+//! the encoder learns to describe images; then also to point where the eigenvectors of their
+//! neighbour graph do; then the decoder learns to draw images from the finished codes.
+
+use lookalike_images::{Collection, Distorter};
+use lookalike_kernels::Loss;
+use lookalike_neighbours::{
+    Codes, DiffusionConfig, KnnGraph, Metric, SpectralConfig, spectral_embedding,
+};
+use rayon::prelude::*;
+
+use crate::architecture::Plan;
+use crate::batch::{Batch, image_seed, normalise, prepare, to_floats};
+use crate::config::{Objective, TrainConfig};
+use crate::device::DeviceChoice;
+use crate::distort::even;
+use crate::error::AutoencoderError;
+use crate::look::Look;
+use crate::network::{Inference, Weights};
+
+/// Images that the neighbour graph is made of, and that the last two stages learn from, at most:
+/// the exact graph costs their number squared.
+const MAX_GRAPH_IMAGES: usize = 60_000;
+/// Neighbours of each image in the graph, the power of their similarity, and how far values travel.
+const NEIGHBOURS: usize = 20;
+const GAMMA: f32 = 3.0;
+const ALPHA: f64 = 0.99;
+/// Passes of the later stages, as shares of the first stage's.
+const REFINE_SHARE: f64 = 0.4;
+const DECODE_SHARE: f64 = 0.1;
+/// Share of the highest learning rate with which a trained encoder goes on.
+const REFINE_RATE: f64 = 0.5;
+
+/// What a stage learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Encoder and decoder together, as the objective says.
+    Whole,
+    /// The encoder: descriptions of undistorted images.
+    Look,
+    /// The encoder: descriptions, and coordinates along the neighbour graph.
+    Refine,
+    /// The decoder: images from codes.
+    Decode,
+}
+
+impl Stage {
+    /// The stages of a recipe, in order.
+    pub fn all(config: &TrainConfig) -> &'static [Self] {
+        match config.objective {
+            Objective::Look => &[Self::Look, Self::Refine, Self::Decode],
+            _ => &[Self::Whole],
+        }
+    }
+
+    /// What the record calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Look => "look",
+            Self::Refine => "refine",
+            Self::Decode => "decode",
+        }
+    }
+
+    /// Places of the images that it learns from, among `count`.
+    pub fn images(self, count: usize) -> Vec<u32> {
+        let most = match self {
+            Self::Whole | Self::Look => count,
+            Self::Refine | Self::Decode => MAX_GRAPH_IMAGES,
+        };
+        even(count, most).into_iter().map(|image| image as u32).collect()
+    }
+
+    /// Passes over the stage's images.
+    pub fn epochs(self, config: &TrainConfig) -> usize {
+        let share = |share: f64| ((config.epochs as f64 * share).ceil() as usize).max(1);
+        match self {
+            Self::Whole | Self::Look => config.epochs,
+            Self::Refine => share(REFINE_SHARE),
+            Self::Decode => share(DECODE_SHARE),
+        }
+    }
+
+    /// The highest learning rate.
+    pub fn learning_rate(self, config: &TrainConfig) -> f64 {
+        match self {
+            Self::Refine => config.learning_rate * REFINE_RATE,
+            _ => config.learning_rate,
+        }
+    }
+
+    /// What the output is compared with its target by.
+    pub fn loss(self, config: &TrainConfig) -> Loss {
+        match self {
+            Self::Whole | Self::Decode => config.loss.kernel(),
+            Self::Look | Self::Refine => Loss::LinearSquaredError,
+        }
+    }
+
+    /// The part of the plan that learns.
+    pub fn plan(self, plan: &Plan) -> Plan {
+        match self {
+            Self::Whole => plan.clone(),
+            Self::Look | Self::Refine => plan.encoder_alone(),
+            Self::Decode => plan.decoder_alone(),
+        }
+    }
+
+    /// That part of the weights.
+    pub fn weights(self, plan: &Plan, weights: &Weights) -> Weights {
+        let (parameters, statistics) = plan.encoder_ends();
+        match self {
+            Self::Whole => weights.clone(),
+            Self::Look | Self::Refine => Weights {
+                parameters: weights.parameters[..parameters].to_vec(),
+                means: weights.means[..statistics].to_vec(),
+                variances: weights.variances[..statistics].to_vec(),
+            },
+            Self::Decode => Weights {
+                parameters: weights.parameters[parameters..].to_vec(),
+                means: weights.means[statistics..].to_vec(),
+                variances: weights.variances[statistics..].to_vec(),
+            },
+        }
+    }
+
+    /// All weights, with what this stage learned put in its place.
+    pub fn put(self, plan: &Plan, all: &Weights, learned: Weights) -> Weights {
+        let (parameters, statistics) = plan.encoder_ends();
+        let (parameters, statistics) = match self {
+            Self::Whole => return learned,
+            Self::Look | Self::Refine => (0..parameters, 0..statistics),
+            Self::Decode => (
+                parameters..all.parameters.len(),
+                statistics..all.means.len(),
+            ),
+        };
+        let mut all = all.clone();
+        all.parameters.splice(parameters, learned.parameters);
+        all.means.splice(statistics.clone(), learned.means);
+        all.variances.splice(statistics, learned.variances);
+        all
+    }
+}
+
+/// A stage made ready: its images, and what the network sees and must answer for each.
+pub(crate) struct Task {
+    pub stage: Stage,
+    /// Places in the collection.
+    pub images: Vec<u32>,
+    /// Codes to decode, for [`Stage::Decode`], a row for each of `images`.
+    codes: Vec<f32>,
+    /// Targets for [`Stage::Look`] and [`Stage::Refine`], a row for each of `images`.
+    pub targets: Vec<f32>,
+    width: usize,
+}
+
+/// What tasks are made from.
+pub(crate) struct Making<'a> {
+    pub collection: &'a Collection,
+    pub config: &'a TrainConfig,
+    pub plan: &'a Plan,
+    pub device: DeviceChoice,
+}
+
+impl Making<'_> {
+    /// Makes a stage ready. `look` describes the collection (absent only where nothing is
+    /// described); `targets` are those of a stage that is resumed, or empty.
+    pub fn task(
+        &self,
+        stage: Stage,
+        weights: &Weights,
+        look: Option<&Look>,
+        targets: Vec<f32>,
+    ) -> Result<Task, AutoencoderError> {
+        let mut task = Task {
+            stage,
+            images: stage.images(self.collection.len()),
+            codes: Vec::new(),
+            targets,
+            width: self.plan.code_dim,
+        };
+        match (stage, look) {
+            (Stage::Look, Some(look)) => {
+                task.targets = look.describe(self.collection, self.plan.code_dim);
+            }
+            (Stage::Refine, Some(look)) if task.targets.is_empty() => {
+                task.targets = self.refined(&task.images, weights, look)?;
+            }
+            (Stage::Decode, _) => task.codes = self.codes(&task.images, weights)?,
+            _ => {}
+        }
+        Ok(task)
+    }
+
+    /// Descriptions, and behind them the spectral coordinates of the encoder's codes.
+    fn refined(
+        &self,
+        images: &[u32],
+        weights: &Weights,
+        look: &Look,
+    ) -> Result<Vec<f32>, AutoencoderError> {
+        let (width, dims) = (self.plan.code_dim, look_dim(self.plan.code_dim));
+        let described = look.describe(self.collection, width);
+        let mut targets: Vec<f32> = images
+            .iter()
+            .flat_map(|&image| &described[image as usize * width..][..width])
+            .copied()
+            .collect();
+        drop(described);
+        let codes: Vec<f32> = self
+            .codes(images, weights)?
+            .chunks_exact(width)
+            .flat_map(|code| &code[..dims])
+            .copied()
+            .collect();
+        let failed = |why: String| AutoencoderError::Data(format!("cannot refine codes: {why}"));
+        let codes = Codes::new(&codes, dims).map_err(|e| failed(e.to_string()))?;
+        let graph = KnnGraph::build(
+            codes,
+            Metric::Cosine,
+            &DiffusionConfig {
+                neighbours: NEIGHBOURS,
+                gamma: GAMMA,
+                ..DiffusionConfig::default()
+            },
+        )
+        .map_err(|e| failed(e.to_string()))?;
+        let spectral = SpectralConfig {
+            dims: width - dims,
+            alpha: ALPHA,
+        };
+        if spectral.dims > 0 {
+            let coordinates = spectral_embedding(&graph, codes, &spectral);
+            let rows = coordinates.chunks_exact(spectral.dims);
+            for (target, row) in targets.chunks_exact_mut(width).zip(rows) {
+                target[dims..].copy_from_slice(row);
+            }
+        }
+        Ok(targets)
+    }
+
+    /// The encoder's codes of undistorted images.
+    fn codes(&self, images: &[u32], weights: &Weights) -> Result<Vec<f32>, AutoencoderError> {
+        let (device, path) = self.device.open()?;
+        let inference = Inference::new(
+            self.plan,
+            weights,
+            &device,
+            path,
+            self.config.normalises_input(),
+        );
+        let width = self.plan.code_dim;
+        let mut codes = vec![0.0; images.len() * width];
+        let together = self.plan.images_together();
+        for (images, codes) in images.chunks(together).zip(codes.chunks_mut(together * width)) {
+            let pixels: Vec<u8> = images
+                .iter()
+                .flat_map(|&image| self.collection.image(image as usize))
+                .copied()
+                .collect();
+            inference.encode(&pixels, codes);
+        }
+        Ok(codes)
+    }
+}
+
+impl Task {
+    /// Inputs and targets of one step: places among [`Self::images`], in `epoch` of the whole run.
+    pub fn batch(
+        &self,
+        collection: &Collection,
+        places: &[u32],
+        config: &TrainConfig,
+        epoch: usize,
+    ) -> Batch {
+        let images: Vec<u32> = places.iter().map(|&p| self.images[p as usize]).collect();
+        let rows = |of: &[f32]| -> Vec<f32> {
+            let row = |&place: &u32| &of[place as usize * self.width..][..self.width];
+            places.iter().flat_map(row).copied().collect()
+        };
+        match self.stage {
+            Stage::Whole => prepare(collection, &images, config, epoch),
+            Stage::Look | Stage::Refine => Batch {
+                inputs: views(collection, &images, config, epoch),
+                targets: Some(rows(&self.targets)),
+            },
+            Stage::Decode => {
+                let len = collection.shape().values();
+                let mut pixels = vec![0.0; images.len() * len];
+                for (out, &image) in pixels.chunks_exact_mut(len).zip(&images) {
+                    to_floats(collection.image(image as usize), out);
+                }
+                Batch {
+                    inputs: rows(&self.codes),
+                    targets: Some(pixels),
+                }
+            }
+        }
+    }
+}
+
+/// Distorted views of images, each normalised.
+fn views(collection: &Collection, images: &[u32], config: &TrainConfig, epoch: usize) -> Vec<f32> {
+    let shape = collection.shape();
+    let mut views = vec![0.0; images.len() * shape.values()];
+    views
+        .par_chunks_exact_mut(shape.values())
+        .zip(images)
+        .with_min_len(16)
+        .for_each_init(
+            || Distorter::new(&config.distortion, shape),
+            |distorter, (view, &image)| {
+                let seed = image_seed(config.seed, epoch, image);
+                distorter.apply(collection.image(image as usize), seed, view);
+                normalise(view);
+            },
+        );
+    views
+}
+
+/// Floats of a code that describe the image; those behind them are spectral coordinates.
+pub(crate) fn look_dim(code_dim: usize) -> usize {
+    code_dim - code_dim * 3 / 8
+}
