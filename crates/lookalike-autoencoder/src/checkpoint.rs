@@ -193,8 +193,11 @@ pub(crate) fn load(
         )));
     }
     let position = &document.position;
-    let stage = Stage::all(config).get(position.earlier.len()).copied();
+    let stages = Stage::all(config);
+    let stage = stages.get(position.earlier.len()).copied();
+    let mut finished = stages.iter().zip(&position.earlier);
     if stage.is_none_or(|stage| position.epochs.len() > stage.epochs(config))
+        || finished.any(|(stage, epochs)| epochs.len() != stage.epochs(config))
         || position.step > data.images
         || !position.loss_sum.is_finite()
         || document.steps > u32::MAX / 2

@@ -473,33 +473,46 @@ mod tests {
 
     #[test]
     fn few_images_are_seen_more_often() {
-        let suited = |images, side, channels| {
+        let suited = |objective, images, side, channels| {
             let shape = InputShape {
                 channels,
                 height: side,
                 width: side,
             };
-            TrainConfig::suited(Architecture::Bottleneck, images, shape)
+            TrainConfig::suited(Architecture::Bottleneck, objective, images, shape)
         };
-        // MNIST keeps the recipe.
-        assert_eq!(
-            suited(60_000, 28, 1),
-            TrainConfig::new(Architecture::Bottleneck)
-        );
-        for (images, side, epochs, batch) in [
-            (796, 64, 44, 64),
-            (10, 64, 200, 64),
-            (10_000, 28, 18, 128),
-            (1_000_000, 64, 3, 256),
-            (0, 1, 200, 64),
+        // MNIST keeps the recipes.
+        for objective in Objective::ALL {
+            assert_eq!(
+                suited(objective, 60_000, 28, 1),
+                TrainConfig::with_objective(Architecture::Bottleneck, objective)
+            );
+        }
+        let (look, augment) = (Objective::Look, Objective::Augment);
+        for (objective, images, side, epochs, batch) in [
+            (look, 796, 64, 87, 64),
+            (look, 796, 256, 51, 64),
+            (look, 10, 64, 200, 64),
+            (look, 10_000, 28, 36, 128),
+            (look, 1_000_000, 64, 3, 256),
+            (look, 0, 1, 200, 64),
+            (augment, 796, 64, 44, 64),
+            (augment, 10, 64, 200, 64),
+            (augment, 10_000, 28, 18, 128),
+            (augment, 1_000_000, 64, 3, 256),
+            (augment, 0, 1, 200, 64),
         ] {
-            let config = suited(images, side, 3);
+            let config = suited(objective, images, side, 3);
             assert_eq!(
                 (config.epochs, config.batch),
                 (epochs, batch),
-                "{images} of {side}"
+                "{objective}: {images} of {side}"
             );
-            assert_eq!(config.colour_weight, COLOUR_WEIGHT);
+            let expected = match objective {
+                Objective::Look => (0.0, 128),
+                _ => (COLOUR_WEIGHT, 64),
+            };
+            assert_eq!((config.colour_weight, config.code_dim), expected);
             assert!(config.check().is_ok());
         }
         let shape = InputShape {
@@ -507,8 +520,17 @@ mod tests {
             height: 64,
             width: 64,
         };
-        let article = TrainConfig::suited(Architecture::Conv, 10, shape);
+        let article = TrainConfig::suited(Architecture::Conv, Objective::Reconstruct, 10, shape);
         assert_eq!(article, TrainConfig::new(Architecture::Conv));
+        for (effort, epochs) in [
+            (Effort::Quick, 1),
+            (Effort::Default, 6),
+            (Effort::Best, 24),
+        ] {
+            let recipe = TrainConfig::new(Architecture::Bottleneck).with_effort(effort);
+            assert_eq!(recipe.epochs, epochs, "{effort}");
+            assert_eq!(effort.to_string().parse::<Effort>().unwrap(), effort);
+        }
     }
 
     #[test]
@@ -544,6 +566,11 @@ mod tests {
                 colour_weight: 1.0,
                 ..TrainConfig::new(Architecture::Conv)
             },
+            TrainConfig {
+                colour_weight: 1.0,
+                ..good.clone()
+            },
+            TrainConfig::with_objective(Architecture::Conv, Objective::Look),
         ] {
             assert!(bad.check().is_err());
         }

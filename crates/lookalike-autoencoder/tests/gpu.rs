@@ -55,11 +55,10 @@ fn learns_what_the_cpu_learns() {
         (Architecture::Bottleneck, Objective::Variational),
     ] {
         let config = TrainConfig {
-            objective,
             epochs: 2,
             batch: 16,
             seed: 3,
-            ..TrainConfig::new(architecture)
+            ..TrainConfig::with_objective(architecture, objective)
         };
         let learn = |device| {
             let mut losses = Losses::default();

@@ -5,7 +5,7 @@ mod common;
 use std::collections::HashMap;
 
 use common::{GREY, shapes};
-use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};
+use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice, Objective, TrainConfig, train};
 use lookalike_images::{COLOURS, InputShape, colours};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
@@ -14,10 +14,14 @@ use safetensors::{SafeTensors, serialize};
 const CPU: DeviceChoice = DeviceChoice::Cpu;
 
 fn small_model() -> Autoencoder {
+    small_model_of(Objective::Augment)
+}
+
+fn small_model_of(objective: Objective) -> Autoencoder {
     let config = TrainConfig {
         epochs: 1,
         batch: 16,
-        ..TrainConfig::new(Architecture::Bottleneck)
+        ..TrainConfig::with_objective(Architecture::Bottleneck, objective)
     };
     train(&shapes(32, GREY), &config, CPU, None, &mut ()).unwrap()
 }
@@ -54,7 +58,12 @@ fn changed(
 
 #[test]
 fn a_model_survives_its_file() {
-    let model = small_model();
+    for objective in Objective::ALL {
+        survives(&small_model_of(objective));
+    }
+}
+
+fn survives(model: &Autoencoder) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.safetensors");
     model.save(&path).unwrap();
@@ -183,7 +192,7 @@ fn colours_are_joined_to_codes_and_to_nothing_else() {
         epochs: 1,
         batch: 16,
         colour_weight: 0.5,
-        ..TrainConfig::new(Architecture::Bottleneck)
+        ..TrainConfig::with_objective(Architecture::Bottleneck, Objective::Augment)
     };
     let learn = |config: &TrainConfig| train(&images, config, CPU, None, &mut ()).unwrap();
     let joined = learn(&config);

@@ -16,17 +16,30 @@ const CPU: DeviceChoice = DeviceChoice::Cpu;
 
 fn config(architecture: Architecture, objective: Objective, epochs: usize) -> TrainConfig {
     TrainConfig {
-        objective,
         epochs,
         batch: 16,
         seed: 3,
-        ..TrainConfig::new(architecture)
+        ..TrainConfig::with_objective(architecture, objective)
     }
 }
 
-/// The history without what the clock says.
+/// The history of all stages without what the clock says.
 fn losses(model: &Autoencoder) -> Vec<f64> {
-    model.record().epochs.iter().map(|e| e.loss).collect()
+    let record = model.record();
+    let later = record.later.iter().flat_map(|stage| &stage.epochs);
+    record.epochs.iter().chain(later).map(|e| e.loss).collect()
+}
+
+/// The bytes of a model's tensors, which are all of its file but what the clock says.
+fn tensors(model: &Autoencoder) -> Vec<u8> {
+    let bytes = model.to_bytes();
+    bytes[header(&bytes)].to_vec()
+}
+
+/// Where the tensors begin behind the header of a file.
+fn header(bytes: &[u8]) -> std::ops::RangeFrom<usize> {
+    let (length, _) = bytes.split_first_chunk::<8>().unwrap();
+    8 + u64::from_le_bytes(*length) as usize..
 }
 
 #[test]
@@ -150,6 +163,141 @@ fn a_stopped_run_resumes_exactly() {
         assert_eq!(losses(&resumed), losses(&whole));
         let codes = |m: &Autoencoder| m.encode_collection(&collection, |_| {}).unwrap();
         assert_eq!(codes(&resumed), codes(&whole));
+    }
+}
+
+#[test]
+fn a_run_stopped_in_any_of_its_stages_resumes_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, channels, threads) in [("grey", 1, 1), ("colour", 3, 2)] {
+        let shape = InputShape { channels, ..GREY };
+        let collection = shapes(100, shape);
+        let config = config(Architecture::Bottleneck, Objective::Look, 3);
+        let whole = train(&collection, &config, CPU, None, &mut ()).unwrap();
+        let stages: Vec<_> = whole.record().later.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(stages, ["refine", "decode"]);
+        let checkpointing = Checkpointing {
+            path: folder.path().join(name),
+            every: Duration::from_secs(3600),
+            resume: true,
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.unwrap();
+        // Stages of 21, 14 and 7 steps, 7 an epoch: stops within the first, at its last step, within
+        // the second, at its last step, and within the third.
+        for steps in [3, 18, 5, 9, 2] {
+            let stopped = pool.install(|| {
+                let observer = &mut StopAfter(steps);
+                train(&collection, &config, CPU, Some(&checkpointing), observer)
+            });
+            assert!(
+                matches!(stopped, Err(AutoencoderError::Stopped { .. })),
+                "{stopped:?}"
+            );
+        }
+        let resumed = train(&collection, &config, CPU, Some(&checkpointing), &mut ()).unwrap();
+        assert_eq!(losses(&resumed), losses(&whole));
+        assert_eq!(losses(&resumed).len(), 6);
+        assert_eq!(resumed.record().parts, whole.record().parts);
+        assert!(tensors(&resumed) == tensors(&whole));
+        let codes = |m: &Autoencoder| m.encode_collection(&collection, |_| {}).unwrap();
+        assert_eq!(codes(&resumed), codes(&whole));
+    }
+}
+
+/// A checkpoint with another place in the run.
+fn displaced(bytes: &[u8], displace: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
+    let data = header(bytes);
+    let mut head: serde_json::Value = serde_json::from_slice(&bytes[8..data.start]).unwrap();
+    let document = &mut head["__metadata__"]["lookalike"];
+    let mut inner: serde_json::Value = serde_json::from_str(document.as_str().unwrap()).unwrap();
+    displace(&mut inner["position"]);
+    *document = inner.to_string().into();
+    let head = head.to_string().into_bytes();
+    let mut changed = (head.len() as u64).to_le_bytes().to_vec();
+    changed.extend(head);
+    changed.extend(&bytes[data]);
+    changed
+}
+
+#[test]
+fn places_that_are_not_in_the_run_are_refused() {
+    let collection = shapes(100, GREY);
+    let config = config(Architecture::Bottleneck, Objective::Look, 3);
+    let folder = tempfile::tempdir().unwrap();
+    let checkpointing = Checkpointing {
+        path: folder.path().join("run"),
+        every: Duration::from_secs(3600),
+        resume: true,
+    };
+    let go = |steps| {
+        let observer = &mut StopAfter(steps);
+        train(&collection, &config, CPU, Some(&checkpointing), observer)
+            .unwrap_err()
+            .to_string()
+    };
+    let epoch = || serde_json::json!({"loss": 1.0, "seconds": 1.0});
+    let epochs = |count: usize| (0..count).map(|_| epoch()).collect::<Vec<_>>();
+    // In each stage in turn: [3, 2, 1] are the epochs of a whole run.
+    for (steps, stage) in [(3, 0), (21, 1), (14, 2)] {
+        assert!(go(steps).contains("stopped"));
+        let bytes = std::fs::read(&checkpointing.path).unwrap();
+        let mut places = vec![
+            vec![3, 2, 1],
+            vec![3, 2, 1, 1],
+            vec![3, 2, 1, 0, 0, 0, 0, 0],
+            // Those of another stage, to which the tensors do not belong.
+            [vec![3], vec![], vec![3]][stage].clone(),
+        ];
+        if stage > 0 {
+            places.extend([vec![4, 2], vec![0, 0], vec![2], vec![0]]);
+        }
+        for place in places {
+            let damaged = displaced(&bytes, |position| {
+                position["earlier"] = place.iter().map(|&count| epochs(count)).collect();
+            });
+            std::fs::write(&checkpointing.path, damaged).unwrap();
+            let said = go(1000);
+            assert!(said.contains("cannot resume"), "{stage}, {place:?}: {said}");
+        }
+        for (what, value) in [
+            ("epochs", epochs(5).into()),
+            ("step", 1_000_000.into()),
+            ("earlier", "everything".into()),
+        ] {
+            let damaged = displaced(&bytes, |position| position[what] = value);
+            std::fs::write(&checkpointing.path, damaged).unwrap();
+            let said = go(1000);
+            assert!(said.contains("cannot resume"), "{stage}, {what}: {said}");
+        }
+        // Taken apart and put together again, it is still the run's.
+        std::fs::write(&checkpointing.path, displaced(&bytes, |_| ())).unwrap();
+    }
+}
+
+#[test]
+fn codes_of_descriptions_are_drawn_better_than_the_mean_image() {
+    for channels in [1, 3] {
+        let collection = shapes(256, InputShape { channels, ..GREY });
+        let config = config(Architecture::Bottleneck, Objective::Look, 20);
+        let model = train(&collection, &config, CPU, None, &mut ()).unwrap();
+        let drawn = model.reconstruct(collection.pixels()).unwrap();
+        let len = collection.shape().values();
+        let mean: Vec<f64> = (0..len)
+            .map(|at| {
+                let values = collection.pixels().iter().skip(at).step_by(len);
+                values.map(|&v| f64::from(v)).sum::<f64>() / (255.0 * 256.0)
+            })
+            .collect();
+        let error = |guess: &dyn Fn(usize) -> f64| {
+            let off = |(at, &v): (usize, &u8)| (guess(at) - f64::from(v) / 255.0).powi(2);
+            collection.pixels().iter().enumerate().map(off).sum::<f64>()
+        };
+        let (drawn, mean) = (
+            error(&|at| f64::from(drawn[at])),
+            error(&|at| mean[at % len]),
+        );
+        assert!(drawn < 0.8 * mean, "{channels} channels: {drawn} against {mean}");
     }
 }
 

@@ -561,8 +561,8 @@ mod tests {
         (0..values).map(byte).collect()
     }
 
-    /// The same as directly as it can be written, in `f64`.
-    fn reference(shape: InputShape, cells: [usize; 2], pixels: &[u8]) -> Vec<f64> {
+    /// The gradient of a pixel, of the channel where it is longest.
+    fn gradient(shape: InputShape, pixels: &[u8], y: usize, x: usize) -> (f64, f64) {
         let InputShape {
             channels,
             height,
@@ -570,6 +570,42 @@ mod tests {
         } = shape;
         let value =
             |y: usize, x: usize, c: usize| f64::from(pixels[(y * width + x) * channels + c]);
+        let mut longest = (0.0, 0.0);
+        for c in 0..channels {
+            let dx = value(y, (x + 1).min(width - 1), c) - value(y, x.saturating_sub(1), c);
+            let dy = value((y + 1).min(height - 1), x, c) - value(y.saturating_sub(1), x, c);
+            if dx * dx + dy * dy > longest.0 * longest.0 + longest.1 * longest.1 {
+                longest = (dx, dy);
+            }
+        }
+        longest
+    }
+
+    /// The same as directly as it can be written, in `f64`.
+    fn reference(shape: InputShape, cells: [usize; 2], pixels: &[u8]) -> Vec<f64> {
+        let mut out = Vec::new();
+        for mut block in reference_blocks(shape, cells, pixels) {
+            for clip in [0.2, 1.0] {
+                let length = block.iter().map(|v| v * v).sum::<f64>() + 1e-6;
+                block
+                    .iter_mut()
+                    .for_each(|v| *v = (*v / length.sqrt()).min(clip));
+            }
+            out.extend(block);
+        }
+        out
+    }
+
+    /// The squares of a block's soft values.
+    fn softened(block: Vec<f64>, contrast: f64) -> impl Iterator<Item = f64> {
+        let length = block.iter().map(|v| v * v).sum::<f64>() + contrast * contrast;
+        let length = length.sqrt().max(1e-300);
+        block.into_iter().map(move |v| v / length)
+    }
+
+    /// Blocks as they are before they are normalised.
+    fn reference_blocks(shape: InputShape, cells: [usize; 2], pixels: &[u8]) -> Vec<Vec<f64>> {
+        let InputShape { height, width, .. } = shape;
         let overlap = |cell: usize, cells: usize, side: usize, at: usize| {
             let [start, end] = [cell, cell + 1].map(|cell| (cell * side) as f64 / cells as f64);
             (end.min(at as f64 + 1.0) - start.max(at as f64)).max(0.0)
@@ -578,16 +614,7 @@ mod tests {
         let mut means = vec![vec![[0.0; ORIENTATIONS]; across]; down];
         for y in 0..height {
             for x in 0..width {
-                let mut longest = (0.0, 0.0);
-                for c in 0..channels {
-                    let dx = value(y, (x + 1).min(width - 1), c) - value(y, x.saturating_sub(1), c);
-                    let dy =
-                        value((y + 1).min(height - 1), x, c) - value(y.saturating_sub(1), x, c);
-                    if dx * dx + dy * dy > longest.0 * longest.0 + longest.1 * longest.1 {
-                        longest = (dx, dy);
-                    }
-                }
-                let (dx, dy): (f64, f64) = longest;
+                let (dx, dy) = gradient(shape, pixels, y, x);
                 let place = dy.atan2(dx).rem_euclid(PI) / PI * ORIENTATIONS as f64;
                 let part = place - place.floor();
                 for (row, means) in means.iter_mut().enumerate() {
@@ -606,19 +633,71 @@ mod tests {
         let mut out = Vec::new();
         for row in 0..down - 1 {
             for column in 0..across - 1 {
-                let mut block = [(0, 0), (0, 1), (1, 0), (1, 1)]
+                let block = [(0, 0), (0, 1), (1, 0), (1, 1)]
                     .map(|(y, x)| means[row + y][column + x])
                     .concat();
-                for clip in [0.2, 1.0] {
-                    let length = block.iter().map(|v| v * v).sum::<f64>() + 1e-6;
-                    block
-                        .iter_mut()
-                        .for_each(|v| *v = (*v / length.sqrt()).min(clip));
-                }
-                out.extend(block);
+                out.push(block);
             }
         }
         out
+    }
+
+    /// [`LocalGradients`] as directly as they can be written: the squares of their values.
+    fn local_reference(shape: InputShape, step: usize, contrast: f64, pixels: &[u8]) -> Vec<f64> {
+        let mut out = Vec::new();
+        for top in (0..).map(|i| i * step).take_while(|top| top + 4 * step <= shape.height) {
+            for left in (0..).map(|i| i * step).take_while(|left| left + 4 * step <= shape.width) {
+                let mut block = vec![0.0; 32];
+                for y in top..top + 4 * step {
+                    for x in left..left + 4 * step {
+                        let (dx, dy) = gradient(shape, pixels, y, x);
+                        let place = dy.atan2(dx).rem_euclid(2.0 * PI) / (2.0 * PI) * 8.0;
+                        let part = place - place.floor();
+                        let length = dx.hypot(dy) / 255.0 / (4 * step * step) as f64;
+                        let cell = 2 * ((y - top) / (2 * step)) + (x - left) / (2 * step);
+                        block[8 * cell + place as usize % 8] += length * (1.0 - part);
+                        block[8 * cell + (place as usize + 1) % 8] += length * part;
+                    }
+                }
+                out.extend(softened(block, contrast));
+            }
+        }
+        out
+    }
+
+    /// Roots are compared by their squares, for near 0 they multiply every error.
+    fn squares_agree(found: &[f32], expected: &[f64]) -> bool {
+        found.len() == expected.len()
+            && found.iter().zip(expected).all(|(&found, expected)| {
+                found >= 0.0 && (f64::from(found).powi(2) - expected).abs() < 1e-5
+            })
+    }
+
+    #[test]
+    fn an_edge_points_one_way_and_its_negative_the_other() {
+        let shape = shape(1, 4, 4);
+        let blocks = LocalGradients::new(shape, 1);
+        assert_eq!((blocks.grid(), blocks.len()), ([1, 1], LocalGradients::BLOCK));
+        // From the first column to the last, brighter by the same.
+        let brighter: Vec<u8> = (0..16).map(|i| 10 * (i % 4)).collect();
+        let darker: Vec<u8> = brighter.iter().map(|value| 255 - value).collect();
+        for (pixels, direction) in [(brighter, 0), (darker, 4)] {
+            let mut out = vec![f32::NAN; LocalGradients::BLOCK];
+            blocks.describe(&pixels, 0.0, &mut out);
+            for (at, value) in out.iter().enumerate() {
+                assert_eq!(*value > 0.5, at % 8 == direction, "{out:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_steps_that_fit_are_taken() {
+        for (height, width, step) in [(3, 40, 1), (40, 7, 2), (8, 8, 0), (0, 8, 1)] {
+            let shape = shape(1, height, width);
+            assert!(std::panic::catch_unwind(|| LocalGradients::new(shape, step)).is_err());
+        }
+        let blocks = LocalGradients::new(shape(3, 35, 64), 8);
+        assert_eq!(blocks.grid(), [1, 5]);
     }
 
     /// Computed by PyTorch, in another way: `atan2` and `scatter_add`.
@@ -705,6 +784,16 @@ mod tests {
                     .iter()
                     .all(|&value| value == 0.0)
             );
+            assert_eq!(gradient_energy(&flat, gradients.shape()), 0.0);
+            for contrast in [0.0, 0.1] {
+                let mut soft = vec![f32::NAN; gradients.len()];
+                gradients.describe_softly(&flat, contrast, &mut soft);
+                assert!(soft.iter().all(|&value| value == 0.0));
+                let blocks = LocalGradients::new(gradients.shape(), 3);
+                let mut local = vec![f32::NAN; blocks.len()];
+                blocks.describe(&flat, contrast, &mut local);
+                assert!(local.iter().all(|&value| value == 0.0));
+            }
         }
     }
 
@@ -739,6 +828,48 @@ mod tests {
             for (found, expected) in found.iter().zip(expected) {
                 prop_assert!((f64::from(*found) - expected).abs() < 1e-5);
             }
+        }
+
+        #[test]
+        fn soft_and_local_blocks_have_the_values_of_the_reference(
+            height in 1usize..40,
+            width in 1usize..40,
+            size in 1usize..14,
+            channels in prop::sample::select(vec![1, 3]),
+            contrast in prop::sample::select(vec![0.0f32, 1e-3, 0.05, 1.0]),
+            shades in 1u8..=255,
+            seed in 0u64..1000,
+        ) {
+            let shape = shape(channels, height, width);
+            let mut pixels = noise(shape.values(), seed);
+            pixels.iter_mut().for_each(|value| *value %= shades);
+            let contrast_wide = f64::from(contrast);
+
+            let gradients = Gradients::new(shape, size);
+            let cells = [gradients.cells_down, gradients.cells_across];
+            let expected: Vec<f64> = reference_blocks(shape, cells, &pixels)
+                .into_iter()
+                .flat_map(|block| softened(block, contrast_wide))
+                .collect();
+            let mut found = vec![f32::NAN; gradients.len()];
+            gradients.describe_softly(&pixels, contrast, &mut found);
+            prop_assert!(squares_agree(&found, &expected));
+
+            if 4 * size <= height.min(width) {
+                let blocks = LocalGradients::new(shape, size);
+                let expected = local_reference(shape, size, contrast_wide, &pixels);
+                let mut found = vec![f32::NAN; blocks.len()];
+                blocks.describe(&pixels, contrast, &mut found);
+                prop_assert!(squares_agree(&found, &expected));
+            }
+
+            let squares = (0..height * width).map(|at| {
+                let (dx, dy) = gradient(shape, &pixels, at / width, at % width);
+                (dx * dx + dy * dy) / (255.0 * 255.0)
+            });
+            let expected = squares.sum::<f64>() / (height * width) as f64;
+            let found = gradient_energy(&pixels, shape);
+            prop_assert!((found - expected).abs() <= 1e-6 * expected, "{} {}", found, expected);
         }
 
         #[test]

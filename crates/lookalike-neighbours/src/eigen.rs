@@ -44,7 +44,7 @@ pub(crate) fn symmetric(mut matrix: Vec<f64>, size: usize, count: usize) -> Eige
 }
 
 /// Turns a vector so that its largest component is positive.
-fn point_up(vector: &mut [f64]) {
+pub(crate) fn point_up(vector: &mut [f64]) {
     let largest = vector
         .iter()
         .copied()

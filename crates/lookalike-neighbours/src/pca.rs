@@ -226,6 +226,7 @@ fn iterate(codes: Codes, mean: &[f64], components: usize) -> eigen::Eigen {
         Matrix::new(&directions, dims),
         &mut vectors,
     );
+    vectors.chunks_exact_mut(dims).for_each(eigen::point_up);
     eigen::Eigen {
         values: inner.values,
         vectors,
@@ -242,28 +243,30 @@ pub(crate) fn random(state: &mut u64) -> f64 {
     (bits >> 11) as f64 / (1u64 << 52) as f64 - 1.0
 }
 
-/// Gram and Schmidt, each direction twice, which is enough. A direction that is nothing but
-/// rounding error of the ones before it (the codes span fewer dimensions) becomes zero.
-fn orthonormalise(directions: &mut [f64], dims: usize) {
+/// Replaces the directions by orthonormal ones that span the same space: along the eigenvectors of
+/// their inner products, by matrix products alone; twice, because the first time leaves the rounding
+/// errors of directions that were nearly alike. What is nothing but such errors (the codes span
+/// fewer dimensions) becomes zero.
+fn orthonormalise(directions: &mut Vec<f64>, dims: usize) {
     let count = directions.len() / dims;
-    for row in 0..count {
-        let (before, rest) = directions.split_at_mut(row * dims);
-        let vector = &mut rest[..dims];
-        let length = eigen::dot(vector, vector).sqrt();
-        for _ in 0..2 {
-            for other in before.chunks_exact(dims) {
-                let along = eigen::dot(vector, other);
-                for (value, other) in vector.iter_mut().zip(other) {
-                    *value -= along * other;
-                }
-            }
+    // Of equal length first: the iteration makes the leading ones longer by orders of magnitude.
+    for direction in directions.chunks_exact_mut(dims) {
+        let length = eigen::dot(direction, direction).sqrt();
+        let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
+        direction.iter_mut().for_each(|value| *value *= scale);
+    }
+    for _ in 0..2 {
+        let rows = Matrix::new(&*directions, dims);
+        let mut gram = vec![0.0; count * count];
+        add_product(rows, rows.transposed(), &mut gram);
+        let mut solved = eigen::symmetric(gram, count, count);
+        let floor = 1e-13 * solved.values[0];
+        for (vector, &value) in solved.vectors.chunks_exact_mut(count).zip(&solved.values) {
+            let scale = if value > floor { 1.0 / value.sqrt() } else { 0.0 };
+            vector.iter_mut().for_each(|share| *share *= scale);
         }
-        let left = eigen::dot(vector, vector).sqrt();
-        let scale = if left > 1e-12 * length {
-            1.0 / left
-        } else {
-            0.0
-        };
-        vector.iter_mut().for_each(|value| *value *= scale);
+        let mut turned = vec![0.0; directions.len()];
+        add_product(Matrix::new(&solved.vectors, count), rows, &mut turned);
+        *directions = turned;
     }
 }

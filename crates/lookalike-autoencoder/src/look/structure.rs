@@ -169,3 +169,140 @@ fn cluster(blocks: &[f32], dims: usize) -> Vec<f32> {
     }
     means
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers between -1 and 1 that do not depend on each other.
+    fn noise(i: usize) -> f32 {
+        let mut bits = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        bits = (bits ^ (bits >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (bits >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    }
+
+    fn distance(a: &[f32], b: &[f32]) -> f32 {
+        let squares = a.iter().zip(b).map(|(a, b)| (a - b).powi(2));
+        squares.sum::<f32>().sqrt()
+    }
+
+    #[test]
+    fn groups_of_blocks_are_told_apart() {
+        // Four groups far from each other, in no order.
+        let centres = [[0.0, 0.0], [50.0, 0.0], [0.0, 50.0], [90.0, 90.0]];
+        let group = |block: usize| ((noise(3 * block) + 1.0) * 2.0) as usize % 4;
+        let blocks: Vec<f32> = (0..800)
+            .flat_map(|block| {
+                let [x, y] = centres[group(block)];
+                [x + noise(3 * block + 1), y + noise(3 * block + 2)]
+            })
+            .collect();
+        let means = cluster(&blocks, 2);
+        assert_eq!(means.len(), 2 * KINDS);
+        for (block, values) in blocks.chunks(2).enumerate() {
+            let mean = &means[2 * nearest(&means, values)..][..2];
+            assert!(distance(mean, &centres[group(block)]) < 1.5, "{mean:?}");
+            let least = means.chunks(2).map(|mean| distance(mean, values));
+            assert_eq!(least.fold(f32::INFINITY, f32::min), distance(mean, values));
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        assert_eq!(pool.unwrap().install(|| cluster(&blocks, 2)), means);
+    }
+
+    #[test]
+    fn few_blocks_are_kinds_of_their_own() {
+        for count in [1, 5, KINDS] {
+            let blocks: Vec<f32> = (0..3 * count).map(noise).collect();
+            let means = cluster(&blocks, 3);
+            assert_eq!(means, blocks);
+        }
+        // All alike: the first kind has them all, and none is lost.
+        assert_eq!(cluster(&[7.0; 300], 3), [7.0; 3 * KINDS]);
+    }
+
+    #[test]
+    fn the_first_of_equal_means_is_the_nearest() {
+        assert_eq!(nearest(&[1.0, -1.0, 0.5, -0.5], &[0.0]), 2);
+        assert_eq!(nearest(&[1.0, 1.0, 0.0, 0.0, 0.0, 0.0], &[0.1, 0.0]), 1);
+    }
+
+    #[test]
+    fn descriptions_have_the_lengths_of_their_regions() {
+        for (channels, height, width) in [(1, 28, 28), (3, 33, 20), (1, 8, 70), (3, 64, 64)] {
+            let shape = InputShape {
+                channels,
+                height,
+                width,
+            };
+            let pixels: Vec<Vec<u8>> = (0..6)
+                .map(|image| {
+                    let value = |at| (127.0 + 120.0 * noise(image * shape.values() + at)) as u8;
+                    (0..shape.values()).map(value).collect()
+                })
+                .collect();
+            let images: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
+            let step = coarse_step(shape);
+            let structure = Structure::fit(shape, step, 0.1, &images);
+            let region = structure.means.len();
+            assert_eq!(structure.len(), REGIONS * region);
+            assert_eq!(region % structure.pca.components(), 0);
+            let [down, across] = structure.blocks.grid();
+            for image in images {
+                let mut out = vec![f32::NAN; structure.len()];
+                structure.describe(image, &mut out);
+                let lengths: Vec<f32> = out
+                    .chunks(region)
+                    .map(|values| values.iter().map(|v| v * v).sum::<f32>().sqrt())
+                    .collect();
+                assert!((lengths[0] - 1.0).abs() < 1e-4, "{shape}: {lengths:?}");
+                for length in &lengths[1..] {
+                    // A grid of one row or column leaves quarters empty.
+                    let empty = *length == 0.0 && (down == 1 || across == 1);
+                    assert!(
+                        empty || (length - QUARTER_WEIGHT).abs() < 1e-4,
+                        "{shape}: {lengths:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_quarter_changes_its_values_only() {
+        let shape = InputShape {
+            channels: 1,
+            height: 64,
+            width: 64,
+        };
+        let pixels: Vec<u8> = (0..64 * 64).map(|at| (127.0 + 120.0 * noise(at)) as u8).collect();
+        let mut changed = pixels.clone();
+        for y in 50..60 {
+            for x in 2..12 {
+                changed[64 * y + x] = 255 - changed[64 * y + x];
+            }
+        }
+        let structure = Structure::fit(shape, 4, 0.1, &[&pixels, &changed]);
+        let described = [&pixels, &changed].map(|pixels| {
+            let mut out = vec![0.0; structure.len()];
+            structure.describe(pixels, &mut out);
+            out
+        });
+        let region = structure.means.len();
+        let [plain, other] = described.each_ref().map(|out| out.chunks(region));
+        let same: Vec<bool> = plain.zip(other).map(|(a, b)| a == b).collect();
+        // The whole, and of the quarters the lower left one.
+        assert_eq!(same, [false, true, true, false, true]);
+    }
+
+    #[test]
+    fn steps_fit_every_shape() {
+        for (height, width, step) in [(28, 28, 2), (64, 64, 4), (8, 8, 1), (9, 70, 2), (256, 256, 16)] {
+            let shape = InputShape {
+                channels: 1,
+                height,
+                width,
+            };
+            assert_eq!(coarse_step(shape), step, "{shape}");
+        }
+    }
+}

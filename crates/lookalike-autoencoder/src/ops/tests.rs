@@ -19,13 +19,23 @@ struct Case {
     noise: Vec<f32>,
     batch: usize,
     loss: Loss,
+    /// Whether images are normalised before they are encoded.
+    normalises: bool,
 }
 
 impl Case {
     fn new(plan: Plan, batch: usize, loss: Loss, seed: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let mut draw = |len: usize| -> Vec<f32> { (0..len).map(|_| random.random()).collect() };
-        let len = plan.input_len();
+        // The encoder alone answers codes, the decoder alone is given them.
+        let input_len = match plan.encoder.is_empty() {
+            true => plan.code_dim,
+            false => plan.input_len(),
+        };
+        let target_len = match plan.decoder.is_empty() {
+            true => plan.code_dim,
+            false => plan.input_len(),
+        };
         let mut weights = Weights::initial(&plan, &vec![0.3; plan.shape.channels], seed);
         // What starts at nought or one would hide mistakes.
         for parameter in &mut weights.parameters {
@@ -40,8 +50,15 @@ impl Case {
             *variance = draw(variance.len()).iter().map(|v| v + 0.5).collect();
         }
         Self {
-            inputs: draw(batch * len),
-            targets: draw(batch * len),
+            inputs: draw(batch * input_len),
+            targets: match loss {
+                // Of either sign and any size.
+                Loss::LinearSquaredError => {
+                    let targets = draw(batch * target_len);
+                    targets.iter().map(|target| 6.0 * target - 3.0).collect()
+                }
+                _ => draw(batch * target_len),
+            },
             noise: match plan.variational {
                 true => draw(batch * plan.code_dim),
                 false => Vec::new(),
@@ -50,6 +67,7 @@ impl Case {
             weights,
             batch,
             loss,
+            normalises: seed % 2 == 1,
         }
     }
 
@@ -100,9 +118,14 @@ impl Case {
         for (name, (kernels, burn)) in names.iter().zip(kernels.iter().zip(&burn)) {
             close(name, kernels, burn, 2e-4)?;
         }
+        // Models are made of both halves.
+        if self.plan.encoder.is_empty() || self.plan.decoder.is_empty() {
+            return Ok(());
+        }
         let device = Device::flex();
+        let normalises = self.normalises;
         let answer = |path| {
-            let network = Inference::new(&self.plan, &self.weights, &device, path);
+            let network = Inference::new(&self.plan, &self.weights, &device, path, normalises);
             let bytes: Vec<u8> = self.inputs.iter().map(|x| (x * 255.0) as u8).collect();
             let mut codes = vec![0.0; self.batch * self.plan.code_dim];
             network.encode(&bytes, &mut codes);
@@ -113,7 +136,7 @@ impl Case {
         close("codes", &kernels.0, &burn.0, 1e-4)?;
         close("reconstructions", &kernels.1, &burn.1, 1e-4)?;
         let maps = |path| {
-            let trunk = Trunk::new(&self.plan, &self.weights, &device, path)?;
+            let trunk = Trunk::new(&self.plan, &self.weights, &device, path, normalises)?;
             let bytes: Vec<u8> = self.inputs.iter().map(|x| (x * 255.0) as u8).collect();
             Some(trunk.maps(self.batch, &bytes))
         };
@@ -141,7 +164,7 @@ fn close(what: &str, kernels: &[f32], burn: &[f32], tolerance: f32) -> Result<()
 
 prop_compose! {
     fn cases()(
-        kind in 0usize..4,
+        kind in 0usize..6,
         (height, width) in (8usize..22, 8usize..22),
         colour in any::<bool>(),
         batch in 2usize..7,
@@ -156,13 +179,17 @@ prop_compose! {
             _ => (Architecture::Bottleneck, InputShape { height, width, channels }),
         };
         let plan = Plan::new(architecture, shape, code_dim, kind == 3).expect("a plan");
-        let loss = if bce { Loss::BinaryCrossEntropy } else { Loss::MeanSquaredError };
-        Case::new(plan, batch, loss, seed)
+        let pixels = if bce { Loss::BinaryCrossEntropy } else { Loss::MeanSquaredError };
+        match kind {
+            4 => Case::new(plan.encoder_alone(), batch, Loss::LinearSquaredError, seed),
+            5 => Case::new(plan.decoder_alone(), batch, pixels, seed),
+            _ => Case::new(plan, batch, pixels, seed),
+        }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 36, ..ProptestConfig::default() })]
 
     #[test]
     fn a_step_agrees_with_burns_own_operations(case in cases()) {
@@ -178,6 +205,20 @@ impl std::fmt::Debug for Case {
             .field("batch", &self.batch)
             .field("loss", &self.loss)
             .finish_non_exhaustive()
+    }
+}
+
+#[test]
+fn steps_of_each_stage_agree_with_burns_own_operations() {
+    for channels in [1, 3] {
+        let shape = InputShape {
+            height: 28,
+            width: 21,
+            channels,
+        };
+        let plan = Plan::new(Architecture::Bottleneck, shape, 128, false).unwrap();
+        Case::new(plan.encoder_alone(), 8, Loss::LinearSquaredError, 5).check();
+        Case::new(plan.decoder_alone(), 8, Loss::BinaryCrossEntropy, 6).check();
     }
 }
 

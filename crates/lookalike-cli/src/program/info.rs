@@ -118,11 +118,11 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
 }
 
 /// What images were described by, in words: each part's weight, and how often its neighbours are
-/// those of shape.
+/// also those of other parts.
 fn parts(parts: &[Part]) -> String {
     let words = parts.iter().map(|part| {
         format!(
-            "{} {:.2} (agrees {:.0} %)",
+            "{} {:.2} (confirmed {:.0} %)",
             part.name,
             part.weight,
             100.0 * part.agreement
