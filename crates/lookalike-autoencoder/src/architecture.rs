@@ -237,8 +237,14 @@ impl Plan {
     pub fn encoder_ends(&self) -> (usize, usize) {
         let of_encoder = |name: &str| name.starts_with(ENCODER);
         (
-            self.parameters.iter().filter(|p| of_encoder(&p.name)).count(),
-            self.statistics.iter().filter(|(n, _)| of_encoder(n)).count(),
+            self.parameters
+                .iter()
+                .filter(|p| of_encoder(&p.name))
+                .count(),
+            self.statistics
+                .iter()
+                .filter(|(n, _)| of_encoder(n))
+                .count(),
         )
     }
 

@@ -208,6 +208,16 @@ pub(crate) fn load(
     }
     let stage = Stage::all(config)[position.earlier.len()];
     let learning = stage.plan(plan);
+    let expected = plan.parameters.len()
+        + 2 * plan.statistics.len()
+        + 2 * learning.parameters.len()
+        + usize::from(stage == Stage::Refine);
+    if container.len() != expected {
+        return Err(fail(format!(
+            "it has {} tensors, the stage that it says it has come to needs {expected}",
+            container.len()
+        )));
+    }
     let read = |prefix: &str| {
         learning
             .parameters
@@ -220,7 +230,9 @@ pub(crate) fn load(
     let targets = match stage {
         Stage::Refine => {
             let images = stage.images(data.images).len();
-            container.tensor(TARGETS, &[images, plan.code_dim]).map_err(fail)?
+            container
+                .tensor(TARGETS, &[images, plan.code_dim])
+                .map_err(fail)?
         }
         _ => Vec::new(),
     };

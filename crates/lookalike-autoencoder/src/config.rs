@@ -522,11 +522,7 @@ mod tests {
         };
         let article = TrainConfig::suited(Architecture::Conv, Objective::Reconstruct, 10, shape);
         assert_eq!(article, TrainConfig::new(Architecture::Conv));
-        for (effort, epochs) in [
-            (Effort::Quick, 1),
-            (Effort::Default, 6),
-            (Effort::Best, 24),
-        ] {
+        for (effort, epochs) in [(Effort::Quick, 1), (Effort::Default, 6), (Effort::Best, 24)] {
             let recipe = TrainConfig::new(Architecture::Bottleneck).with_effort(effort);
             assert_eq!(recipe.epochs, epochs, "{effort}");
             assert_eq!(effort.to_string().parse::<Effort>().unwrap(), effort);

@@ -143,7 +143,15 @@ impl Autoencoder {
     /// Of the networks with a linear code, what comes before it.
     pub(crate) fn trunk(&self) -> Option<&Trunk> {
         let normalises = self.config.normalises_input();
-        let make = || Trunk::new(&self.plan, &self.weights, &self.device, self.path, normalises);
+        let make = || {
+            Trunk::new(
+                &self.plan,
+                &self.weights,
+                &self.device,
+                self.path,
+                normalises,
+            )
+        };
         self.trunk.get_or_init(make).as_ref()
     }
 

@@ -71,7 +71,10 @@ impl Stage {
             Self::Whole | Self::Look => count,
             Self::Refine | Self::Decode => MAX_GRAPH_IMAGES,
         };
-        even(count, most).into_iter().map(|image| image as u32).collect()
+        even(count, most)
+            .into_iter()
+            .map(|image| image as u32)
+            .collect()
     }
 
     /// Passes over the stage's images.
@@ -256,7 +259,10 @@ impl Making<'_> {
         let width = self.plan.code_dim;
         let mut codes = vec![0.0; images.len() * width];
         let together = self.plan.images_together();
-        for (images, codes) in images.chunks(together).zip(codes.chunks_mut(together * width)) {
+        for (images, codes) in images
+            .chunks(together)
+            .zip(codes.chunks_mut(together * width))
+        {
             let pixels: Vec<u8> = images
                 .iter()
                 .flat_map(|&image| self.collection.image(image as usize))

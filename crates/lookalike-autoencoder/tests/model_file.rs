@@ -5,7 +5,9 @@ mod common;
 use std::collections::HashMap;
 
 use common::{GREY, shapes};
-use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice, Objective, TrainConfig, train};
+use lookalike_autoencoder::{
+    Architecture, Autoencoder, DeviceChoice, Objective, TrainConfig, train,
+};
 use lookalike_images::{COLOURS, InputShape, colours};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};

@@ -174,7 +174,12 @@ fn a_run_stopped_in_any_of_its_stages_resumes_exactly() {
         let collection = shapes(100, shape);
         let config = config(Architecture::Bottleneck, Objective::Look, 3);
         let whole = train(&collection, &config, CPU, None, &mut ()).unwrap();
-        let stages: Vec<_> = whole.record().later.iter().map(|s| s.name.as_str()).collect();
+        let stages: Vec<_> = whole
+            .record()
+            .later
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect();
         assert_eq!(stages, ["refine", "decode"]);
         let checkpointing = Checkpointing {
             path: folder.path().join(name),
@@ -294,10 +299,13 @@ fn codes_of_descriptions_are_drawn_better_than_the_mean_image() {
             collection.pixels().iter().enumerate().map(off).sum::<f64>()
         };
         let (drawn, mean) = (
-            error(&|at| f64::from(drawn[at])),
+            error(&|at| f64::from(drawn[at]) / 255.0),
             error(&|at| mean[at % len]),
         );
-        assert!(drawn < 0.8 * mean, "{channels} channels: {drawn} against {mean}");
+        assert!(
+            drawn < 0.8 * mean,
+            "{channels} channels: {drawn} against {mean}"
+        );
     }
 }
 

@@ -264,8 +264,12 @@ fn a_sample_of_a_stream_is_that_of_the_folder() {
     let report = place.json("index mnist:test --model m --gallery third --part 1/3 --no-diffusion");
     let third = count(&report, "points");
     assert!((3200..3470).contains(&third), "{third}");
-    let one = place.json("train mnist:test --out s1 --epochs 1 --sample 64 --seed 1 --batch 16");
-    let two = place.json("train mnist:test --out s2 --epochs 1 --sample 64 --seed 2 --batch 16");
+    let sampled = |seed: u32| {
+        place.json(&format!(
+            "train mnist:test --out s{seed} --objective augment --epochs 1 --sample 64 --seed {seed} --batch 16"
+        ))
+    };
+    let (one, two) = (sampled(1), sampled(2));
     assert_eq!([count(&one, "images"), count(&two, "images")], [64, 64]);
     assert_ne!(one["mean_image_loss"], two["mean_image_loss"]);
     let output = place.run("index photos --model m --gallery g --sample 10");

@@ -88,8 +88,9 @@ fn images_without_labels_are_scored_by_their_copies() {
 fn codes_know_colours() {
     let place = Workplace::new(1);
     write_discs(&place, "discs", 90, true);
-    let with = place.json("train discs --out with --epochs 3 --batch 16");
-    let without = place.json("train discs --out without --epochs 3 --batch 16 --colour-weight 0");
+    let train = "train discs --objective augment --epochs 3 --batch 16";
+    let with = place.json(&format!("{train} --out with"));
+    let without = place.json(&format!("{train} --out without --colour-weight 0"));
     assert_eq!(
         (&with["code_dim"], &without["code_dim"]),
         (&164.into(), &64.into())
@@ -162,18 +163,22 @@ fn distortions_are_asked_for_by_name_or_number() {
     for (line, said) in [
         (
             "train discs --out n --objective reconstruct --distort mild",
-            "--objective augment",
+            "--objective look or augment",
         ),
         (
             "train discs --out n --arch conv --colour-weight 1",
             "--arch bottleneck",
         ),
         (
-            "train discs --out n --channels 1 --colour-weight 1 --epochs 1",
+            "train discs --out n --colour-weight 1",
+            "another objective than look",
+        ),
+        (
+            "train discs --out n --objective augment --channels 1 --colour-weight 1 --epochs 1",
             "--colour-weight 0",
         ),
         (
-            "train discs --out n --colour-weight=-1 --epochs 1",
+            "train discs --out n --objective augment --colour-weight=-1 --epochs 1",
             "colour weight",
         ),
     ] {

@@ -421,7 +421,9 @@ fn noise_among_digits_is_found_first() {
 fn pixels_without_files_are_read_again_too() {
     let place = Workplace::new(300);
     let images = place.images();
-    place.json(&format!("train {images} --out m --epochs 1 --batch 32"));
+    place.json(&format!(
+        "train {images} --out m --objective augment --epochs 1 --batch 32"
+    ));
     place.json(&format!(
         "index {images} --model m --gallery g --no-diffusion"
     ));

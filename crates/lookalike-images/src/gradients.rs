@@ -519,7 +519,11 @@ impl LocalGradients {
             for (column, (&x, &y)) in gradients.take(across * self.step).enumerate() {
                 let length = (x * x + y * y).sqrt();
                 let turn = y.atan2(x) * (DIRECTIONS as f32 / std::f32::consts::TAU);
-                let turn = if turn < 0.0 { turn + DIRECTIONS as f32 } else { turn };
+                let turn = if turn < 0.0 {
+                    turn + DIRECTIONS as f32
+                } else {
+                    turn
+                };
                 let lower = turn as usize;
                 let upper_part = length * (turn - lower as f32);
                 let votes = &mut steps[column / self.step];
@@ -645,8 +649,14 @@ mod tests {
     /// [`LocalGradients`] as directly as they can be written: the squares of their values.
     fn local_reference(shape: InputShape, step: usize, contrast: f64, pixels: &[u8]) -> Vec<f64> {
         let mut out = Vec::new();
-        for top in (0..).map(|i| i * step).take_while(|top| top + 4 * step <= shape.height) {
-            for left in (0..).map(|i| i * step).take_while(|left| left + 4 * step <= shape.width) {
+        for top in (0..)
+            .map(|i| i * step)
+            .take_while(|top| top + 4 * step <= shape.height)
+        {
+            for left in (0..)
+                .map(|i| i * step)
+                .take_while(|left| left + 4 * step <= shape.width)
+            {
                 let mut block = vec![0.0; 32];
                 for y in top..top + 4 * step {
                     for x in left..left + 4 * step {
@@ -677,7 +687,10 @@ mod tests {
     fn an_edge_points_one_way_and_its_negative_the_other() {
         let shape = shape(1, 4, 4);
         let blocks = LocalGradients::new(shape, 1);
-        assert_eq!((blocks.grid(), blocks.len()), ([1, 1], LocalGradients::BLOCK));
+        assert_eq!(
+            (blocks.grid(), blocks.len()),
+            ([1, 1], LocalGradients::BLOCK)
+        );
         // From the first column to the last, brighter by the same.
         let brighter: Vec<u8> = (0..16).map(|i| 10 * (i % 4)).collect();
         let darker: Vec<u8> = brighter.iter().map(|value| 255 - value).collect();

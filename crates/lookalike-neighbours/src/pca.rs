@@ -262,7 +262,11 @@ fn orthonormalise(directions: &mut Vec<f64>, dims: usize) {
         let mut solved = eigen::symmetric(gram, count, count);
         let floor = 1e-13 * solved.values[0];
         for (vector, &value) in solved.vectors.chunks_exact_mut(count).zip(&solved.values) {
-            let scale = if value > floor { 1.0 / value.sqrt() } else { 0.0 };
+            let scale = if value > floor {
+                1.0 / value.sqrt()
+            } else {
+                0.0
+            };
             vector.iter_mut().for_each(|share| *share *= scale);
         }
         let mut turned = vec![0.0; directions.len()];

@@ -116,7 +116,13 @@ fn filter(graph: &KnnGraph, block: Vec<f32>, width: usize, lower: f64) -> Vec<f3
     combine(&mut now, &before, 1.0 / half, -centre / half, None);
     for _ in 1..DEGREE {
         let mut next = product(graph, &now, width);
-        combine(&mut next, &now, 2.0 / half, -2.0 * centre / half, Some(&before));
+        combine(
+            &mut next,
+            &now,
+            2.0 / half,
+            -2.0 * centre / half,
+            Some(&before),
+        );
         before = now;
         now = next;
     }
@@ -301,7 +307,12 @@ mod tests {
             chosen.iter().sum::<f32>() / chosen.len() as f32
         };
         assert!((dot(5, 5) - 1.0).abs() < 1e-5);
-        assert!(mean(true) > mean(false) + 0.5, "{} {}", mean(true), mean(false));
+        assert!(
+            mean(true) > mean(false) + 0.5,
+            "{} {}",
+            mean(true),
+            mean(false)
+        );
         assert_eq!(embedding, spectral_embedding(&graph(codes), codes, &config));
     }
 

@@ -15,7 +15,7 @@
 
 mod structure;
 
-use lookalike_images::{Collection, COLOURS, Gradients, InputShape, colours, gradient_energy};
+use lookalike_images::{COLOURS, Collection, Gradients, InputShape, colours, gradient_energy};
 use lookalike_neighbours::{Codes, Metric, Pca, nearest_others};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -103,7 +103,10 @@ impl Describe {
 
     fn write(&self, pixels: &[u8], out: &mut [f32]) {
         match self {
-            Self::Shape { gradients, contrast } => {
+            Self::Shape {
+                gradients,
+                contrast,
+            } => {
                 gradients.describe_softly(pixels, *contrast, out);
             }
             Self::Structure(structure) => structure.describe(pixels, out),
@@ -125,7 +128,12 @@ impl Fitted {
     fn new(describe: Describe, images: &[&[u8]]) -> Self {
         let raw = raw(&describe, images);
         let some: Vec<f32> = match images.len() >= SAMPLE / 2 {
-            true => raw.chunks_exact(describe.len()).step_by(COMPONENTS_EACH).flatten().copied().collect(),
+            true => raw
+                .chunks_exact(describe.len())
+                .step_by(COMPONENTS_EACH)
+                .flatten()
+                .copied()
+                .collect(),
             false => raw.clone(),
         };
         let pca = Pca::fit(rows(&some, describe.len()), PART_COMPONENTS);
@@ -234,7 +242,10 @@ impl Look {
             let joined = join(&self.parts, &images);
             let described = self.pca.project(rows(&joined, joined_width));
             let dims = self.pca.components();
-            for (out, row) in out.chunks_exact_mut(width).zip(described.chunks_exact(dims)) {
+            for (out, row) in out
+                .chunks_exact_mut(width)
+                .zip(described.chunks_exact(dims))
+            {
                 for (to, value) in out.iter_mut().zip(row) {
                     *to = value * self.scale;
                 }
@@ -341,7 +352,11 @@ fn join(parts: &[Fitted], images: &[&[u8]]) -> Vec<f32> {
 fn unit_scale(values: &[f32], rows: usize) -> f32 {
     let squares: f64 = values.iter().map(|&v| f64::from(v).powi(2)).sum();
     let mean = squares / rows.max(1) as f64;
-    if mean > 1e-20 { mean.sqrt().recip() as f32 } else { 0.0 }
+    if mean > 1e-20 {
+        mean.sqrt().recip() as f32
+    } else {
+        0.0
+    }
 }
 
 fn rows(values: &[f32], dims: usize) -> Codes<'_> {
@@ -382,7 +397,11 @@ mod tests {
             let (sin, cos) = (45.0 * (image % 4) as f32 + 3.0 * (image % 3) as f32)
                 .to_radians()
                 .sin_cos();
-            let hue = if coloured_by_angle { image % 4 } else { image * 7 % 11 };
+            let hue = if coloured_by_angle {
+                image % 4
+            } else {
+                image * 7 % 11
+            };
             let colour = [(hue * 53 % 200) as f32, (hue * 97 % 200) as f32, 200.0];
             let shift = (image % 5) as f32 - 2.0;
             for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (y, x))) {
@@ -437,8 +456,8 @@ mod tests {
             width: 70,
         };
         let keys = (0..30).map(|i| i.to_string()).collect();
-        let black =
-            Collection::from_parts("black", shape, keys, vec![None; 30], vec![0; 30 * 630]).unwrap();
+        let black = Collection::from_parts("black", shape, keys, vec![None; 30], vec![0; 30 * 630])
+            .unwrap();
         let described = Look::fit(&black, 8).describe(&black, 8);
         assert!(described.iter().all(|&v| v == 0.0));
     }

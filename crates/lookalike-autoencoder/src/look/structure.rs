@@ -34,10 +34,7 @@ pub(super) struct Structure {
 
 /// Pixels between coarse blocks: a sixteenth of the longer side, and few enough that a block fits.
 pub(super) fn coarse_step(shape: InputShape) -> usize {
-    let (longer, shorter) = (
-        shape.height.max(shape.width),
-        shape.height.min(shape.width),
-    );
+    let (longer, shorter) = (shape.height.max(shape.width), shape.height.min(shape.width));
     ((longer + 8) / 16).min(shorter / 4).max(1)
 }
 
@@ -274,7 +271,9 @@ mod tests {
             height: 64,
             width: 64,
         };
-        let pixels: Vec<u8> = (0..64 * 64).map(|at| (127.0 + 120.0 * noise(at)) as u8).collect();
+        let pixels: Vec<u8> = (0..64 * 64)
+            .map(|at| (127.0 + 120.0 * noise(at)) as u8)
+            .collect();
         let mut changed = pixels.clone();
         for y in 50..60 {
             for x in 2..12 {
@@ -296,7 +295,13 @@ mod tests {
 
     #[test]
     fn steps_fit_every_shape() {
-        for (height, width, step) in [(28, 28, 2), (64, 64, 4), (8, 8, 1), (9, 70, 2), (256, 256, 16)] {
+        for (height, width, step) in [
+            (28, 28, 2),
+            (64, 64, 4),
+            (8, 8, 1),
+            (9, 70, 2),
+            (256, 256, 16),
+        ] {
             let shape = InputShape {
                 channels: 1,
                 height,

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lookalike::autoencoder::{Architecture, DeviceChoice, Distort, Effort, Loss, Objective, Optimiser, PrecisionChoice, Schedule};
+use lookalike::autoencoder::{
+    Architecture, DeviceChoice, Distort, Effort, Loss, Objective, Optimiser, PrecisionChoice,
+    Schedule,
+};
 use lookalike::gallery::{Filter, Rerank};
 use lookalike::images::{Fit, Region};
 use lookalike::neighbours::Metric;
@@ -109,7 +112,12 @@ pub struct TrainArguments {
     #[arg(long, value_name = "NAME")]
     pub objective: Option<Objective>,
     /// How long to learn: quick (an eighth of the time), default or best (four times as long); in place of --epochs
-    #[arg(long, default_value = "default", value_name = "NAME", conflicts_with = "epochs")]
+    #[arg(
+        long,
+        default_value = "default",
+        value_name = "NAME",
+        conflicts_with = "epochs"
+    )]
     pub effort: Effort,
     /// Floats of a code (bottleneck only) [default: 128; 64 for objectives other than look]
     #[arg(long, value_name = "N", value_parser = positive())]

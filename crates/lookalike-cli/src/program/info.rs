@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use lookalike::autoencoder::{Autoencoder, DeviceChoice, Objective, Part, TrainConfig, TrainRecord};
+use lookalike::autoencoder::{
+    Autoencoder, DeviceChoice, Objective, Part, TrainConfig, TrainRecord,
+};
 use lookalike::gallery::{GalleryInfo, model_fingerprint};
 use lookalike::images::InputShape;
 use lookalike::{Error, open_gallery};

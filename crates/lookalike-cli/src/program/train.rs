@@ -175,13 +175,9 @@ fn check(a: &TrainArguments) -> Result<(), Error> {
 
 /// What the arguments mean for these images: the recipe that suits them with the changes asked for.
 fn config(a: &TrainArguments, collection: &Collection) -> Result<TrainConfig, Error> {
-    let mut config = TrainConfig::suited(
-        a.arch,
-        objective(a),
-        collection.len(),
-        collection.shape(),
-    )
-    .with_effort(a.effort);
+    let mut config =
+        TrainConfig::suited(a.arch, objective(a), collection.len(), collection.shape())
+            .with_effort(a.effort);
     config.seed = a.seed;
     config.precision = a.precision.resolve();
     config.fit = a.fit;
