@@ -36,7 +36,7 @@ fn train_index_search_eval_and_the_rest_work_together() {
         "train {images} --out m.safetensors --epochs 2 --batch 64 --curve loss.png --sheet pairs.png"
     ));
     assert_eq!(trained["architecture"], "bottleneck");
-    assert_eq!(trained["objective"], "augment");
+    assert_eq!(trained["objective"], "look");
     assert_eq!(trained["images"], 1200);
     assert_eq!(trained["model"], "m.safetensors");
     assert_eq!(trained["epochs"].as_array().unwrap().len(), 2);
