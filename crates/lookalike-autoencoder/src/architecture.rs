@@ -22,8 +22,8 @@ const WIDEST_STAGE: usize = 256;
 /// Strided stages are added until the longer side is at most this many pixels.
 const SMALLEST_MAP: usize = 5;
 
-/// Images that are encoded at a time, and the floats that their largest activation may have, at most:
-/// hundreds of digits, but a few photographs.
+/// Images that are encoded at a time, and the floats that their largest activation may have, at
+/// most: hundreds of digits, but a few photographs.
 const MAX_IMAGES_TOGETHER: usize = 1024;
 const MAX_ACTIVATION: usize = 16 << 20;
 

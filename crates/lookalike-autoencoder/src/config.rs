@@ -229,7 +229,8 @@ pub(crate) const MOST_WEIGHT: f32 = 100.0;
 /// Passes over a small collection, at most.
 const MAX_EPOCHS: usize = 200;
 
-/// Pixels that the first stage of [`Objective::Look`] sees by default (six epochs on MNIST), and images at least.
+/// Pixels that the first stage of [`Objective::Look`] sees by default (six epochs on MNIST), and
+/// images at least.
 const LOOK_PIXELS_SEEN: usize = 6 * 60_000 * 28 * 28;
 const MIN_VIEWS: usize = 40_000;
 

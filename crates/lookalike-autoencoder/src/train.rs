@@ -156,6 +156,7 @@ impl State {
     fn enter(&mut self, stage: Stage, plan: &Plan) {
         let finished = std::mem::take(&mut self.position.epochs);
         self.position.earlier.push(finished);
+        self.targets = Vec::new();
         self.adam = AdamState::new(stage.plan(plan).parameter_count());
     }
 }

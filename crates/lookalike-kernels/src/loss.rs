@@ -15,7 +15,8 @@ pub enum Loss {
     LinearSquaredError,
 }
 
-/// The mean loss of `logits`, through a sigmoid where `kind` has one, against `targets` over all elements; `grad` becomes its gradient with
+/// The mean loss of `logits`, through a sigmoid where `kind` has one, against `targets` over all
+/// elements; `grad` becomes its gradient with
 /// respect to the logits.
 ///
 /// Computed from the logits, so neither infinite nor flat where the sigmoid saturates.
