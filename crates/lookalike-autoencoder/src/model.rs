@@ -16,7 +16,8 @@ use crate::device::DeviceChoice;
 use crate::error::AutoencoderError;
 use crate::network::{Inference, Trunk, Weights};
 use crate::ops::Path;
-use crate::record::TrainRecord;
+use crate::record::{Comparison, TrainRecord};
+
 /// Version of the model file; another one is refused.
 const FORMAT: u32 = 1;
 /// Pixels are divided by it.
@@ -170,6 +171,17 @@ impl Autoencoder {
     /// The recipe it was trained by.
     pub fn config(&self) -> &TrainConfig {
         &self.config
+    }
+
+    /// Keeps with the model how it compares with simple descriptors.
+    #[must_use]
+    pub fn with_comparison(mut self, comparison: Comparison) -> Self {
+        let mut document: Document =
+            serde_json::from_str(&self.document).expect("a model's document reads");
+        document.record.comparison = Some(comparison.clone());
+        self.document = serde_json::to_string(&document).expect("a model's document serialises");
+        self.record.comparison = Some(comparison);
+        self
     }
 
     /// How its training went.

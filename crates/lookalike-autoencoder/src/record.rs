@@ -47,6 +47,56 @@ pub struct DataRecord {
     pub digest: String,
 }
 
+/// What can be said of codes without labels: a guess, not a measurement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judgement {
+    /// `model`, or a simple descriptor's name.
+    pub name: String,
+    /// Share of an image's ten nearest neighbours that are also among its ten nearest by coarse
+    /// structure, beyond chance.
+    pub structure: f32,
+    /// The same by shape.
+    pub shape: f32,
+    /// Share of other images that are farther from a distorted copy than its original is.
+    pub copies: f32,
+}
+
+impl Judgement {
+    /// All three in one number, by which codes are ranked. Over the simple descriptors and models of
+    /// eight collections its rank correlation with the precision by labels is .80 on average.
+    pub fn score(&self) -> f32 {
+        self.structure + self.shape / 2.0 + self.copies
+    }
+}
+
+/// A model beside simple descriptors, judged without labels on images that it learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// Images that were looked at.
+    pub images: usize,
+    /// The model's codes.
+    pub model: Judgement,
+    /// Simple descriptors, at least one.
+    pub simple: Vec<Judgement>,
+}
+
+impl Comparison {
+    /// The simple descriptor that is judged best.
+    pub fn best(&self) -> Option<&Judgement> {
+        self.simple
+            .iter()
+            .max_by(|a, b| a.score().total_cmp(&b.score()))
+    }
+
+    /// Whether no simple descriptor is judged as good as the model.
+    pub fn model_is_best(&self) -> bool {
+        self.best()
+            .is_none_or(|best| self.model.score() > best.score())
+    }
+}
+
 /// The history of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainRecord {
@@ -60,6 +110,9 @@ pub struct TrainRecord {
     /// What the images were described by, where the objective is to describe them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
+    /// How the model compares with simple descriptors, where that was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
     /// Loss in the first stage of the best answer that ignores its input, the mean image or the mean
     /// description.
     pub mean_image_loss: f64,
@@ -97,5 +150,37 @@ impl TrainRecord {
         self.epochs
             .last()
             .map_or(0.0, |e| self.data.images as f64 / e.seconds.max(1e-9))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(name: &str, structure: f32, shape: f32, copies: f32) -> Judgement {
+        Judgement {
+            name: name.to_owned(),
+            structure,
+            shape,
+            copies,
+        }
+    }
+
+    #[test]
+    fn a_model_is_best_only_above_every_descriptor() {
+        let mut comparison = Comparison {
+            images: 100,
+            model: judged("model", 0.5, 0.4, 0.9),
+            simple: vec![
+                judged("pixels", 0.1, 0.2, 0.6),
+                judged("HOG", 0.3, 0.8, 0.8),
+            ],
+        };
+        assert_eq!(comparison.best().unwrap().name, "HOG");
+        assert!(comparison.model_is_best());
+        comparison.model.structure = 0.3;
+        assert!(!comparison.model_is_best());
+        comparison.simple.clear();
+        assert!(comparison.model_is_best());
     }
 }

@@ -145,6 +145,7 @@ pub fn train(
         epochs,
         later: later.collect(),
         parts: look.map_or_else(Vec::new, |look| look.record),
+        comparison: None,
         mean_image_loss,
         perfect_loss,
     };

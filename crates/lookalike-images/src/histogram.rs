@@ -27,9 +27,14 @@ pub fn histogram(pixels: &Pixels) -> [f32; BINS * BINS * BINS] {
 /// Levels of luma, and steps of each difference of colour, in [`colours`].
 const LEVELS: usize = 4;
 const STEPS: usize = 5;
+/// The same in [`fine_colours`].
+const FINE_LEVELS: usize = 8;
+const FINE_STEPS: usize = 10;
 
 /// Floats of [`colours`].
 pub const COLOURS: usize = LEVELS * STEPS * STEPS;
+/// Floats of [`fine_colours`].
+pub const FINE_COLOURS: usize = FINE_LEVELS * FINE_STEPS * FINE_STEPS;
 
 /// Which colours an image has, as a code of length 1 that changes little when colours change little.
 ///
@@ -42,28 +47,47 @@ pub const COLOURS: usize = LEVELS * STEPS * STEPS;
 ///
 /// When `pixels` is empty or no whole number of pixels of 3 channels.
 pub fn colours(pixels: &[u8]) -> [f32; COLOURS] {
+    let mut shares = [0.0; COLOURS];
+    write_colours(pixels, [LEVELS, STEPS], &mut shares);
+    shares
+}
+
+/// [`colours`] with 8 levels and 10 steps, to find principal components of.
+///
+/// # Panics
+///
+/// When `pixels` is empty or no whole number of pixels of 3 channels, or `out` has not
+/// [`FINE_COLOURS`] floats.
+pub fn fine_colours(pixels: &[u8], out: &mut [f32]) {
+    write_colours(pixels, [FINE_LEVELS, FINE_STEPS], out);
+}
+
+fn write_colours(pixels: &[u8], [levels, steps]: [usize; 2], out: &mut [f32]) {
     assert!(
         !pixels.is_empty() && pixels.len().is_multiple_of(3),
         "colours are of pixels of 3 channels"
     );
-    let mut sums = [0.0f64; COLOURS];
+    assert_eq!(out.len(), levels * steps * steps, "a float for each colour");
+    let mut sums = vec![0.0f64; out.len()];
     for pixel in pixels.chunks_exact(3) {
         let [r, g, b] = [0, 1, 2].map(|channel| f32::from(pixel[channel]) / 255.0);
         let luma = 0.299 * r + 0.587 * g + 0.114 * b;
         // Each difference is -1 to 1.
         let finer = |difference: f32| 0.5 + 0.5 * difference.abs().sqrt().copysign(difference);
-        let (level, level_part) = bins(luma, LEVELS);
-        let (blue, blue_part) = bins(finer((b - luma) / 0.886), STEPS);
-        let (red, red_part) = bins(finer((r - luma) / 0.701), STEPS);
+        let (level, level_part) = bins(luma, levels);
+        let (blue, blue_part) = bins(finer((b - luma) / 0.886), steps);
+        let (red, red_part) = bins(finer((r - luma) / 0.701), steps);
         for corner in 0..8 {
             let [l, b, r] = [corner >> 2, corner >> 1 & 1, corner & 1];
             let share = |at: usize, part: f32| if at == 1 { part } else { 1.0 - part };
             let weight = share(l, level_part) * share(b, blue_part) * share(r, red_part);
-            sums[((level + l) * STEPS + blue + b) * STEPS + red + r] += f64::from(weight);
+            sums[((level + l) * steps + blue + b) * steps + red + r] += f64::from(weight);
         }
     }
     let all = (pixels.len() / 3) as f64;
-    sums.map(|sum| (sum / all).sqrt() as f32)
+    for (out, sum) in out.iter_mut().zip(sums) {
+        *out = (sum / all).sqrt() as f32;
+    }
 }
 
 /// The lower of the two of `count` evenly spaced bins that a value of 0 to 1 lies between, and how far it is on the
@@ -97,6 +121,24 @@ mod tests {
 
     fn likeness(a: [f32; COLOURS], b: [f32; COLOURS]) -> f32 {
         a.iter().zip(&b).map(|(a, b)| a * b).sum()
+    }
+
+    #[test]
+    fn fine_colours_tell_more_apart() {
+        let fine = |colour: [u8; 3]| {
+            let mut out = vec![f32::NAN; FINE_COLOURS];
+            fine_colours(&colour.repeat(5), &mut out);
+            let length: f32 = out.iter().map(|v| v * v).sum();
+            assert!((length - 1.0).abs() < 1e-6);
+            out
+        };
+        let (a, b) = ([120, 90, 60], [120, 105, 60]);
+        let likeness_of_fine: f32 = fine(a).iter().zip(fine(b)).map(|(a, b)| a * b).sum();
+        let coarse = likeness(colours(&a.repeat(5)), colours(&b.repeat(5)));
+        assert!(
+            likeness_of_fine < coarse - 0.05,
+            "{likeness_of_fine} and {coarse}"
+        );
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub use error::{ImageError, SourceError};
 pub use files::{Replacement, replace_file};
 pub use fit::{Fit, InputShape, fit, fit_with};
 pub use gradients::{Gradients, LocalGradients, gradient_energy};
-pub use histogram::{COLOURS, colours, histogram};
+pub use histogram::{COLOURS, FINE_COLOURS, colours, fine_colours, histogram};
 pub use noise::Noise;
 pub use pixels::{Image, Pixels, Region};
 pub use sheet::{Cell, ContactSheet, Mark, Row};

@@ -333,12 +333,12 @@ fn histogram_vectors(collection: &Collection) -> Vec<f32> {
         .collect()
 }
 
-fn histogram_vector(width: usize, height: usize, colours: &[u8]) -> [f32; 64] {
+pub(crate) fn histogram_vector(width: usize, height: usize, colours: &[u8]) -> [f32; 64] {
     let pixels = Pixels::new(width, height, 3, colours.to_vec());
     histogram(&pixels.expect("an image of a collection has its shape"))
 }
 
-fn floats(pixels: &[u8]) -> Vec<f32> {
+pub(crate) fn floats(pixels: &[u8]) -> Vec<f32> {
     pixels.iter().map(|&p| f32::from(p) / 255.0).collect()
 }
 

@@ -48,6 +48,7 @@ pub mod duplicates;
 mod error;
 pub mod export;
 mod indexing;
+mod judging;
 pub mod map;
 mod opening;
 mod originals;
@@ -77,6 +78,7 @@ pub use indexing::{
     IndexOptions, IndexProgress, IndexSummary, MOST_DIFFUSED, THUMBNAIL, decode_target, index,
     index_source,
 };
+pub use judging::compare;
 pub use opening::{create_gallery, default_metric, model_of, open_gallery, open_or_create_gallery};
 pub use originals::{Originals, reduced};
 pub use searching::{Question, Searcher};

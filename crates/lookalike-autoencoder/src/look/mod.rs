@@ -8,14 +8,18 @@
 //! collections half-whitened codes had a lower mean average precision.
 //!
 //! A part's weight follows from the collection. A neighbour that another part finds as well is
-//! confirmed, and a part counts by the cube of how often its neighbours are, beside the part that
-//! is confirmed most often. Small brightness layouts confirm too, but are not a part. On
-//! photographs of hands colours follow the person and nobody confirms them; in textures they are what everybody
-//! but shape confirms. Coarse and fine structure, which are of one kind, do not confirm each other.
+//! confirmed, and a part counts by the fourth power of how often its neighbours are, beyond chance,
+//! beside the part that is confirmed most often. Small brightness layouts confirm too, but are not a
+//! part. Colours have nothing in common with how the other parts are made, so that theirs count
+//! twice: on photographs of hands colours follow the person and nobody confirms them; in textures
+//! they are what everybody but shape confirms. Coarse and fine structure, which are of one kind, do
+//! not confirm each other.
 
 mod structure;
 
-use lookalike_images::{COLOURS, Collection, Gradients, InputShape, colours, gradient_energy};
+use lookalike_images::{
+    Collection, FINE_COLOURS, Gradients, InputShape, fine_colours, gradient_energy,
+};
 use lookalike_neighbours::{Codes, Metric, Pca, nearest_others};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -31,8 +35,8 @@ pub struct Part {
     pub name: String,
     /// Its length in the description; that of the part that counts most is 1.
     pub weight: f32,
-    /// Share of its ten nearest neighbours that are also among the ten nearest by another kind of
-    /// part, on average over those.
+    /// Share of its nearest neighbours that are also among the nearest by another kind of part,
+    /// beyond what chance gives, on average over those.
     pub agreement: f32,
 }
 
@@ -44,11 +48,15 @@ const SAMPLE: usize = 2000;
 const COMPONENTS_EACH: usize = 2;
 /// Images described at a time, which bounds memory.
 const TOGETHER: usize = 256;
-/// Neighbours that parts are compared by.
-const NEIGHBOURS: usize = 10;
+/// Neighbours that parts are compared by: as many as a class of a collection has, not the few that
+/// are nearly the same picture; of few images, at most this share.
+const NEIGHBOURS: usize = 40;
+const NEIGHBOURS_SHARE: usize = 8;
 /// Power of the agreement in a part's weight: a part that is confirmed half as often as another
-/// counts an eighth.
-const AGREEMENT_POWER: i32 = 3;
+/// counts a sixteenth.
+const AGREEMENT_POWER: i32 = 4;
+/// What colours' agreement counts beside that of parts made of edges.
+const COLOURS_FACTOR: f32 = 2.0;
 /// A part of less weight is left out.
 const MIN_WEIGHT: f32 = 0.05;
 /// Cells along each side of the layouts that confirm.
@@ -85,7 +93,7 @@ impl Describe {
         match self {
             Self::Shape { gradients, .. } => gradients.len(),
             Self::Structure(structure) => structure.len(),
-            Self::Colours => COLOURS,
+            Self::Colours => FINE_COLOURS,
             Self::Layout(shape) => LAYOUT_CELLS * LAYOUT_CELLS * shape.channels,
         }
     }
@@ -110,7 +118,7 @@ impl Describe {
                 gradients.describe_softly(pixels, *contrast, out);
             }
             Self::Structure(structure) => structure.describe(pixels, out),
-            Self::Colours => out.copy_from_slice(&colours(pixels)),
+            Self::Colours => fine_colours(pixels, out),
             Self::Layout(shape) => layout(pixels, *shape, out),
         }
     }
@@ -176,19 +184,14 @@ impl Look {
         let sample = even(collection.len(), SAMPLE);
         let images: Vec<&[u8]> = sample.iter().map(|&i| collection.image(i)).collect();
         let shape = collection.shape();
-        let energy: f64 = images
-            .par_iter()
-            .map(|image| gradient_energy(image, shape))
-            .collect::<Vec<_>>()
-            .iter()
-            .sum::<f64>()
-            / images.len().max(1) as f64;
-        let contrast = energy.sqrt() as f32;
+        let contrast = contrast(&images, shape);
         let mut parts: Vec<Fitted> = Vec::new();
         let mut found = Vec::new();
         for describe in descriptions(shape, contrast, &images) {
             let part = Fitted::new(describe, &images);
-            found.push(neighbours(&part.components(&images), part.dims()));
+            let few = (images.len() / NEIGHBOURS_SHARE).max(1);
+            let components = part.components(&images);
+            found.push(neighbours(&components, part.dims(), NEIGHBOURS.min(few)));
             parts.push(part);
         }
         let kinds: Vec<Kind> = parts.iter().map(|part| part.describe.kind()).collect();
@@ -200,7 +203,8 @@ impl Look {
                 Kind::Layout => 0.0,
                 // Too few images, or all alike: nothing tells the parts apart.
                 _ if best < 1e-3 => 1.0,
-                _ => (agreement / best).powi(AGREEMENT_POWER),
+                Kind::Colours => weight(COLOURS_FACTOR * agreement, best),
+                _ => weight(agreement, best),
             };
             let weight = if weight < MIN_WEIGHT { 0.0 } else { weight };
             part.scale *= weight;
@@ -255,6 +259,49 @@ impl Look {
     }
 }
 
+/// The nearest neighbours of images by two parts of their descriptions, for judging codes by how
+/// many of them they share.
+pub struct PartNeighbours {
+    /// By where edges run.
+    pub shape: Vec<Vec<usize>>,
+    /// By which coarse local structures there are.
+    pub structure: Vec<Vec<usize>>,
+}
+
+impl PartNeighbours {
+    /// The `count` nearest of each image, itself left out, by cosine.
+    pub fn find(collection: &Collection, count: usize) -> Self {
+        let images: Vec<&[u8]> = (0..collection.len()).map(|i| collection.image(i)).collect();
+        let shape = collection.shape();
+        let contrast = contrast(&images, shape);
+        let near = |describe| {
+            let part = Fitted::new(describe, &images);
+            neighbours(&part.components(&images), part.dims(), count)
+        };
+        let gradients = Gradients::suited(shape);
+        let step = structure::coarse_step(shape);
+        Self {
+            shape: near(Describe::Shape {
+                gradients,
+                contrast,
+            }),
+            structure: near(Describe::Structure(Structure::fit(
+                shape, step, contrast, &images,
+            ))),
+        }
+    }
+}
+
+/// The mean gradient of images, which tells edges from noise.
+fn contrast(images: &[&[u8]], shape: InputShape) -> f32 {
+    let energies: Vec<f64> = images
+        .par_iter()
+        .map(|image| gradient_energy(image, shape))
+        .collect();
+    let mean = energies.iter().sum::<f64>() / images.len().max(1) as f64;
+    mean.sqrt() as f32
+}
+
 /// The parts that images of a shape can have, in the order of the record, and layouts.
 fn descriptions(shape: InputShape, contrast: f32, images: &[&[u8]]) -> Vec<Describe> {
     let coarse = structure::coarse_step(shape);
@@ -298,6 +345,11 @@ fn layout(pixels: &[u8], shape: InputShape, out: &mut [f32]) {
     }
     let mean = out.iter().sum::<f32>() / out.len() as f32;
     out.iter_mut().for_each(|value| *value -= mean);
+}
+
+/// How much a part counts that is confirmed this often, beside the one that is confirmed most.
+fn weight(agreement: f32, best: f32) -> f32 {
+    (agreement.max(0.0) / best).min(1.0).powi(AGREEMENT_POWER)
 }
 
 /// How often each part's neighbours are confirmed: the mean over the other kinds, and within a kind
@@ -363,22 +415,27 @@ fn rows(values: &[f32], dims: usize) -> Codes<'_> {
     Codes::new(values, dims).expect("descriptions are finite")
 }
 
-fn neighbours(components: &[f32], dims: usize) -> Vec<Vec<usize>> {
-    nearest_others(rows(components, dims), Metric::Cosine, NEIGHBOURS)
+fn neighbours(components: &[f32], dims: usize, count: usize) -> Vec<Vec<usize>> {
+    nearest_others(rows(components, dims), Metric::Cosine, count)
         .into_iter()
         .map(|row| row.into_iter().map(|near| near.index).collect())
         .collect()
 }
 
-/// Share of the neighbours that two descriptions have in common.
-fn overlap(a: &[Vec<usize>], b: &[Vec<usize>]) -> f32 {
+/// Share of the neighbours that two descriptions have in common, beyond what chance gives: 1 where
+/// they are the same, 0 on average where they are drawn at random.
+pub fn overlap(a: &[Vec<usize>], b: &[Vec<usize>]) -> f32 {
     let all: usize = a.iter().map(Vec::len).sum();
     let common: usize = a
         .iter()
         .zip(b)
         .map(|(a, b)| a.iter().filter(|index| b.contains(index)).count())
         .sum();
-    common as f32 / all.max(1) as f32
+    let chance = all as f32 / (a.len() * a.len().saturating_sub(1)).max(1) as f32;
+    match chance < 1.0 {
+        true => (common as f32 / all.max(1) as f32 - chance) / (1.0 - chance),
+        false => 0.0,
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::Failure;
 use super::arguments::InfoArguments;
 use super::console::{Console, duration};
+use super::train::comparison_line;
 
 #[derive(Serialize)]
 struct ModelReport<'a> {
@@ -67,7 +68,6 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
         config,
         record,
     };
-    let seconds: f64 = record.epochs.iter().map(|e| e.seconds).sum();
     let codes = match config.colour_weight > 0.0 {
         true => format!(
             "codes of {} floats: {} learned, and the image's colours with weight {}",
@@ -94,7 +94,7 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
             record.data.images,
             record.data.name,
             record.epochs.len(),
-            duration(seconds)
+            duration(record.seconds())
         ),
         format!(
             "loss         {:.5} (the mean image's: {:.5}){}",
@@ -112,6 +112,9 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
     }
     if !record.parts.is_empty() {
         lines.insert(6, format!("looks at     {}", parts(&record.parts)));
+    }
+    if let Some(comparison) = &record.comparison {
+        lines.push(format!("judged       {}", comparison_line(comparison)));
     }
     for line in lines {
         console.say(line)?;

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lookalike::Error;
 use lookalike::autoencoder::{
-    Architecture, Autoencoder, Checkpointing, Chosen, DataRecord, DeviceChoice, Distort,
-    EpochRecord, Objective, Optimiser, TrainConfig, TrainRecord, choose, train,
+    Architecture, Autoencoder, Checkpointing, Chosen, Comparison, DataRecord, DeviceChoice,
+    Distort, EpochRecord, Objective, Optimiser, TrainConfig, TrainRecord, choose, train,
 };
 use lookalike::images::{Collection, Distortion, InputShape};
+use lookalike::{Error, compare};
 use serde::Serialize;
 
 use super::arguments::TrainArguments;
@@ -35,6 +35,9 @@ pub struct TrainReport {
     pub chosen: Option<Chosen>,
     pub mean_image_loss: f64,
     pub collapsed: bool,
+    /// Beside simple descriptors, judged without labels; absent for very few images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 pub fn run(
@@ -70,6 +73,10 @@ pub fn run(
     )
     .map_err(|e| hint_at_resuming(e, &arguments))?;
     drop(view);
+    let model = match compare(&model, &collection)? {
+        Some(comparison) => model.with_comparison(comparison),
+        None => model,
+    };
     model.save(&arguments.out)?;
     // The model is safe on the disk: the checkpoint has done its work.
     remove(&checkpointing.path)?;
@@ -96,7 +103,27 @@ fn conclude(
         duration(model.record().seconds()),
         model.record().final_loss(),
     ))?;
+    if let Some(comparison) = &report.comparison {
+        console.say(comparison_line(comparison))?;
+    }
     console.json(&report)
+}
+
+/// What a label-free judge says of a model beside simple descriptors, and what to do.
+pub fn comparison_line(comparison: &Comparison) -> String {
+    let model = comparison.model.score();
+    let Some(best) = comparison.best() else {
+        return format!("judged without labels: {model:.2}");
+    };
+    let (name, score) = (&best.name, best.score());
+    match comparison.model_is_best() {
+        true => format!(
+            "judged without labels, its codes are better than any simple descriptor: {model:.2}, the best of those {score:.2} ({name})"
+        ),
+        false => format!(
+            "warning: judged without labels, its codes are no better than a simple descriptor: {model:.2}, but {score:.2} by \"{name}\". Try --effort best, or more images; with labels, eval measures it."
+        ),
+    }
 }
 
 /// Removes a file that may be gone already.
@@ -361,6 +388,7 @@ fn report(model: &Autoencoder, out: &Path) -> TrainReport {
         chosen: model.config().chosen.clone(),
         mean_image_loss: record.mean_image_loss,
         collapsed: record.collapsed(),
+        comparison: record.comparison.clone(),
     }
 }
 
