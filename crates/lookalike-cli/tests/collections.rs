@@ -747,3 +747,35 @@ fn a_changed_file_is_read_whatever_its_time_says() {
         [0, 0]
     );
 }
+
+#[test]
+fn empty_answers_say_why() {
+    let place = place_with_photos(20);
+    place.json("index photos --model m --gallery g");
+    let said = |line: &str| stderr(&place.run(line));
+    let search = "search photos/7/0.png --gallery g";
+    let text = said(&format!("{search} --where wdth=100"));
+    assert!(text.contains("has a field wdth"), "{text}");
+    let text = said(&format!("{search} --where label=Seven"));
+    assert!(
+        text.contains("values of label are") && text.contains("\"7\""),
+        "{text}"
+    );
+    assert!(!said(search).contains("nothing was found"));
+
+    fs::create_dir(place.path("texts")).unwrap();
+    fs::write(place.path("texts/a.txt"), "no picture").unwrap();
+    let text = said("index texts --model m --gallery empty");
+    assert!(text.contains("holds no image"), "{text}");
+    let text = said("search photos/7/0.png --gallery empty");
+    assert!(text.contains("is empty"), "{text}");
+
+    let output = place.run(&format!("{search} --sheet x.txt"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("x.png"), "{}", stderr(&output));
+    assert!(!place.path("x.txt").exists());
+    let info = String::from_utf8(place.run("info g").stdout).unwrap();
+    for words in ["searched exactly", "source       ", "labels       "] {
+        assert!(info.contains(words), "{info}");
+    }
+}

@@ -226,6 +226,13 @@ fn keep_in_step(
             false => "the neighbour graph was left as it was, older than the gallery: index without --no-diffusion and --watch to bring it up to date".to_owned(),
         });
     }
+    if summary.points == 0 {
+        console.note(format!(
+            "the gallery {} is empty: {} holds no image that could be read (jpg, png, webp, gif, bmp, tif by their names)",
+            arguments.gallery,
+            source.name()
+        ));
+    }
     let report = IndexReport {
         gallery: &arguments.gallery,
         metric: info.metric.to_string(),

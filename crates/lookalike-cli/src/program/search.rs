@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lookalike::autoencoder::DeviceChoice;
-use lookalike::gallery::{Answer, Example, Filter, Hit, Point, Rerank};
+use lookalike::gallery::{Answer, Example, Filter, Gallery, Hit, Point, Rerank};
 use lookalike::images::{ContactSheet, Image, Pixels, Region, Row};
 use lookalike::neighbours::Metric;
 use lookalike::{
@@ -71,6 +71,8 @@ pub fn run(
         originals: Originals::of(searcher.gallery())?,
         presences: Presences::of(&searcher.gallery().describe()?),
         gone: 0,
+        gallery: searcher.gallery(),
+        filters: arguments.filters.clone(),
         rows: Vec::new(),
     };
     let queries = Queries {
@@ -214,7 +216,54 @@ struct Answers<'a> {
     presences: Presences,
     /// Neighbours whose originals are gone.
     gone: usize,
+    gallery: &'a dyn Gallery,
+    filters: Vec<Filter>,
     rows: Vec<Row>,
+}
+
+/// Values that are named where a condition holds for none.
+const NAMED: usize = 10;
+
+/// What a person should know about an answer that holds nothing.
+fn why_empty(gallery: &dyn Gallery, filters: &[Filter]) -> Result<Vec<String>, Error> {
+    let info = gallery.describe()?;
+    if info.points == 0 {
+        return Ok(vec![format!(
+            "nothing was found: the gallery {} is empty; `lookalike index` fills it",
+            info.name
+        )]);
+    }
+    let mut lines = Vec::new();
+    for filter in filters {
+        let text = filter.to_string();
+        if gallery.count(Some(filter))? > 0 {
+            continue;
+        }
+        let field = text
+            .split(['=', '!', '<', '>'])
+            .next()
+            .unwrap_or_default()
+            .trim();
+        let values: Vec<String> = gallery
+            .facets(field, None, NAMED)?
+            .iter()
+            .map(|facet| facet.value.to_string())
+            .collect();
+        lines.push(match values.is_empty() {
+            true => {
+                format!("nothing was found: no image of the gallery has a field {field} ({text})")
+            }
+            false => format!(
+                "nothing was found: no image passes {text}; values of {field} are {}{}",
+                values.join(", "),
+                if values.len() == NAMED { ", …" } else { "" }
+            ),
+        });
+    }
+    if lines.is_empty() && filters.len() > 1 {
+        lines.push("nothing was found: each condition holds for some image, and no image passes all of them".to_owned());
+    }
+    Ok(lines)
 }
 
 impl Answers<'_> {
@@ -231,6 +280,11 @@ impl Answers<'_> {
                 gone: self.presences.look(&hit.payload) == Presence::Gone,
             })
             .collect();
+        if found.is_empty() {
+            for line in why_empty(self.gallery, &self.filters)? {
+                self.console.note(line);
+            }
+        }
         self.gone += found.iter().filter(|found| found.gone).count();
         print_table(self.console, name, label, answer, &found, self.rerank)?;
         self.console.json(&SearchReport {
