@@ -29,17 +29,24 @@ impl DataRecord {
     /// Of a collection.
     pub fn of(collection: &Collection) -> Self {
         Self {
-            name: collection.name().to_owned(),
+            name: without_folders(collection.name()).to_owned(),
             images: collection.len(),
             digest: blake3::hash(collection.pixels()).to_hex().to_string(),
         }
     }
 }
 
+/// The last part of a path; any other name as it is.
+fn without_folders(name: &str) -> &str {
+    let path = std::path::Path::new(name);
+    let last = path.file_name().and_then(|last| last.to_str());
+    last.filter(|_| path.is_absolute()).unwrap_or(name)
+}
+
 /// Which images a model was trained on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataRecord {
-    /// The source's name, such as `mnist:train`.
+    /// The source's name, such as `mnist:train`; of a path the last part, for models are given to others.
     pub name: String,
     /// How many images.
     pub images: usize,
@@ -182,5 +189,13 @@ mod tests {
         assert!(!comparison.model_is_best());
         comparison.simple.clear();
         assert!(comparison.model_is_best());
+    }
+
+    #[test]
+    fn records_keep_names_and_not_paths() {
+        let folder = std::env::temp_dir().join("holiday");
+        assert_eq!(without_folders(&folder.display().to_string()), "holiday");
+        assert_eq!(without_folders("mnist:train"), "mnist:train");
+        assert_eq!(without_folders("s3://bucket/photos"), "s3://bucket/photos");
     }
 }

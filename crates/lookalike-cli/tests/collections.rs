@@ -549,3 +549,233 @@ fn every_damaged_file_is_reported_and_none_is_fatal() {
     assert_eq!(count(&packed, "points"), count(&report, "points"));
     assert_eq!(listed("packed.jsonl", "mixed/"), bad);
 }
+
+/// All ids of a gallery, with codes and keys.
+fn points(place: &Workplace, gallery: &str) -> Vec<(String, Vec<f32>, String)> {
+    let gallery = lookalike::open_gallery(&place.path(gallery).display().to_string()).unwrap();
+    Points::new(&*gallery, None)
+        .map(|point| {
+            let point = point.unwrap();
+            (point.id.to_string(), point.code, point.payload.key)
+        })
+        .collect()
+}
+
+#[test]
+fn a_source_that_was_moved_keeps_its_points() {
+    let place = place_with_photos(40);
+    place.json("index photos --model m --gallery g");
+    let before = points(&place, "g");
+    fs::rename(place.path("photos"), place.path("pictures")).unwrap();
+    let old = place.path("photos").canonicalize();
+    assert!(old.is_err());
+
+    let output = place.run("index photos --model m --gallery g --prune");
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains("gallery move") && said.contains("gallery forget"),
+        "{said}"
+    );
+
+    let moved = place.json("gallery move g photos pictures");
+    assert_eq!(moved["moved"], 40);
+    assert_eq!(points(&place, "g"), before);
+    let report = place.json("index pictures --model m --gallery g --prune");
+    let counts =
+        ["added", "changed", "encoded", "removed", "points"].map(|field| count(&report, field));
+    // Renaming changes when the folder changed, and not the files.
+    assert_eq!(counts, [0, 0, 0, 0, 40]);
+    assert_eq!(points(&place, "g"), before);
+    assert_eq!(place.json("info g")["diffusion"], "fresh");
+    let sources = place.json("gallery sources g");
+    assert_eq!(sources["sources"].as_array().unwrap().len(), 1, "{sources}");
+    assert_eq!(sources["sources"][0]["images"], 40);
+    let answer = place.json("search pictures/7/0.png --gallery g -k 1 --exclude-self");
+    assert_ne!(answer["neighbours"][0]["payload"]["key"], "7/0.png");
+    assert!(answer["neighbours"][0].get("gone").is_none(), "{answer}");
+
+    // Another folder at the old path takes nothing away.
+    fs::create_dir_all(place.path("photos/7")).unwrap();
+    fs::copy(place.path("pictures/7/0.png"), place.path("photos/7/0.png")).unwrap();
+    let report = place.json("index photos --model m --gallery g --prune");
+    assert_eq!([count(&report, "added"), count(&report, "points")], [1, 41]);
+    assert_eq!(place.json("gallery forget g photos")["removed"], 1);
+    assert_eq!(points(&place, "g"), before);
+    let output = place.run("gallery forget g photos");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("its sources are"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_folder_that_lists_nothing_is_pruned_only_if_that_is_meant() {
+    let place = place_with_photos(60);
+    place.json("index photos --model m --gallery g");
+    let seven = place.path("photos/7");
+    let sevens = fs::read_dir(&seven).unwrap().count() as u64;
+    fs::rename(&seven, place.path("away")).unwrap();
+    fs::create_dir(&seven).unwrap();
+    fs::remove_file(place.path("photos/2/1.png")).unwrap();
+
+    let output = place.run("index photos --model m --gallery g --prune");
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains(&format!("7 ({sevens} in the gallery)")),
+        "{said}"
+    );
+    assert!(said.contains("--prune-emptied"), "{said}");
+    assert_eq!(count(&place.json("info g"), "points"), 60);
+
+    // A folder with another name holds the same: nothing is lost.
+    fs::remove_dir(&seven).unwrap();
+    fs::rename(place.path("away"), place.path("photos/sevens")).unwrap();
+    let report = place.json("index photos --model m --gallery g --prune");
+    assert_eq!(
+        [count(&report, "removed"), count(&report, "points")],
+        [sevens + 1, 59]
+    );
+
+    fs::remove_dir_all(place.path("photos/sevens")).unwrap();
+    assert!(
+        !place
+            .run("index photos --model m --gallery g --prune")
+            .status
+            .success()
+    );
+    let report = place.json("index photos --model m --gallery g --prune-emptied");
+    assert_eq!(count(&report, "removed"), sevens);
+
+    // So with all of it.
+    fs::remove_dir_all(place.path("photos")).unwrap();
+    fs::create_dir(place.path("photos")).unwrap();
+    assert!(
+        !place
+            .run("index photos --model m --gallery g --prune")
+            .status
+            .success()
+    );
+    let report = place.json("index photos --model m --gallery g --prune-emptied");
+    assert_eq!(count(&report, "points"), 0);
+}
+
+#[test]
+fn the_library_prunes_by_whole_sources_only() {
+    use lookalike::sources::PartNumber;
+    use lookalike::{IndexOptions, Reading, index_source, open_source};
+
+    let place = place_with_photos(20);
+    place.json("index photos --model m --gallery g");
+    let device = lookalike::autoencoder::DeviceChoice::Cpu;
+    let model = lookalike::autoencoder::Autoencoder::load(&place.path("m"), device).unwrap();
+    let gallery = lookalike::open_gallery(&place.path("g").display().to_string()).unwrap();
+    let prune = IndexOptions {
+        prune: true,
+        ..IndexOptions::default()
+    };
+    let part: PartNumber = "1/2".parse().unwrap();
+    for (reading, options, why) in [
+        (
+            Reading {
+                part: Some(part),
+                ..Reading::default()
+            },
+            prune,
+            "part",
+        ),
+        (
+            Reading {
+                sample: Some((5, 0)),
+                ..Reading::default()
+            },
+            prune,
+            "sample",
+        ),
+        (
+            Reading {
+                sample: Some((5, 0)),
+                ..Reading::default()
+            },
+            IndexOptions::default(),
+            "sample",
+        ),
+    ] {
+        let photos = place.path("photos").display().to_string();
+        let source = open_source(&photos, reading, Default::default()).unwrap();
+        let error = index_source(&source, &model, &*gallery, options, |_| {}).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+        assert_eq!(gallery.count(None).unwrap(), 20);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_changed_file_is_read_whatever_its_time_says() {
+    let place = place_with_photos(20);
+    let index = "index photos --model m --gallery g --no-diffusion";
+    place.json(index);
+    let path = place.path("photos/7/0.png");
+    let about = fs::metadata(&path).unwrap();
+    // As long as before, and with its old time.
+    let mut other = fs::read(place.path("photos/2/1.png")).unwrap();
+    let end = other.len().min(about.len() as usize);
+    let longer = other.len() > about.len() as usize;
+    other.resize(about.len() as usize, 0);
+    if longer {
+        other = fs::read(&path).unwrap();
+        other[end - 1] ^= 1;
+    }
+    fs::write(&path, &other).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(about.modified().unwrap()).unwrap();
+    drop(file);
+    let report = place.json(index);
+    assert_eq!(
+        count(&report, "changed") + count(&report, "skipped"),
+        1,
+        "{report}"
+    );
+
+    // What is read again and is the same changes nothing.
+    let report = place.json(&format!("{index} --reread"));
+    assert_eq!(
+        [count(&report, "changed"), count(&report, "encoded")],
+        [0, 0]
+    );
+}
+
+#[test]
+fn empty_answers_say_why() {
+    let place = place_with_photos(20);
+    place.json("index photos --model m --gallery g");
+    let said = |line: &str| stderr(&place.run(line));
+    let search = "search photos/7/0.png --gallery g";
+    let text = said(&format!("{search} --where wdth=100"));
+    assert!(text.contains("has a field wdth"), "{text}");
+    let text = said(&format!("{search} --where label=Seven"));
+    assert!(
+        text.contains("values of label are") && text.contains("\"7\""),
+        "{text}"
+    );
+    assert!(!said(search).contains("nothing was found"));
+
+    fs::create_dir(place.path("texts")).unwrap();
+    fs::write(place.path("texts/a.txt"), "no picture").unwrap();
+    let text = said("index texts --model m --gallery empty");
+    assert!(text.contains("holds no image"), "{text}");
+    let text = said("search photos/7/0.png --gallery empty");
+    assert!(text.contains("is empty"), "{text}");
+
+    let output = place.run(&format!("{search} --sheet x.txt"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("x.png"), "{}", stderr(&output));
+    assert!(!place.path("x.txt").exists());
+    let info = String::from_utf8(place.run("info g").stdout).unwrap();
+    for words in ["searched exactly", "source       ", "labels       "] {
+        assert!(info.contains(words), "{info}");
+    }
+}

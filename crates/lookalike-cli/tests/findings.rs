@@ -315,6 +315,95 @@ fn one_file_under_two_sources_is_no_copy() {
     assert!(said.contains("2 of kind same-file"), "{said}");
 }
 
+#[cfg(unix)]
+#[test]
+fn links_are_no_copies_of_their_files() {
+    let photos = Photos::new();
+    let at = |name: &str| photos.folder().join(name);
+    fs::create_dir(at("best")).unwrap();
+    std::os::unix::fs::symlink("../1.png", at("best/1.png")).unwrap();
+    // A link comes first by name and may have the lower id; the file represents it all the same.
+    std::os::unix::fs::symlink("2.png", at("0-link.png")).unwrap();
+    fs::hard_link(at("3.png"), at("hard.png")).unwrap();
+    fs::copy(at("4.png"), at("copy.png")).unwrap();
+    photos.index();
+    let found = photos.place.json("duplicates --gallery g --exact-only");
+    let mut groups = groups(&found);
+    groups.sort();
+    let mut kinds = BTreeMap::new();
+    for (name, kind) in groups.iter().flatten() {
+        kinds.insert(
+            name.rsplit("photos/").next().unwrap().to_owned(),
+            kind.as_str(),
+        );
+    }
+    assert_eq!(kinds["best/1.png"], "same-file", "{found}");
+    assert_eq!(kinds["1.png"], "representative");
+    assert_eq!(kinds["0-link.png"], "same-file");
+    assert_eq!(kinds["2.png"], "representative");
+    let mut hard = [kinds["3.png"], kinds["hard.png"]];
+    hard.sort_unstable();
+    assert_eq!(hard, ["representative", "same-file"]);
+    let mut copy = [kinds["4.png"], kinds["copy.png"]];
+    copy.sort_unstable();
+    assert_eq!(copy, ["exact", "representative"]);
+    assert_eq!(
+        (&found["exact"], &found["same_file"]),
+        (&1.into(), &3.into())
+    );
+}
+
+#[test]
+fn what_is_gone_represents_nothing() {
+    let photos = Photos::new();
+    let at = |name: &str| photos.folder().join(name);
+    for name in ["a.png", "b.png"] {
+        fs::copy(at("1.png"), at(name)).unwrap();
+    }
+    fs::copy(at("2.png"), at("c.png")).unwrap();
+    photos.index();
+    let before = photos.place.json("duplicates --gallery g --exact-only");
+    assert_eq!(before["gone"], 0);
+    let first = |found: &Value, number: usize| groups(found)[number][0].0.clone();
+    fs::remove_file(at(&first(&before, 0))).unwrap();
+    fs::remove_file(at(&first(&before, 1))).unwrap();
+
+    // Of three, two are left; of two, one, which is a copy of nothing.
+    let after = photos.place.json("duplicates --gallery g --exact-only");
+    let kinds: Vec<_> = groups(&after)[0]
+        .iter()
+        .map(|(_, kind)| kind.clone())
+        .collect();
+    assert_eq!(kinds, ["representative", "exact", "gone"], "{after}");
+    assert_eq!(after["group_count"], 1);
+    assert_eq!((&after["exact"], &after["gone"]), (&1.into(), &2.into()));
+    let output = photos.place.run("duplicates --gallery g --exact-only");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("--prune"), "{said}");
+
+    // Answers of searches are marked as well.
+    let kept = at(&first(&after, 0)).display().to_string();
+    let found = photos
+        .place
+        .json(&format!("search {kept} --gallery g -k 3"));
+    let gone = |hit: &Value| hit["gone"] == true;
+    let found = found["neighbours"].as_array().unwrap();
+    assert_eq!(found.iter().filter(|hit| gone(hit)).count(), 1, "{found:?}");
+    let output = photos.place.run(&format!("search {kept} --gallery g -k 3"));
+    let said = String::from_utf8(output.stdout.clone()).unwrap();
+    assert_eq!(said.matches(" (gone)").count(), 1, "{said}");
+    assert!(stderr(&output).contains("--prune"), "{}", stderr(&output));
+
+    photos
+        .place
+        .json("index photos --model m --gallery g --no-diffusion --prune");
+    let pruned = photos.place.json("duplicates --gallery g --exact-only");
+    assert_eq!(
+        (&pruned["group_count"], &pruned["gone"]),
+        (&1.into(), &0.into())
+    );
+}
+
 #[test]
 fn noise_among_digits_is_found_first() {
     let photos = Photos::new();

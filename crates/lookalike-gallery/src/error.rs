@@ -10,7 +10,7 @@ use crate::Upserted;
 #[non_exhaustive]
 pub enum GalleryError {
     /// There is nothing at this place.
-    #[error("there is no gallery at {}; make one with `lookalike index`", path.display())]
+    #[error("there is no gallery at {}; make one: `lookalike train` learns a model from images, `lookalike index` fills a gallery with them", path.display())]
     NotFound {
         /// The place that was asked for.
         path: PathBuf,
@@ -69,6 +69,18 @@ pub enum GalleryError {
         path: PathBuf,
         /// The process that holds it, where it left its number.
         pid: Option<u32>,
+    },
+    /// The gallery was to be changed, and is on a disk or in a folder that cannot be written.
+    #[error(
+        "the gallery {} can only be read: {doing} needs a folder that can be written; allow writing there, or copy the \
+         gallery to another place",
+        path.display()
+    )]
+    ReadOnly {
+        /// What was being done.
+        doing: &'static str,
+        /// The gallery.
+        path: PathBuf,
     },
     /// The gallery was made for something else than what it is now asked to hold.
     #[error(

@@ -387,6 +387,7 @@ mod tests {
             bytes: Some(1_000),
             modified: None,
             extra: extra.as_object().unwrap().clone(),
+            ..Payload::default()
         }
     }
 

@@ -29,10 +29,10 @@ pub struct Point {
 }
 
 impl Point {
-    /// A point under the id that follows from its payload's source and key.
+    /// A point under the id that follows from its payload's [identity](Payload::identity) and key.
     pub fn new(code: Vec<f32>, payload: Payload) -> Self {
         Point {
-            id: point_id(&payload.source, &payload.key),
+            id: point_id(payload.identity(), &payload.key),
             code,
             payload,
         }
@@ -73,9 +73,23 @@ pub struct Payload {
     /// tells, without reading the original, that nothing changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<i64>,
+    /// When what the file system knows of the original was last changed (the change time, where there is one), in
+    /// nanoseconds since 1970-01-01 00:00 UTC. Programs can set `modified` back, but not this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<i64>,
+    /// The name that the source had when its ids were given, where it has another by now: a folder that was moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Whatever else the source says about the image.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Payload {
+    /// The name that ids are made of: that of the source when it was indexed first, see [`point_id`].
+    pub fn identity(&self) -> &str {
+        self.origin.as_deref().unwrap_or(&self.source)
+    }
 }
 
 /// What is known about an image without its code, for going through many of them.

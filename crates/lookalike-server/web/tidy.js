@@ -10,7 +10,7 @@ import { tile, tileList } from './tiles.js';
 const MOST_GROUPS = 200;
 const USUAL_COUNT = 40;
 
-const KINDS = { representative: 'largest', exact: 'same content', near: 'near', 'same-file': 'same file' };
+const KINDS = { representative: 'largest', exact: 'same content', near: 'near', 'same-file': 'same file', gone: 'file is gone' };
 const BY = { both: 'either', neighbours: 'far from all others', reconstruction: 'poorly rebuilt by the model' };
 
 /**

@@ -127,7 +127,20 @@ pub(crate) fn file_stamp(about: &fs::Metadata) -> Stamp {
     Stamp {
         bytes: about.len(),
         modified,
+        changed: changed(about),
     }
+}
+
+#[cfg(unix)]
+fn changed(about: &fs::Metadata) -> Option<i64> {
+    use std::os::unix::fs::MetadataExt;
+    let seconds = about.ctime().checked_mul(1_000_000_000)?;
+    seconds.checked_add(about.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn changed(_about: &fs::Metadata) -> Option<i64> {
+    None
 }
 
 impl Blob for Bytes {
@@ -135,6 +148,7 @@ impl Blob for Bytes {
         Stamp {
             bytes: self.len() as u64,
             modified: None,
+            changed: None,
         }
     }
 

@@ -271,6 +271,7 @@ impl Group {
             stamp: Some(Stamp {
                 bytes: bytes.len() as u64,
                 modified: self.file.blob.stamp().modified,
+                changed: self.file.blob.stamp().changed,
             }),
             content: Content::Bytes(bytes),
         }))

@@ -134,6 +134,7 @@ fn stamp_of(about: &ObjectMeta) -> Stamp {
         bytes: about.size,
         // Whole seconds: a listing may be more exact than a look at one object.
         modified: about.last_modified.timestamp().checked_mul(1_000_000_000),
+        changed: None,
     }
 }
 

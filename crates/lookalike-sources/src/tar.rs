@@ -417,6 +417,7 @@ impl Members {
                 stamp: Some(Stamp {
                     bytes: size,
                     modified: header.modified,
+                    changed: None,
                 }),
                 content,
             }),

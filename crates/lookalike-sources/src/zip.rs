@@ -217,6 +217,7 @@ impl Members {
                 stamp: Some(Stamp {
                     bytes: record.unpacked,
                     modified: record.modified,
+                    changed: None,
                 }),
                 content,
             }),

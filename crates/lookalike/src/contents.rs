@@ -1,6 +1,6 @@
 //! What a gallery holds, each content once: all that comparing every picture with every other needs in memory.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use lookalike_gallery::{Filter, Gallery, GalleryInfo, Points};
 use lookalike_neighbours::{Codes, Metric, Neighbour, nearest};
@@ -70,8 +70,8 @@ pub(crate) struct Contents {
     pub count: usize,
     /// Half of a hash of each content's hash, see [`short`].
     pub hashes: Vec<u128>,
-    /// The sources of the points.
-    pub sources: BTreeSet<String>,
+    /// The sources of the points, each with the name that its ids are made of.
+    pub sources: BTreeMap<String, String>,
     /// A row for each content, or nothing if they were not asked for.
     pub codes: Vec<f32>,
     pub dims: usize,
@@ -92,7 +92,7 @@ impl Contents {
             points: Vec::new(),
             count: 0,
             hashes: Vec::new(),
-            sources: BTreeSet::new(),
+            sources: BTreeMap::new(),
             codes: Vec::new(),
             dims: info.dims,
             metric: metric_of_likeness(info.metric),
@@ -120,8 +120,11 @@ impl Contents {
                     contents.codes.extend_from_slice(&point.code);
                 }
             }
-            if !contents.sources.contains(&point.payload.source) {
-                contents.sources.insert(point.payload.source.clone());
+            if !contents.sources.contains_key(&point.payload.source) {
+                let identity = point.payload.identity().to_owned();
+                contents
+                    .sources
+                    .insert(point.payload.source.clone(), identity);
             }
             let payload = &point.payload;
             contents.points.push(Known {

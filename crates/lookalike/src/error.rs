@@ -51,9 +51,35 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Nothing was pruned, because folders list nothing any more that had images.
+    #[error(
+        "nothing was pruned: {source_name} has images in the gallery, and now lists none in {}, as a folder does whose disk is not mounted; mount it, or say that it is meant and prune what is empty as well",
+        listed(folders)
+    )]
+    Emptied {
+        /// The source.
+        source_name: String,
+        /// The outermost folders that list nothing, each with how many images of it are in the gallery.
+        folders: Vec<(String, usize)>,
+    },
     /// What was asked for cannot be done; the message says what can.
     #[error("{0}")]
     Unusable(String),
+}
+
+/// Folders that are named in a message.
+const NAMED: usize = 5;
+
+fn listed(folders: &[(String, usize)]) -> String {
+    let mut named: Vec<String> = folders
+        .iter()
+        .take(NAMED)
+        .map(|(folder, images)| format!("{folder} ({images} in the gallery)"))
+        .collect();
+    if folders.len() > NAMED {
+        named.push(format!("{} more folders", folders.len() - NAMED));
+    }
+    named.join(", ")
 }
 
 impl Error {

@@ -42,6 +42,7 @@
 //! diffusion), [`gallery`] (keeping and searching codes) and [`eval`] (precision, baselines).
 
 mod assess;
+mod catalogue;
 mod contents;
 mod copying;
 pub mod duplicates;
@@ -53,6 +54,7 @@ pub mod map;
 mod opening;
 mod originals;
 pub mod outliers;
+mod presence;
 pub mod quality;
 mod searching;
 mod skips;
@@ -72,6 +74,7 @@ pub use assess::{
     HogScores, SelfAssessment, SimpleScores, assess, assess_baselines, assess_histogram,
     assess_hog, assess_pixels, assess_self, assess_simple, copying, pixel_vectors,
 };
+pub use catalogue::{SourceCount, forget_source, known_source, move_source, sources_in};
 pub use copying::{CopyOptions, CopyProgress, CopySummary, copy_gallery, open_copy};
 pub use error::Error;
 pub use indexing::{
@@ -81,6 +84,7 @@ pub use indexing::{
 pub use judging::compare;
 pub use opening::{create_gallery, default_metric, model_of, open_gallery, open_or_create_gallery};
 pub use originals::{Originals, reduced};
+pub use presence::{Identity, Presence, Presences};
 pub use searching::{Question, Searcher};
 pub use skips::Skips;
 pub use source::{

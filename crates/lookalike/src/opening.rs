@@ -47,6 +47,7 @@ pub fn create_gallery(
 ///
 /// When there is none, it is damaged, another process has the folder open, or the cluster does not answer.
 pub fn open_gallery(name: &str) -> Result<Box<dyn Gallery>, Error> {
+    refuse_half_address(name)?;
     Ok(match ClusterAddress::is_meant_by(name) {
         true => Box::new(ClusterGallery::open(
             &name.parse()?,
@@ -68,8 +69,23 @@ pub fn open_or_create_gallery(
     metric: Option<Metric>,
     layout: &CollectionLayout,
 ) -> Result<Box<dyn Gallery>, Error> {
+    refuse_half_address(name)?;
     let (default, dims) = (default_metric(model), model.code_dim());
     open_or_create_for(name, &model.to_bytes(), metric, default, dims, layout)
+}
+
+/// Refuses what was meant as an address: it would be a folder of that name.
+fn refuse_half_address(name: &str) -> Result<(), Error> {
+    let rest = name
+        .split_once(':')
+        .filter(|(scheme, rest)| scheme.eq_ignore_ascii_case("qdrant") && !rest.starts_with("//"));
+    match rest {
+        Some((_, rest)) => Err(Error::Unusable(format!(
+            "{name} is no gallery's name: an address on a cluster is written qdrant://HOST:6334/{}, and a folder of that name ./{name}",
+            rest.trim_start_matches('/')
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// As [`open_or_create_gallery`], by the bytes of the model's file.
@@ -140,4 +156,19 @@ pub fn model_of(
 /// The beginning of a fingerprint, enough to tell models apart.
 pub(crate) fn short(fingerprint: &str) -> &str {
     fingerprint.get(..12).unwrap_or(fingerprint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_an_address_is_no_folder() {
+        for name in ["qdrant:photos", "Qdrant:/photos"] {
+            let error = open_gallery(name).err().unwrap().to_string();
+            assert!(error.contains("qdrant://HOST:6334/photos"), "{error}");
+        }
+        let error = open_gallery("./qdrant:photos").err().unwrap();
+        assert!(error.to_string().contains("lookalike train"), "{error}");
+    }
 }

@@ -13,7 +13,7 @@
 //!
 //! Contents count once, however many copies of a picture there are: a copy is no company.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lookalike_autoencoder::Autoencoder;
@@ -314,16 +314,16 @@ struct Originals<'a> {
 
 impl Originals<'_> {
     fn read_all(&mut self, mut progress: impl FnMut(usize)) -> Result<(), Error> {
-        let names: &BTreeSet<String> = &self.contents.sources;
-        for name in names {
+        let names: &BTreeMap<String, String> = &self.contents.sources;
+        for (name, identity) in names {
             let mut reading = Reading::default();
             // What is in the gallery was read, hidden or not.
             reading.source.hidden = true;
             let place = uploads::place(self.gallery, name);
             let opened = open_source(&place, reading, Arc::new(Skips::default()));
             let read = opened.and_then(|source| match source.files() {
-                Some(_) => self.read_files(&source, name, &mut progress),
-                None => self.read_pictures(&source, name, &mut progress),
+                Some(_) => self.read_files(&source, identity, &mut progress),
+                None => self.read_pictures(&source, identity, &mut progress),
             });
             // A source that is gone takes its originals with it, and no others.
             match read {
@@ -340,8 +340,8 @@ impl Originals<'_> {
     }
 
     /// The content of a key, if it is wanted still.
-    fn wanted(&self, source: &str, key: &str) -> Option<u32> {
-        let id = point_id(source, key);
+    fn wanted(&self, identity: &str, key: &str) -> Option<u32> {
+        let id = point_id(identity, key);
         let points = &self.contents.points;
         let at = points.binary_search_by_key(&id, |point| point.id).ok()?;
         let content = points[at].content;

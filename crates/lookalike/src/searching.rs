@@ -11,6 +11,7 @@ use lookalike_images::{Image, Source as _};
 use lookalike_neighbours::Metric;
 use uuid::Uuid;
 
+use crate::catalogue;
 use crate::{Error, Query, Reading, model_of, open_gallery, open_source};
 
 /// What is wanted of a search, besides the image.
@@ -130,7 +131,7 @@ impl Searcher {
     /// As [`search`](Self::search).
     pub fn ask(&self, source: &str, query: &Query, question: &Question) -> Result<Answer, Error> {
         let image = &query.image;
-        let id = point_id(source, &image.key);
+        let id = point_id(&catalogue::identity(&*self.gallery, source)?, &image.key);
         let there = question.exclude_self && !self.gallery.existing(&[id])?.is_empty();
         // Not there under its own name, the query may still be there under another: one more is
         // asked for, and the first of the same content is dropped.
@@ -196,12 +197,13 @@ impl Searcher {
         // A key may contain the sign as well.
         for (at, _) in spec.match_indices('#') {
             let (source, key) = (&spec[..at], &spec[at + 1..]);
-            ids.push(point_id(source, key));
+            ids.push(point_id(&catalogue::identity(&*self.gallery, source)?, key));
             // The same source may be written in many ways; its name is one.
             if Path::new(source).exists()
                 && let Ok(source) = open_source(source, Reading::default(), Arc::default())
             {
-                ids.push(point_id(source.name(), key));
+                let identity = catalogue::identity(&*self.gallery, source.name())?;
+                ids.push(point_id(&identity, key));
             }
         }
         if let Some(point) = self.gallery.retrieve(&ids)?.into_iter().next() {
@@ -220,7 +222,10 @@ impl Searcher {
     ///
     /// When the gallery cannot be read.
     pub fn example(&self, source: &str, query: &Query) -> Result<Example, Error> {
-        let id = point_id(source, &query.image.key);
+        let id = point_id(
+            &catalogue::identity(&*self.gallery, source)?,
+            &query.image.key,
+        );
         if self.gallery.existing(&[id])?.get(&id) == Some(&query.blake3) {
             return Ok(Example::Id(id));
         }

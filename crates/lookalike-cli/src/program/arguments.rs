@@ -223,6 +223,12 @@ pub struct IndexArguments {
     /// Remove from the gallery what the source no longer has
     #[arg(long, conflicts_with_all = ["part", "sample"])]
     pub prune: bool,
+    /// As --prune, also where a folder that had images lists none now, or the whole source: without this, that is taken for a disk that is not mounted
+    #[arg(long, conflicts_with_all = ["part", "sample"])]
+    pub prune_emptied: bool,
+    /// Read every image again, also those whose size and times are as they were
+    #[arg(long)]
+    pub reread: bool,
     /// The longer side in pixels of the thumbnail kept of each image; 0: none is kept
     #[arg(long, default_value_t = lookalike::THUMBNAIL, value_name = "PIXELS", value_parser = RangedU64ValueParser::<usize>::new().range(0..=2048))]
     pub thumbnail: usize,
@@ -353,7 +359,7 @@ pub struct ReconstructArguments {
 
 #[derive(Args)]
 #[command(
-    after_help = "Exact duplicates have the same content, byte for byte; near ones have codes within a distance of each other. Each group has a representative, the largest picture, and all others in it are within the distance of that one.\n\nlookalike duplicates --gallery g                                  what stands out, if anything does\nlookalike duplicates --gallery g --exact-only --csv copies.csv    copies, for a spreadsheet\nlookalike duplicates --gallery g --threshold 0.001 --sheet near.png\n\nNothing is ever deleted. A member of kind same-file is not a copy but the same file, indexed under two sources."
+    after_help = "Exact duplicates have the same content, byte for byte; near ones have codes within a distance of each other. Each group has a representative, the largest picture, and all others in it are within the distance of that one.\n\nlookalike duplicates --gallery g                                  what stands out, if anything does\nlookalike duplicates --gallery g --exact-only --csv copies.csv    copies, for a spreadsheet\nlookalike duplicates --gallery g --threshold 0.001 --sheet near.png\n\nNothing is ever deleted. A member of kind same-file is not a copy but the same file under another name: a link, or a file that was indexed twice. One of kind gone is in the gallery, but its file is not there any more."
 )]
 pub struct DuplicatesArguments {
     /// Where to look
@@ -534,6 +540,12 @@ pub enum LogArgument {
 pub enum GalleryCommand {
     /// Copy all points, with their thumbnails, and compare the two; run it again to complete a copy that was stopped
     Copy(Box<CopyArguments>),
+    /// List the sources of a gallery, and how many images of each it holds
+    Sources(SourcesArguments),
+    /// Remove all images of a source from a gallery; the files are left alone
+    Forget(ForgetArguments),
+    /// Say that a source is at another path now: its images keep their codes, thumbnails and ids
+    Move(MoveArguments),
     /// Make an alias mean a collection, at once, whatever it meant before
     Alias(AliasArguments),
     /// Remove a collection from a cluster, for good
@@ -571,6 +583,36 @@ pub struct AliasArguments {
     pub alias: String,
     /// The collection's own name
     pub collection: String,
+}
+
+#[derive(Args)]
+pub struct SourcesArguments {
+    /// The gallery
+    pub gallery: String,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "lookalike gallery forget photos.gallery /home/me/old      images of a folder that is gone, or is not wanted any more"
+)]
+pub struct ForgetArguments {
+    /// The gallery
+    pub gallery: String,
+    /// The source, as `gallery sources` lists it
+    pub source: String,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "lookalike gallery move photos.gallery /home/me/pictures /mnt/nas/pictures      after the folder was moved there"
+)]
+pub struct MoveArguments {
+    /// The gallery
+    pub gallery: String,
+    /// The source, as `gallery sources` lists it
+    pub source: String,
+    /// Where it is now
+    pub to: String,
 }
 
 #[derive(Args)]
@@ -662,6 +704,8 @@ mod tests {
             "lookalike train photos --out m --mirror=perhaps",
             "lookalike train photos --out m --part 3/2",
             "lookalike index photos --model m --gallery g --prune --part 1/2",
+            "lookalike index photos --model m --gallery g --prune-emptied --part 1/2",
+            "lookalike gallery move g a",
             "lookalike index photos --model m --gallery g --background white",
             "lookalike search --gallery g",
             "lookalike search a.png --gallery g -k 0",

@@ -124,13 +124,18 @@ fn conclusion(found: &Duplicates) -> Vec<String> {
             found.left_alone
         ));
     }
-    let members = found.groups.iter().flat_map(|group| &group.members);
-    let same = members
-        .filter(|member| member.kind == Kind::SameFile)
-        .count();
-    if same > 0 {
+    if found.same_file > 0 {
         lines.push(format!(
-            "{same} of kind same-file: not copies, but files that were indexed under two sources"
+            "{} of kind same-file: not copies, but second names of files in the same group, as links are and files that \
+             were indexed twice; deleting one may delete the file",
+            found.same_file
+        ));
+    }
+    if found.gone > 0 {
+        lines.push(format!(
+            "{} more are in the gallery, but their files are not there any more; index their source again with --prune \
+             to remove them from the gallery",
+            found.gone
         ));
     }
     lines

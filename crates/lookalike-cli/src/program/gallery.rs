@@ -1,14 +1,21 @@
 //! `lookalike gallery`: galleries as wholes.
 
+use std::path::Path;
 use std::time::Instant;
 
 use lookalike::gallery::{ClusterAddress, ClusterOptions, remove_collection, switch_alias};
-use lookalike::{CopyOptions, CopySummary, Error, copy_gallery, open_copy, open_gallery};
+use lookalike::{
+    CopyOptions, CopySummary, Error, SourceCount, copy_gallery, forget_source, move_source,
+    open_copy, open_gallery, sources_in,
+};
 use serde::Serialize;
 
 use super::Failure;
-use super::arguments::{AliasArguments, CopyArguments, GalleryCommand, RemoveArguments};
-use super::console::{Console, duration};
+use super::arguments::{
+    AliasArguments, CopyArguments, ForgetArguments, GalleryCommand, MoveArguments, RemoveArguments,
+    SourcesArguments,
+};
+use super::console::{Console, duration, table};
 
 #[derive(Serialize)]
 struct CopyReport<'a> {
@@ -17,6 +24,27 @@ struct CopyReport<'a> {
     seconds: f64,
     #[serde(flatten)]
     summary: CopySummary,
+}
+
+#[derive(Serialize)]
+struct SourcesReport<'a> {
+    gallery: &'a str,
+    sources: Vec<SourceCount>,
+}
+
+#[derive(Serialize)]
+struct ForgetReport<'a> {
+    gallery: &'a str,
+    source: &'a str,
+    removed: usize,
+}
+
+#[derive(Serialize)]
+struct MoveReport<'a> {
+    gallery: &'a str,
+    source: &'a str,
+    to: &'a str,
+    moved: usize,
 }
 
 #[derive(Serialize)]
@@ -33,6 +61,9 @@ struct RemoveReport<'a> {
 pub fn run(command: GalleryCommand, console: &Console) -> Result<(), Failure> {
     match command {
         GalleryCommand::Copy(arguments) => copy(*arguments, console),
+        GalleryCommand::Sources(arguments) => sources(&arguments, console),
+        GalleryCommand::Forget(arguments) => forget(&arguments, console),
+        GalleryCommand::Move(arguments) => move_to(&arguments, console),
         GalleryCommand::Alias(arguments) => alias(&arguments, console),
         GalleryCommand::Remove(arguments) => remove(&arguments, console),
     }
@@ -71,6 +102,61 @@ fn copy(arguments: CopyArguments, console: &Console) -> Result<(), Failure> {
         duration(report.seconds)
     ))?;
     console.json(&report)
+}
+
+fn sources(arguments: &SourcesArguments, console: &Console) -> Result<(), Failure> {
+    let gallery = open_gallery(&arguments.gallery)?;
+    let sources = sources_in(&*gallery)?;
+    let mut rows = vec![vec!["source".to_owned(), "images".to_owned()]];
+    rows.extend(sources.iter().map(|known| {
+        let there = match is_missing(&known.source) {
+            true => "  (nothing is there)",
+            false => "",
+        };
+        vec![format!("{}{there}", known.source), known.images.to_string()]
+    }));
+    for line in table(&rows) {
+        console.say(line)?;
+    }
+    console.json(&SourcesReport {
+        gallery: &arguments.gallery,
+        sources,
+    })
+}
+
+/// Whether a source is a path of this machine at which nothing is.
+fn is_missing(source: &str) -> bool {
+    let path = Path::new(source);
+    path.is_absolute() && !source.contains(['*', '?', '{', '[']) && !path.exists()
+}
+
+fn forget(arguments: &ForgetArguments, console: &Console) -> Result<(), Failure> {
+    let gallery = open_gallery(&arguments.gallery)?;
+    let removed = forget_source(&*gallery, &arguments.source)?;
+    console.say(format!(
+        "{}: {removed} images of {} are removed from the gallery",
+        arguments.gallery, arguments.source
+    ))?;
+    console.json(&ForgetReport {
+        gallery: &arguments.gallery,
+        source: &arguments.source,
+        removed,
+    })
+}
+
+fn move_to(arguments: &MoveArguments, console: &Console) -> Result<(), Failure> {
+    let gallery = open_gallery(&arguments.gallery)?;
+    let moved = move_source(&*gallery, &arguments.source, &arguments.to)?;
+    console.say(format!(
+        "{}: {moved} images of {} are at {} now",
+        arguments.gallery, arguments.source, arguments.to
+    ))?;
+    console.json(&MoveReport {
+        gallery: &arguments.gallery,
+        source: &arguments.source,
+        to: &arguments.to,
+        moved,
+    })
 }
 
 fn alias(arguments: &AliasArguments, console: &Console) -> Result<(), Failure> {

@@ -8,7 +8,8 @@ use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::images::Source as _;
 use lookalike::{
-    Error, IndexOptions, MOST_DIFFUSED, Source, Watch, index_source, open_or_create_gallery,
+    Error, IndexOptions, MOST_DIFFUSED, Source, Watch, index_source, known_source,
+    open_or_create_gallery,
 };
 use serde::Serialize;
 
@@ -115,10 +116,31 @@ fn look(
     interruption: Option<&Interruption>,
 ) -> Result<(), Failure> {
     let skips = arguments.reading.skips()?;
-    let source = arguments.reading.open(&arguments.source, 0, &skips)?;
+    let source = match arguments.reading.open(&arguments.source, 0, &skips) {
+        Ok(source) => source,
+        Err(error) => return Err(explained(arguments, error).into()),
+    };
     let gallery = open_gallery(arguments, model, interruption)?;
     keep_in_step(arguments, &source, model, &*gallery, console)?;
     arguments.reading.conclude(&skips, console)
+}
+
+/// Why a source cannot be opened; one that the gallery knows may have been moved.
+fn explained(arguments: &IndexArguments, error: Error) -> Error {
+    let (gallery, source) = (&arguments.gallery, &arguments.source);
+    if Path::new(source).exists() {
+        return error;
+    }
+    let known = lookalike::open_gallery(gallery)
+        .and_then(|gallery| known_source(&*gallery, source))
+        .ok()
+        .flatten();
+    match known {
+        Some(known) => Error::Unusable(format!(
+            "there is nothing at {source}, but the gallery {gallery} has images of it; if it was moved, say where it is now: lookalike gallery move '{gallery}' '{known}' NEW-PATH; if it is gone for good: lookalike gallery forget '{gallery}' '{known}'"
+        )),
+        None => error,
+    }
 }
 
 /// Opens the gallery or makes it. Who follows a folder has it open only while it changes: others can search it in between,
@@ -160,7 +182,9 @@ fn keep_in_step(
     let options = IndexOptions {
         diffusion: !arguments.no_diffusion
             && (!arguments.watch || gallery.describe()?.points <= MOST_DIFFUSED_AT_ONCE),
-        prune: arguments.prune,
+        prune: arguments.prune || arguments.prune_emptied,
+        prune_emptied: arguments.prune_emptied,
+        reread: arguments.reread,
         thumbnail: arguments.thumbnail,
     };
     let start = Instant::now();
@@ -184,7 +208,13 @@ fn keep_in_step(
         Err(error) => {
             // Whatever was passed over may say why.
             source.skips().finish()?;
-            return Err(error.into());
+            return Err(match error {
+                error @ Error::Emptied { .. } => {
+                    Error::Unusable(format!("{error} (--prune-emptied)"))
+                }
+                error => error,
+            }
+            .into());
         }
     };
     let info = gallery.describe()?;
@@ -195,6 +225,13 @@ fn keep_in_step(
             ),
             false => "the neighbour graph was left as it was, older than the gallery: index without --no-diffusion and --watch to bring it up to date".to_owned(),
         });
+    }
+    if summary.points == 0 {
+        console.note(format!(
+            "the gallery {} is empty: {} holds no image that could be read (jpg, png, webp, gif, bmp, tif by their names)",
+            arguments.gallery,
+            source.name()
+        ));
     }
     let report = IndexReport {
         gallery: &arguments.gallery,

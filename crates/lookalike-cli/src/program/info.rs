@@ -7,7 +7,7 @@ use lookalike::autoencoder::{
 };
 use lookalike::gallery::{GalleryInfo, model_fingerprint};
 use lookalike::images::InputShape;
-use lookalike::{Error, open_gallery};
+use lookalike::{Error, SourceCount, open_gallery, sources_in};
 use serde::Serialize;
 
 use super::Failure;
@@ -28,8 +28,12 @@ struct ModelReport<'a> {
     record: &'a TrainRecord,
 }
 
+/// Sources and labels that are listed for people.
+const LISTED: usize = 10;
+
 #[derive(Serialize)]
 struct GalleryReport {
+    sources: Vec<SourceCount>,
     #[serde(flatten)]
     info: GalleryInfo,
     model: Option<TrainConfig>,
@@ -182,6 +186,15 @@ fn distortions(config: &TrainConfig) -> String {
     }
 }
 
+/// How the points are searched.
+fn search_of(info: &GalleryInfo) -> String {
+    match info.indexed {
+        0 => "searched exactly, too few to need an index".to_owned(),
+        indexed if indexed == info.points => "all indexed".to_owned(),
+        indexed => format!("{indexed} indexed, the others are compared one by one"),
+    }
+}
+
 fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {
     let gallery = open_gallery(name)?;
     let info = gallery.describe()?;
@@ -192,12 +205,45 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
     let config = model.map(|m| m.config().clone());
     for line in [
         format!("gallery      {}", info.name),
-        format!("points       {} ({} indexed)", info.points, info.indexed),
+        format!("points       {} ({})", info.points, search_of(&info)),
         format!("codes        {} floats, metric {}", info.dims, info.metric),
         format!("model        {}", info.model_fingerprint),
         format!("diffusion    {:?}", info.diffusion).to_lowercase(),
     ] {
         console.say(line)?;
+    }
+    let sources = sources_in(&*gallery)?;
+    for known in sources.iter().take(LISTED) {
+        console.say(format!(
+            "source       {} ({} images)",
+            known.source, known.images
+        ))?;
+    }
+    if sources.len() > LISTED {
+        let more = sources.len() - LISTED;
+        console.say(format!(
+            "             and {more} more: `lookalike gallery sources` lists all"
+        ))?;
+    }
+    let labels = gallery.facets("label", None, LISTED + 1)?;
+    let named: Vec<String> = labels
+        .iter()
+        .take(LISTED)
+        .map(|label| {
+            let name = label
+                .value
+                .as_str()
+                .map_or_else(|| label.value.to_string(), str::to_owned);
+            format!("{name} ({})", label.count)
+        })
+        .collect();
+    if !named.is_empty() {
+        let more = if labels.len() > LISTED {
+            ", and more"
+        } else {
+            ""
+        };
+        console.say(format!("labels       {}{more}", named.join(", ")))?;
     }
     if let Some(cluster) = &info.cluster {
         let place = |on_disk| if on_disk { "on disk" } else { "in memory" };
@@ -240,6 +286,7 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         ))?;
     }
     console.json(&GalleryReport {
+        sources,
         info,
         model: config,
     })

@@ -16,6 +16,8 @@ use super::spreadsheet::{self, optional, place};
 /// Pictures in a row of the sheet, and rows.
 const SHEET_COLUMNS: usize = 10;
 const SHEET_ROWS: usize = 60;
+/// Scores up to this are nothing remarkable.
+const REMARKABLE: f64 = 3.0;
 
 #[derive(Serialize)]
 struct OutliersReport<'a> {
@@ -145,6 +147,11 @@ fn print(console: &Console, found: &Outliers) -> Result<(), Failure> {
     }
     for line in table(&rows) {
         console.say(line)?;
+    }
+    if !found.outliers.is_empty() && found.outliers.iter().all(|one| one.score <= REMARKABLE) {
+        console.say(format!(
+            "nothing stands out: no score is above {REMARKABLE}, and those listed are only the least usual of usual pictures"
+        ))?;
     }
     console.say(summary(found))
 }

@@ -142,6 +142,17 @@ pub fn loss_curve(title: &str, mut series: Vec<Series>, mean_image_loss: Option<
 
 /// Writes a picture, making its folder.
 pub fn write(pixels: &Pixels, path: &Path) -> Result<(), Error> {
+    if let Some(ending) = path
+        .extension()
+        .filter(|ending| !ending.eq_ignore_ascii_case("png"))
+    {
+        return Err(Error::Unusable(format!(
+            "cannot write a picture to {}: pictures are written as PNG, and the name ends in .{}; name it {}",
+            path.display(),
+            ending.display(),
+            path.with_extension("png").display()
+        )));
+    }
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
     }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use lookalike::autoencoder::DeviceChoice;
-use lookalike::gallery::{Answer, Example, Filter, Point, Rerank};
+use lookalike::gallery::{Answer, Example, Filter, Gallery, Hit, Point, Rerank};
 use lookalike::images::{ContactSheet, Image, Pixels, Region, Row};
+use lookalike::neighbours::Metric;
 use lookalike::{
-    Error, Query, Question, Reading, Searcher, Skips, THUMBNAIL, decode_target, open_queries,
+    Error, Presence, Presences, Query, Question, Reading, Searcher, Skips, THUMBNAIL,
+    decode_target, open_queries,
 };
 use serde::Serialize;
 
@@ -21,8 +23,20 @@ use super::spreadsheet::place;
 struct SearchReport<'a> {
     query: &'a str,
     label: Option<&'a str>,
+    neighbours: Vec<Found<'a>>,
+    metric: Metric,
+    exact: bool,
+    notes: &'a [String],
+}
+
+/// A neighbour, and whether its original is there.
+#[derive(Serialize)]
+struct Found<'a> {
     #[serde(flatten)]
-    answer: &'a Answer,
+    hit: &'a Hit,
+    /// The file is not there any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    gone: bool,
 }
 
 pub fn run(
@@ -55,6 +69,10 @@ pub fn run(
         rerank: question.rerank,
         draws: inline || arguments.sheet.is_some(),
         originals: Originals::of(searcher.gallery())?,
+        presences: Presences::of(&searcher.gallery().describe()?),
+        gone: 0,
+        gallery: searcher.gallery(),
+        filters: arguments.filters.clone(),
         rows: Vec::new(),
     };
     let queries = Queries {
@@ -82,6 +100,13 @@ pub fn run(
             let shown = asked.shown(&answers.originals);
             answers.take(name, shown.as_ref(), &answer)
         })?;
+    }
+    if answers.gone > 0 {
+        console.note(format!(
+            "{} of the images found are in the gallery, but their files are not there any more (gone); index their \
+             source again with --prune to remove them from the gallery",
+            answers.gone
+        ));
     }
     if answers.draws {
         let title = format!("{}: {} nearest", arguments.gallery, arguments.k);
@@ -188,7 +213,57 @@ struct Answers<'a> {
     rerank: Rerank,
     draws: bool,
     originals: Originals<'a>,
+    presences: Presences,
+    /// Neighbours whose originals are gone.
+    gone: usize,
+    gallery: &'a dyn Gallery,
+    filters: Vec<Filter>,
     rows: Vec<Row>,
+}
+
+/// Values that are named where a condition holds for none.
+const NAMED: usize = 10;
+
+/// What a person should know about an answer that holds nothing.
+fn why_empty(gallery: &dyn Gallery, filters: &[Filter]) -> Result<Vec<String>, Error> {
+    let info = gallery.describe()?;
+    if info.points == 0 {
+        return Ok(vec![format!(
+            "nothing was found: the gallery {} is empty; `lookalike index` fills it",
+            info.name
+        )]);
+    }
+    let mut lines = Vec::new();
+    for filter in filters {
+        let text = filter.to_string();
+        if gallery.count(Some(filter))? > 0 {
+            continue;
+        }
+        let field = text
+            .split(['=', '!', '<', '>'])
+            .next()
+            .unwrap_or_default()
+            .trim();
+        let values: Vec<String> = gallery
+            .facets(field, None, NAMED)?
+            .iter()
+            .map(|facet| facet.value.to_string())
+            .collect();
+        lines.push(match values.is_empty() {
+            true => {
+                format!("nothing was found: no image of the gallery has a field {field} ({text})")
+            }
+            false => format!(
+                "nothing was found: no image passes {text}; values of {field} are {}{}",
+                values.join(", "),
+                if values.len() == NAMED { ", …" } else { "" }
+            ),
+        });
+    }
+    if lines.is_empty() && filters.len() > 1 {
+        lines.push("nothing was found: each condition holds for some image, and no image passes all of them".to_owned());
+    }
+    Ok(lines)
 }
 
 impl Answers<'_> {
@@ -197,10 +272,28 @@ impl Answers<'_> {
             self.console.note(note);
         }
         let label = query.and_then(|query| query.label.as_deref());
+        let found: Vec<Found> = answer
+            .neighbours
+            .iter()
+            .map(|hit| Found {
+                hit,
+                gone: self.presences.look(&hit.payload) == Presence::Gone,
+            })
+            .collect();
+        if found.is_empty() {
+            for line in why_empty(self.gallery, &self.filters)? {
+                self.console.note(line);
+            }
+        }
+        self.gone += found.iter().filter(|found| found.gone).count();
+        print_table(self.console, name, label, answer, &found, self.rerank)?;
         self.console.json(&SearchReport {
             query: name,
             label,
-            answer,
+            neighbours: found,
+            metric: answer.metric,
+            exact: answer.exact,
+            notes: &answer.notes,
         })?;
         if self.draws
             && let Some(query) = query
@@ -208,7 +301,7 @@ impl Answers<'_> {
             let row = answer_row(query, answer, &self.originals)?;
             self.rows.push(row);
         }
-        print_table(self.console, name, label, answer, self.rerank)
+        Ok(())
     }
 }
 
@@ -218,6 +311,7 @@ fn print_table(
     spec: &str,
     label: Option<&str>,
     answer: &Answer,
+    found: &[Found],
     rerank: Rerank,
 ) -> Result<(), Failure> {
     let label = match label {
@@ -231,12 +325,15 @@ fn print_table(
         heading.insert(2, "score");
     }
     let mut rows = vec![heading.into_iter().map(str::to_owned).collect::<Vec<_>>()];
-    for (rank, hit) in answer.neighbours.iter().enumerate() {
+    for (rank, Found { hit, gone }) in found.iter().enumerate() {
         let mut row = vec![
             format!("  {}", rank + 1),
             format!("{:.5}", hit.distance),
             hit.payload.label.clone().unwrap_or_else(|| "-".to_owned()),
-            place(&hit.payload),
+            match gone {
+                true => format!("{} (gone)", place(&hit.payload)),
+                false => place(&hit.payload),
+            },
         ];
         if rerank == Rerank::Diffusion {
             let score = hit

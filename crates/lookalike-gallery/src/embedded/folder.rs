@@ -142,6 +142,51 @@ impl Lock {
             .and_then(|()| write!(file, "{}", std::process::id()));
         Ok(Lock { file })
     }
+
+    /// Whether the file that is locked is the one in a folder, and was not removed meanwhile.
+    fn is_in(&self, gallery: &Path) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let there = fs::metadata(gallery.join(LOCK));
+            let (Ok(own), Ok(there)) = (self.file.metadata(), there) else {
+                return false;
+            };
+            (own.dev(), own.ino()) == (there.dev(), there.ino())
+        }
+        // Elsewhere no open file is removed.
+        #[cfg(not(unix))]
+        gallery.join(LOCK).exists()
+    }
+}
+
+impl Lock {
+    /// The right to read a gallery that cannot be written, beside others who only read it. None where there is no lock
+    /// file, or none that can be opened: then nobody can be asked.
+    pub(super) fn shared(gallery: &Path) -> Result<Option<Self>, GalleryError> {
+        let Ok(file) = File::open(gallery.join(LOCK)) else {
+            return Ok(None);
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Lock { file })),
+            Err(TryLockError::WouldBlock) => Err(GalleryError::InUse {
+                path: gallery.to_path_buf(),
+                pid: fs::read_to_string(gallery.join(LOCK))
+                    .ok()
+                    .and_then(|text| text.trim().parse().ok()),
+            }),
+            // Some file systems know no locks.
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
+    }
+}
+
+/// Whether a file system refused because nothing can be written there.
+pub(super) fn forbids_writing(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied
+    )
 }
 
 impl Drop for Lock {
@@ -149,6 +194,22 @@ impl Drop for Lock {
         // Closing the file is not enough: a child that this process is just starting has it as well, until
         // it becomes its own program.
         let _ = self.file.unlock();
+    }
+}
+
+/// How often a new folder is made, if others clear it away before it is locked.
+const ATTEMPTS: usize = 100;
+
+/// Locks a folder that was just made; none if another process took it for the remains of an earlier attempt, and
+/// clears it away: it is not locked between its making and now.
+fn hold(path: &Path) -> Result<Option<Lock>, GalleryError> {
+    match Lock::acquire(path) {
+        // Others remove a folder only while they hold its lock, so a lock file that is still in its place after it was
+        // locked stays there.
+        Ok(lock) if lock.is_in(path) => Ok(Some(lock)),
+        Ok(_) | Err(GalleryError::InUse { .. }) => Ok(None),
+        Err(GalleryError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -184,16 +245,26 @@ impl Partial {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
-        // The target is part of no other thread's business, so the time only tells threads apart.
-        let nonce = SystemTime::now().duration_since(UNIX_EPOCH);
-        let nonce = nonce.map_or(0, |since| since.subsec_nanos());
-        let path = parent.join(format!("{prefix}{}-{nonce}", std::process::id()));
-        fs::create_dir(&path).map_err(GalleryError::io("making the folder", &path))?;
-        let lock = Lock::acquire(&path)?;
-        Ok(Partial {
-            path,
-            target: target.to_path_buf(),
-            lock: Some(lock),
+        for attempt in 0..ATTEMPTS {
+            // The target is part of no other thread's business, so the time only tells threads apart.
+            let nonce = SystemTime::now().duration_since(UNIX_EPOCH);
+            let nonce = nonce.map_or(0, |since| since.subsec_nanos());
+            let path = parent.join(format!("{prefix}{}-{nonce}-{attempt}", std::process::id()));
+            match fs::create_dir(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                made => made.map_err(GalleryError::io("making the folder", &path))?,
+            }
+            if let Some(lock) = hold(&path)? {
+                return Ok(Partial {
+                    path,
+                    target: target.to_path_buf(),
+                    lock: Some(lock),
+                });
+            }
+        }
+        Err(GalleryError::InUse {
+            path: target.to_path_buf(),
+            pid: None,
         })
     }
 
@@ -285,4 +356,49 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), GalleryError> {
     File::open(path)
         .and_then(|folder| folder.sync_all())
         .map_err(GalleryError::io("writing the folder", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_cleared_away_is_not_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".g.partial-1");
+        // Removed before it was locked.
+        assert!(hold(&path).unwrap().is_none());
+        // Locked by whoever clears it away.
+        fs::create_dir(&path).unwrap();
+        let other = Lock::acquire(&path).unwrap();
+        assert!(hold(&path).unwrap().is_none());
+        drop(other);
+        // Removed, and made again, between its locking and the look.
+        let lock = Lock::acquire(&path).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        assert!(!lock.is_in(&path));
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(LOCK), "").unwrap();
+        assert!(!lock.is_in(&path));
+        assert!(hold(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn new_galleries_survive_the_clearing_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let target = folder.path().join("g");
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        let partial = Partial::start(&target).unwrap();
+                        fs::write(partial.path().join("model"), number.to_string()).unwrap();
+                    }
+                });
+            }
+        });
+        drop(Partial::start(&folder.path().join("g")).unwrap());
+        let left = fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 0);
+    }
 }

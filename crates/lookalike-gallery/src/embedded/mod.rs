@@ -77,8 +77,10 @@ pub struct EmbeddedGallery {
     scan: Mutex<Option<(u64, Arc<Scan>)>>,
     diffusion: Mutex<Option<Arc<DiffusionFile>>>,
     thumbnails: Keeper,
+    /// The folder with the engine's files, where those of the gallery cannot be written.
+    read_only: Option<tempfile::TempDir>,
     /// Given back last.
-    _lock: Lock,
+    _lock: Option<Lock>,
 }
 
 #[derive(Debug, Default)]
@@ -114,10 +116,12 @@ impl EmbeddedGallery {
         std::fs::create_dir(&shard).map_err(GalleryError::io("making the folder", &shard))?;
         drop(Shard::create(&shard, metric, dims)?);
         let lock = partial.finish()?;
-        Self::load(path, manifest, lock)
+        Self::load(path, manifest, Some(lock), None)
     }
 
-    /// Opens the gallery in the folder `path`.
+    /// Opens the gallery in the folder `path`. One that cannot be written is opened for reading: the engine, which writes
+    /// to its files whenever it opens them, gets a copy of them in the folder for temporary files, and whatever would
+    /// change the gallery fails with [`ReadOnly`](GalleryError::ReadOnly). Many can read such a gallery at once.
     ///
     /// # Errors
     /// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if none is
@@ -128,8 +132,12 @@ impl EmbeddedGallery {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GalleryError> {
         let path = path.as_ref();
         let manifest = Manifest::read(path)?;
-        let lock = Lock::acquire(path)?;
-        Self::load(path, manifest, lock)
+        match Lock::acquire(path) {
+            Err(GalleryError::Io { source, .. }) if folder::forbids_writing(&source) => {
+                Self::open_to_read(path, manifest)
+            }
+            lock => Self::load(path, manifest, Some(lock?), None),
+        }
     }
 
     /// Opens the gallery in the folder `path`, or makes it if nothing is there. One that is there must
@@ -176,10 +184,33 @@ impl EmbeddedGallery {
         &self.path
     }
 
-    fn load(path: &Path, manifest: Manifest, lock: Lock) -> Result<Self, GalleryError> {
-        check_free(path, "opening the gallery", ROOM_TO_OPEN)?;
-        optimise::recover(path)?;
-        let shard = open_shard(path, &manifest)?;
+    fn open_to_read(path: &Path, manifest: Manifest) -> Result<Self, GalleryError> {
+        let lock = Lock::shared(path)?;
+        let place = std::env::temp_dir();
+        let doing = "reading a gallery that cannot be written, by a copy of its engine's files,";
+        check_room(&place, doing, optimise::disk_usage(&path.join(SHARD)))?;
+        let copy = tempfile::Builder::new()
+            .prefix("lookalike-")
+            .tempdir_in(&place)
+            .map_err(GalleryError::io("making a folder in", &place))?;
+        optimise::copy_to(path, &copy.path().join(SHARD))?;
+        Self::load(path, manifest, lock, Some(copy))
+    }
+
+    fn load(
+        path: &Path,
+        manifest: Manifest,
+        lock: Option<Lock>,
+        read_only: Option<tempfile::TempDir>,
+    ) -> Result<Self, GalleryError> {
+        let shard = match &read_only {
+            Some(copy) => open_shard(copy.path(), &manifest)?,
+            None => {
+                check_free(path, "opening the gallery", ROOM_TO_OPEN)?;
+                optimise::recover(path)?;
+                open_shard(path, &manifest)?
+            }
+        };
         let unclean = path.join(UNCLEAN).exists();
         if unclean {
             repair::remove_doubles(&shard)?;
@@ -193,6 +224,7 @@ impl EmbeddedGallery {
             scan: Mutex::new(None),
             diffusion: Mutex::new(None),
             thumbnails: Keeper::new(path),
+            read_only,
             _lock: lock,
         })
     }
@@ -207,6 +239,17 @@ impl EmbeddedGallery {
 
     fn shard_mut(&self) -> RwLockWriteGuard<'_, Option<Shard>> {
         self.shard.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses a change where nothing can be written.
+    fn check_writable(&self, doing: &'static str) -> Result<(), GalleryError> {
+        match self.read_only {
+            Some(_) => Err(GalleryError::ReadOnly {
+                doing,
+                path: self.path.clone(),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn closed(&self) -> GalleryError {
@@ -259,6 +302,7 @@ impl EmbeddedGallery {
     /// The right to change the gallery. If earlier changes have filled the log, it is shortened first:
     /// now and not after them, so that a failure is not taken for theirs. The next change tries again.
     fn begin_change(&self) -> Result<MutexGuard<'_, Writer>, GalleryError> {
+        self.check_writable("storing or removing points")?;
         let mut writer = self.writer();
         if writer.logged > LOG_LIMIT {
             let mut shard = self.shard_mut();
@@ -489,11 +533,14 @@ impl Gallery for EmbeddedGallery {
     }
 
     fn optimise(&self) -> Result<bool, GalleryError> {
+        self.check_writable("building the index")?;
         let mut writer = self.writer();
         let built = self.build_index(&mut writer)?;
         Ok(self.sweep_thumbnails()? || built)
     }
+
     fn put_thumbnails(&self, thumbnails: &[(&str, &[u8])]) -> Result<(), GalleryError> {
+        self.check_writable("keeping thumbnails")?;
         self.thumbnails.put(thumbnails)
     }
 
@@ -523,6 +570,7 @@ impl Gallery for EmbeddedGallery {
     }
 
     fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError> {
+        self.check_writable("building the neighbour graph")?;
         // Held throughout: the graph is of exactly the points that are there when it is done.
         let _writer = self.writer();
         self.build_graph(config)
@@ -534,6 +582,10 @@ const ID_BYTES: u64 = 256;
 
 impl Drop for EmbeddedGallery {
     fn drop(&mut self) {
+        if self.read_only.is_some() {
+            *self.shard_mut() = None;
+            return;
+        }
         let unclean = self.writer().unclean;
         let flushed = self.read(Shard::flush).is_ok();
         // What the index of the thumbnails does not say is found in them.

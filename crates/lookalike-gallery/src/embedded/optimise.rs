@@ -81,6 +81,16 @@ fn remove(folder: &Path) -> Result<(), GalleryError> {
     }
 }
 
+/// Copies the shard of a gallery that cannot be written to a new folder.
+pub(super) fn copy_to(gallery: &Path, to: &Path) -> Result<(), GalleryError> {
+    let (shard, previous) = (gallery.join(SHARD), previous(gallery));
+    let from = match !shard.exists() && previous.exists() {
+        true => previous,
+        false => shard,
+    };
+    copy_folder(&from, to).map_err(GalleryError::io("copying the shard to", to))
+}
+
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {

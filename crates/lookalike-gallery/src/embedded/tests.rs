@@ -120,3 +120,99 @@ fn an_older_gallery_gets_the_indexes_that_it_lacks() {
     assert_eq!(found(&gallery, 12_050), 12_100);
     assert!(!lacks(&gallery), "nor does what was added since");
 }
+
+/// Every file below a folder with what is in it.
+fn files(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => drop(found.insert(path.clone(), std::fs::read(&path).unwrap())),
+        }
+    }
+    found
+}
+
+#[test]
+fn what_cannot_be_written_is_read_by_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("g");
+    let hash = "ab".repeat(32);
+    let stored: Vec<Point> = (0..20)
+        .map(|number| {
+            let payload = crate::Payload {
+                source: "s".into(),
+                key: number.to_string(),
+                blake3: hash.clone(),
+                ..Default::default()
+            };
+            Point::new(vec![number as f32, 1.0], payload)
+        })
+        .collect();
+    let gallery = EmbeddedGallery::create(&path, Metric::Euclidean, 2, b"model").unwrap();
+    gallery.put_thumbnails(&[(&hash, b"small")]).unwrap();
+    gallery.upsert(&stored).unwrap();
+    gallery
+        .build_diffusion(&DiffusionConfig::default())
+        .unwrap();
+
+    let to_read = || EmbeddedGallery::open_to_read(&path, Manifest::read(&path).unwrap());
+    // Not beside one that writes.
+    let error = to_read().unwrap_err();
+    assert!(
+        matches!(error, GalleryError::InUse { pid: Some(_), .. }),
+        "{error}"
+    );
+    drop(gallery);
+
+    let before = files(&path);
+    let (one, two) = (to_read().unwrap(), to_read().unwrap());
+    for gallery in [&one, &two] {
+        assert_eq!(gallery.count(None).unwrap(), 20);
+        assert_eq!(gallery.model().unwrap().unwrap(), b"model");
+        assert_eq!(gallery.thumbnail(&hash).unwrap().unwrap(), b"small");
+        assert_eq!(gallery.describe().unwrap().diffusion, DiffusionState::Fresh);
+        let mut request = SearchRequest::new(vec![7.2, 1.0], 3);
+        let key = |request: &SearchRequest| {
+            gallery.search(request).unwrap().neighbours[0]
+                .payload
+                .key
+                .clone()
+        };
+        assert_eq!(key(&request), "7");
+        request.rerank = crate::Rerank::Diffusion;
+        assert!(!key(&request).is_empty());
+        let changes: [(&str, Result<(), GalleryError>); 5] = [
+            (
+                "upsert",
+                gallery
+                    .upsert(&[Point::new(vec![0.0, 0.0], stored[0].payload.clone())])
+                    .map(drop),
+            ),
+            ("delete", gallery.delete(&[stored[0].id]).map(drop)),
+            ("thumbnails", gallery.put_thumbnails(&[(&hash, b"other")])),
+            ("optimise", gallery.optimise().map(drop)),
+            (
+                "diffusion",
+                gallery.build_diffusion(&DiffusionConfig::default()),
+            ),
+        ];
+        for (what, changed) in changes {
+            let error = changed.unwrap_err();
+            assert!(
+                matches!(error, GalleryError::ReadOnly { .. }),
+                "{what}: {error}"
+            );
+        }
+    }
+    // Who can write waits until they have finished.
+    let error = EmbeddedGallery::open(&path).unwrap_err();
+    assert!(matches!(error, GalleryError::InUse { .. }), "{error}");
+    drop((one, two));
+    assert_eq!(files(&path), before);
+    assert_eq!(
+        EmbeddedGallery::open(&path).unwrap().count(None).unwrap(),
+        20
+    );
+}

@@ -83,7 +83,7 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
             exact_only,
         } => {
             let options = DuplicateOptions {
-                threshold: threshold.map(f32::from_bits),
+                threshold: threshold.map(f32::from_bits).filter(|_| !exact_only),
                 exact_only,
                 filter: None,
                 limit: Some(MOST_LISTED),
@@ -179,7 +179,7 @@ struct Group {
 #[derive(Serialize, ToSchema)]
 struct Member {
     image: Image,
-    /// `representative`, `exact`, `near` or `same-file`.
+    /// `representative`, `exact`, `near`, `same-file` or `gone`.
     #[schema(value_type = String, example = "near")]
     kind: duplicates::Kind,
     /// From the representative.

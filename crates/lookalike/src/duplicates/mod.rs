@@ -6,14 +6,16 @@
 //! in a group because it is like something that is like something. What that leaves alone beside a group is counted
 //! ([`Duplicates::left_alone`]).
 //!
-//! Nothing is ever deleted or changed: this is a report. Two points may also be one and the same file, indexed under
-//! two sources; such members are [marked](Kind::SameFile), for deleting one would delete both.
+//! Nothing is ever deleted or changed: this is a report. Two points may also be one and the same file, under two
+//! names or indexed under two sources; such members are [marked](Kind::SameFile), for deleting one would delete both.
+//! Files that are not there any more are [marked](Kind::Gone) as well: they never represent a group, and a group of
+//! which only one file is left is not reported.
 //!
 //! All different contents are compared with each other, exactly, so time grows with the square of their number: see
 //! `docs/quality.md`. Memory holds their codes, and some tens of bytes a point.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use lookalike_gallery::{Filter, Gallery, Payload};
 use lookalike_neighbours::{Codes, Metric};
@@ -22,6 +24,7 @@ use uuid::Uuid;
 
 use crate::Error;
 use crate::contents::{Contents, Known};
+use crate::presence::{FileId, Presence, Presences};
 
 mod grouping;
 mod threshold;
@@ -55,18 +58,21 @@ pub enum Kind {
     Exact,
     /// Its code is within the threshold of the representative's.
     Near,
-    /// It lies where an earlier member of the group lies: one file, indexed twice.
+    /// It is the file of an earlier member of the group: a link, or one file that was indexed twice.
     SameFile,
+    /// Its file is not there any more.
+    Gone,
 }
 
 impl Kind {
-    /// The name in JSON and CSV: `representative`, `exact`, `near`, `same-file`.
+    /// The name in JSON and CSV: `representative`, `exact`, `near`, `same-file`, `gone`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Representative => "representative",
             Self::Exact => "exact",
             Self::Near => "near",
             Self::SameFile => "same-file",
+            Self::Gone => "gone",
         }
     }
 }
@@ -108,10 +114,14 @@ pub struct Duplicates {
     pub suggestion: Option<Suggestion>,
     /// How many groups there are.
     pub group_count: usize,
-    /// Points in groups, besides the representatives, of the representative's content.
+    /// Files in groups, besides the representatives, of the representative's content.
     pub exact: usize,
-    /// Points in groups, besides the representatives, of other content.
+    /// Files in groups, besides the representatives, of other content.
     pub near: usize,
+    /// Points in groups that are the file of another member under a second name.
+    pub same_file: usize,
+    /// Points that would be in groups, and whose files are not there any more.
+    pub gone: usize,
     /// Contents within the threshold of some picture in a group, but not of its representative, and in no group.
     pub left_alone: usize,
     /// The groups, the largest first (of equals, that of the lowest id of a representative), as many as asked for.
@@ -149,9 +159,15 @@ pub fn find(
             "cannot look for duplicates within a distance of {threshold}: give a number of at least 0"
         )));
     }
+    if options.exact_only && options.threshold.is_some() {
+        return Err(Error::Unusable(
+            "cannot look for exact duplicates within a distance: give a threshold, or ask for exact ones only".to_owned(),
+        ));
+    }
     let read = |points| progress(Progress::Read(points));
     let mut contents = Contents::read(gallery, options.filter.as_ref(), !options.exact_only, read)?;
-    let classes = Classes::new(std::mem::take(&mut contents.points), contents.count);
+    let mut classes = Classes::new(std::mem::take(&mut contents.points), contents.count);
+    let presences = Presences::of(&gallery.describe()?);
     let mut found = Duplicates {
         points: classes.points.len(),
         contents: contents.count,
@@ -161,6 +177,8 @@ pub fn find(
         group_count: 0,
         exact: 0,
         near: 0,
+        same_file: 0,
+        gone: 0,
         left_alone: 0,
         groups: Vec::new(),
     };
@@ -184,7 +202,10 @@ pub fn find(
                 .filter(|&(_, &distance)| distance <= threshold)
                 .map(|(content, _)| content)
                 .collect();
-            near.sort_by_key(|&content| Classes::preference(&classes.of(content as usize)[0]));
+            let copied = |content: &u32| classes.of(*content as usize).len() > 1;
+            let copied: Vec<u32> = (0..contents.count as u32).filter(copied).collect();
+            classes.look_at(gallery, &presences, near.iter().chain(&copied))?;
+            near.sort_by_key(|&content| classes.preference(&classes.of(content as usize)[0]));
             let codes = contents.codes()?;
             let rows = near.iter().flat_map(|&content| codes.row(content as usize));
             let rows: Vec<f32> = rows.copied().collect();
@@ -202,6 +223,11 @@ pub fn find(
         }
     }
 
+    if found.threshold.is_none() {
+        let copied = |content: &u32| classes.of(*content as usize).len() > 1;
+        let copied: Vec<u32> = (0..contents.count as u32).filter(copied).collect();
+        classes.look_at(gallery, &presences, &copied)?;
+    }
     // Contents with nothing near them have only their copies.
     let mut placed = vec![false; contents.count];
     places.iter().flatten().for_each(|at| placed[at.row] = true);
@@ -209,6 +235,14 @@ pub fn find(
     let alone = alone.map(|row| vec![Placed { row, distance: 0.0 }]);
     places.extend(alone.filter(|group| classes.of(group[0].row).len() > 1));
     places.retain(|group| group.len() > 1 || classes.of(group[0].row).len() > 1);
+    let rows = |group: &Vec<Placed>| group.iter().map(|at| at.row).collect::<Vec<_>>();
+    found.gone = places
+        .iter()
+        .flat_map(rows)
+        .map(|row| classes.of(row).len() - classes.here(row))
+        .sum();
+    // One that is left of many is a copy of nothing.
+    places.retain(|group| group.iter().map(|at| classes.here(at.row)).sum::<usize>() > 1);
 
     let size =
         |group: &Vec<Placed>| -> usize { group.iter().map(|at| classes.of(at.row).len()).sum() };
@@ -216,9 +250,14 @@ pub fn find(
     places.sort_by(|a, b| size(b).cmp(&size(a)).then_with(|| id(a).cmp(&id(b))));
     found.group_count = places.len();
     for group in &places {
-        let copies = classes.of(group[0].row).len();
-        found.exact += copies - 1;
-        found.near += size(group) - copies;
+        for (_, _, kind) in classes.members(group) {
+            match kind {
+                Kind::Exact => found.exact += 1,
+                Kind::Near => found.near += 1,
+                Kind::SameFile => found.same_file += 1,
+                Kind::Representative | Kind::Gone => {}
+            }
+        }
     }
     places.truncate(options.limit.unwrap_or(usize::MAX));
     for group in &places {
@@ -272,57 +311,139 @@ struct Classes {
     points: Vec<Known>,
     /// Where each content's points begin, and after them where the last one's end.
     starts: Vec<usize>,
+    /// What is known of the files of those points that may be in groups.
+    files: HashMap<Uuid, Presence>,
+    /// Where those are that cannot be looked at.
+    places: HashMap<Uuid, String>,
 }
 
 impl Classes {
     fn new(mut points: Vec<Known>, contents: usize) -> Self {
-        points.sort_unstable_by_key(|point| (point.content, Self::preference(point)));
+        points.sort_unstable_by_key(|point| (point.content, Self::rank(point)));
         let starts = (0..=contents)
             .map(|content| points.partition_point(|point| (point.content as usize) < content));
         Self {
             starts: starts.collect(),
             points,
+            files: HashMap::new(),
+            places: HashMap::new(),
         }
     }
 
-    /// Smaller for those that rather represent others.
-    fn preference(point: &Known) -> impl Ord + use<> {
+    /// Smaller for those that rather represent others, as far as their pictures go.
+    fn rank(point: &Known) -> (Reverse<u64>, Reverse<u64>, Uuid) {
         (Reverse(point.pixels), Reverse(point.bytes), point.id)
+    }
+
+    /// The same, with what is known of files: what is gone comes last, and links come after files.
+    fn preference(&self, point: &Known) -> impl Ord + use<> {
+        let linked = matches!(self.files.get(&point.id), Some(Presence::Here(file)) if file.linked);
+        let (pixels, bytes, id) = Self::rank(point);
+        (self.is_gone(point), pixels, bytes, linked, id)
+    }
+
+    fn is_gone(&self, point: &Known) -> bool {
+        self.files.get(&point.id) == Some(&Presence::Gone)
+    }
+
+    /// Looks at the files of these contents' points, and puts the points in order anew.
+    fn look_at<'a>(
+        &mut self,
+        gallery: &dyn Gallery,
+        presences: &Presences,
+        contents: impl IntoIterator<Item = &'a u32>,
+    ) -> Result<(), Error> {
+        let contents: BTreeSet<usize> = contents.into_iter().map(|&row| row as usize).collect();
+        let ids: Vec<Uuid> = contents
+            .iter()
+            .flat_map(|&row| self.of(row).iter().map(|point| point.id))
+            .collect();
+        for page in ids.chunks(PAGE) {
+            for point in gallery.retrieve(page)? {
+                let presence = presences.look(&point.payload);
+                if let (Presence::Unknown, Some(place)) = (&presence, point.payload.location) {
+                    self.places.insert(point.id, place);
+                }
+                self.files.insert(point.id, presence);
+            }
+        }
+        for row in contents {
+            let mut points = self.of(row).to_vec();
+            points.sort_by_key(|point| self.preference(point));
+            self.points[self.starts[row]..self.starts[row + 1]].copy_from_slice(&points);
+        }
+        Ok(())
     }
 
     fn of(&self, content: usize) -> &[Known] {
         &self.points[self.starts[content]..self.starts[content + 1]]
     }
+
+    /// How many points of a content have a file.
+    fn here(&self, content: usize) -> usize {
+        self.of(content)
+            .iter()
+            .filter(|point| !self.is_gone(point))
+            .count()
+    }
+
+    /// The points of a group, the representative first, and why each is in it.
+    fn members(&self, placed: &[Placed]) -> Vec<(Uuid, Placed, Kind)> {
+        let content = placed.first().map(|at| at.row);
+        let points = placed
+            .iter()
+            .flat_map(|&at| self.of(at.row).iter().map(move |point| (point, at)));
+        let mut seen = HashSet::new();
+        let mut members: Vec<_> = points
+            .map(|(point, at)| {
+                let first = seen.is_empty();
+                // What cannot be looked at is told by its place.
+                let place = self.places.get(&point.id).cloned();
+                let unknown = (
+                    FileId::default(),
+                    place.unwrap_or_else(|| point.id.to_string()),
+                );
+                let kind = match self.files.get(&point.id) {
+                    Some(Presence::Gone) => Kind::Gone,
+                    file => {
+                        let file = match file {
+                            Some(Presence::Here(file)) => file.file.clone(),
+                            _ => unknown,
+                        };
+                        match seen.insert(file) {
+                            false => Kind::SameFile,
+                            true if first => Kind::Representative,
+                            true if Some(at.row) == content => Kind::Exact,
+                            true => Kind::Near,
+                        }
+                    }
+                };
+                (point.id, at, kind)
+            })
+            .collect();
+        // Points whose files are gone are told last.
+        members.sort_by_key(|(_, _, kind)| *kind == Kind::Gone);
+        members
+    }
 }
 
 /// A group with what is known of its members.
 fn described(gallery: &dyn Gallery, classes: &Classes, placed: &[Placed]) -> Result<Group, Error> {
-    let members: Vec<(Uuid, Placed)> = placed
-        .iter()
-        .flat_map(|&at| classes.of(at.row).iter().map(move |point| (point.id, at)))
-        .collect();
-    let content = placed[0].row;
+    let members = classes.members(placed);
     let mut group = Group {
         members: Vec::with_capacity(members.len()),
     };
-    let mut locations = HashSet::new();
     for page in members.chunks(PAGE) {
-        let ids: Vec<Uuid> = page.iter().map(|&(id, _)| id).collect();
-        let places: HashMap<Uuid, Placed> = page.iter().copied().collect();
+        let ids: Vec<Uuid> = page.iter().map(|(id, _, _)| *id).collect();
+        let kinds: HashMap<Uuid, (Placed, Kind)> = page
+            .iter()
+            .map(|&(id, at, kind)| (id, (at, kind)))
+            .collect();
         for point in gallery.retrieve(&ids)? {
-            let at = places[&point.id];
-            let here_already = match &point.payload.location {
-                Some(location) => !locations.insert(location.clone()),
-                None => false,
-            };
+            let (at, kind) = kinds[&point.id];
             group.members.push(Member {
                 id: point.id,
-                kind: match at.row == content {
-                    _ if group.members.is_empty() => Kind::Representative,
-                    _ if here_already => Kind::SameFile,
-                    true => Kind::Exact,
-                    false => Kind::Near,
-                },
+                kind,
                 distance: at.distance,
                 payload: point.payload,
             });

@@ -8,7 +8,7 @@
 //! Both queues are bounded, so the slowest stage sets the pace and memory does not grow with the source. What is
 //! stored is durable; what is not is found again by the next run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -20,6 +20,8 @@ use lookalike_sources::{Content, Entry, SkipKind, Skipped, Source as Files, is_i
 use rayon::prelude::*;
 use uuid::Uuid;
 
+use crate::catalogue;
+use crate::indexing::pruning::Seen;
 use crate::indexing::storing::Storing;
 use crate::indexing::{IndexOptions, IndexProgress, IndexSummary, decode_target};
 use crate::source::{PADDING, Source, decode_bytes};
@@ -41,7 +43,7 @@ const PIXEL_BYTES: usize = 64 << 20;
 pub(super) struct Outcome {
     pub summary: IndexSummary,
     /// The ids of all that the source holds, what was passed over included, if they were wanted.
-    pub seen: Option<HashSet<Uuid>>,
+    pub seen: Option<Seen>,
     /// Whether all of it was listed.
     pub complete: bool,
 }
@@ -59,9 +61,11 @@ pub(super) fn store(
     let stage = Stage {
         source,
         name: files.name(),
+        identity: catalogue::identity(gallery, files.name())?,
         model,
         gallery,
         thumbnail: options.thumbnail,
+        reread: options.reread,
         looks_up: gallery.describe()?.points > 0,
     };
     let expected = lookalike_images::Source::len(source);
@@ -69,7 +73,7 @@ pub(super) fn store(
     let mut outcome = Outcome {
         summary: IndexSummary::default(),
         // 16 bytes an image, which would add up.
-        seen: options.prune.then(HashSet::new),
+        seen: options.prune.then(Seen::default),
         complete: true,
     };
     let stored = Mutex::new(Done::default());
@@ -174,9 +178,11 @@ pub(crate) fn store_some(
     let stage = Stage {
         source,
         name,
+        identity: name.to_owned(),
         model,
         gallery,
         thumbnail,
+        reread: false,
         looks_up: true,
     };
     let ids: Vec<_> = keys.iter().map(|key| point_id(name, key)).collect();
@@ -225,8 +231,12 @@ impl Batch {
 struct Stage<'a> {
     source: &'a Source,
     name: &'a str,
+    /// What ids are made of.
+    identity: String,
     model: &'a Autoencoder,
     gallery: &'a dyn Gallery,
+    /// Whether everything is read, whatever its size and its times say.
+    reread: bool,
     /// The longer side of a thumbnail in pixels; 0: none.
     thumbnail: usize,
     /// Whether an image may be there under another name: the gallery was not empty.
@@ -285,9 +295,9 @@ impl Stage<'_> {
                 Ok(entry) => &entry.key,
                 Err(skipped) => &skipped.key,
             };
-            let id = point_id(self.name, key);
+            let id = point_id(&self.identity, key);
             if let Some(seen) = &mut outcome.seen {
-                seen.insert(id);
+                seen.insert(id, key);
             }
             match item {
                 Ok(entry) => entries.push((id, entry)),
@@ -387,6 +397,8 @@ impl Stage<'_> {
             location: Some(entry.location.clone()),
             bytes: entry.stamp.map(|stamp| stamp.bytes),
             modified: entry.stamp.and_then(|stamp| stamp.modified),
+            changed: entry.stamp.and_then(|stamp| stamp.changed),
+            origin: (self.identity != self.name).then(|| self.identity.clone()),
             extra: entry.extra.clone(),
             ..Payload::default()
         };
@@ -398,8 +410,11 @@ impl Stage<'_> {
             })
         };
         if let Some(point) = there
+            && !self.reread
             && stamped.modified.is_some()
             && (point.payload.bytes, point.payload.modified) == (stamped.bytes, stamped.modified)
+            // Galleries did not always keep it.
+            && (point.payload.changed.is_none() || point.payload.changed == stamped.changed)
         {
             return same(point);
         }

@@ -7,12 +7,13 @@ use lookalike_gallery::{DiffusionState, Gallery, Payload, Point, model_fingerpri
 use lookalike_images::{Image, Images, Source, fit_with};
 use lookalike_neighbours::DiffusionConfig;
 use serde::Serialize;
-use uuid::Uuid;
 
+use crate::catalogue;
 use crate::source::PADDING;
 use crate::{Error, Skips, Source as AnySource};
 
 pub(crate) mod files;
+mod pruning;
 mod storing;
 
 use storing::Storing;
@@ -89,6 +90,7 @@ fn index_pixels(
     check_model(model, gallery)?;
     let mut indexer = Indexer {
         source: source.name(),
+        identity: catalogue::identity(gallery, source.name())?,
         model,
         storing: Storing::new(gallery, skips),
         gallery,
@@ -125,6 +127,11 @@ pub struct IndexOptions {
     /// Remove the points of images that the source no longer has. Nothing is removed unless the source could be
     /// listed to its end.
     pub prune: bool,
+    /// Remove also all that is left of a folder that had images and now lists none, and of a source that lists nothing
+    /// at all: without this, pruning refuses it, for so does a folder whose disk is not mounted.
+    pub prune_emptied: bool,
+    /// Read every image anew, whatever its size and its times say.
+    pub reread: bool,
     /// The longer side in pixels of the thumbnail that is kept of each image that is encoded; 0: none is. Of data sets
     /// of pixels none is kept: they show themselves.
     pub thumbnail: usize,
@@ -136,6 +143,8 @@ impl Default for IndexOptions {
         Self {
             diffusion: false,
             prune: false,
+            prune_emptied: false,
+            reread: false,
             thumbnail: THUMBNAIL,
         }
     }
@@ -164,7 +173,9 @@ pub const THUMBNAIL: usize = 128;
 /// # Errors
 ///
 /// When the gallery belongs to another model or cannot be written, or nothing of the source can be read; with
-/// `prune` also when the source could not be listed to its end. What was stored before the error stays stored.
+/// `prune` also when the source could not be listed to its end, or a folder of it lists nothing any more
+/// ([`Emptied`](Error::Emptied)); for a sample, and for a part that is to be pruned. What was stored before the error stays
+/// stored.
 pub fn index_source(
     source: &AnySource,
     model: &Autoencoder,
@@ -172,6 +183,7 @@ pub fn index_source(
     options: IndexOptions,
     progress: impl FnMut(IndexProgress),
 ) -> Result<IndexSummary, Error> {
+    refuse_chosen(source, options.prune)?;
     let Some(listing) = source.files() else {
         if options.prune {
             return Err(Error::Unusable(format!(
@@ -192,43 +204,31 @@ pub fn index_source(
                 source.name()
             )));
         }
-        if seen.is_empty() && !gallery.stubs(listing.name(), None, 1)?.is_empty() {
-            return Err(Error::Unusable(format!(
-                "nothing was pruned: {} lists nothing at all, as a disk does that is not mounted; if it is really empty, remove the gallery and index again",
-                source.name()
-            )));
-        }
-        summary.removed = prune(listing.name(), gallery, seen)?;
+        summary.removed = pruning::prune(listing.name(), gallery, seen, options.prune_emptied)?;
     }
     summary.points = bring_up_to_date(gallery, options.diffusion)?;
     Ok(summary)
 }
 
-/// Removes the points of a source that were not seen in it.
-fn prune(source: &str, gallery: &dyn Gallery, seen: &HashSet<Uuid>) -> Result<usize, Error> {
-    let mut gone = Vec::new();
-    let mut after = None;
-    loop {
-        let page = gallery.stubs(source, after, PAGE)?;
-        let Some(last) = page.last() else {
-            break;
-        };
-        after = Some(last.id);
-        let ids = page.iter().map(|stub| stub.id);
-        gone.extend(ids.filter(|id| !seen.contains(id)));
-    }
-    let mut removed = 0;
-    for ids in gone.chunks(PAGE) {
-        removed += gallery.delete(ids)?;
-    }
-    Ok(removed)
-}
-
 /// The most points whose neighbour graph is built: comparing each with all takes minutes from there on.
 pub const MOST_DIFFUSED: usize = 200_000;
 
-/// Points listed or removed at a time.
-const PAGE: usize = 10_000;
+/// Refuses to keep a gallery in step with some images of a source that were chosen from it.
+fn refuse_chosen(source: &AnySource, prune: bool) -> Result<(), Error> {
+    if source.reading().sample.is_some() {
+        return Err(Error::Unusable(format!(
+            "cannot index a sample of {}: a gallery holds all of a source, or one part of several; read it without a sample",
+            source.name()
+        )));
+    }
+    if prune && source.reading().part.is_some() {
+        return Err(Error::Unusable(format!(
+            "cannot prune by a part of {}: what the other parts hold would be removed; prune by the whole source",
+            source.name()
+        )));
+    }
+    Ok(())
+}
 
 /// Refuses a model that is not the gallery's.
 fn check_model(model: &Autoencoder, gallery: &dyn Gallery) -> Result<(), Error> {
@@ -246,7 +246,7 @@ fn check_model(model: &Autoencoder, gallery: &dyn Gallery) -> Result<(), Error> 
 }
 
 /// Index and, if wished, neighbour graph after the last change; says how many points there are.
-fn bring_up_to_date(gallery: &dyn Gallery, diffusion: bool) -> Result<usize, Error> {
+pub(crate) fn bring_up_to_date(gallery: &dyn Gallery, diffusion: bool) -> Result<usize, Error> {
     gallery.optimise()?;
     let info = gallery.describe()?;
     let few = (2..=MOST_DIFFUSED).contains(&info.points);
@@ -276,6 +276,8 @@ fn next_batch(images: &mut Images) -> Result<Vec<Image>, Error> {
 
 struct Indexer<'a> {
     source: &'a str,
+    /// What ids are made of.
+    identity: String,
     model: &'a Autoencoder,
     storing: Storing<'a>,
     gallery: &'a dyn Gallery,
@@ -287,7 +289,7 @@ impl Indexer<'_> {
     fn store(&mut self, batch: Vec<Image>) -> Result<(), Error> {
         let ids: Vec<_> = batch
             .iter()
-            .map(|image| point_id(self.source, &image.key))
+            .map(|image| point_id(&self.identity, &image.key))
             .collect();
         let there: HashMap<_, _> = self
             .gallery
@@ -350,6 +352,7 @@ impl Indexer<'_> {
             width: side(image.pixels.width()),
             height: side(image.pixels.height()),
             blake3: image.pixels.blake3(),
+            origin: (self.identity != self.source).then(|| self.identity.clone()),
             ..Payload::default()
         }
     }

@@ -8,7 +8,7 @@ use super::segment::HEAD;
 use super::{Key, Read, Store, key};
 use crate::GalleryError;
 use crate::embedded::check_room;
-use crate::embedded::folder::{lower_flag, raise_flag};
+use crate::embedded::folder::{forbids_writing, lower_flag, raise_flag};
 use crate::thumbnail;
 
 const FOLDER: &str = "thumbnails";
@@ -56,7 +56,11 @@ impl Keeper {
         if store.is_none() {
             let opened = Store::open(&self.folder())?;
             if opened.rescanned {
-                raise_flag(&self.unswept())?;
+                match raise_flag(&self.unswept()) {
+                    // Whoever can write it finds the same.
+                    Err(GalleryError::Io { source, .. }) if forbids_writing(&source) => {}
+                    raised => raised?,
+                }
             }
             *store = Some(opened);
         }

@@ -20,7 +20,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::folder::sync_folder;
+use super::folder::{forbids_writing, sync_folder};
 use crate::GalleryError;
 pub(super) use keeper::{Keeper, Needed};
 use segment::{HEADER, Hash, Segment, write_record};
@@ -110,7 +110,11 @@ impl Store {
             })?;
             // Only the newest was being written to.
             if Some(number) == newest && end < segment.length() {
-                segment.cut(end)?;
+                match segment.cut(end) {
+                    // Whoever can write it cuts it.
+                    Err(error) if cannot_be_written(&error) => {}
+                    cut => cut?,
+                }
             }
         }
         Ok(())
@@ -230,6 +234,16 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Whether a change failed because the file was opened for reading only.
+fn cannot_be_written(error: &io::Error) -> bool {
+    forbids_writing(error)
+        || matches!(
+            error.raw_os_error(),
+            // EBADF, EINVAL: what the system says of such files.
+            Some(9 | 22)
+        )
 }
 
 /// What became of reading a thumbnail.

@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::embedded::folder::forbids_writing;
 use crate::thumbnail::LARGEST;
 
 const MAGIC: &[u8; 8] = b"lookthmb";
@@ -73,7 +74,11 @@ impl Segment {
 
     /// Opens one; none if it is no such file.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            // Where nothing can be written, what is there can be read.
+            Err(error) if forbids_writing(&error) => File::open(path)?,
+            opened => opened?,
+        };
         let metadata = file.metadata()?;
         let length = metadata.len();
         if !metadata.is_file() || length < HEADER {
