@@ -51,6 +51,9 @@ pub enum Error {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// What was asked for cannot be done because of what is there; the message says what is in the way.
+    #[error("{0}")]
+    Conflict(String),
     /// What was asked for cannot be done; the message says what can.
     #[error("{0}")]
     Unusable(String),
