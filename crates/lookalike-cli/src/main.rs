@@ -11,8 +11,12 @@ use clap::Parser;
 use program::{Arguments, Failure, note};
 
 fn main() -> ExitCode {
-    keep_freed_memory();
-    match program::run(Arguments::parse()) {
+    let arguments = Arguments::parse();
+    // What runs for long, such as `serve`, gives memory back.
+    if arguments.trains() {
+        keep_freed_memory();
+    }
+    match program::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has enough of it: no error of ours.
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,

@@ -36,6 +36,11 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The longest text of a filter, in bytes.
+    pub const MAX_BYTES: usize = 4_096;
+    /// The most conditions that one text may have: every image may have to be compared with each.
+    pub const MAX_CONDITIONS: usize = 32;
+
     /// Images of this source, whatever its name: one that has ` and ` in it can be filtered by, though
     /// what is displayed can then not be read again.
     pub fn of_source(source: &str) -> Filter {
@@ -94,11 +99,27 @@ impl FromStr for Filter {
     type Err = GalleryError;
 
     /// # Errors
-    /// [`GalleryError::BadRequest`] names the first condition that cannot be understood, and why.
+    /// [`GalleryError::BadRequest`] names the first condition that cannot be understood, and why; or says
+    /// that the text is longer than [`MAX_BYTES`](Filter::MAX_BYTES), or has more than
+    /// [`MAX_CONDITIONS`](Filter::MAX_CONDITIONS).
     fn from_str(text: &str) -> Result<Self, GalleryError> {
-        Ok(Filter {
-            conditions: text.split(AND).map(str::parse).collect::<Result<_, _>>()?,
-        })
+        if text.len() > Self::MAX_BYTES {
+            return Err(GalleryError::BadRequest(format!(
+                "the filter is {} bytes long; write at most {}",
+                text.len(),
+                Self::MAX_BYTES
+            )));
+        }
+        let conditions: Vec<Condition> =
+            text.split(AND).map(str::parse).collect::<Result<_, _>>()?;
+        if conditions.len() > Self::MAX_CONDITIONS {
+            return Err(GalleryError::BadRequest(format!(
+                "the filter has {} conditions; write at most {}",
+                conditions.len(),
+                Self::MAX_CONDITIONS
+            )));
+        }
+        Ok(Filter { conditions })
     }
 }
 
@@ -319,14 +340,24 @@ fn any(value: &Value, test: &dyn Fn(&Value) -> bool) -> bool {
     }
 }
 
+/// The beginning of a text, short enough for a message.
+fn excerpt(text: &str) -> String {
+    const MAX_CHARS: usize = 60;
+    match text.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 impl FromStr for Condition {
     type Err = GalleryError;
 
     fn from_str(text: &str) -> Result<Self, GalleryError> {
         let bad = |why: &str| {
             GalleryError::BadRequest(format!(
-                "the filter `{text}` {why}; write for example label=3, or label=3 and width>=100 (no value \
-                 can contain ` and `)"
+                "the filter `{}` {why}; write for example label=3, or label=3 and width>=100 (no value \
+                 can contain ` and `)",
+                excerpt(text)
             ))
         };
         let at = text
@@ -481,6 +512,24 @@ mod tests {
         ] {
             let message = text.parse::<Filter>().unwrap_err().to_string();
             assert!(message.contains(complaint), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn filters_are_bounded() {
+        let conditions = |count| vec!["label=3"; count].join(AND);
+        assert!(conditions(Filter::MAX_CONDITIONS).parse::<Filter>().is_ok());
+        let value = |bytes: usize| format!("label={}", "x".repeat(bytes - "label=".len()));
+        assert!(value(Filter::MAX_BYTES).parse::<Filter>().is_ok());
+        for (text, complaint) in [
+            (conditions(Filter::MAX_CONDITIONS + 1), "33 conditions"),
+            (conditions(100_000), "bytes long"),
+            (value(Filter::MAX_BYTES + 1), "4097 bytes long"),
+            ("ü".repeat(2_000), "compares nothing"),
+        ] {
+            let message = text.parse::<Filter>().unwrap_err().to_string();
+            assert!(message.contains(complaint), "{message}");
+            assert!(message.len() < 400, "{message}");
         }
     }
 

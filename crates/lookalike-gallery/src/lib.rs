@@ -46,6 +46,9 @@
 //!   may have one on a cluster open, read it and fill it.
 //! - **Errors, not panics**: damaged files, full disks and codes that hold NaN give a [`GalleryError`].
 
+#[cfg(not(unix))]
+compile_error!("galleries need a Unix system, such as Linux or macOS; on Windows use WSL");
+
 mod answering;
 mod cluster;
 mod diversity;

@@ -1,9 +1,13 @@
 //! Who may ask, and for what: tokens, sessions, host names, foreign pages.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -21,6 +25,8 @@ pub struct Token {
 
 /// The shortest token that is accepted.
 pub const SHORTEST_TOKEN: usize = 12;
+/// Makes trying out tokens slow.
+pub(crate) const AFTER_WRONG_TOKEN: Duration = Duration::from_millis(300);
 /// What a session's cookie is derived for; another purpose would give another value.
 const SESSION: &str = "lookalike 2026-11 session cookie";
 
@@ -84,6 +90,33 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(…)")
+    }
+}
+
+/// The address that a request came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Client(pub IpAddr);
+
+impl Client {
+    /// What counts as one client: an address, of IPv6 a network of 64 bits, which is what one customer is given.
+    pub fn counted(self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            address => address,
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        // Without a connection, as in tests of single handlers, there is one client.
+        let found = parts.extensions.get::<Self>().copied();
+        Ok(found.unwrap_or(Self(Ipv4Addr::UNSPECIFIED.into())))
     }
 }
 
@@ -174,6 +207,10 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Response {
     use axum::response::IntoResponse as _;
+    if shown(&service, request.headers()) == Shown::Wrong {
+        // Before any answer: also one that does not need the token would tell whether it was right.
+        tokio::time::sleep(AFTER_WRONG_TOKEN).await;
+    }
     if let Err(problem) = admit(&service, request.method(), request.uri(), request.headers()) {
         return problem.into_response();
     }
@@ -187,6 +224,11 @@ fn admit(
     headers: &HeaderMap,
 ) -> Result<(), Problem> {
     let path = uri.path();
+    if headers.get_all(header::HOST).iter().count() > 1 {
+        return Err(Problem::malformed(
+            "the request has two Host headers: send one",
+        ));
+    }
     // Whoever asks after its life may not know its name.
     if !matches!(path, "/livez" | "/readyz") {
         check_host(service, uri, headers)?;
@@ -198,7 +240,7 @@ fn admit(
     }
     match shown(service, headers) {
         Shown::Token => Ok(()),
-        Shown::Session if write => check_origin(headers),
+        Shown::Session if write => check_origin(service, headers),
         Shown::Session => Ok(()),
         Shown::Wrong => Err(Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -219,22 +261,39 @@ fn admit(
 }
 
 /// A page of another site must not write with a session of ours, though the cookie is not sent from there anyway.
-fn check_origin(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_origin(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
     };
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    let own = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"));
-    match own {
-        Some((_, own)) if Some(own) == host => Ok(()),
-        _ => Err(Problem::new(
+    let origin = origin.to_str().ok();
+    let is_tls = service.options.tls.is_some();
+    let own = origin.zip(host);
+    match own.is_some_and(|(origin, host)| is_own_origin(origin, host, is_tls)) {
+        true => Ok(()),
+        false => Err(Problem::new(
             StatusCode::FORBIDDEN,
             "a page of another site may not change the gallery with this browser's session: send the token instead",
         )),
     }
+}
+
+/// Whether pages of an origin are those of the server that was asked as `host`: the same scheme, name and port. A
+/// server without TLS is asked by https only through a proxy, under another name than those of this machine.
+fn is_own_origin(origin: &str, host: &str, is_tls: bool) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else {
+        return false;
+    };
+    let default_port = match scheme {
+        "https" if is_tls || !is_own_name(without_port(host)) => ":443",
+        "http" if !is_tls => ":80",
+        _ => return false,
+    };
+    let plain = |authority: &str| {
+        let authority = authority.strip_suffix(default_port).unwrap_or(authority);
+        authority.to_ascii_lowercase()
+    };
+    plain(authority) == plain(host)
 }
 
 fn check_host(service: &Service, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
@@ -251,7 +310,7 @@ fn check_host(service: &Service, uri: &Uri, headers: &HeaderMap) -> Result<(), P
         .hosts
         .iter()
         .any(|own| own.eq_ignore_ascii_case(name));
-    if named || is_own_name(name) {
+    if named || (options.listen.ip().is_loopback() && is_own_name(name)) {
         return Ok(());
     }
     Err(Problem::new(
@@ -262,11 +321,14 @@ fn check_host(service: &Service, uri: &Uri, headers: &HeaderMap) -> Result<(), P
 
 /// Names that lead nowhere but to this machine.
 fn is_own_name(name: &str) -> bool {
-    let address = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    let bracketed = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    let address = match bracketed {
+        Some(address) => address.parse::<Ipv6Addr>().map(IpAddr::from),
+        None => name.parse::<Ipv4Addr>().map(IpAddr::from),
+    };
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn without_port(host: &str) -> &str {
@@ -314,12 +376,43 @@ mod tests {
             "localhost.example.org",
             "10.0.0.1",
             "127.0.0.1.example.org",
+            "[[[127.0.0.1]]]",
+            "[127.0.0.1]",
+            "::1",
+            "[::1",
         ] {
             assert!(!is_own_name(other), "{other}");
         }
         assert_eq!(without_port("[::1]:80"), "[::1]");
         assert_eq!(without_port("localhost:8787"), "localhost");
         assert_eq!(without_port("localhost"), "localhost");
+    }
+
+    #[test]
+    fn an_origin_is_own_by_scheme_name_and_port() {
+        for (origin, host, is_tls) in [
+            ("http://localhost:8787", "localhost:8787", false),
+            ("http://localhost", "localhost:80", false),
+            ("https://localhost:8787", "LOCALHOST:8787", true),
+            ("https://photos.example", "photos.example", true),
+            // Through a proxy that speaks TLS for it.
+            ("https://photos.example", "photos.example", false),
+            ("https://photos.example:443", "photos.example", false),
+        ] {
+            assert!(is_own_origin(origin, host, is_tls), "{origin} at {host}");
+        }
+        for (origin, host, is_tls) in [
+            ("https://localhost:8787", "localhost:8787", false),
+            ("http://photos.example", "photos.example", true),
+            ("http://localhost:8788", "localhost:8787", false),
+            ("http://localhost", "localhost:8787", false),
+            ("http://localhost:443", "localhost", false),
+            ("http://other.example", "photos.example", false),
+            ("null", "photos.example", false),
+            ("ftp://photos.example", "photos.example", false),
+        ] {
+            assert!(!is_own_origin(origin, host, is_tls), "{origin} at {host}");
+        }
     }
 
     #[test]

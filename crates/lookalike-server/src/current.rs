@@ -1,7 +1,7 @@
 //! What answers requests: a gallery, until its name means another one.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::Request;
@@ -18,7 +18,7 @@ pub(crate) type Reopen = Box<dyn Fn() -> Result<Searcher, Error> + Send + Sync>;
 pub(crate) struct Current {
     now: RwLock<Now>,
     reopen: Option<Reopen>,
-    /// Why the other gallery could not be opened, so that it is said once.
+    /// What went wrong last, so that it is said once.
     said: Mutex<String>,
 }
 
@@ -72,16 +72,23 @@ impl Current {
             return false;
         };
         let service = self.service();
-        let opened = match service.gallery().has_moved() {
-            Ok(false) => return false,
-            Ok(true) => reopen(),
-            Err(error) => Err(error.into()),
+        let followed = match service.gallery().has_moved() {
+            Ok(false) => {
+                self.said().clear();
+                return false;
+            }
+            Ok(true) => reopen().and_then(|searcher| service.successor(searcher)),
+            Err(error) => {
+                self.warn_once(
+                    "it cannot be asked which collection the gallery's name means",
+                    &error,
+                );
+                return false;
+            }
         };
-        let followed = opened.and_then(|searcher| service.successor(searcher));
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         match followed {
             Ok(service) => {
-                said.clear();
+                self.said().clear();
                 let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
                 *now = Now::new(service);
                 tracing::info!(
@@ -90,13 +97,26 @@ impl Current {
                 true
             }
             Err(error) => {
-                let error = error.to_string();
-                if *said != error {
-                    tracing::warn!(%error, "the gallery's name means another collection; the one before is served on");
-                    *said = error;
-                }
+                self.warn_once(
+                    "the gallery's name means another collection, which cannot be opened; the one before is served on",
+                    &error,
+                );
                 false
             }
+        }
+    }
+
+    fn said(&self) -> MutexGuard<'_, String> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs what went wrong, unless it was the last thing that was logged.
+    fn warn_once(&self, what: &str, error: &dyn std::error::Error) {
+        let text = format!("{what}: {error}");
+        let mut said = self.said();
+        if *said != text {
+            tracing::warn!("{text}");
+            *said = text;
         }
     }
 }

@@ -15,6 +15,7 @@ use reqwest::{Client, Url};
 
 use crate::options::Limits;
 use crate::problem::Problem;
+use crate::work::{Held, Room};
 
 const MOST_REDIRECTS: usize = 5;
 const CONNECT: Duration = Duration::from_secs(5);
@@ -65,20 +66,21 @@ impl Fetcher {
         })
     }
 
-    /// The bytes behind a URL.
+    /// The bytes behind a URL, and the room that they take.
     ///
     /// # Errors
     ///
-    /// 422 for what is no URL, leads into a private network, or cannot be fetched; 413 for what is too long.
-    pub async fn fetch(&self, url: &str) -> Result<Vec<u8>, Problem> {
+    /// 422 for what is no URL, leads into a private network, or cannot be fetched; 413 for what is too long,
+    /// 503 when there is no room.
+    pub async fn fetch(&self, url: &str, room: &Room) -> Result<(Vec<u8>, Held), Problem> {
         let refused =
             |reason: String| Problem::unusable(format!("cannot fetch this URL: {reason}"));
         let url = Url::parse(url).map_err(|error| refused(error.to_string()))?;
         check_url(&url).map_err(refused)?;
-        self.fetch_checked(url).await
+        self.fetch_checked(url, room).await
     }
 
-    async fn fetch_checked(&self, url: Url) -> Result<Vec<u8>, Problem> {
+    async fn fetch_checked(&self, url: Url, room: &Room) -> Result<(Vec<u8>, Held), Problem> {
         let failed = |error: reqwest::Error| {
             Problem::unusable(format!("cannot fetch this URL: {}", innermost(&error)))
         };
@@ -102,14 +104,15 @@ impl Fetcher {
         if promised > self.most_bytes as u64 {
             return Err(too_long());
         }
-        let mut bytes = Vec::new();
+        let (mut bytes, mut held) = (Vec::new(), Held::default());
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if bytes.len() + chunk.len() > self.most_bytes {
                 return Err(too_long());
             }
+            room.grow(&mut held, chunk.len())?;
             bytes.extend_from_slice(&chunk);
         }
-        Ok(bytes)
+        Ok((bytes, held))
     }
 }
 
@@ -136,15 +139,14 @@ fn check_url(url: &Url) -> Result<(), String> {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match address.parse::<IpAddr>() {
-        Ok(address) if !is_public(address) => Err(private(address)),
+        Ok(address) if !is_public(address) => Err(PRIVATE.to_owned()),
         _ if host.is_empty() => Err("it names no host".to_owned()),
         _ => Ok(()),
     }
 }
 
-fn private(address: IpAddr) -> String {
-    format!("{address} is no public address, and others are not fetched from")
-}
+/// Which address it was is not told: what a name means inside a network is nobody's business.
+const PRIVATE: &str = "it leads to an address that is not public, and others are not fetched from";
 
 /// Resolves names to public addresses only.
 struct PublicOnly;
@@ -156,9 +158,9 @@ impl Resolve for PublicOnly {
             let (public, others): (Vec<SocketAddr>, Vec<SocketAddr>) =
                 found.partition(|address| is_public(address.ip()));
             // One that leads both ways is not to be trusted with either.
-            match others.first() {
-                Some(other) => Err(private(other.ip()).into()),
-                None => Ok(Box::new(public.into_iter()) as Addrs),
+            match others.is_empty() {
+                false => Err(PRIVATE.into()),
+                true => Ok(Box::new(public.into_iter()) as Addrs),
             }
         })
     }
@@ -190,7 +192,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    // IPv4 in other clothes is what it is in its own.
+    // IPv4-mapped IPv6 addresses are checked as IPv4.
     if let Some(inner) = address.to_ipv4_mapped() {
         return is_public_v4(inner);
     }
@@ -324,6 +326,23 @@ mod tests {
         }
     }
 
+    fn room() -> Room {
+        Room::new(1 << 20)
+    }
+
+    #[tokio::test]
+    async fn what_is_fetched_takes_room() {
+        let body = "x".repeat(300_000);
+        let address = serve(vec![ok(&body), ok(&body)]);
+        let url = format!("http://a.example:{}/", address.port());
+        let room = Room::new(400_000);
+        let fetcher = lenient(&Limits::default());
+        let held = fetcher.fetch(&url, &room).await.unwrap();
+        let full = fetcher.fetch(&url, &room).await.map(|_| ());
+        assert_eq!(full.unwrap_err().status(), 503);
+        drop(held);
+    }
+
     fn lenient(limits: &Limits) -> Fetcher {
         Fetcher::with(limits, Arc::new(ToLoopback), check_url).unwrap()
     }
@@ -349,9 +368,9 @@ mod tests {
         let first = serve(vec![moved(&format!("http://b.example:{}/x", last.port()))]);
         let fetcher = lenient(&Limits::default());
         let fetched = fetcher
-            .fetch(&format!("http://a.example:{}/", first.port()))
+            .fetch(&format!("http://a.example:{}/", first.port()), &room())
             .await;
-        assert_eq!(fetched.unwrap(), b"picture");
+        assert_eq!(fetched.unwrap().0, b"picture");
     }
 
     #[tokio::test]
@@ -360,9 +379,9 @@ mod tests {
             let first = serve(vec![moved(inside)]);
             let fetcher = lenient(&Limits::default());
             let problem = fetcher
-                .fetch(&format!("http://a.example:{}/", first.port()))
+                .fetch(&format!("http://a.example:{}/", first.port()), &room())
                 .await;
-            let problem = problem.unwrap_err();
+            let problem = problem.map(|_| ()).unwrap_err();
             assert_eq!(problem.status(), 422, "{inside}");
         }
     }
@@ -381,8 +400,9 @@ mod tests {
         });
         let fetcher = lenient(&Limits::default());
         let problem = fetcher
-            .fetch(&format!("http://a.example:{port}/"))
+            .fetch(&format!("http://a.example:{port}/"), &room())
             .await
+            .map(|_| ())
             .unwrap_err();
         assert!(
             problem.detail().contains("without an end"),
@@ -394,9 +414,13 @@ mod tests {
     #[tokio::test]
     async fn names_that_lead_inside_are_refused() {
         let fetcher = Fetcher::new(&Limits::default()).unwrap();
-        let problem = fetcher.fetch("http://localhost/").await.unwrap_err();
+        let problem = fetcher
+            .fetch("http://localhost/", &room())
+            .await
+            .map(|_| ())
+            .unwrap_err();
         assert!(
-            problem.detail().contains("no public address"),
+            problem.detail().contains("not public") && !problem.detail().contains("127."),
             "{}",
             problem.detail()
         );
@@ -415,7 +439,12 @@ mod tests {
         for address in [promised, endless] {
             let url = format!("http://a.example:{}/", address.port());
             assert_eq!(
-                lenient(&limits).fetch(&url).await.unwrap_err().status(),
+                lenient(&limits)
+                    .fetch(&url, &room())
+                    .await
+                    .map(|_| ())
+                    .unwrap_err()
+                    .status(),
                 413
             );
         }
@@ -427,7 +456,11 @@ mod tests {
             b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n".to_vec(),
         ]);
         let url = format!("http://a.example:{}/", address.port());
-        let problem = lenient(&Limits::default()).fetch(&url).await.unwrap_err();
+        let problem = lenient(&Limits::default())
+            .fetch(&url, &room())
+            .await
+            .map(|_| ())
+            .unwrap_err();
         assert_eq!(problem.status(), 422);
     }
 }

@@ -5,17 +5,43 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use governor::clock::DefaultClock;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+
 use crate::problem::Problem;
 
-/// How long a result counts although the gallery has changed since.
-const STALE: Duration = Duration::from_secs(60);
-/// The most computations that wait or run.
-const MOST_OPEN: usize = 8;
-/// The most results that are kept.
-const MOST_KEPT: usize = 16;
+/// How long a result counts although the gallery has changed since: ten times as long as it took to compute, within
+/// these bounds.
+const STALE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
+/// The most computations that wait or run of those that clients can ask for in ever new ways.
+const MAX_OPEN: usize = 4;
+/// The most of these for one client.
+const MAX_OPEN_PER_CLIENT: usize = 2;
+/// How many of these one client may start at once, and after what time one more.
+const BURST: NonZeroU32 = NonZeroU32::new(6).unwrap();
+const REFILL: Duration = Duration::from_secs(5);
+/// From how many clients on those are forgotten that have started none for a while.
+const CLIENTS: usize = 1_000;
+/// The most results that are kept, and their bytes.
+const MAX_KEPT: usize = 16;
+const MAX_KEPT_BYTES: usize = 64 << 20;
+
+/// A result that knows how much memory it takes.
+pub(crate) trait Weigh {
+    /// Bytes, roughly.
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Weigh for () {}
 
 /// How far a computation is.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +70,10 @@ struct Entry<T> {
     /// The gallery's generation when it began.
     generation: u64,
     changed: Instant,
+    /// How long it took to compute.
+    took: Duration,
+    /// Whose it is, if how many it starts is limited.
+    client: Option<IpAddr>,
 }
 
 /// Computations and their results, by what was asked.
@@ -51,36 +81,47 @@ pub(crate) struct Jobs<K, T> {
     entries: Mutex<HashMap<K, Entry<T>>>,
     /// One at a time: each takes all cores, and much memory.
     turn: Arc<Mutex<()>>,
+    /// How many each client has started lately.
+    started: RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>,
 }
 
 impl<K, T> Jobs<K, T>
 where
     K: Clone + Eq + Hash + Send + Sync + 'static,
-    T: Send + Sync + 'static,
+    T: Weigh + Send + Sync + 'static,
 {
     /// `turn` is shared by all that must not run at the same time.
     pub fn new(turn: Arc<Mutex<()>>) -> Self {
         Self {
             entries: Mutex::new(HashMap::new()),
             turn,
+            started: RateLimiter::hashmap(
+                Quota::with_period(REFILL)
+                    .expect("it is longer than nothing")
+                    .allow_burst(BURST),
+            ),
         }
     }
 
     /// The result for `key`, or how far it is. Starts `compute` on a thread if there is neither; it is handed a way to
-    /// say how far it is.
+    /// say how far it is. What clients can ask for in ever new ways is counted for `client`; what there are few kinds
+    /// of has none.
     ///
     /// # Errors
     ///
-    /// When the computation failed (asked again, it begins anew), or too many wait already.
+    /// When the computation failed (asked again, it begins anew); 429 when this client has started too many, 503 when all
+    /// have.
     pub fn ask(
         self: &Arc<Self>,
         key: &K,
         generation: u64,
+        client: Option<IpAddr>,
         compute: impl FnOnce(&dyn Fn(Standing)) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Outcome<T>, Problem> {
         let mut entries = self.lock();
         if let Some(entry) = entries.get(key) {
-            let fresh = entry.generation == generation || entry.changed.elapsed() < STALE;
+            let counts = (entry.took * 10).clamp(*STALE.start(), *STALE.end());
+            let fresh = entry.generation == generation || entry.changed.elapsed() < counts;
             match &entry.state {
                 State::Working(standing) => return Ok(Outcome::Working(standing.clone())),
                 State::Done(result) if fresh => return Ok(Outcome::Done(result.clone())),
@@ -92,13 +133,8 @@ where
                 }
             }
         }
-        let open = entries
-            .values()
-            .filter(|entry| matches!(entry.state, State::Working(_)));
-        if open.count() >= MOST_OPEN {
-            return Err(Problem::busy(
-                "too many computations over the whole gallery wait already: try again in a while",
-            ));
+        if let Some(client) = client {
+            self.admit(client, &entries)?;
         }
         make_room(&mut entries);
         let standing = Standing {
@@ -109,6 +145,8 @@ where
             state: State::Working(standing.clone()),
             generation,
             changed: Instant::now(),
+            took: Duration::ZERO,
+            client,
         };
         entries.insert(key.clone(), entry);
         drop(entries);
@@ -118,20 +156,50 @@ where
         Ok(Outcome::Working(standing))
     }
 
+    /// Refuses a client that starts too much.
+    fn admit(&self, client: IpAddr, entries: &HashMap<K, Entry<T>>) -> Result<(), Problem> {
+        let open = entries
+            .values()
+            .filter(|entry| entry.client.is_some() && matches!(entry.state, State::Working(_)));
+        let own = open.clone().filter(|entry| entry.client == Some(client));
+        if own.count() >= MAX_OPEN_PER_CLIENT {
+            return Err(Problem::too_many(format!(
+                "{MAX_OPEN_PER_CLIENT} computations over the whole gallery that you asked for are not done: ask for others then"
+            )));
+        }
+        if open.count() >= MAX_OPEN {
+            return Err(Problem::busy(
+                "too many computations over the whole gallery wait already: try again in a while",
+            ));
+        }
+        if self.started.len() > CLIENTS {
+            self.started.retain_recent();
+        }
+        self.started.check_key(&client).map_err(|_| {
+            Problem::too_many(format!(
+                "you have started {BURST} computations over the whole gallery, and may start one more every {} seconds: wait, or ask for one that is there",
+                REFILL.as_secs()
+            ))
+        })
+    }
+
     fn compute(&self, key: &K, compute: impl FnOnce(&dyn Fn(Standing)) -> Result<T, Problem>) {
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let report = |standing| self.set(key, State::Working(standing));
         let work = std::panic::AssertUnwindSafe(|| compute(&report));
+        let began = Instant::now();
         let result = std::panic::catch_unwind(work)
             .unwrap_or_else(|_| Err(Problem::internal("a computation panicked")));
         drop(turn);
-        self.set(
-            key,
-            match result {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get_mut(key) {
+            (entry.took, entry.changed) = (began.elapsed(), Instant::now());
+            entry.state = match result {
                 Ok(result) => State::Done(Arc::new(result)),
                 Err(problem) => State::Failed(problem),
-            },
-        );
+            };
+        }
+        forget_large(&mut entries, key);
     }
 
     fn set(&self, key: &K, state: State<T>) {
@@ -148,17 +216,39 @@ where
 
 /// Forgets the oldest result if there are too many.
 fn make_room<K: Clone + Eq + Hash, T>(entries: &mut HashMap<K, Entry<T>>) {
-    if entries.len() < MOST_KEPT {
-        return;
-    }
-    let oldest = entries
-        .iter()
-        .filter(|(_, entry)| !matches!(entry.state, State::Working(_)))
-        .min_by_key(|(_, entry)| entry.changed)
-        .map(|(key, _)| key.clone());
-    if let Some(oldest) = oldest {
+    if entries.len() >= MAX_KEPT
+        && let Some(oldest) = oldest(entries, None)
+    {
         entries.remove(&oldest);
     }
+}
+
+/// Forgets the oldest results, but not `newest`, until the rest fit in [`MAX_KEPT_BYTES`].
+fn forget_large<K: Clone + Eq + Hash, T: Weigh>(entries: &mut HashMap<K, Entry<T>>, newest: &K) {
+    let bytes = |entries: &HashMap<K, Entry<T>>| -> usize {
+        let of = |entry: &Entry<T>| match &entry.state {
+            State::Done(result) => result.bytes(),
+            _ => 0,
+        };
+        entries.values().map(of).sum()
+    };
+    while bytes(entries) > MAX_KEPT_BYTES
+        && let Some(oldest) = oldest(entries, Some(newest))
+    {
+        entries.remove(&oldest);
+    }
+}
+
+/// What was done the longest ago.
+fn oldest<K: Clone + Eq + Hash, T>(
+    entries: &HashMap<K, Entry<T>>,
+    except: Option<&K>,
+) -> Option<K> {
+    entries
+        .iter()
+        .filter(|(key, entry)| Some(*key) != except && !matches!(entry.state, State::Working(_)))
+        .min_by_key(|(_, entry)| entry.changed)
+        .map(|(key, _)| key.clone())
 }
 
 #[cfg(test)]
@@ -168,10 +258,21 @@ mod tests {
 
     type Test = Arc<Jobs<u32, u32>>;
 
+    /// As heavy as it says.
+    impl Weigh for u32 {
+        fn bytes(&self) -> usize {
+            *self as usize
+        }
+    }
+
+    fn client(number: u8) -> Option<IpAddr> {
+        Some([10, 0, 0, number].into())
+    }
+
     fn finished(jobs: &Test, key: u32, generation: u64) -> Result<u32, Problem> {
         loop {
             let never = |_: &dyn Fn(Standing)| Err(Problem::internal("it was started twice"));
-            match jobs.ask(&key, generation, never)? {
+            match jobs.ask(&key, generation, None, never)? {
                 Outcome::Done(result) => return Ok(*result),
                 Outcome::Working(_) => std::thread::sleep(Duration::from_millis(1)),
             }
@@ -193,9 +294,12 @@ mod tests {
             wait.recv().unwrap();
             Ok(7)
         };
-        assert!(matches!(jobs.ask(&1, 0, compute), Ok(Outcome::Working(_))));
+        assert!(matches!(
+            jobs.ask(&1, 0, None, compute),
+            Ok(Outcome::Working(_))
+        ));
         started.recv().unwrap();
-        let again = jobs.ask(&1, 0, |_| panic!("it runs already"));
+        let again = jobs.ask(&1, 0, None, |_| panic!("it runs already"));
         let Ok(Outcome::Working(standing)) = again else {
             panic!("it is not done")
         };
@@ -216,22 +320,67 @@ mod tests {
                 true => panic!("on purpose"),
                 false => Ok(1),
             };
-            assert!(jobs.ask(&1, 0, compute).is_ok());
+            assert!(jobs.ask(&1, 0, None, compute).is_ok());
             assert_eq!(finished(&jobs, 1, 0).is_err(), fails);
         }
     }
 
     #[test]
-    fn too_many_are_turned_away() {
+    fn clients_start_few_and_block_nobody() {
         let turn = Arc::new(Mutex::new(()));
         let jobs: Test = Arc::new(Jobs::new(turn.clone()));
         let held = turn.lock().unwrap();
-        for key in 0..MOST_OPEN as u32 {
-            assert!(jobs.ask(&key, 0, |_| Ok(0)).is_ok());
+        let ask = |key, client| jobs.ask(&key, 0, client, |_| Ok(0)).map(|_| ());
+        for key in [1, 2] {
+            ask(key, client(1)).unwrap();
         }
-        let refused = jobs.ask(&99, 0, |_| Ok(0)).map(|_| ()).unwrap_err();
-        assert_eq!(refused.status(), 503);
+        ask(1, client(1)).unwrap();
+        assert_eq!(ask(3, client(1)).unwrap_err().status(), 429);
+        ask(1, client(2)).unwrap();
+        for key in [3, 4] {
+            ask(key, client(2)).unwrap();
+        }
+        assert_eq!(ask(5, client(3)).unwrap_err().status(), 503);
+        for key in 10..20 {
+            ask(key, None).unwrap();
+        }
         drop(held);
-        assert_eq!(finished(&jobs, 0, 0).unwrap(), 0);
+        for key in [1, 2, 3, 4, 10, 19] {
+            assert_eq!(finished(&jobs, key, 0).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn clients_start_so_many_at_a_time() {
+        let jobs: Test = Arc::new(Jobs::new(Arc::default()));
+        for key in 0..BURST.get() {
+            jobs.ask(&key, 0, client(1), |_| Ok(0)).unwrap();
+            finished(&jobs, key, 0).unwrap();
+        }
+        let more = jobs.ask(&99, 0, client(1), |_| Ok(0)).map(|_| ());
+        assert_eq!(more.unwrap_err().status(), 429);
+        jobs.ask(&99, 0, client(2), |_| Ok(0)).unwrap();
+        // What is there can be asked for without end.
+        jobs.ask(&0, 0, client(1), |_| Ok(0)).unwrap();
+    }
+
+    #[test]
+    fn large_results_make_room_for_each_other() {
+        let jobs: Test = Arc::new(Jobs::new(Arc::default()));
+        let half = (MAX_KEPT_BYTES / 2) as u32;
+        for (key, bytes) in [(1, half), (2, half), (3, 1)] {
+            jobs.ask(&key, 0, None, move |_| Ok(bytes)).unwrap();
+            assert_eq!(finished(&jobs, key, 0).unwrap(), bytes);
+        }
+        assert!(matches!(
+            jobs.ask(&1, 0, None, |_| Ok(0)),
+            Ok(Outcome::Working(_))
+        ));
+        for key in [2, 3] {
+            assert!(matches!(
+                jobs.ask(&key, 0, None, |_| Ok(0)),
+                Ok(Outcome::Done(_))
+            ));
+        }
     }
 }

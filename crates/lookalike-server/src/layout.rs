@@ -42,7 +42,7 @@ impl Layout {
             return Ok(Outcome::Done(kept.map));
         }
         let (layout, shared) = (service.layout.clone(), service.clone());
-        let asked = self.jobs.ask(&(), generation, move |report| {
+        let asked = self.jobs.ask(&(), generation, None, move |report| {
             layout.bring_up(shared.gallery(), shared.generation(), report)
         })?;
         // The job's own result counts for a while; a kept map is as good for as long.

@@ -15,6 +15,7 @@
 //!   `problem` what can be wrong with them. `page` is the web page in `web/`.
 //! - `work` bounds what is computed at a time. `jobs` is for what takes longer than a request, `layout` for the map.
 //! - `current` is what answers now, and goes over to another gallery when an alias is switched.
+//! - `upkeep` says when index and neighbour graph are brought up to date after changes.
 //! - `service` is what all share, `queries` images that were sent to search with, `fetch` images that are fetched.
 //!
 //! ```no_run
@@ -48,6 +49,7 @@ mod problem;
 mod queries;
 mod service;
 mod types;
+mod upkeep;
 mod work;
 
 use std::net::SocketAddr;
@@ -175,11 +177,22 @@ fn lay_out(service: &Arc<Service>) {
 
 /// Now and then, brings the index up to date, and goes over to another gallery if the name means one.
 async fn look_after(current: Arc<Current>) {
+    let service = current.service();
+    // On a cluster another server may be adding images to the same folder just now.
+    if !service.options.on_cluster {
+        let swept = tokio::task::spawn_blocking(move || service.uploads.sweep(service.gallery()));
+        match swept.await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(files)) => tracing::info!(files, "removed files of images that were not added"),
+            Ok(Err(error)) => tracing::warn!(%error, "files of images that were not added stay"),
+            Err(_) => tracing::error!("looking for files of images that were not added panicked"),
+        }
+    }
     loop {
         tokio::time::sleep(LOOK).await;
         let current = current.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            current.service().rest();
+            current.service().maintain();
             if current.follow() {
                 lay_out(&current.service());
             }

@@ -3,24 +3,29 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use lookalike::Error;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_io_timeout::TimeoutStream;
+use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt as _;
 
+use crate::access::Client;
 use crate::options::TlsFiles;
 use crate::service::Service;
 
@@ -142,13 +147,15 @@ impl Connection {
     async fn serve(self, stream: TcpStream, transfer: Duration) {
         // Answers are written whole; waiting to gather more would only delay them.
         let _ = stream.set_nodelay(true);
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(transfer));
-        let stream = Box::pin(stream);
+        let Ok(peer) = stream.peer_addr() else {
+            return;
+        };
+        let client = Client(peer.ip());
+        let stream = Paced::new(stream, transfer);
         match self.tls.clone() {
-            None => self.speak(stream).await,
+            None => self.speak(stream, client).await,
             Some(tls) => match tokio::time::timeout(GREETING, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.speak(stream).await,
+                Ok(Ok(stream)) => self.speak(stream, client).await,
                 // Somebody who speaks no TLS, or none that we speak: nothing can be answered.
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
                 Err(_) => tracing::debug!("no TLS in time"),
@@ -156,8 +163,16 @@ impl Connection {
         }
     }
 
-    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let service = TowerToHyperService::new(self.router);
+    async fn speak(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        client: Client,
+    ) {
+        let router = self.router;
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(client);
+            router.clone().oneshot(request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(GREETING)
@@ -169,6 +184,111 @@ impl Connection {
             tracing::debug!(%error, "a connection ended");
         }
         drop(self.open);
+    }
+}
+
+/// Bytes a second that a client must take of an answer that waits for it, on average.
+const SLOWEST: f64 = 1_024.0;
+
+/// A stream that ends with an error when what is written is taken too slowly: in each stretch of `period` during which
+/// something waits to be sent, [`SLOWEST`] bytes a second must go out.
+struct Paced<S> {
+    stream: S,
+    period: Duration,
+    /// The end of the present stretch, and the bytes that went out in it; none while nothing waits.
+    stretch: Option<(Pin<Box<Sleep>>, usize)>,
+}
+
+impl<S> Paced<S> {
+    fn new(stream: S, period: Duration) -> Self {
+        Self {
+            stream,
+            period,
+            stretch: None,
+        }
+    }
+
+    /// Called when nothing can be written just now: fails if too little could in the stretch that ends.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let period = self.period;
+        let (end, sent) = self
+            .stretch
+            .get_or_insert_with(|| (Box::pin(tokio::time::sleep(period)), 0));
+        loop {
+            ready!(end.as_mut().poll(context));
+            if (*sent as f64) < SLOWEST * period.as_secs_f64() {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+            *sent = 0;
+            end.as_mut().reset(Instant::now() + period);
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Paced<S> {
+    fn write(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match write(Pin::new(&mut self.stream), context) {
+            Poll::Pending => self.wait(context).map(Err),
+            Poll::Ready(written) => {
+                if let (Ok(written), Some((_, sent))) = (&written, &mut self.stretch) {
+                    *sent += written;
+                }
+                Poll::Ready(written)
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.write(context, |stream, context| stream.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(context, |stream, context| {
+            stream.poll_write_vectored(context, slices)
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Pending => self.wait(context).map(Err),
+            Poll::Ready(flushed) => {
+                // All of it was taken: nothing waits any more.
+                self.stretch = None;
+                Poll::Ready(flushed)
+            }
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -199,4 +319,55 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, Error> {
         })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// Writes 64 KB to a client that takes `bytes` bytes at a time, in stretches of 100 ms.
+    async fn written_to_one_who_takes(bytes: usize) -> io::Result<()> {
+        let (server, mut client) = tokio::io::duplex(64);
+        let mut paced = Paced::new(server, Duration::from_millis(100));
+        let reading = async {
+            let mut some = vec![0; bytes];
+            while client.read_exact(&mut some).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let writing = async {
+            paced.write_all(&[0; 64 << 10]).await?;
+            paced.flush().await
+        };
+        tokio::select! {
+            written = writing => written,
+            () = reading => unreachable!("the stream stays open"),
+        }
+    }
+
+    #[tokio::test]
+    async fn one_who_takes_too_little_is_left() {
+        let left = written_to_one_who_takes(1).await.unwrap_err();
+        assert_eq!(left.kind(), io::ErrorKind::TimedOut);
+        written_to_one_who_takes(8 << 10).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn time_in_which_nothing_is_to_be_sent_does_not_count() {
+        let (server, mut client) = tokio::io::duplex(64);
+        let mut paced = Paced::new(server, Duration::from_millis(100));
+        for _ in 0..3 {
+            let mut taken = [0; 100];
+            let (written, _) = tokio::join!(
+                async {
+                    paced.write_all(&[0; 100]).await?;
+                    paced.flush().await
+                },
+                client.read_exact(&mut taken)
+            );
+            written.unwrap();
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    }
 }

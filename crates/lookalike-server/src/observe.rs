@@ -1,8 +1,9 @@
 //! Around every request: its id, its log line, its count, the headers of its answer, and the form of its problems.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -10,12 +11,16 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
+use crate::body::{self, Arrival};
 use crate::problem::Problem;
 use crate::service::Service;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken over from a proxy.
 const LONGEST_ID: usize = 64;
+
+/// The most characters of a path that are logged.
+const LONGEST_PATH: usize = 200;
 
 /// Nothing but our own files and what scripts of ours draw; no frame around us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
@@ -56,15 +61,17 @@ pub(crate) async fn observe(
     let began = Instant::now();
     let id = request_id(request.headers());
     let method = name(request.method());
-    let path = request.uri().path().to_owned();
+    let path = body::excerpt(request.uri().path(), LONGEST_PATH);
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or("none", MatchedPath::as_str)
         .to_owned();
     let limit = service.limits().request;
-    let answered = tokio::time::timeout(limit, next.run(request)).await;
-    let mut response = answered.unwrap_or_else(|_| {
+    let (request, arrival) = body::watched(request, &service);
+    let answered = within(limit, &arrival, next.run(request)).await;
+    arrival.release();
+    let mut response = answered.unwrap_or_else(|| {
         Problem::busy(format!(
             "this took longer than {} seconds, and was given up: try again, or ask for less",
             limit.as_secs()
@@ -114,6 +121,23 @@ pub(crate) async fn observe(
         ),
     }
     response
+}
+
+/// The answer, unless it takes longer than `limit`, counted from when bytes of the body came last.
+async fn within(
+    limit: Duration,
+    arrival: &Arrival,
+    answer: impl Future<Output = Response>,
+) -> Option<Response> {
+    let mut answer = pin!(answer);
+    loop {
+        let end = arrival.last() + limit;
+        match tokio::time::timeout_at(end, &mut answer).await {
+            Ok(response) => return Some(response),
+            Err(_) if arrival.last() + limit > end => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 /// A problem for a panic: the fault is ours, and the service goes on.

@@ -36,6 +36,7 @@ const ASSETS: &[Asset] = &[
     asset!("adding.js", "text/javascript; charset=utf-8"),
     asset!("api.js", "text/javascript; charset=utf-8"),
     asset!("app.js", "text/javascript; charset=utf-8"),
+    asset!("base.js", "text/javascript; charset=utf-8"),
     asset!("cloud.js", "text/javascript; charset=utf-8"),
     asset!("controls.js", "text/javascript; charset=utf-8"),
     asset!("curve.js", "text/javascript; charset=utf-8"),
@@ -113,6 +114,27 @@ fn answer(
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn the_page_names_nothing_by_an_absolute_path() {
+        let page = std::str::from_utf8(PAGE).unwrap();
+        for absolute in ["href=\"/", "src=\"/"] {
+            assert!(!page.contains(absolute), "{absolute}");
+        }
+        for asset in ASSETS.iter().filter(|asset| asset.path.ends_with(".js")) {
+            let script = std::str::from_utf8(asset.content).unwrap();
+            for absolute in [
+                "'/api/",
+                "`/api/",
+                "'/assets/",
+                "href: '/",
+                "go('/",
+                "go(`/",
+            ] {
+                assert!(!script.contains(absolute), "{absolute} in {}", asset.path);
+            }
+        }
+    }
 
     #[test]
     fn every_file_of_the_page_is_in_the_program() {

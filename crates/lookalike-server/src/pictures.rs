@@ -1,9 +1,13 @@
 //! Pictures as answers.
 
-use axum::body::Bytes;
+use std::fs::File;
+use std::io;
+
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use lookalike::images::{Format, Pixels};
+use tokio::io::AsyncReadExt as _;
 
 use crate::problem::Problem;
 
@@ -13,6 +17,9 @@ const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=3153600
 const REVALIDATED: HeaderValue = HeaderValue::from_static("private, no-cache");
 /// A picture file is no page: whatever is hidden in it, nothing of it runs.
 const PICTURE_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
+
+/// Bytes of a file that are read at a time.
+const CHUNK: usize = 64 << 10;
 
 /// The media type of a picture that a browser shows, by its content; none for another.
 pub(crate) fn media_type(bytes: &[u8]) -> Option<&'static str> {
@@ -48,7 +55,41 @@ pub(crate) fn cached(
     tag: &str,
     for_ever: bool,
 ) -> Response {
-    let mut response = bytes.into().into_response();
+    labelled(bytes.into().into_response(), media_type, tag, for_ever)
+}
+
+/// As [`cached`], for a file that is read as it is sent: however slow its client, little of it is in memory.
+pub(crate) fn streamed(
+    file: File,
+    length: u64,
+    media_type: &'static str,
+    tag: &str,
+    for_ever: bool,
+) -> Response {
+    let file = tokio::fs::File::from_std(file).take(length);
+    let chunks = futures_util::stream::try_unfold(file, |mut file| async {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let read = file.read_buf(&mut chunk).await?;
+        Ok::<_, io::Error>((read > 0).then(|| (Bytes::from(chunk), file)))
+    });
+    let mut response = labelled(
+        Body::from_stream(chunks).into_response(),
+        media_type,
+        tag,
+        for_ever,
+    );
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, length.into());
+    response
+}
+
+fn labelled(
+    mut response: Response,
+    media_type: &'static str,
+    tag: &str,
+    for_ever: bool,
+) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CONTENT_SECURITY_POLICY, PICTURE_POLICY);

@@ -9,6 +9,8 @@ use lookalike::images::ImageError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::body::excerpt;
+
 /// What went wrong with a request, and what to do about it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
@@ -33,13 +35,20 @@ pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("applicati
 /// Seconds after which one who was turned away may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
+/// The most characters of a detail.
+const LONGEST_DETAIL: usize = 1_000;
+
+/// The same for one who asks for too much.
+const RETRY_LATER: HeaderValue = HeaderValue::from_static("5");
+
 impl Problem {
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
-            detail: detail.into(),
+            // It goes to the log as well, and may have been made of what was sent.
+            detail: excerpt(&detail.into(), LONGEST_DETAIL),
             request_id: None,
         }
     }
@@ -62,6 +71,11 @@ impl Problem {
     /// 503, with word of when to come again.
     pub fn busy(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    }
+
+    /// 429: this client asks for too much, with word of when to come again.
+    pub fn too_many(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
     }
 
     /// 500: the fault is ours. The cause goes to the log, not to the client, who can do nothing about it.
@@ -92,6 +106,9 @@ impl Problem {
         match status {
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                headers.insert(header::RETRY_AFTER, RETRY_LATER);
             }
             StatusCode::UNAUTHORIZED => {
                 let bearer = HeaderValue::from_static("Bearer realm=\"lookalike\"");
@@ -156,6 +173,7 @@ impl From<Error> for Problem {
             Error::Gallery(error) => error.into(),
             Error::Image(error) => error.into(),
             Error::Unusable(detail) => Self::unusable(detail),
+            Error::Conflict(detail) => Self::new(StatusCode::CONFLICT, detail),
             full @ Error::Full { .. } => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, full.to_string())
             }

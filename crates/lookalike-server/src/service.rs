@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use lookalike::gallery::{DiffusionState, Example, Filter, Gallery, GalleryError, Point, Rerank};
 use lookalike::images::{DecodeOptions, Pixels, Region, decode};
@@ -22,16 +22,13 @@ use crate::options::{Limits, ServeOptions};
 use crate::problem::Problem;
 use crate::queries::{Queries, Sent};
 use crate::types::{Answer, MetricName, Neighbour, Reference, RerankName, Search};
-use crate::work::{Room, Workers};
+use crate::upkeep::{Upkeep, Work};
+use crate::work::{Room, Workers, stop_if_abandoned};
 
 /// The longer side of what is kept of an image that was sent, in pixels.
 const SENT_SIDE: usize = 1_536;
-/// How long a gallery rests after its last change before its index is brought up to date.
-const REST: Duration = Duration::from_secs(10);
-/// How long that waits at the most while changes go on: what is not in the index is compared one by one.
-const LONGEST_UNREST: Duration = Duration::from_secs(60);
-/// The most points whose neighbour graph is built anew when the gallery rests: that takes seconds.
-const MOST_DIFFUSED_AT_REST: usize = 20_000;
+/// The most points whose neighbour graph is built anew by the server: that takes seconds.
+const MAX_DIFFUSION_POINTS: usize = 20_000;
 
 /// What all requests share.
 pub(crate) struct Service {
@@ -42,23 +39,18 @@ pub(crate) struct Service {
     pub originals: Originals,
     pub uploads: Uploads,
     pub workers: Workers,
-    /// Room for bodies, see [`Room`].
+    /// Room for the bodies of requests.
     pub room: Room,
+    /// Room for answers that clients are taking.
+    pub sending: Room,
     pub metrics: Arc<Metrics>,
     pub fetcher: Option<Fetcher>,
-    pub findings: Arc<Jobs<crate::api::Finding, serde_json::Value>>,
+    pub findings: Arc<Jobs<crate::api::Finding, crate::api::Found>>,
     pub layout: Arc<Layout>,
     queries: Mutex<Queries>,
     /// Counts the changes of the gallery.
     generation: AtomicU64,
-    changed: Mutex<Option<Changed>>,
-}
-
-/// When the gallery was changed since its index was brought up to date.
-#[derive(Clone, Copy)]
-struct Changed {
-    first: Instant,
-    last: Instant,
+    upkeep: Mutex<Upkeep>,
 }
 
 /// An image to ask with, as far as asking needs it.
@@ -66,6 +58,27 @@ pub(crate) struct Asked {
     pub code: Vec<f32>,
     /// The point that it is.
     pub point: Option<Uuid>,
+    /// What the gallery calls it, if it was sent and is there already.
+    already: Option<String>,
+}
+
+impl Asked {
+    /// An image that was sent, and the gallery's point of the same content.
+    pub fn sent(code: Vec<f32>, known: Option<Point>) -> Self {
+        Self {
+            code,
+            point: known.as_ref().map(|point| point.id),
+            already: known.map(|point| point.payload.key),
+        }
+    }
+
+    fn of(code: Vec<f32>, point: Option<Uuid>) -> Self {
+        Self {
+            code,
+            point,
+            already: None,
+        }
+    }
 }
 
 impl Service {
@@ -105,13 +118,14 @@ impl Service {
             uploads: Uploads::of(&options.folder, reading),
             workers: Workers::new(limits.at_once, limits.waiting),
             room: Room::new(limits.bodies_bytes),
+            sending: Room::new(limits.answers_bytes),
             metrics,
             fetcher,
             findings: Arc::new(Jobs::new(turn.clone())),
             layout: Layout::at(map_file(&options), turn),
             queries: Mutex::new(Queries::new(limits.query_bytes)),
             generation: AtomicU64::new(0),
-            changed: Mutex::new(None),
+            upkeep: Mutex::default(),
             searcher,
             options,
             port,
@@ -134,38 +148,34 @@ impl Service {
     /// Notes that the gallery was changed.
     pub fn note_change(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
-        let last = Instant::now();
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = changed.map_or(last, |changed| changed.first);
-        *changed = Some(Changed { first, last });
+        self.upkeep().note_change(Instant::now());
     }
 
-    /// Brings the index up to date if there were changes, and none for a while; to be called now and then. It blocks.
-    pub fn rest(&self) {
-        let rests = {
-            let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(Changed { first, last }) = *changed else {
-                return;
-            };
-            let rests = last.elapsed() >= REST;
-            if !rests && first.elapsed() < LONGEST_UNREST {
-                return;
-            }
-            *changed = None;
-            rests
+    /// Brings index and diffusion up to date if that is due; to be called now and then. It blocks.
+    pub fn maintain(&self) {
+        let Some(work) = self.upkeep().due(Instant::now()) else {
+            return;
         };
-        if let Err(error) = self.bring_up_to_date(rests) {
-            tracing::error!(%error, "the index could not be brought up to date");
+        let done = self.bring_up_to_date(work);
+        if let Err(error) = &done {
+            tracing::error!(%error, "the index could not be brought up to date; it is tried again later");
         }
+        self.upkeep().finished(work, done.is_ok(), Instant::now());
     }
 
-    fn bring_up_to_date(&self, rests: bool) -> Result<(), GalleryError> {
+    fn upkeep(&self) -> MutexGuard<'_, Upkeep> {
+        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bring_up_to_date(&self, work: Work) -> Result<(), GalleryError> {
         let gallery = self.gallery();
         let began = Instant::now();
-        gallery.optimise()?;
+        if work.index {
+            gallery.optimise()?;
+        }
         let info = gallery.describe()?;
         let stale = info.diffusion == DiffusionState::Stale;
-        let diffused = rests && stale && (2..=MOST_DIFFUSED_AT_REST).contains(&info.points);
+        let diffused = work.diffusion && stale && (2..=MAX_DIFFUSION_POINTS).contains(&info.points);
         if diffused {
             gallery.build_diffusion(&DiffusionConfig::default())?;
         }
@@ -232,9 +242,8 @@ impl Service {
     }
 
     /// The gallery's point of this content.
-    pub fn known(&self, hash: &str) -> Result<Option<Uuid>, Problem> {
-        let known = self.gallery().with_content(&[hash])?;
-        Ok(known.get(hash).map(|point| point.id))
+    pub fn known(&self, hash: &str) -> Result<Option<Point>, Problem> {
+        Ok(self.gallery().with_content(&[hash])?.remove(hash))
     }
 
     /// Keeps an image to search with; gives its name.
@@ -244,6 +253,7 @@ impl Service {
             return Ok((hash, sent));
         }
         let code = self.encoded(bytes)?;
+        stop_if_abandoned()?;
         let whole = decode(bytes, &self.decode_options(Some((SENT_SIDE, SENT_SIDE))))?;
         let sent = Arc::new(Sent {
             pixels: reduced(whole.pixels, SENT_SIDE),
@@ -284,7 +294,7 @@ impl Service {
             }
             Which::Upload(hash) => {
                 let sent = self.kept(hash)?;
-                let known = self.known(hash)?;
+                let known = self.known(hash)?.map(|point| point.id);
                 (sent.pixels.clone(), sent.width, sent.height, known)
             }
             Which::Code(_) => {
@@ -307,25 +317,20 @@ impl Service {
 
     /// The code that a reference means.
     pub fn asked(&self, reference: &Reference) -> Result<Asked, Problem> {
+        stop_if_abandoned()?;
         if reference.region.is_some() {
             let (pixels, point) = self.picture(reference)?;
             let code = self.searcher.model().encode_image(&pixels);
-            return Ok(Asked { code, point });
+            return Ok(Asked::of(code, point));
         }
         Ok(match only(reference)? {
             Which::Id(id) => {
                 let point = self.point(id)?;
-                Asked {
-                    code: point.code,
-                    point: Some(id),
-                }
+                Asked::of(point.code, Some(id))
             }
             Which::Upload(hash) => {
                 let sent = self.kept(hash)?;
-                Asked {
-                    code: sent.code.clone(),
-                    point: self.known(hash)?,
-                }
+                Asked::sent(sent.code.clone(), self.known(hash)?)
             }
             Which::Code(code) => {
                 let dims = self.searcher.model().code_dim();
@@ -335,10 +340,7 @@ impl Service {
                         code.len()
                     )));
                 }
-                Asked {
-                    code: code.to_vec(),
-                    point: None,
-                }
+                Asked::of(code.to_vec(), None)
             }
         })
     }
@@ -364,13 +366,24 @@ impl Service {
             (None, Some(query)) => Some(self.asked(query)?),
             (asked, _) => asked,
         };
-        let answer = match asked {
+        stop_if_abandoned()?;
+        let already = asked.as_ref().and_then(|asked| asked.already.clone());
+        let mut answer = match asked {
             Some(asked) => {
                 let exclude = asked.point.filter(|_| search.exclude_self);
                 self.searcher.ask_code(asked.code, exclude, &question)?
             }
             None => self.recommend(search, &question)?,
         };
+        if let Some(key) = already {
+            let left_out = match search.exclude_self {
+                true => ", which is left out",
+                false => "",
+            };
+            answer
+                .notes
+                .insert(0, format!("already in the gallery: {key}{left_out}"));
+        }
         let found = answer.neighbours.len();
         let neighbours = answer.neighbours.into_iter().skip(search.offset);
         Ok(Answer {
@@ -407,7 +420,7 @@ impl Service {
     }
 
     /// Refuses searches that mean nothing; says how many neighbours must be found in all.
-    fn check_search(&self, search: &Search) -> Result<usize, Problem> {
+    pub fn check_search(&self, search: &Search) -> Result<usize, Problem> {
         let limits = self.limits();
         if !(1..=limits.k).contains(&search.k) {
             return Err(Problem::unusable(format!(
@@ -453,7 +466,7 @@ impl Service {
 const MOST_DIVERSE: usize = 100;
 
 /// How images from outside are read.
-fn reading(limits: &Limits) -> Reading {
+pub(crate) fn reading(limits: &Limits) -> Reading {
     Reading {
         source: SourceOptions {
             limits: SourceLimits {

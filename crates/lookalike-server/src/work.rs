@@ -1,8 +1,9 @@
 //! A bounded place to compute in, so that a flood of requests waits or is turned away, and memory is bounded.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -68,8 +69,9 @@ impl Workers {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Runs `work` when it is its turn. Work that has begun goes on to its end, even if nobody waits for it any more,
-    /// and holds its place until then.
+    /// Runs `work` when it is its turn. When the future is dropped, because the client has left or its time is over,
+    /// work that has not begun never does, and [`stop_if_abandoned`] fails in work that has. It holds its place until
+    /// it returns.
     ///
     /// # Errors
     ///
@@ -79,22 +81,100 @@ impl Workers {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let permit = self.turn().await?;
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let _abandon = AbandonOnDrop(abandoned.clone());
         let result = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            work()
+            if abandoned.load(Ordering::Relaxed) {
+                return None;
+            }
+            let _current = Current::set(abandoned);
+            Some(work())
         });
-        result.await.map_err(Problem::internal)
+        let result = result.await.map_err(Problem::internal)?;
+        result.ok_or_else(abandoned_work)
     }
 }
 
-/// Room for the bodies of requests, so that many large ones at a time cannot fill the memory.
+/// Tells work that nobody waits for it any more.
+struct AbandonOnDrop(Arc<AtomicBool>);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+thread_local! {
+    /// Whether the work that runs on this thread is abandoned.
+    static ABANDONED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// Sets what [`stop_if_abandoned`] looks at, until it is dropped, also by a panic.
+struct Current;
+
+impl Current {
+    fn set(abandoned: Arc<AtomicBool>) -> Self {
+        ABANDONED.with(|current| *current.borrow_mut() = Some(abandoned));
+        Self
+    }
+}
+
+impl Drop for Current {
+    fn drop(&mut self) {
+        ABANDONED.with(|current| *current.borrow_mut() = None);
+    }
+}
+
+/// Ends work on this thread whose client has left; to be called between its steps.
+///
+/// # Errors
+///
+/// When nobody waits for the result.
+pub(crate) fn stop_if_abandoned() -> Result<(), Problem> {
+    let abandoned = ABANDONED.with(|current| {
+        let current = current.borrow();
+        current
+            .as_ref()
+            .is_some_and(|flag| flag.load(Ordering::Relaxed))
+    });
+    match abandoned {
+        true => Err(abandoned_work()),
+        false => Ok(()),
+    }
+}
+
+/// Nobody reads this: the client has left.
+fn abandoned_work() -> Problem {
+    Problem::busy("the client left before the answer was there")
+}
+
+/// Room for what many requests at a time hold in memory: bodies that arrive, or answers that are sent.
 pub(crate) struct Room {
     units: Arc<Semaphore>,
     all: usize,
 }
 
-/// What room is given out in, and the size of a body that takes none.
+/// What room is given out in; whoever holds no more needs none.
 const UNIT: usize = 64 << 10;
+
+/// The room that one request has taken. It is given back when this is dropped.
+#[derive(Default)]
+pub(crate) struct Held {
+    bytes: usize,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// There is no more room.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("too many large requests are being worked on: try again in a moment")]
+pub(crate) struct NoRoom;
+
+impl From<NoRoom> for Problem {
+    fn from(full: NoRoom) -> Self {
+        Self::busy(full.to_string())
+    }
+}
 
 impl Room {
     pub fn new(bytes: usize) -> Self {
@@ -105,21 +185,33 @@ impl Room {
         }
     }
 
-    /// Takes room for a body of so many bytes, until what is given is dropped.
+    /// Takes room for `more` bytes beside those that are held.
     ///
     /// # Errors
     ///
-    /// 503 when there is none.
-    pub fn take(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-        if bytes <= UNIT {
-            return Ok(None);
+    /// When there is none.
+    pub fn grow(&self, held: &mut Held, more: usize) -> Result<(), NoRoom> {
+        let bytes = held.bytes.saturating_add(more);
+        let wanted = match bytes <= UNIT {
+            true => 0,
+            // One that is alone always has room.
+            false => bytes.div_ceil(UNIT).min(self.all),
+        };
+        let had = held
+            .permit
+            .as_ref()
+            .map_or(0, |permit| permit.num_permits());
+        if wanted > had {
+            let taken = self.units.clone();
+            let taken = taken.try_acquire_many_owned((wanted - had) as u32);
+            let taken = taken.map_err(|_| NoRoom)?;
+            match &mut held.permit {
+                Some(permit) => permit.merge(taken),
+                none => *none = Some(taken),
+            }
         }
-        // One that is alone always has room.
-        let units = bytes.div_ceil(UNIT).min(self.all) as u32;
-        let taken = self.units.clone().try_acquire_many_owned(units);
-        taken.map(Some).map_err(|_| {
-            Problem::busy("too many large requests are being worked on: try again in a moment")
-        })
+        held.bytes = bytes;
+        Ok(())
     }
 }
 
@@ -182,19 +274,53 @@ mod tests {
         assert_eq!(workers.run(|| 1).await.unwrap(), 1);
     }
 
+    #[tokio::test]
+    async fn work_is_told_that_its_client_left() {
+        let workers = Arc::new(Workers::new(1, 8));
+        let (begun, started) = channel();
+        let (ended, end) = channel();
+        let run = tokio::spawn({
+            let workers = workers.clone();
+            async move {
+                workers
+                    .run(move || {
+                        begun.send(()).unwrap();
+                        while stop_if_abandoned().is_ok() {
+                            std::thread::yield_now();
+                        }
+                        ended.send(()).unwrap();
+                    })
+                    .await
+            }
+        });
+        tokio::task::spawn_blocking(move || started.recv().unwrap())
+            .await
+            .unwrap();
+        assert!(stop_if_abandoned().is_ok(), "other threads go on");
+        run.abort();
+        tokio::task::spawn_blocking(move || end.recv().unwrap())
+            .await
+            .unwrap();
+        workers
+            .run(|| assert!(stop_if_abandoned().is_ok(), "the next work is another's"))
+            .await
+            .unwrap();
+    }
+
     #[test]
-    fn large_bodies_take_room_and_small_ones_none() {
+    fn what_is_held_takes_room_as_it_grows() {
         let room = Room::new(10 * UNIT);
-        assert!(room.take(UNIT).unwrap().is_none());
-        let first = room.take(6 * UNIT).unwrap();
-        assert_eq!(room.take(5 * UNIT).unwrap_err().status(), 503);
-        let second = room.take(4 * UNIT - 5).unwrap();
+        let (mut first, mut second) = (Held::default(), Held::default());
+        room.grow(&mut first, UNIT).unwrap();
+        assert_eq!(room.units.available_permits(), 10, "a small one takes none");
+        room.grow(&mut first, 5 * UNIT).unwrap();
+        room.grow(&mut second, 4 * UNIT - 5).unwrap();
+        assert!(room.grow(&mut second, UNIT).is_err());
+        room.grow(&mut second, 5).unwrap();
         drop(first);
-        assert!(room.take(6 * UNIT).unwrap().is_some());
+        room.grow(&mut second, UNIT).unwrap();
+        room.grow(&mut second, 1_000 * UNIT).unwrap();
         drop(second);
-        assert!(
-            room.take(1_000 * UNIT).unwrap().is_some(),
-            "alone, whatever it is"
-        );
+        assert_eq!(room.units.available_permits(), 10);
     }
 }

@@ -5,7 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lookalike_server::{ServeOptions, Token};
 use serde_json::{Value, json};
@@ -371,6 +371,148 @@ fn images_are_added_replaced_and_deleted() {
     assert_eq!(gone["deleted"], 2);
     let files = std::fs::read_dir(server.gallery_path().join("uploads/new")).unwrap();
     assert_eq!(files.count(), 0, "the files went with their points");
+}
+
+#[test]
+fn a_label_that_is_a_file_is_a_conflict() {
+    let server = Running::new();
+    let send = |label: Option<&str>, number: usize| {
+        let form = label.map_or_else(Form::new, |label| Form::new().text("label", label));
+        let form = form.file("image", "cat.png", &new_digit(number));
+        server.send("POST", "/api/v1/images", &form)
+    };
+    let id = send(None, 300).ok()["items"][0]["id"].clone();
+    let image = server.get(&format!("/api/v1/images/{}", id.as_str().unwrap()));
+    let name = image.ok()["key"].as_str().unwrap().to_owned();
+    let detail = send(Some(&name), 301).problem(409);
+    assert!(detail.contains("choose another"), "{detail}");
+    assert_eq!(send(Some("cat"), 301).ok()["added"], 1);
+}
+
+#[test]
+fn images_of_one_name_keep_ids_of_their_own() {
+    let server = Running::new();
+    let send = |number: usize| {
+        let form = Form::new().file("image", "cat.png", &new_digit(number));
+        let added = server.send("POST", "/api/v1/images", &form).ok();
+        added["items"][0]["id"].as_str().unwrap().to_owned()
+    };
+    let original = |id: &str| server.get(&format!("/api/v1/images/{id}/original")).body;
+    let (one, two) = (send(300), send(301));
+    assert_ne!(one, two);
+    // Another image takes the place of the first; that, sent once more, does not take it back.
+    let form = Form::new().file("image", "x", &new_digit(302));
+    let put = server.send("PUT", &format!("/api/v1/images/{one}"), &form);
+    assert_eq!(put.ok()["status"], "changed");
+    let again = send(300);
+    assert!(again != one && again != two);
+    for (id, number) in [(&one, 302), (&two, 301), (&again, 300)] {
+        assert!(original(id) == new_digit(number), "{number}");
+    }
+}
+
+#[test]
+fn files_without_a_point_are_swept_at_the_start() {
+    let server = Running::new();
+    let form = Form::new()
+        .text("label", "x")
+        .file("image", "a.png", &new_digit(300));
+    assert_eq!(
+        server.send("POST", "/api/v1/images", &form).ok()["added"],
+        1
+    );
+    let folder = server.stop();
+    let uploads = folder.path().join("g/uploads");
+    let list = || {
+        let files = std::fs::read_dir(uploads.join("x")).unwrap();
+        files
+            .map(|file| file.unwrap().file_name())
+            .collect::<BTreeSet<_>>()
+    };
+    let before = list();
+    // What a server that was killed leaves behind, and what somebody else put there.
+    let name = before.first().unwrap().to_str().unwrap().to_owned();
+    let hash = &name["a-".len()..name.len() - ".png".len()];
+    std::fs::write(uploads.join(format!("x/b-{hash}.png")), b"half a picture").unwrap();
+    std::fs::write(uploads.join(format!("x/b-{hash}.png.part")), b"half").unwrap();
+    std::fs::write(uploads.join("x/mine.txt"), b"mine").unwrap();
+    let server = Running::on(folder, |_| {});
+    let swept = || list().len() == 2;
+    let end = Instant::now() + Duration::from_secs(30);
+    while !swept() {
+        assert!(Instant::now() < end, "{:?}", list());
+        std::thread::yield_now();
+    }
+    assert!(
+        list().is_superset(&before) && list().contains("mine.txt".as_ref() as &std::ffi::OsStr)
+    );
+    drop(server);
+}
+
+#[test]
+fn findings_leave_out_what_is_gone() {
+    let server = Running::new();
+    let path = "/api/v1/duplicates?threshold=0.3&members=1000";
+    let found = finished(&server, path);
+    assert_eq!(found["stale"], false);
+    let members = found["groups"][0]["members"].as_array().unwrap();
+    assert!(members.len() >= 3, "{found}");
+    assert_eq!(found["groups"][0]["size"], members.len());
+    let first = members[0]["image"]["id"].as_str().unwrap();
+    assert_eq!(
+        server
+            .write("DELETE", &format!("/api/v1/images/{first}"))
+            .status,
+        204
+    );
+    // At once from what was found before, or, where that was quick, soon from what is found anew.
+    let without = finished(&server, path);
+    assert!(!without.to_string().contains(first), "{without}");
+    for group in without["groups"].as_array().unwrap() {
+        let members = group["members"].as_array().unwrap();
+        assert!(members.len() >= 2);
+        assert_eq!(members[0]["kind"], "representative");
+        assert!(
+            members[1..]
+                .iter()
+                .all(|one| one["kind"] != "representative")
+        );
+    }
+
+    let outliers = finished(&server, "/api/v1/outliers?count=3");
+    let odd = outliers["outliers"][0]["image"]["id"].as_str().unwrap();
+    assert_eq!(
+        server
+            .write("DELETE", &format!("/api/v1/images/{odd}"))
+            .status,
+        204
+    );
+    let without = finished(&server, "/api/v1/outliers?count=3");
+    assert_eq!(without["outliers"].as_array().unwrap().len(), 3);
+    assert!(!without.to_string().contains(odd), "{without}");
+}
+
+#[test]
+fn members_of_groups_are_listed_page_by_page() {
+    let server = Running::new();
+    let all = finished(&server, "/api/v1/duplicates?threshold=0.3&members=1000");
+    let group = &all["groups"][0];
+    let size = group["size"].as_u64().unwrap();
+    assert!(size >= 3, "{all}");
+    let mut pages = Vec::new();
+    for offset in (0..size).step_by(50) {
+        let path =
+            format!("/api/v1/duplicates?threshold=0.3&limit=1&members=50&members_offset={offset}");
+        let page = server.get(&path).ok();
+        assert_eq!(page["groups"][0]["size"], size);
+        pages.extend(page["groups"][0]["members"].as_array().unwrap().clone());
+    }
+    assert_eq!(Value::from(pages), group["members"]);
+    let second = server
+        .get("/api/v1/duplicates?threshold=0.3&members=1000&limit=1&offset=1")
+        .ok();
+    assert_eq!(second["groups"][0], all["groups"][1]);
+    server.get("/api/v1/duplicates?members=0").problem(422);
 }
 
 #[test]

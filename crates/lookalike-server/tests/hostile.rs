@@ -151,6 +151,8 @@ fn every_hostile_request_has_its_answer_and_the_service_goes_on() {
         ("an image without the token", 401, server.ask("POST", "/api/v1/images", &[("Content-Type", Form::TYPE)], &Form::new().file("image", "a", &seven).bytes())),
         ("too many files", 413, add(&(0..6).fold(Form::new(), |form, _| form.file("image", "a", &seven)))),
         ("a label that climbs", 422, add(&Form::new().text("label", "../../x").file("image", "a.png", &seven))),
+        ("a label that is a device", 422, add(&Form::new().text("label", "con").file("image", "a.png", &seven))),
+        ("a label that turns text around", 422, add(&Form::new().text("label", "a\u{202e}b").file("image", "a.png", &seven))),
         ("two labels", 400, add(&Form::new().text("label", "x").text("label", "y"))),
         ("deleting what is no id", 422, server.ask("POST", "/api/v1/images/delete", &[("Content-Type", "application/json"), ("Authorization", &format!("Bearer {TOKEN}"))], b"{\"ids\": [\"*\"]}")),
         // HTTP.
@@ -208,6 +210,7 @@ fn hostile_file_names_stay_inside() {
         "a%00b.png",
         "<img src=x onerror=alert(1)>.png",
         "very-long-",
+        "photo\u{202e}gnp.exe",
     ]
     .iter()
     .enumerate()
@@ -223,7 +226,7 @@ fn hostile_file_names_stay_inside() {
         let image = server.get(&format!("/api/v1/images/{id}")).ok();
         let key = image["key"].as_str().unwrap();
         assert!(
-            !key.contains('/') && !key.contains('<') && !key.starts_with('.'),
+            !key.contains('/') && !key.contains(['<', '\u{202e}']) && !key.starts_with('.'),
             "{key}"
         );
         assert_eq!(
@@ -232,7 +235,7 @@ fn hostile_file_names_stay_inside() {
         );
     }
     let files = std::fs::read_dir(server.gallery_path().join("uploads")).unwrap();
-    assert_eq!(files.count(), 9);
+    assert_eq!(files.count(), 10);
 }
 
 #[test]
@@ -317,6 +320,8 @@ fn large_bodies_that_dawdle_leave_room_for_small_requests() {
             server.address
         );
         stream.write_all(head.as_bytes()).unwrap();
+        // What has come takes room, so nearly all of it comes.
+        let _ = stream.write_all(&vec![b' '; 899_000]);
         stream
     };
     let mut slow = dawdle();
@@ -336,6 +341,204 @@ fn large_bodies_that_dawdle_leave_room_for_small_requests() {
     drop(slow);
     while ask() == 503 {
         assert!(Instant::now() < end, "the room never comes back");
+    }
+}
+
+#[test]
+fn filters_are_bounded_and_leave_the_server_free() {
+    let server = Running::new();
+    let filter = |conditions: usize| vec!["width>=10"; conditions].join(" and ");
+    let search = |filter: String| {
+        let body = json!({"query": {"id": SEVEN}, "k": 5, "filter": filter});
+        server.post_json("/api/v1/search", &body)
+    };
+    search(filter(32)).ok();
+    assert!(search(filter(33)).problem(422).contains("33 conditions"));
+    assert!(search(filter(100_000)).problem(422).contains("bytes long"));
+    for place in ["images?", "facets?field=label&"] {
+        let filter = filter(33).replace(' ', "+").replace(">=", "%3E%3D");
+        let path = format!("/api/v1/{place}filter={filter}");
+        assert!(server.get(&path).problem(422).contains("33 conditions"));
+    }
+}
+
+#[test]
+fn problems_do_not_repeat_what_was_sent() {
+    let server = Running::new();
+    let json = [("Content-Type", "application/json")];
+    let secret = "a-secret-that-nobody-may-see";
+    for body in [
+        format!("\"{secret}\""),
+        format!("{{\"token\": [\"{secret}\"]}}"),
+        format!("{{\"{secret}\": 1}}"),
+        format!("{{\"token\": \"{secret}\", \"x\": 1}}"),
+        format!("{{\"token\": {secret}}}"),
+    ] {
+        let answer = server.ask("POST", "/api/v1/session", &json, body.as_bytes());
+        assert!([400, 422].contains(&answer.status), "{body}");
+        let detail = answer.problem(answer.status);
+        assert!(!detail.contains(secret), "{detail}");
+        assert!(detail.contains("'token'"), "{detail}");
+    }
+    let picture = format!("data:image/png;base64,{}", "iVBORw0KGgo".repeat(50_000));
+    let answer = server.post_json("/api/v1/search", &json!({"query": picture}));
+    let detail = answer.problem(422);
+    assert!(detail.contains("'query': found text"), "{detail}");
+    assert!(!detail.contains("iVBOR") && answer.body.len() < 1_000);
+    let form = Form::new()
+        .file("image", "a", &digit(7))
+        .text("search", &json!({"k": picture}).to_string());
+    let answer = server.send("POST", "/api/v1/search", &form);
+    assert!(answer.problem(422).contains("'k': found text"));
+    assert!(answer.body.len() < 1_000);
+}
+
+#[test]
+fn what_was_only_announced_takes_no_room() {
+    let server = Running::with(|options| {
+        options.limits.body_bytes = 1 << 20;
+        options.limits.bodies_bytes = 1 << 20;
+    });
+    let announced: Vec<TcpStream> = (0..9)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            let head = format!(
+                "POST /api/v1/search HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n",
+                server.address
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        let mut body = json!({"query": {"id": SEVEN}}).to_string().into_bytes();
+        body.resize(900_000, b' ');
+        let json = [("Content-Type", "application/json")];
+        server.ask("POST", "/api/v1/search", &json, &body).ok();
+    }
+    assert!(!announced.iter().any(is_answered));
+}
+
+#[test]
+fn a_steady_slow_body_is_taken() {
+    let server = Running::with(|options| {
+        options.limits.transfer = Duration::from_millis(1_500);
+        options.limits.request = Duration::from_millis(1_500);
+    });
+    let mut body = json!({"query": {"id": SEVEN}}).to_string().into_bytes();
+    body.resize(4_000, b' ');
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let head = format!(
+        "POST /api/v1/search HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        server.address,
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // More than either limit in all, and never long without a byte.
+    for chunk in body.chunks(body.len().div_ceil(20)) {
+        stream.write_all(chunk).unwrap();
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn originals_are_sent_as_they_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().join("pictures");
+    std::fs::create_dir(&pictures).unwrap();
+    // A BMP is as large as its pixels: more than sockets buffer.
+    let side = 2_000_u32;
+    let mut bmp = b"BM".to_vec();
+    let size = side * side * 3;
+    for number in [
+        54 + size,
+        0,
+        54,
+        40,
+        side,
+        side,
+        1 | 24 << 16,
+        0,
+        size,
+        0,
+        0,
+        0,
+        0,
+    ] {
+        bmp.extend(number.to_le_bytes());
+    }
+    bmp.extend((0..size).map(|at| (at / 7) as u8));
+    std::fs::write(pictures.join("large.bmp"), &bmp).unwrap();
+    {
+        let model = support::model();
+        let gallery = lookalike::create_gallery(folder.path().join("g"), &model, None).unwrap();
+        let name = pictures.to_str().unwrap();
+        let source = lookalike::open_source(name, Default::default(), Default::default()).unwrap();
+        let options = lookalike::IndexOptions::default();
+        lookalike::index_source(&source, &model, &gallery, options, |_| {}).unwrap();
+    }
+    let server = Running::on(folder, |options| options.limits.answers_bytes = 1 << 20);
+    let id = server.get("/api/v1/images").ok()["images"][0]["id"].clone();
+    let path = format!("/api/v1/images/{}/original", id.as_str().unwrap());
+    // Many who take nothing take no room from each other.
+    let idle: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let answer = server.get(&path);
+    assert_eq!(answer.header("content-type"), Some("image/bmp"));
+    assert_eq!(
+        answer.header("content-length"),
+        Some(&*bmp.len().to_string())
+    );
+    assert!(answer.body == bmp, "every byte comes");
+    drop(idle);
+}
+
+#[test]
+fn thresholds_without_end_do_not_compute_without_end() {
+    let server = Running::new();
+    let mut statuses = Vec::new();
+    for number in 0..40 {
+        let path = format!(
+            "/api/v1/duplicates?threshold={}",
+            0.1 + f64::from(number) / 100.0
+        );
+        let answer = server.get(&path);
+        if answer.status == 429 {
+            assert_eq!(answer.header("retry-after"), Some("5"));
+            answer.problem(429);
+        }
+        statuses.push(answer.status);
+    }
+    assert!(
+        statuses.iter().filter(|status| **status == 202).count() <= 10,
+        "{statuses:?}"
+    );
+    assert!(statuses.contains(&429), "{statuses:?}");
+    // What has no end of variants blocks nothing else.
+    for path in ["quality", "outliers", "duplicates", "map"] {
+        support::finished(&server, &format!("/api/v1/{path}"));
+    }
+}
+
+#[test]
+fn a_threshold_is_one_computation_with_all_that_look_like_it() {
+    let server = Running::new();
+    let found = support::finished(&server, "/api/v1/duplicates?threshold=0.5");
+    assert_eq!(found["threshold"], 0.5);
+    for near in ["0.5001", "0.49999", "0.500"] {
+        let found = server
+            .get(&format!("/api/v1/duplicates?threshold={near}"))
+            .ok();
+        assert_eq!(found["threshold"], 0.5);
     }
 }
 

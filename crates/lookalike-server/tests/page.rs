@@ -1163,3 +1163,73 @@ fn an_empty_gallery_says_so() {
         page.check_accessible(path);
     }
 }
+
+/// A proxy that hands requests for `/photos/…` on to a server, without that path, and answers others with 404.
+fn proxy_at_a_path(server: &Running) -> std::net::SocketAddr {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, target) = (listener.local_addr().unwrap(), server.address);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut reader = BufReader::new(stream.try_clone()?);
+                let (mut head, mut length) = (String::new(), 0);
+                loop {
+                    let mut line = String::new();
+                    if reader.read_line(&mut line)? == 0 {
+                        return Ok(());
+                    }
+                    let lower = line.to_lowercase();
+                    if let Some(value) = lower.strip_prefix("content-length:") {
+                        length = value.trim().parse().unwrap_or(0);
+                    }
+                    match line.trim() {
+                        "" => break,
+                        _ if lower.starts_with("connection:") => {}
+                        _ => head += &line,
+                    }
+                }
+                let Some((method, path)) = head.split_once(" /photos/") else {
+                    return stream.write_all(
+                        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                    );
+                };
+                let mut server = TcpStream::connect(target)?;
+                server
+                    .write_all(format!("{method} /{path}Connection: close\r\n\r\n").as_bytes())?;
+                let mut body = vec![0; length];
+                reader.read_exact(&mut body)?;
+                server.write_all(&body)?;
+                std::io::copy(&mut server, &mut stream)?;
+                Ok(())
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn behind_a_proxy_it_works_at_a_path_of_its_own() {
+    let server = Running::new();
+    let proxy = proxy_at_a_path(&server);
+    let page = Page::new(format!("http://{proxy}/photos"));
+    page.open(&format!("/?q=id:{SEVEN}"));
+    page.wait(ANSWERED);
+    let by_id = json!({"query": {"id": SEVEN}, "k": 5});
+    assert_eq!(shown(&page, 5), found(&server, &by_id));
+    // Links, pages and thumbnails stay below the path.
+    page.wait("[...document.images].some((one) => one.src.includes('/photos/api/') && one.naturalWidth > 0)");
+    for place in ["duplicates", "outliers", "map", "gallery", "api"] {
+        page.eval(&format!(
+            "document.querySelector('[data-page={place}]').click()"
+        ));
+        page.wait(&format!(
+            "location.pathname === '/photos/{place}' && document.querySelector('[data-page={place}]').hasAttribute('aria-current')"
+        ));
+    }
+    page.eval("document.querySelector('.brand').click()");
+    page.wait("location.pathname === '/photos/'");
+    page.open("/outliers");
+    page.wait("document.querySelectorAll('.tile, .frame').length > 0");
+}

@@ -1,6 +1,8 @@
 // The HTTP API: requests, problems, waiting for what takes long. Nothing here knows of the page.
 
-const ROOT = '/api/v1';
+import { BASE } from './base.js';
+
+const ROOT = `${BASE}/api/v1`;
 /** How often a busy server is asked again, and how long it is waited for at most each time. */
 const TRIES = 3;
 const LONGEST_WAIT = 10_000;

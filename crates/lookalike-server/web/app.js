@@ -1,6 +1,7 @@
 // The start of the page, and which page an address means.
 
 import { get } from './api.js';
+import { pagePath, placeOf } from './base.js';
 import { complain, el, button } from './dom.js';
 import { startIntake } from './intake.js';
 import { ask, startSession } from './session.js';
@@ -55,8 +56,9 @@ async function show(top) {
 }
 
 function keyOf(url) {
-  if (url.pathname === '/' && asksForSomething(readSearch(url))) return '/?';
-  return PAGES[url.pathname] ? url.pathname : '/';
+  const place = placeOf(url.pathname);
+  if (place === '/' && asksForSomething(readSearch(url))) return '/?';
+  return PAGES[place] ? place : '/';
 }
 
 async function open(key) {
@@ -77,7 +79,7 @@ async function open(key) {
 function markCurrent(key) {
   document.title = key === '/' ? 'Lookalike' : `${PAGES[key][0]} – Lookalike`;
   for (const link of document.querySelectorAll('.pages a')) {
-    if (link.getAttribute('href') === key.replace('?', '')) link.setAttribute('aria-current', 'page');
+    if (link.pathname === pagePath(key.replace('?', ''))) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
 }
@@ -87,7 +89,7 @@ function followLink(event) {
   const link = event.target.closest?.('a[href]');
   const wantsMore = event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey;
   if (!link || wantsMore || event.defaultPrevented || link.target || link.origin !== location.origin) return;
-  if (!PAGES[link.pathname] || link.hash) return;
+  if (!PAGES[placeOf(link.pathname)] || link.hash) return;
   event.preventDefault();
   go(link.pathname + link.search);
 }

@@ -1,6 +1,7 @@
 // The map: the whole gallery in two dimensions, what looks alike side by side.
 
 import { address, getBytes, getPatiently } from './api.js';
+import { pagePath } from './base.js';
 import { Cloud } from './cloud.js';
 import { button, el, plural, settled, toast, whole } from './dom.js';
 import { followPointers } from './gestures.js';
@@ -131,7 +132,7 @@ class MapPage {
     if (this.only >= 0) parameters.set('label', this.labels[this.only]);
     const text = parameters.toString().replaceAll('%2C', ',');
     this.written = text ? `?${text}` : '';
-    go(`/map${this.written}`, { replace: true });
+    go(`${pagePath('/map')}${this.written}`, { replace: true });
   }
 
   resize() {

@@ -1,6 +1,7 @@
 // The API as a page to read, from its own description.
 
 import { get } from './api.js';
+import { pagePath } from './base.js';
 import { complain, el } from './dom.js';
 
 const METHODS = ['get', 'put', 'post', 'delete', 'patch'];
@@ -30,7 +31,7 @@ function reference(api) {
       el('h1', { text: api.info.title }),
       paragraphs(api.info.description),
       el('p', { class: 'faint' }, `Version ${api.info.version}. `, base && ['All paths are below ', el('code', { text: base }), '. '], 'As JSON: ',
-        el('a', { href: '/api/v1/openapi.json', text: 'openapi.json' }), '.'),
+        el('a', { href: pagePath('/api/v1/openapi.json'), text: 'openapi.json' }), '.'),
       tags.map((tag) => tagSection(tag, resolve)), schemaSection(api)),
   ];
 }

@@ -1,6 +1,7 @@
 // The page without a query: a place to drop a picture, and some of the gallery to try.
 
 import { get } from './api.js';
+import { pagePath } from './base.js';
 import { complain, el, icon, nameOfGallery, plural } from './dom.js';
 import { waysIn } from './intake.js';
 import { tile, tileList } from './tiles.js';
@@ -29,7 +30,7 @@ async function fill(tries, facts, signal) {
   const shown = example ? [example, ...images.slice(1)] : images;
   tries.append(...shown.map((image) => tile(image)));
   if (!shown.length) {
-    tries.replaceWith(el('p', {}, 'The gallery is empty so far. ', el('a', { href: '/gallery', text: 'Add some images' }), '.'));
+    tries.replaceWith(el('p', {}, 'The gallery is empty so far. ', el('a', { href: pagePath('/gallery'), text: 'Add some images' }), '.'));
   }
 }
 

@@ -1,5 +1,7 @@
 // The address bar is the state: what is asked for is read from it and written to it, so that links, back and forward work.
 
+import { pagePath } from './base.js';
+
 /**
  * A step that follows the last one of the same gesture within this time (ms) replaces it in the history. What is dragged
  * is one gesture however long it takes.
@@ -92,7 +94,7 @@ export function searchPath(state) {
   if (state.diffusion) put('diffusion', '1');
   put('why', state.why);
   const text = parameters.toString().replaceAll('%3A', ':').replaceAll('%2C', ',');
-  return text ? `/?${text}` : '/';
+  return pagePath(text ? `/?${text}` : '/');
 }
 
 /** Whether there is anything to search with. */

@@ -1,6 +1,7 @@
 // Duplicates and outliers: two pages alike, whose answers may take long. Nothing is deleted from here.
 
 import { getPatiently, withQuery } from './api.js';
+import { pagePath } from './base.js';
 import { el, plural, short } from './dom.js';
 import { waiting } from './progress.js';
 import { go, newSearch, readNumber, searchPath } from './state.js';
@@ -20,7 +21,7 @@ const BY = { both: 'either', neighbours: 'far from all others', reconstruction: 
 function page(host, signal, { title, words, path, doing, form, ask, show }) {
   const status = el('p', { id: 'status', role: 'status' });
   const shown = el('div', { class: 'shown' });
-  const changed = () => form.checkValidity() && go(withQuery(path, Object.fromEntries(new FormData(form))));
+  const changed = () => form.checkValidity() && go(withQuery(pagePath(path), Object.fromEntries(new FormData(form))));
   form.addEventListener('change', changed);
   form.addEventListener('submit', (event) => event.preventDefault());
   host.append(el('div', { class: 'intro' }, el('h1', { text: title }), el('p', { class: 'faint', text: words }), form, status), shown);
@@ -68,22 +69,24 @@ export function duplicates(host, { signal }) {
   });
 }
 
-function duplicatesFound({ points, group_count: count, exact, near, left_alone: alone, groups, threshold }, isExact) {
+function duplicatesFound({ points, stale, group_count: count, exact, near, left_alone: alone, groups, threshold }, isExact) {
   const among = `among ${plural(points, 'image')}`;
   if (!count) return isExact || threshold !== null ? `No duplicates ${among}.` : `No near duplicates stand out ${among}.`;
   const parts = [`${plural(count, 'group')} ${among}`, `${plural(exact, 'copy', 'copies')} of the same content`];
   if (!isExact) parts.push(plural(near, 'near copy', 'near copies'));
   if (alone) parts.push(`${plural(alone, 'picture')} left alone, being like too many others`);
   if (groups.length < count) parts.push(`the first ${groups.length} groups are shown`);
+  if (stale) parts.push('images have changed since');
   return `${parts.join(', ')}.`;
 }
 
-function group({ members }) {
+function group({ members, size }) {
   const list = tileList({});
   list.append(...members.map(({ image, kind, distance }) => tile(image, {},
     el('div', { class: 'caption' }, el('b', { text: KINDS[kind] ?? kind }), kind === 'near' && compare(members[0].image, image, distance),
       el('span', { class: 'place', title: image.location, text: image.key })))));
-  return el('div', { class: 'group', role: 'group', 'aria-label': `Group of ${members.length}` }, list);
+  const more = size > members.length && el('p', { class: 'faint', text: `The first ${members.length} of ${plural(size, 'image')} are shown.` });
+  return el('div', { class: 'group', role: 'group', 'aria-label': `Group of ${size}` }, list, more);
 }
 
 /** The distance leads to why the two are alike. */

@@ -62,6 +62,9 @@ pub enum Error {
         /// The outermost folders that list nothing, each with how many images of it are in the gallery.
         folders: Vec<(String, usize)>,
     },
+    /// What was asked for cannot be done because of what is there; the message says what is in the way.
+    #[error("{0}")]
+    Conflict(String),
     /// What was asked for cannot be done; the message says what can.
     #[error("{0}")]
     Unusable(String),

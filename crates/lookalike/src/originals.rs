@@ -1,10 +1,13 @@
 //! The pictures behind a gallery's points.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Seek as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lookalike_gallery::{Gallery, Payload};
 use lookalike_images::{DecodeOptions, InputShape, Pixels, Source as _, decode, fit};
+use lookalike_sources::Content;
 
 use crate::uploads;
 use crate::{Reading, Skips, Source, open_source};
@@ -80,6 +83,29 @@ impl Originals {
                 }
             }
         }
+    }
+
+    /// The point's original, opened to be read from its start, and its length: where it is a file of its own on this
+    /// machine, so that it need not be held in memory. None for all others, and as [`pixels`](Self::pixels).
+    pub fn open(&self, payload: &Payload) -> Option<(File, u64)> {
+        let source = self.source(payload)?;
+        let entry = source.files()?.get(&payload.key).ok()?;
+        let Content::File(path) = &entry.content else {
+            return None;
+        };
+        // Opening a pipe would wait for ever.
+        if !std::fs::metadata(path).ok()?.is_file() {
+            return None;
+        }
+        let mut file = File::open(path).ok()?;
+        let length = file.metadata().ok()?.len();
+        if length > self.reading.source.limits.item_bytes {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new();
+        io::copy(&mut file, &mut hasher).ok()?;
+        file.rewind().ok()?;
+        (*hasher.finalize().to_hex() == *payload.blake3).then_some((file, length))
     }
 
     fn source(&self, payload: &Payload) -> Option<Arc<Source>> {

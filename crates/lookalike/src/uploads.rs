@@ -18,8 +18,12 @@ use crate::{Error, Reading, Skips, Source, THUMBNAIL, open_source};
 
 /// The source of images that came as bytes. No folder is called so: their names are absolute paths.
 pub const UPLOADS: &str = "uploads";
-/// The most bytes of a file's name, without its extension; file systems take 255.
+/// The most bytes of a file's name, without its hash and extension; file systems take 255.
 const LONGEST_NAME: usize = 100;
+/// Hexadecimal digits of the content's BLAKE3 in a file's name: enough that nobody finds two contents that share them.
+const HASH_DIGITS: usize = 32;
+/// Files whose points are looked up at a time.
+const SWEPT_AT_ONCE: usize = 1_000;
 
 /// Where a gallery's uploads are.
 pub(crate) fn folder(gallery: &Path) -> PathBuf {
@@ -93,6 +97,7 @@ impl Uploads {
     ) -> Result<Vec<Stored>, Error> {
         for label in uploads.iter().filter_map(|upload| upload.label) {
             check_label(label)?;
+            self.check_place(label)?;
         }
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let hashes: Vec<String> = uploads
@@ -113,7 +118,7 @@ impl Uploads {
                 continue;
             }
             match Format::of(upload.bytes) {
-                Ok(format) => match self.write(upload, format, hash) {
+                Ok(format) => match self.write(gallery, upload, format, hash) {
                     Ok(key) => written.push((hash, key)),
                     Err(error) => {
                         written.iter().for_each(|(_, key)| self.remove(key));
@@ -207,26 +212,97 @@ impl Uploads {
         Ok(deleted)
     }
 
-    /// Writes a file under a key of its own; says which.
-    fn write(&self, upload: &Upload, format: Format, hash: &str) -> Result<String, Error> {
-        let (stem, extension) = (stem(upload.name), extension(format));
-        let of = |stem: &str| match upload.label {
-            Some(label) => format!("{label}/{stem}.{extension}"),
-            None => format!("{stem}.{extension}"),
-        };
-        let mut key = of(&stem);
-        if self.folder.join(&key).exists() {
-            // Contents that are there have been told apart by now: this is another one.
-            key = of(&format!("{stem}-{}", &hash[..16]));
+    /// Removes files of uploads that have no point: an earlier process ended while it added them, and told nobody that
+    /// they were stored. Files that were put here in another way stay. No other process may add images here
+    /// meanwhile. Says how many were removed.
+    ///
+    /// # Errors
+    ///
+    /// When the gallery cannot be read.
+    pub fn sweep(&self, gallery: &dyn Gallery) -> Result<usize, Error> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = Vec::new();
+        for (name, path) in listed(&self.folder) {
+            if path.is_dir() {
+                let inside = listed(&path).into_iter();
+                keys.extend(inside.map(|(inner, _)| format!("{name}/{inner}")));
+            } else {
+                keys.push(name);
+            }
         }
-        self.put(&self.folder.join(&key), upload.bytes)?;
-        Ok(key)
+        keys.retain(|key| is_own_name(key));
+        let mut removed = 0;
+        for keys in keys.chunks(SWEPT_AT_ONCE) {
+            let ids: Vec<Uuid> = keys.iter().map(|key| point_id(UPLOADS, key)).collect();
+            let there = gallery.existing(&ids)?;
+            for (key, _) in keys
+                .iter()
+                .zip(&ids)
+                .filter(|(_, id)| !there.contains_key(id))
+            {
+                self.remove(key);
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Refuses a label whose folder cannot be made because a file is called so.
+    fn check_place(&self, label: &str) -> Result<(), Error> {
+        match self.folder.join(label).is_file() {
+            false => Ok(()),
+            true => Err(Error::Conflict(format!(
+                "the label '{label}' cannot be used: an image that was added without a label has this name; choose another"
+            ))),
+        }
+    }
+
+    /// Writes a file under a key of its own; says which.
+    ///
+    /// The key, and with it the point's id, follows from the content: two servers that receive different images of the
+    /// same name at once store two, though neither knows of the other's.
+    fn write(
+        &self,
+        gallery: &dyn Gallery,
+        upload: &Upload,
+        format: Format,
+        hash: &str,
+    ) -> Result<String, Error> {
+        let (stem, extension) = (stem(upload.name), extension(format));
+        let digits = &hash[..HASH_DIGITS];
+        for number in 1.. {
+            let name = match number {
+                1 => format!("{stem}-{digits}.{extension}"),
+                _ => format!("{stem}-{digits}-{number}.{extension}"),
+            };
+            let key = match upload.label {
+                Some(label) => format!("{label}/{name}"),
+                None => name,
+            };
+            let path = self.folder.join(&key);
+            // Another image may have been put in the place of the one that the key was made for.
+            let id = point_id(UPLOADS, &key);
+            let there = gallery.existing(&[id])?;
+            let is_taken = there.get(&id).is_some_and(|other| other != hash)
+                || fs::read(&path).is_ok_and(|other| other != upload.bytes);
+            if !is_taken {
+                self.put(&path, upload.bytes)?;
+                return Ok(key);
+            }
+        }
+        unreachable!("there are more numbers than files")
     }
 
     fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), Error> {
         let folder = path.parent().expect("it is in our folder");
         fs::create_dir_all(folder).map_err(|error| Error::unwritten(folder, error))?;
-        replace_file(path, bytes).map_err(|error| Error::unwritten(path, error))
+        replace_file(path, bytes).or_else(|error| {
+            // Another server may be writing the same content to a folder that both share.
+            match fs::read(path).is_ok_and(|there| there == bytes) {
+                true => Ok(()),
+                false => Err(Error::unwritten(path, error)),
+            }
+        })
     }
 
     /// Brings the points of files up to date.
@@ -273,6 +349,31 @@ impl Uploads {
     }
 }
 
+/// The names and paths of what lies in a folder; nothing if it cannot be listed.
+fn listed(folder: &Path) -> Vec<(String, PathBuf)> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+        .collect()
+}
+
+/// Whether a file was called so by [`Uploads::write`], or while it wrote: `STEM-HASH.EXTENSION`,
+/// `STEM-HASH-NUMBER.EXTENSION`, with `.part` behind while incomplete.
+fn is_own_name(key: &str) -> bool {
+    let name = key.strip_suffix(".part").unwrap_or(key);
+    let Some((stem, _)) = name.rsplit_once('.') else {
+        return false;
+    };
+    let numbered = stem.rsplit_once('-').filter(|(_, number)| {
+        number.len() < HASH_DIGITS && number.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    let stem = numbered.map_or(stem, |(stem, _)| stem);
+    stem.rsplit_once('-').is_some_and(|(_, hash)| {
+        let is_digit = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+        hash.len() == HASH_DIGITS && hash.bytes().all(is_digit)
+    })
+}
+
 fn is_upload(point: &Point) -> bool {
     point.payload.source == UPLOADS
 }
@@ -283,11 +384,13 @@ fn check_label(label: &str) -> Result<(), Error> {
         && label.len() <= LONGEST_NAME
         && label == label.trim()
         && !label.starts_with('.')
+        && !label.ends_with('.')
+        && !is_reserved(label)
         && label.chars().all(is_plain);
     match plain {
         true => Ok(()),
         false => Err(Error::Unusable(format!(
-            "the label '{}' cannot be used: a label is 1 to {LONGEST_NAME} bytes without / \\ : * ? \" < > | and control characters, and does not begin with a dot or a space",
+            "the label '{}' cannot be used: a label is 1 to {LONGEST_NAME} bytes without / \\ : * ? \" < > | and control or direction characters, does not begin or end with a dot or a space, and is no name of a device such as CON",
             label.escape_debug().take(100).collect::<String>()
         ))),
     }
@@ -295,7 +398,32 @@ fn check_label(label: &str) -> Result<(), Error> {
 
 /// Characters that every file system takes in a name.
 fn is_plain(character: char) -> bool {
-    !character.is_control() && !"/\\:*?\"<>|".contains(character)
+    !character.is_control() && !is_bidirectional(character) && !"/\\:*?\"<>|".contains(character)
+}
+
+/// Characters that turn the direction of text around, so that `gnp.exe` reads as `exe.png`.
+fn is_bidirectional(character: char) -> bool {
+    matches!(
+        character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// Names that mean devices on Windows, with any extension: a gallery may be copied there.
+fn is_reserved(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end();
+    let stem = stem.to_ascii_lowercase();
+    let numbered = stem
+        .strip_prefix("com")
+        .or_else(|| stem.strip_prefix("lpt"));
+    matches!(stem.as_str(), "con" | "prn" | "aux" | "nul")
+        || numbered.is_some_and(|number| {
+            let mut digits = number.chars();
+            digits
+                .next()
+                .is_some_and(|c| c.is_ascii_digit() || "¹²³".contains(c))
+                && digits.next().is_none()
+        })
 }
 
 /// A name that is safe on every file system, without an extension.
@@ -349,6 +477,7 @@ mod tests {
             ("two.dots.png", "two.dots"),
             ("a:b*c?.gif", "a_b_c_"),
             ("größe.png", "größe"),
+            ("photo\u{202e}gnp.exe", "photo_gnp"),
         ] {
             assert_eq!(stem(name), expected, "{name:?}");
         }
@@ -358,15 +487,60 @@ mod tests {
 
     #[test]
     fn labels_are_names_of_folders() {
-        for good in ["3", "a cat", "größe", "a.b"] {
+        for good in [
+            "3",
+            "a cat",
+            "größe",
+            "a.b",
+            "console",
+            "com10",
+            "auxiliary",
+        ] {
             assert!(check_label(good).is_ok(), "{good}");
         }
         let long = "x".repeat(101);
         for bad in [
-            "", " a", "a ", "..", ".a", "a/b", "a\\b", "a\0", "a:b", &long,
+            "",
+            " a",
+            "a ",
+            "..",
+            ".a",
+            "a.",
+            "a/b",
+            "a\\b",
+            "a\0",
+            "a:b",
+            "con",
+            "NUL.txt",
+            "Com1",
+            "lpt9.a",
+            "a\u{202e}b",
+            &long,
         ] {
             let message = check_label(bad).unwrap_err().to_string();
             assert!(message.contains("cannot be used"), "{message}");
+        }
+    }
+
+    #[test]
+    fn only_files_of_our_own_names_are_swept() {
+        let hash = "0123456789abcdef0123456789abcdef";
+        for own in [
+            format!("cat-{hash}.png"),
+            format!("pets/cat-{hash}-2.jpg"),
+            format!("cat-{hash}.png.part"),
+        ] {
+            assert!(is_own_name(&own), "{own}");
+        }
+        for other in [
+            "cat.png".to_owned(),
+            "cat-2.png".to_owned(),
+            format!("{hash}.png"),
+            format!("cat-{hash}"),
+            format!("cat-{}.png", &hash[1..]),
+            format!("cat-{hash}-mine.png"),
+        ] {
+            assert!(!is_own_name(&other), "{other}");
         }
     }
 }

@@ -31,6 +31,13 @@ pub struct Arguments {
     pub command: Command,
 }
 
+impl Arguments {
+    /// Whether the command trains a model.
+    pub fn trains(&self) -> bool {
+        matches!(self.command, Command::Train(_) | Command::Demo(_))
+    }
+}
+
 /// Options that every command has, with the same meaning.
 #[derive(Args)]
 pub struct Common {

@@ -124,6 +124,50 @@ fn servers_share_a_collection() {
 }
 
 #[test]
+fn servers_receive_the_same_name_at_once() {
+    const EACH: usize = 8;
+    for states in [["state-1", "state-2"], ["state", "state"]] {
+        let (place, server) = (place_with_photos(5), Qdrant::start());
+        let gallery = on(server.address(), "photos");
+        place.json(&format!("index photos --model m --gallery {gallery}"));
+        let servers = states.map(|state| {
+            Served::start(
+                &place,
+                &format!("--gallery {gallery} --model m --state {state}"),
+            )
+        });
+        let added: Vec<(usize, Value)> = std::thread::scope(|scope| {
+            let sending: Vec<_> = servers
+                .iter()
+                .enumerate()
+                .map(|(at, served)| {
+                    scope.spawn(move || -> Vec<(usize, Value)> {
+                        let numbers = (0..EACH).map(|number| 500 + at + 2 * number);
+                        let send =
+                            |number| (number, served.send("/images", "cat.png", &png(number)));
+                        numbers.map(send).collect()
+                    })
+                })
+                .collect();
+            sending
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        // Whatever was acknowledged as added is there, as itself.
+        for (number, added) in &added {
+            assert_eq!(count(added, "added"), 1, "{added}");
+            let id = added["items"][0]["id"].as_str().unwrap();
+            let image = servers[0].get(&format!("/images/{id}"));
+            let hash = blake3::hash(&png(*number)).to_hex();
+            assert_eq!(image["blake3"], hash.as_str(), "{number}");
+        }
+        let points = count(&servers[0].get("/gallery")["gallery"], "points");
+        assert_eq!(points as usize, 5 + 2 * EACH);
+    }
+}
+
+#[test]
 fn servers_with_one_folder_share_originals() {
     let (place, server) = (place_with_photos(30), Qdrant::start());
     let gallery = on(server.address(), "photos");

@@ -388,13 +388,19 @@ impl EmbeddedGallery {
             let _ = optimise::discard(&self.path);
             return built;
         }
-        let mut shard = self.shard_mut();
-        *shard = None;
-        let exchanged = optimise::exchange(&self.path);
-        // Whichever of the two is in place now.
-        let opened = open_shard(&self.path, &self.manifest);
-        let opened = opened.map(|opened| *shard = Some(opened));
-        exchanged.and(opened)?;
+        // All that can be done while searches go on: only the exchange itself keeps them waiting.
+        optimise::sync(&self.path)?;
+        self.read(Shard::flush)?;
+        {
+            let mut shard = self.shard_mut();
+            *shard = None;
+            let exchanged = optimise::exchange(&self.path);
+            // Whichever of the two is in place now.
+            let opened = open_shard(&self.path, &self.manifest);
+            let opened = opened.map(|opened| *shard = Some(opened));
+            exchanged.and(opened)?;
+        }
+        optimise::remove_previous(&self.path);
         writer.logged = 0;
         Ok(true)
     }

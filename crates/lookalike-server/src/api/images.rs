@@ -1,12 +1,14 @@
 //! The gallery's images: reading, adding, deleting.
 
+use std::io::{Read as _, Seek as _};
+
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Multipart, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use lookalike::gallery::Payload;
-use lookalike::images::{DecodeOptions, decode};
+use lookalike::images::decode;
 use lookalike::{Stored, Upload, reduced};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -25,6 +27,8 @@ use crate::types::{
 pub(super) const MOST_LISTED: usize = 1_000;
 /// The longer side of a thumbnail that is made because none was kept, in pixels.
 const SMALL: usize = 128;
+/// Bytes of a file by which its format is known.
+const HEAD: u64 = 64;
 
 /// The gallery's images in the order of their ids.
 #[utoipa::path(
@@ -137,24 +141,35 @@ pub(super) async fn original(
     InQuery(version): InQuery<Version>,
     headers: HeaderMap,
 ) -> Answered<Response> {
-    picture(
-        &service,
-        id,
-        version,
-        headers,
-        "original",
-        |service, payload| {
-            let file = service
-                .originals
-                .file(payload)
-                .ok_or_else(|| gone(payload))?;
-            match pictures::media_type(&file) {
-                Some(_) => Ok(file),
-                None => pictures::png(&decode(&file, &DecodeOptions::default())?.pixels),
+    service
+        .run(move |service| {
+            let payload = service.point(id)?.payload;
+            let tag = pictures::entity_tag("original", &payload.blake3);
+            let for_ever = version.is(&payload);
+            if pictures::has_version(&headers, &tag) {
+                return Ok(pictures::not_modified(&tag, for_ever));
             }
-        },
-    )
-    .await
+            if let Some((mut file, length)) = service.originals.open(&payload) {
+                let mut head = Vec::new();
+                let read = (&mut file).take(HEAD).read_to_end(&mut head);
+                read.and_then(|_| file.rewind())
+                    .map_err(Problem::internal)?;
+                if let Some(media_type) = pictures::media_type(&head) {
+                    return Ok(pictures::streamed(file, length, media_type, &tag, for_ever));
+                }
+            }
+            let file = service.originals.file(&payload);
+            let file = file.ok_or_else(|| gone(&payload))?;
+            Ok(match pictures::media_type(&file) {
+                Some(media_type) => pictures::cached(file, media_type, &tag, for_ever),
+                None => {
+                    let options = service::reading(service.limits()).decode;
+                    let png = pictures::png(&decode(&file, &options)?.pixels)?;
+                    pictures::cached(png, "image/png", &tag, for_ever)
+                }
+            })
+        })
+        .await
 }
 
 /// What the model makes of an image: the picture that its code still holds.

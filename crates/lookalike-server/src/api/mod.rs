@@ -29,7 +29,7 @@ mod map;
 mod searching;
 mod session;
 
-pub(crate) use findings::Finding;
+pub(crate) use findings::{Finding, Found};
 
 /// What is done for a request, before it is known whether it can be.
 type Answered<T> = Result<T, Problem>;
@@ -67,7 +67,7 @@ impl Modify for Security {
 }
 
 /// A status that a request can be answered with, besides those of success.
-const REFUSALS: [(&str, &str); 11] = [
+const REFUSALS: [(&str, &str); 12] = [
     ("400", "The request cannot be read"),
     ("401", "The token is missing or wrong"),
     (
@@ -80,6 +80,7 @@ const REFUSALS: [(&str, &str); 11] = [
     ("413", "More than this server takes at a time"),
     ("415", "No kind of content that is known here"),
     ("422", "It can be read, but means nothing that can be done"),
+    ("429", "This client asks for too much: try again later"),
     ("503", "Too much to do: try again in a moment"),
     ("507", "The disk is full"),
 ];
@@ -101,6 +102,8 @@ fn refusals(statuses: &[&str]) -> BTreeMap<String, RefOr<utoipa::openapi::Respon
 
 /// How any request can be refused.
 struct Refused;
+/// How a request for a computation over the whole gallery can be refused.
+struct RefusedWork;
 /// How a request about one image can be refused.
 struct RefusedOne;
 /// How a request with a body can be refused.
@@ -111,6 +114,12 @@ struct RefusedWrite;
 impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         refusals(&["400", "401", "403", "422", "503"])
+    }
+}
+
+impl IntoResponses for RefusedWork {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        refusals(&["400", "401", "403", "422", "429", "503"])
     }
 }
 

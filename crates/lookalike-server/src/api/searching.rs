@@ -20,6 +20,7 @@ use crate::service::{Asked, Service};
 use crate::types::{
     Address, Answer, Code, ImageForm, Kept, OneImage, Pair, Reference, Search, SearchForm,
 };
+use crate::work::{Held, stop_if_abandoned};
 
 /// Finds the images most like one, or like some examples.
 ///
@@ -53,13 +54,8 @@ pub(super) async fn search(State(service): Shared, request: Request) -> Answered
     };
     let answer = service.run(move |service| {
         let hash = blake3::hash(&bytes).to_hex();
-        let asked = Asked {
-            code: service.encoded(&bytes)?,
-            point: match search.exclude_self {
-                true => service.known(&hash)?,
-                false => None,
-            },
-        };
+        let code = service.encoded(&bytes)?;
+        let asked = Asked::sent(code, service.known(&hash)?);
         service.search(&search, Some(asked))
     });
     Ok(Json(answer.await?))
@@ -76,9 +72,8 @@ async fn search_form(mut parts: Multipart, service: &Service) -> Answered<(Searc
             }
             Some("search") => {
                 let text = body::part_text(part, limits).await?;
-                search = serde_json::from_str(&text).map_err(|error| {
-                    Problem::unusable(format!("the part 'search' is not what this takes: {error}"))
-                })?;
+                search = body::parse(text.as_bytes(), "the part 'search'")
+                    .map_err(|problem| Problem::unusable(problem.detail()))?;
             }
             other => return Err(unexpected(other)),
         }
@@ -122,6 +117,8 @@ async fn image_form(mut parts: Multipart, service: &Service) -> Answered<Bytes> 
 
 /// The same search with images that were named by their URL fetched and kept.
 async fn fetched(service: &Arc<Service>, mut search: Search) -> Answered<Search> {
+    // Before anything is fetched: there may be too many.
+    service.check_search(&search)?;
     let examples = search.like.iter_mut().chain(&mut search.unlike);
     for reference in examples.chain(search.query.as_mut()) {
         fetch(service, reference).await?;
@@ -135,16 +132,20 @@ async fn fetch(service: &Arc<Service>, reference: &mut Reference) -> Answered<()
     let (Some(url), (None, None, None)) = (&reference.url, others) else {
         return Ok(());
     };
-    let bytes = fetch_url(service, url).await?;
-    let (hash, _) = service.run(move |service| service.keep(&bytes)).await?;
+    let (bytes, held) = fetch_url(service, url).await?;
+    let keep = move |service: &Service| {
+        let _held = held;
+        service.keep(&bytes)
+    };
+    let (hash, _) = service.run(keep).await?;
     reference.url = None;
     reference.upload = Some(hash);
     Ok(())
 }
 
-async fn fetch_url(service: &Service, url: &str) -> Answered<Vec<u8>> {
+async fn fetch_url(service: &Service, url: &str) -> Answered<(Vec<u8>, Held)> {
     match &service.fetcher {
-        Some(fetcher) => fetcher.fetch(url).await,
+        Some(fetcher) => fetcher.fetch(url, &service.room).await,
         None => Err(Problem::unusable(
             "this server fetches nothing by URL: send the image itself (who runs it can allow it with --fetch-urls)",
         )),
@@ -160,16 +161,20 @@ async fn fetch_url(service: &Service, url: &str) -> Answered<Vec<u8>> {
     responses((status = 200, description = "It is kept", body = Kept), RefusedBody)
 )]
 pub(super) async fn send(State(service): Shared, request: Request) -> Answered<Json<Kept>> {
-    let bytes = match body::read::<Address>(request, service.limits()).await? {
-        Body::Json(address) => fetch_url(&service, &address.url).await?.into(),
-        Body::Parts(parts) => image_form(parts, &service).await?,
+    let (bytes, held) = match body::read::<Address>(request, service.limits()).await? {
+        Body::Json(address) => {
+            let (bytes, held) = fetch_url(&service, &address.url).await?;
+            (bytes.into(), held)
+        }
+        Body::Parts(parts) => (image_form(parts, &service).await?, Held::default()),
     };
     let kept = service.run(move |service| {
+        let _held = held;
         let (upload, sent) = service.keep(&bytes)?;
         Ok(Kept {
             width: sent.width,
             height: sent.height,
-            known: service.known(&upload)?,
+            known: service.known(&upload)?.map(|point| point.id),
             upload,
         })
     });
@@ -327,6 +332,7 @@ pub(super) async fn explain(
     fetch(&service, &mut pair.with).await?;
     let explanation = service.run(move |service| {
         let (query, with) = (service.pixels(&pair.query)?, service.pixels(&pair.with)?);
+        stop_if_abandoned()?;
         let model = service.searcher.model();
         let metric = service.gallery().describe()?.metric;
         let (a, b) = (

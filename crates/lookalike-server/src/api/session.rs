@@ -1,18 +1,13 @@
 //! Signing in, for browsers.
 
-use std::time::Duration;
-
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::{Answered, RefusedBody, Shared};
-use crate::access::session_cookie;
+use crate::access::{AFTER_WRONG_TOKEN, session_cookie};
 use crate::body;
 use crate::problem::Problem;
 use crate::types::SignIn;
-
-/// Makes trying out tokens slow.
-const AFTER_A_WRONG_ONE: Duration = Duration::from_millis(300);
 
 type Cookie = (StatusCode, [(HeaderName, HeaderValue); 1]);
 
@@ -22,9 +17,10 @@ type Cookie = (StatusCode, [(HeaderName, HeaderValue); 1]);
     responses((status = 204, description = "Signed in"), RefusedBody)
 )]
 pub(super) async fn sign_in(State(service): Shared, request: Request) -> Answered<Cookie> {
-    let SignIn { token } = body::read_json(request, service.limits()).await?;
+    let takes = "an object with one field, 'token', which is text";
+    let SignIn { token } = body::read_secret(request, service.limits(), takes).await?;
     if !service.options.token.is(&token) {
-        tokio::time::sleep(AFTER_A_WRONG_ONE).await;
+        tokio::time::sleep(AFTER_WRONG_TOKEN).await;
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "this is not the token: look again at what the server printed when it started, or at its token file",
