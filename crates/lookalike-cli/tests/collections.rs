@@ -779,3 +779,63 @@ fn empty_answers_say_why() {
         assert!(info.contains(words), "{info}");
     }
 }
+
+#[test]
+fn images_of_any_name_can_be_asked_for_and_are_printed_in_one_line() {
+    let place = place_with_photos(40);
+    let photos = place.path("photos");
+    let forged = "x\n  1  0.00000  forged\u{1b}[31m.png";
+    for (from, to) in [
+        ("7/0.png", "page #11 recto.png"),
+        ("2/1.png", "[2020] Trip/a.png"),
+        ("1/2.png", "Salt and Pepper/b.png"),
+        ("0/3.png", "Caf\u{e9}/c.png"),
+        ("4/4.png", forged),
+    ] {
+        fs::create_dir_all(photos.join(to).parent().unwrap()).unwrap();
+        fs::rename(photos.join(from), photos.join(to)).unwrap();
+    }
+    place.json("index photos --model m --gallery g");
+    let ask = |arguments: &[&str]| {
+        let mut command = place.command("search --gallery g -k 1");
+        let output = command.args(arguments).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let ends = |arguments: &[&str], end: &str| {
+        let said = ask(arguments);
+        assert!(said.trim_end().ends_with(end), "{arguments:?}: {said}");
+    };
+    ends(&["photos#page #11 recto.png"], "page #11 recto.png");
+    ends(&["photos/[2020] Trip/*.png"], "[2020] Trip/a.png");
+    ends(&["photos/Cafe\u{301}/c.png"], "Caf\u{e9}/c.png");
+    ends(&["photos#Cafe\u{301}/c.png"], "Caf\u{e9}/c.png");
+    for condition in [
+        "label=Salt and Pepper",
+        "label=\"Salt and Pepper\"",
+        "label=\"Salt and Pepper\" and width=28",
+    ] {
+        let arguments = ["photos/[2020] Trip/a.png", "--where", condition];
+        ends(&arguments, "Salt and Pepper/b.png");
+    }
+    let decomposed = ["photos/[2020] Trip/a.png", "--where", "label=Cafe\u{301}"];
+    ends(&decomposed, "Caf\u{e9}/c.png");
+
+    // A name forges no line and no colour; machines get it as it is.
+    let name = photos.join(forged);
+    let said = ask(&[name.to_str().unwrap()]);
+    assert_eq!(said.lines().count(), 3, "{said}");
+    assert!(!said.contains('\u{1b}'), "{said}");
+    assert!(
+        said.contains("x\\n  1  0.00000  forged\\u{1b}[31m.png"),
+        "{said}"
+    );
+    let mut command = place.command("search --gallery g -k 1 --json");
+    let output = command.arg(&name).output().unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["neighbours"][0]["payload"]["key"], forged);
+}

@@ -1,24 +1,28 @@
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::{GalleryError, Payload};
 
 /// Between two conditions.
 const AND: &str = " and ";
 
-/// Conditions on payloads that must all hold: `label=3`, `width>=100`, `label=3 and key!=7`.
+/// Conditions on payloads that must all hold: `label=3`, `width>=100`, `label="Salt and Pepper" and key!=7`.
 ///
-/// In writing, conditions are joined with ` and `, which therefore no value can contain; [`Filter::and`]
-/// joins filters. What is displayed can be read again.
+/// In writing, conditions are joined with ` and `. A value may stand in double quotes, in which `\` makes the letter
+/// behind it stand for itself; one that has ` and ` in it, or begins with a quote or a space, must.
+/// [`Filter::condition`] reads a single condition, which needs no quotes, and [`Filter::and`] joins filters. What is
+/// displayed can be read again.
 ///
 /// `source`, `key`, `label`, `blake3` and `location` are compared as text, with `=` and `!=`; `width`,
 /// `height`, `bytes` and `modified` as numbers (of 53 bits), with `=`, `!=`, `<`, `<=`, `>` and `>=`. Any
 /// other name means an extra field of the payload:
 /// `=` and `!=` compare its text, number or truth value, the others numbers. `!=` is what `=` is not: it
-/// also holds where the field is missing.
+/// also holds where the field is missing. Text in another Unicode normal form is the same text.
 ///
 /// ```
 /// use lookalike_gallery::Filter;
@@ -41,8 +45,18 @@ impl Filter {
     /// The most conditions that one text may have: every image may have to be compared with each.
     pub const MAX_CONDITIONS: usize = 32;
 
-    /// Images of this source, whatever its name: one that has ` and ` in it can be filtered by, though
-    /// what is displayed can then not be read again.
+    fn check_length(text: &str) -> Result<(), GalleryError> {
+        match text.len() > Self::MAX_BYTES {
+            true => Err(GalleryError::BadRequest(format!(
+                "the filter is {} bytes long; write at most {}",
+                text.len(),
+                Self::MAX_BYTES
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Images of this source, whatever its name.
     pub fn of_source(source: &str) -> Filter {
         Self::equal(Field::Source, source)
     }
@@ -61,6 +75,34 @@ impl Filter {
                 number: None,
             }],
         }
+    }
+
+    /// Reads one condition, whose value may have ` and ` in it without quotes: `label=Salt and Pepper`. With quotes it is
+    /// read as every filter is.
+    ///
+    /// # Errors
+    ///
+    /// [`GalleryError::BadRequest`], also for text that reads as several conditions.
+    pub fn condition(text: &str) -> Result<Filter, GalleryError> {
+        Self::check_length(text)?;
+        if text.contains('"') {
+            return text.parse();
+        }
+        let mut parts = text.split(AND);
+        let first = parts.next().unwrap_or_default();
+        let names_a_field = |part: &str| {
+            let sign = part.find(['=', '!', '<', '>']);
+            sign.is_some_and(|sign| Field::is_name(part[..sign].trim()))
+        };
+        if let Some(second) = parts.find(|part| names_a_field(part)) {
+            return Err(GalleryError::BadRequest(format!(
+                "the filter `{text}` reads as several conditions; give `{first}` and `{second}` each on its own, or put \
+                 the value in double quotes"
+            )));
+        }
+        Ok(Filter {
+            conditions: vec![Condition::read(text, false)?.0],
+        })
     }
 
     /// Both filters hold.
@@ -88,7 +130,7 @@ impl fmt::Display for Filter {
                 "{joint}{}{}{}",
                 condition.field.name(),
                 condition.comparison.sign(),
-                condition.value
+                quoted(&condition.value)
             )?;
         }
         Ok(())
@@ -103,24 +145,76 @@ impl FromStr for Filter {
     /// that the text is longer than [`MAX_BYTES`](Filter::MAX_BYTES), or has more than
     /// [`MAX_CONDITIONS`](Filter::MAX_CONDITIONS).
     fn from_str(text: &str) -> Result<Self, GalleryError> {
-        if text.len() > Self::MAX_BYTES {
-            return Err(GalleryError::BadRequest(format!(
-                "the filter is {} bytes long; write at most {}",
-                text.len(),
-                Self::MAX_BYTES
-            )));
-        }
-        let conditions: Vec<Condition> =
-            text.split(AND).map(str::parse).collect::<Result<_, _>>()?;
-        if conditions.len() > Self::MAX_CONDITIONS {
-            return Err(GalleryError::BadRequest(format!(
-                "the filter has {} conditions; write at most {}",
-                conditions.len(),
-                Self::MAX_CONDITIONS
-            )));
+        Self::check_length(text)?;
+        let mut conditions = Vec::new();
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            if conditions.len() == Self::MAX_CONDITIONS {
+                return Err(GalleryError::BadRequest(format!(
+                    "the filter has more than {0} conditions; write at most {0}",
+                    Self::MAX_CONDITIONS
+                )));
+            }
+            let (condition, behind) = Condition::read(text, true)?;
+            conditions.push(condition);
+            rest = behind;
         }
         Ok(Filter { conditions })
     }
+}
+
+/// A value as it must be written to be read again.
+fn quoted(value: &str) -> Cow<'_, str> {
+    let plain = !value.is_empty()
+        && !value.starts_with('"')
+        && value == value.trim()
+        && !value.contains(AND)
+        && !value.ends_with(AND.trim_end());
+    if plain {
+        return value.into();
+    }
+    let mut quoted = String::with_capacity(value.len() + 2);
+    quoted.push('"');
+    for letter in value.chars() {
+        if matches!(letter, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(letter);
+    }
+    quoted.push('"');
+    quoted.into()
+}
+
+/// A value in quotes from its first letter on: what it says, and what follows it. None where the quotes do not end.
+fn unquoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut letters = text.char_indices();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '"' => return Some((value, &text[at + 1..])),
+            '\\' => value.push(letters.next()?.1),
+            letter => value.push(letter),
+        }
+    }
+    None
+}
+
+/// A text as it is and in the normal forms in which a file system or a keyboard may have written it, each once.
+pub(crate) fn forms(text: &str) -> Vec<String> {
+    let mut forms = vec![text.to_owned()];
+    if !text.is_ascii() {
+        for form in [text.nfc().collect::<String>(), text.nfd().collect()] {
+            if !forms.contains(&form) {
+                forms.push(form);
+            }
+        }
+    }
+    forms
+}
+
+/// Whether two texts are the same, whatever normal form they are in.
+fn same_text(a: &str, b: &str) -> bool {
+    a == b || !(a.is_ascii() && b.is_ascii()) && forms(b).iter().any(|form| form == a)
 }
 
 /// One comparison of one field with one value.
@@ -280,7 +374,8 @@ impl Comparison {
 
 impl Condition {
     fn matches(&self, payload: &Payload) -> bool {
-        let text = |text: &str| (text == self.value) == (self.comparison == Comparison::Equal);
+        let text =
+            |text: &str| same_text(text, &self.value) == (self.comparison == Comparison::Equal);
         let optional_text = |value: &Option<String>| match value {
             Some(value) => text(value),
             None => self.comparison == Comparison::NotEqual,
@@ -319,7 +414,7 @@ impl Condition {
 
     fn equals(&self, value: &Value) -> bool {
         any(value, &|value| match value {
-            Value::String(text) => *text == self.value,
+            Value::String(text) => same_text(text, &self.value),
             Value::Number(_) => value.as_f64().is_some() && value.as_f64() == self.number,
             Value::Bool(truth) => self.truth() == Some(*truth),
             _ => false,
@@ -349,33 +444,66 @@ fn excerpt(text: &str) -> String {
     }
 }
 
-impl FromStr for Condition {
-    type Err = GalleryError;
-
-    fn from_str(text: &str) -> Result<Self, GalleryError> {
+impl Condition {
+    /// Reads the first condition of a text: it, and what follows the ` and ` behind it. A text that is not `joined` is one
+    /// condition whatever is in it.
+    fn read(text: &str, joined: bool) -> Result<(Condition, Option<&str>), GalleryError> {
+        fn divided(text: &str) -> (&str, Option<&str>) {
+            match text.split_once(AND) {
+                Some((first, behind)) => (first, Some(behind)),
+                None => (text, None),
+            }
+        }
+        let split: fn(&str) -> (&str, Option<&str>) = match joined {
+            true => divided,
+            false => |text| (text, None),
+        };
         let bad = |why: &str| {
             GalleryError::BadRequest(format!(
-                "the filter `{}` {why}; write for example label=3, or label=3 and width>=100 (no value \
-                 can contain ` and `)",
-                excerpt(text)
+                "the filter `{}` {why}; write for example label=3, label=3 and width>=100, or \
+                 label=\"Salt and Pepper\": a value that has ` and ` in it stands in double quotes",
+                excerpt(split(text).0)
             ))
         };
         let at = text
             .find(['=', '!', '<', '>'])
+            .filter(|&at| !joined || !text[..at].contains(AND))
             .ok_or_else(|| bad("compares nothing: it has none of = != < <= > >="))?;
         let (name, rest) = (text[..at].trim(), &text[at..]);
         let (sign, comparison) = Comparison::ALL
             .into_iter()
             .find(|(sign, _)| rest.starts_with(sign))
             .ok_or_else(|| bad("has a lone `!`"))?;
-        let value = rest[sign.len()..].trim();
-        if value.is_empty() {
-            return Err(bad("lacks the value to compare with"));
-        }
-        // Joined with another condition it would be read as two joints.
-        if value.ends_with(AND.trim_end()) {
-            return Err(bad("ends with `and`: a condition is missing after it"));
-        }
+        let value = &rest[sign.len()..];
+        let (value, behind) = match value.trim_start().strip_prefix('"') {
+            Some(inside) => {
+                let (value, behind) =
+                    unquoted(inside).ok_or_else(|| bad("has quotes that do not end"))?;
+                let behind = match behind.trim() {
+                    "" => None,
+                    _ => Some(
+                        behind
+                            .trim_start()
+                            .strip_prefix(AND.trim_start())
+                            .filter(|_| behind.starts_with(char::is_whitespace))
+                            .ok_or_else(|| bad("has something behind the quotes"))?,
+                    ),
+                };
+                (value, behind)
+            }
+            None => {
+                let (value, behind) = split(value);
+                let value = value.trim();
+                if value.is_empty() {
+                    return Err(bad("lacks the value to compare with"));
+                }
+                // Joined with another condition it would be read as two joints.
+                if joined && value.ends_with(AND.trim_end()) {
+                    return Err(bad("ends with `and`: a condition is missing after it"));
+                }
+                (value.to_owned(), behind)
+            }
+        };
         if !Field::is_name(name) {
             return Err(bad(
                 "lacks a field name of letters, digits, `_` and `-` before the comparison",
@@ -390,12 +518,13 @@ impl FromStr for Condition {
         if number.is_none() && (field.is_number() || !comparison.is_equality()) {
             return Err(bad("compares a number with something that is none"));
         }
-        Ok(Condition {
+        let condition = Condition {
             field,
             comparison,
-            value: value.to_string(),
+            value,
             number,
-        })
+        };
+        Ok((condition, behind))
     }
 }
 
@@ -472,6 +601,75 @@ mod tests {
     }
 
     #[test]
+    fn values_in_quotes_may_be_anything() {
+        for (text, label) in [
+            (r#"label="Salt and Pepper""#, "Salt and Pepper"),
+            (r#"label = "a=b"  and width>=640"#, "a=b"),
+            (
+                r#"label="say \"hi\" \\ and go" and key!=x"#,
+                r#"say "hi" \ and go"#,
+            ),
+            (r#"label="""#, ""),
+            (r#"label=" spaced ""#, " spaced "),
+            (r#"label=5" disk"#, r#"5" disk"#),
+        ] {
+            let payload = Payload {
+                label: Some(label.into()),
+                ..payload()
+            };
+            let filter: Filter = text.parse().unwrap();
+            assert!(filter.matches(&payload), "{text}");
+            let again: Filter = filter.to_string().parse().unwrap();
+            assert_eq!(again, filter, "{text} became {filter}");
+        }
+        let source = Filter::of_source("cats and dogs");
+        assert_eq!(source.to_string(), r#"source="cats and dogs""#);
+        assert_eq!(source.to_string().parse::<Filter>().unwrap(), source);
+    }
+
+    #[test]
+    fn a_condition_alone_needs_no_quotes() {
+        let quoted: Filter = r#"label="Salt and Pepper""#.parse().unwrap();
+        assert_eq!(Filter::condition("label=Salt and Pepper").unwrap(), quoted);
+        let written = quoted.to_string();
+        assert_eq!(Filter::condition(&written).unwrap(), quoted);
+        let ends = Filter::condition("label=rock and").unwrap();
+        assert_eq!(ends.to_string().parse::<Filter>().unwrap(), ends);
+        let error = Filter::condition("label=3 and width>=100").unwrap_err();
+        assert!(error.to_string().contains("several conditions"), "{error}");
+    }
+
+    #[test]
+    fn text_is_the_same_in_every_normal_form() {
+        let (composed, decomposed) = ("Caf\u{e9}", "Cafe\u{301}");
+        for (stored, typed) in [(composed, decomposed), (decomposed, composed)] {
+            let payload = Payload {
+                label: Some(stored.into()),
+                extra: serde_json::json!({"city": stored})
+                    .as_object()
+                    .unwrap()
+                    .clone(),
+                ..payload()
+            };
+            for (text, passes) in [
+                (format!("label={typed}"), true),
+                (format!("label!={typed}"), false),
+                (format!("city={typed}"), true),
+                (format!("label={typed}s"), false),
+            ] {
+                let filter: Filter = text.parse().unwrap();
+                assert_eq!(filter.matches(&payload), passes, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn many_conditions_are_read_in_linear_time() {
+        let text = vec!["label=\"a and b\""; 20_000].join(" and ");
+        assert_eq!(text.parse::<Filter>().unwrap().conditions.len(), 20_000);
+    }
+
+    #[test]
     fn both_must_hold() {
         let both = |a: &str, b: &str| a.parse::<Filter>().unwrap().and(b.parse().unwrap());
         assert!(both("label=3", "width>100").matches(&payload()));
@@ -507,7 +705,13 @@ mod tests {
             ("label=3 and", "a condition is missing"),
             ("label=3 and ", "compares nothing"),
             ("label=3 and wide", "`wide` compares nothing"),
-            ("key=cats and dogs", "no value can contain ` and `"),
+            ("key=cats and dogs", "in double quotes"),
+            ("label=\"a", "quotes that do not end"),
+            ("label=\"a\\", "quotes that do not end"),
+            ("label=\"a\"b", "something behind the quotes"),
+            ("label=\"a\"and key=b", "something behind the quotes"),
+            ("label=\"a\" and ", "compares nothing"),
+            ("width=\"\"", "compares a number"),
             (" and label=3", "compares nothing"),
         ] {
             let message = text.parse::<Filter>().unwrap_err().to_string();
@@ -522,7 +726,10 @@ mod tests {
         let value = |bytes: usize| format!("label={}", "x".repeat(bytes - "label=".len()));
         assert!(value(Filter::MAX_BYTES).parse::<Filter>().is_ok());
         for (text, complaint) in [
-            (conditions(Filter::MAX_CONDITIONS + 1), "33 conditions"),
+            (
+                conditions(Filter::MAX_CONDITIONS + 1),
+                "more than 32 conditions",
+            ),
             (conditions(100_000), "bytes long"),
             (value(Filter::MAX_BYTES + 1), "4097 bytes long"),
             ("ü".repeat(2_000), "compares nothing"),
@@ -535,7 +742,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in ".{0,40}|((a|label)(=|!=|>)(1|and| |and )( |and){0,3}){1,3}") {
+        fn any_text_is_read_or_refused(text in ".{0,40}|((a|label)(=|!=|>)(1|and| |and |\"|\\\\)( |and|\"){0,3}){1,3}") {
             if let Ok(filter) = text.parse::<Filter>() {
                 // What was understood can be written and read again.
                 proptest::prop_assert_eq!(filter.to_string().parse::<Filter>().unwrap(), filter);

@@ -159,8 +159,8 @@ impl Decoded {
 /// - Grey pictures have 1 channel, unless they are transparent over a coloured background; all others 3.
 /// - 16 bits are rounded to 8. Colour profiles (ICC) are ignored: values are taken as sRGB.
 /// - A file that ends before its last row is refused, in every format: half a picture would be compared as if
-///   it were all. A JPEG or PNG that lacks only its end marker has all rows and is accepted, but of a progressive
-///   JPEG nobody can say what was lost.
+///   it were all. A JPEG or PNG that lacks only its end marker has all rows and is accepted; of a progressive JPEG
+///   all bits of all coefficients must be there.
 /// - A reduced JPEG (see [`DecodeOptions::target`]) is checked less closely: damage in what its pixels do not
 ///   depend on may go unnoticed.
 ///
@@ -261,7 +261,7 @@ fn decode_jpeg(bytes: &[u8], budget: &Budget) -> Result<Decoded, ImageError> {
         exif.and_then(Orientation::from_exif_chunk)
             .unwrap_or(Orientation::NoTransforms)
     };
-    let picture = jpeg::decode(bytes, budget, |exif| {
+    let picture = jpeg::decode(bytes, budget, &|exif| {
         let (width, height) = budget.options.target?;
         let needed = (width.saturating_mul(2), height.saturating_mul(2));
         Some(match turns(orientation(exif)) {

@@ -217,14 +217,14 @@ pub enum SourceError {
     },
     /// No mirror gave a good copy of a file.
     #[error(
-        "cannot download {file}; every mirror failed:{}\n\
-         put the file into a folder yourself and set LOOKALIKE_DATA to that folder",
-        failures.iter().map(|failure| format!("\n  {failure}")).collect::<String>()
+        "cannot download {file}; every mirror failed: {}; put the file into a folder yourself and set LOOKALIKE_DATA to \
+         that folder",
+        failures.join("; ")
     )]
     Download {
         /// The file's name.
         file: String,
-        /// One line per mirror: its address and what went wrong.
+        /// For each mirror its address and what went wrong.
         failures: Vec<String>,
     },
     /// There is no folder to keep a download in.

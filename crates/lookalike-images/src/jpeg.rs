@@ -47,12 +47,15 @@ pub(crate) struct Picture<'a> {
     pub(crate) exif: Option<&'a [u8]>,
 }
 
+/// Says how many pixels a picture needs in width and height, given its EXIF structure; none: all.
+type Needed<'a> = dyn Fn(Option<&[u8]>) -> Option<(usize, usize)> + 'a;
+
 /// Decodes a file. `needed` is given the EXIF structure and says how many pixels the picture must have at least in
 /// width and height, if fewer than all are enough.
 pub(crate) fn decode<'a>(
     bytes: &'a [u8],
     budget: &Budget,
-    needed: impl Fn(Option<&[u8]>) -> Option<(usize, usize)>,
+    needed: &Needed<'_>,
 ) -> Result<Picture<'a>, ImageError> {
     let mut file = File::new(bytes);
     loop {
@@ -68,6 +71,16 @@ pub(crate) fn decode<'a>(
     let Some(frame) = file.frame.as_mut() else {
         return Err(damaged("it ends before its picture begins"));
     };
+    if frame.progressive && file.unmarked {
+        let open = |component: &Component| component.open_bits.iter().any(|&bits| bits > 0);
+        if frame.components.iter().any(open) {
+            return Err(damaged("it ends before its last scan"));
+        }
+        // A scan that was passed over may be the one that is cut off.
+        if frame.passed_over {
+            decode(bytes, budget, &|_| None)?;
+        }
+    }
     if frame.progressive {
         frame.transform();
     }
@@ -103,6 +116,8 @@ struct File<'a> {
     bytes: &'a [u8],
     at: usize,
     ended: bool,
+    /// Whether it ended without its end marker.
+    unmarked: bool,
     quantisation: [Option<[f32; 64]>; 4],
     dc: [Option<Huffman>; 4],
     ac: [Option<Huffman>; 4],
@@ -126,6 +141,8 @@ struct Frame {
     most: (usize, usize),
     components: Vec<Component>,
     planned: bool,
+    /// Whether a scan was not read, because no pixel depends on it.
+    passed_over: bool,
 }
 
 /// What one scan holds.
@@ -147,6 +164,7 @@ impl<'a> File<'a> {
             // Behind the marker that makes it a JPEG.
             at: 2,
             ended: false,
+            unmarked: false,
             quantisation: [None; 4],
             dc: [const { None }; 4],
             ac: [const { None }; 4],
@@ -214,12 +232,12 @@ impl<'a> File<'a> {
         Ok(None)
     }
 
-    /// The end of a file without its last marker: no harm, if all that a sequential picture needs is there.
+    /// The end of a file without its last marker: no harm, if all that the picture needs is there.
     fn end_without_marker(&mut self) -> Result<Option<Segment<'a>>, ImageError> {
         self.ended = true;
+        self.unmarked = true;
         match &self.frame {
-            Some(frame) if !frame.progressive => Ok(None),
-            Some(_) => Err(damaged("it ends before its last scan")),
+            Some(_) => Ok(None),
             None => Err(damaged("it ends before its picture begins")),
         }
     }
@@ -315,6 +333,7 @@ impl<'a> File<'a> {
             most: (most(|c| c.sampling.0), most(|c| c.sampling.1)),
             components,
             planned: false,
+            passed_over: false,
         });
         Ok(())
     }
@@ -346,7 +365,13 @@ impl<'a> File<'a> {
             frame.plan(needed(), self.bytes.len() - self.at, budget)?;
         }
         let rest = &self.bytes[self.at..];
+        if frame.progressive {
+            for &(place, _, _) in &scan.parts {
+                frame.components[place].open_bits[scan.first..=scan.last].fill(scan.low);
+            }
+        }
         if frame.skips(&scan) {
+            frame.passed_over = true;
             self.at += coded(rest, None)?.length;
             return Ok(());
         }

@@ -103,11 +103,27 @@ pub fn open_image_in_source(spec: &str) -> Result<(String, Image), SourceError> 
     if path.is_file() {
         return open_picture(spec, path);
     }
-    // A file's name may hold a '#' too; so the last one divides, and only if there is no such file.
-    if let Some((source, key)) = spec.rsplit_once('#') {
-        let source = open(source)?;
-        let image = source.get(key)?;
-        return Ok((source.name().to_owned(), image));
+    // Names of files and keys may hold a '#' too: the first one that divides them into a source and a key of it does.
+    let mut failed = None;
+    for (at, _) in spec.match_indices('#') {
+        let (source, key) = (&spec[..at], &spec[at + 1..]);
+        let found = open(source).and_then(|source| {
+            let image = source.get(key)?;
+            Ok((source.name().to_owned(), image))
+        });
+        match found {
+            Ok(found) => return Ok(found),
+            Err(error) => {
+                // The most telling is of a source that exists.
+                let exists = source.starts_with("mnist:") || Path::new(source).exists();
+                if failed.is_none() || exists {
+                    failed = Some(error);
+                }
+            }
+        }
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     let reason = match spec {
         "mnist:train" | "mnist:test" => {

@@ -139,7 +139,8 @@ pub(crate) struct Search {
     pub offset: usize,
     /// Only neighbours at this distance or nearer.
     pub max_distance: Option<f32>,
-    /// Only images whose facts pass, e.g. `label=3 and width>=100`.
+    /// Only images whose facts pass, e.g. `label=3 and width>=100`; a value with ` and ` in it
+    /// stands in double quotes.
     #[schema(example = "width>=10")]
     pub filter: Option<String>,
     /// Another metric than the gallery's; answered exactly.

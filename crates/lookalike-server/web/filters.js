@@ -72,7 +72,7 @@ function chipGroup(field, signal) {
     const { facets } = await get('/facets', { field, limit: VALUES, filter: others.map(({ text }) => text).join(' and ') }, signal);
     if (latest !== filter) return;
     const focused = chips.contains(document.activeElement) && document.activeElement.dataset.value;
-    chips.replaceChildren(...facets.filter(({ value }) => canBeWritten(value)).map((facet) => facetChip(field, facet, chosen)));
+    chips.replaceChildren(...facets.map((facet) => facetChip(field, facet, chosen)));
     if (focused !== false) [...chips.children].find((chip) => chip.dataset.value === focused)?.focus({ preventScroll: true });
     node.hidden = facets.length < 2 && chosen === undefined;
   };
@@ -84,6 +84,3 @@ function facetChip(field, { value, count }, chosen) {
   return el('button', { type: 'button', class: on ? 'chip on' : 'chip', 'aria-pressed': String(on), data: { field, value } },
     el('span', { text: value === '' ? '(empty)' : value }), el('small', { text: whole(count) }));
 }
-
-/** A filter is written in one line, with " and " between its conditions. */
-const canBeWritten = (value) => !String(value).includes(' and ');

@@ -134,17 +134,39 @@ export const sameRef = (a, b) => a === b || (Boolean(a && b) && refText(a) === r
 
 /** The conditions of a filter as [{field, sign, value}]; what cannot be understood is kept as a text. */
 export function readFilter(filter) {
-  return filter.split(' and ').filter(Boolean).map((text) => {
+  return conditionsOf(filter).map((text) => {
     const parts = /^([^!<>=]+)(!=|<=|>=|=|<|>)(.*)$/s.exec(text);
-    return parts ? { text, field: parts[1], sign: parts[2], value: parts[3] } : { text };
+    return parts ? { text, field: parts[1], sign: parts[2], value: unquoted(parts[3]) } : { text };
   });
+}
+
+/** The conditions of a filter as they are written: " and " divides them, but not within the quotes of a value. */
+function conditionsOf(filter) {
+  const conditions = [];
+  let rest = filter;
+  while (rest) {
+    const quoted = /^[^!<>="]+(?:!=|<=|>=|=|<|>)\s*"(?:[^"\\]|\\.)*"/s.exec(rest)?.[0] ?? '';
+    const joint = rest.indexOf(' and ', quoted.length);
+    const text = joint < 0 ? rest : rest.slice(0, joint);
+    if (text) conditions.push(text);
+    rest = joint < 0 ? '' : rest.slice(joint + ' and '.length);
+  }
+  return conditions;
+}
+
+const unquoted = (value) => (/^\s*"(.*)"\s*$/s.exec(value)?.[1].replace(/\\(.)/gs, '$1') ?? value);
+
+/** A value as a filter must have it: in quotes where it could be read as something else. */
+function writtenValue(value) {
+  const plain = value && value === value.trim() && !value.startsWith('"') && !value.includes(' and ') && !value.endsWith(' and');
+  return plain ? value : `"${value.replace(/["\\]/g, '\\$&')}"`;
 }
 
 /** A filter with the condition `field=value`, or without any of that kind if it had it. */
 export function toggledFilter(filter, field, value) {
-  const text = `${field}=${value}`;
+  const text = `${field}=${writtenValue(String(value))}`;
   const conditions = readFilter(filter);
-  const had = conditions.some((condition) => condition.text === text);
+  const had = conditions.some((condition) => condition.field === field && condition.sign === '=' && condition.value === String(value));
   const others = conditions.filter((condition) => !(condition.field === field && condition.sign === '='));
   return [...others.map((condition) => condition.text), ...(had ? [] : [text])].join(' and ');
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::entry::{Content, Entry, regular_file};
 use crate::error::SourceError;
 use crate::names::{extension, is_image, key_of_member, parent};
+use crate::paths::spelled_key;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
 use crate::source::{Entries, LabelFrom, Source, SourceOptions, Wanted, no_such_image};
 
@@ -102,9 +103,13 @@ impl Source for Folder {
         // A key has one spelling, and leads to nothing that listing would not show.
         let clean = key_of_member(key.as_bytes()).is_ok_and(|clean| clean == key);
         let hidden = key.split('/').any(|part| self.hides(part.as_bytes()));
-        let path = self.root.join(key);
-        if !clean || hidden || !is_image(key.as_bytes()) || fs::symlink_metadata(&path).is_err() {
+        if !clean || hidden || !is_image(key.as_bytes()) {
             return Err(absent());
+        }
+        let path = self.root.join(key);
+        if fs::symlink_metadata(&path).is_err() {
+            let spelled = spelled_key(&self.root, key).filter(|spelled| spelled != key);
+            return self.get(&spelled.ok_or_else(absent)?);
         }
         let location = path.to_string_lossy().into_owned();
         self.entry(key.to_owned(), path)

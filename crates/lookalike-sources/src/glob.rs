@@ -245,7 +245,8 @@ fn descend(at: &Path, parts: &[&str], found: &mut Vec<PathBuf>) {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 descend(&next, parts, found);
             }
-        } else if fits_part(first, name) && (rest.is_empty() || next.is_dir()) {
+        // A name may hold brackets itself, and then its pattern does not fit it.
+        } else if (name == *first || fits_part(first, name)) && (rest.is_empty() || next.is_dir()) {
             descend(&next, rest, found);
         }
     }
@@ -334,5 +335,8 @@ mod tests {
         assert_eq!(find("*/?.tar"), ["x/e.tar"]);
         assert_eq!(find("no/*.tar"), Vec::<String>::new());
         assert_eq!(find(".*"), [".d.tar"]);
+        fs::create_dir_all(root.join("y/[2020] a")).unwrap();
+        fs::write(root.join("y/[2020] a/g.tar"), b"").unwrap();
+        assert_eq!(find("*/[2020] a/*.tar"), ["y/[2020] a/g.tar"]);
     }
 }

@@ -13,6 +13,7 @@ use crate::glob;
 use crate::limits::Limits;
 use crate::names::{is_image, parent};
 use crate::parquet::Parquet;
+use crate::paths::existing;
 use crate::remote;
 use crate::shards::{Opener, Shards};
 use crate::single::Single;
@@ -40,20 +41,25 @@ use crate::zip::Zip;
 ///
 /// When `spec` names nothing that can be opened, or a container of which nothing can be read.
 pub fn open(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    // A name of a file may look like an address, or like a pattern.
+    if let Some(path) = existing(Path::new(spec)) {
+        return open_local(&path, options);
+    }
     if spec.contains("://") {
         return remote::open(spec, options);
-    }
-    let path = Path::new(spec);
-    if path.exists() {
-        return open_local(path, options);
     }
     if glob::is_pattern(spec) {
         return open_pattern(spec, options);
     }
-    let reason = "there is no such file or folder; a source is a folder, an archive (zip, tar, tar.gz, \
-                  tar.zst), a table (parquet, csv, tsv, jsonl), a pattern of those, or an address";
-    Err(refuse(spec, reason))
+    Err(refuse(
+        spec,
+        format!("there is no such file or folder; a source is {SOURCES}"),
+    ))
 }
+
+/// What a source can be, in words.
+pub const SOURCES: &str = "a folder, an archive (zip, tar, tar.gz, tar.zst), a table (parquet, csv, tsv, jsonl), a pattern \
+                           of those, or an address";
 
 /// Opens a container or a list that is in memory already, such as one that was downloaded. Its name tells what it
 /// is; it may be a path or an address and is not looked at. There is nothing beside a list in memory, so that its
@@ -237,6 +243,22 @@ fn local_image(path: PathBuf, key: String, options: &SourceOptions) -> Result<En
     }
 }
 
+/// The folder that a pattern begins with, and the rest. Leading parts that are there as they are written mean
+/// themselves, though they look as if they were to be expanded: `[2020] Trip/*.jpg`.
+fn divide_pattern(spec: &str) -> Result<(PathBuf, &str), SourceError> {
+    let (folder, mut rest) = split_pattern(spec);
+    let folder = Path::new(if folder.is_empty() { "." } else { folder });
+    let mut base = canonical(&existing(folder).unwrap_or_else(|| folder.to_owned()))?;
+    while let Some((part, behind)) = rest.split_once('/') {
+        let Some(next) = existing(&base.join(part)).filter(|next| next.is_dir()) else {
+            break;
+        };
+        base = canonical(&next)?;
+        rest = behind;
+    }
+    Ok((base, rest))
+}
+
 /// A pattern's folder up to the first part with something to expand, and the rest.
 pub(crate) fn split_pattern(spec: &str) -> (&str, &str) {
     let special = spec.find(['{', '*', '?', '[']).unwrap_or(spec.len());
@@ -247,8 +269,7 @@ pub(crate) fn split_pattern(spec: &str) -> (&str, &str) {
 }
 
 fn open_pattern(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
-    let (folder, rest) = split_pattern(spec);
-    let base = canonical(Path::new(if folder.is_empty() { "." } else { folder }))?;
+    let (base, rest) = divide_pattern(spec)?;
     let name = utf8(&base.join(rest))?;
     let mut names = Vec::new();
     for literal in glob::expand_braces(rest).map_err(|reason| refuse(spec, reason))? {
@@ -267,7 +288,11 @@ fn open_pattern(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, 
         }
     }
     if !names.iter().any(|name| base.join(name).exists()) {
-        return Err(refuse(spec, "nothing fits the pattern; correct it"));
+        let reason = format!(
+            "nothing in {} fits the pattern {rest}; correct it",
+            base.display()
+        );
+        return Err(refuse(spec, reason));
     }
     let opener = LocalOpener {
         base,
@@ -335,6 +360,48 @@ mod tests {
         ] {
             assert_eq!(Kind::of(name), kind, "{name}");
         }
+    }
+
+    #[test]
+    fn whatever_a_file_system_allows_can_be_named() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().canonicalize().unwrap();
+        for name in [
+            "[2020] Trip/a.jpg",
+            "[2020] Trip/{x,y}/b.jpg",
+            "2 Trip/c.jpg",
+            "a*b/d.jpg",
+            "axb/e.jpg",
+            "[1].jpg",
+            "https:/f.jpg",
+        ] {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"x").unwrap();
+        }
+        let keys = |spec: &str| {
+            let spec = format!("{}/{spec}", root.display());
+            let source = open(&spec, &SourceOptions::default()).unwrap();
+            let entries = source.entries().unwrap();
+            let keys: Vec<_> = entries.map(|entry| entry.unwrap().location).collect();
+            keys.into_iter()
+                .map(|key| key[root.to_str().unwrap().len() + 1..].to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(keys("[2020] Trip/*.jpg"), ["[2020] Trip/a.jpg"]);
+        assert_eq!(keys("[2020] Trip/{x,y}/?.jpg"), ["[2020] Trip/{x,y}/b.jpg"]);
+        assert_eq!(keys("[2345] Trip/*.jpg"), ["2 Trip/c.jpg"]);
+        assert_eq!(keys("a*b/*.jpg"), ["a*b/d.jpg"]);
+        assert_eq!(keys("a?b/*.jpg"), ["a*b/d.jpg", "axb/e.jpg"]);
+        assert_eq!(keys("[1].jpg"), ["[1].jpg"]);
+        assert_eq!(keys("https:/"), ["https:/f.jpg"]);
+        let spec = format!("{}/[2020] Trip/*.png", root.display());
+        let error = open(&spec, &SourceOptions::default()).err().unwrap();
+        let said = error.to_string();
+        assert!(
+            said.ends_with("fits the pattern *.png; correct it"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use lookalike_gallery::{
 };
 use lookalike_images::{Image, Source as _};
 use lookalike_neighbours::Metric;
+use lookalike_sources::existing;
 use uuid::Uuid;
 
 use crate::catalogue;
@@ -199,7 +200,7 @@ impl Searcher {
             let (source, key) = (&spec[..at], &spec[at + 1..]);
             ids.push(point_id(&catalogue::identity(&*self.gallery, source)?, key));
             // The same source may be written in many ways; its name is one.
-            if Path::new(source).exists()
+            if existing(Path::new(source)).is_some()
                 && let Ok(source) = open_source(source, Reading::default(), Arc::default())
             {
                 let identity = catalogue::identity(&*self.gallery, source.name())?;

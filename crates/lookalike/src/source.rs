@@ -13,7 +13,7 @@ use lookalike_images::{
 };
 use lookalike_sources::{
     Drawing, Entries, Entry, LabelFrom, Part, PartNumber, Rank, SkipKind, Skipped, Source as Files,
-    SourceOptions, open as open_files,
+    SourceOptions, existing, open as open_files,
 };
 use rayon::prelude::*;
 
@@ -80,7 +80,13 @@ fn with_pixels(error: lookalike_sources::SourceError) -> Error {
         lookalike_sources::SourceError::Spec { spec, reason } => {
             lookalike_sources::SourceError::Spec {
                 spec,
-                reason: format!("{reason}, an IDX file, mnist:train or mnist:test"),
+                reason: match reason.strip_suffix(lookalike_sources::SOURCES) {
+                    Some(reason) => format!(
+                        "{reason}{}, an IDX file, mnist:train or mnist:test",
+                        lookalike_sources::SOURCES
+                    ),
+                    None => reason,
+                },
             }
             .into()
         }
@@ -486,11 +492,9 @@ pub fn open_queries<E: From<Error>>(
     skips: &Arc<Skips>,
     mut ask: impl FnMut(&str, &str, Query) -> Result<(), E>,
 ) -> Result<(), E> {
-    let exists = Path::new(spec).exists();
-    if !exists && let Some((source, key)) = spec.rsplit_once('#') {
-        let source = open_source(source, reading.clone(), skips.clone())?;
-        let query = source.query(key)?;
-        return ask(source.name(), spec, query);
+    if existing(Path::new(spec)).is_none() && spec.contains('#') {
+        let (source, query) = divided(spec, reading, skips)?;
+        return ask(&source, spec, query);
     }
     if is_pictures(spec) {
         return Err(Error::Unusable(format!(
@@ -522,6 +526,34 @@ pub fn open_queries<E: From<Error>>(
         0 => Err(Error::Unusable(last.unwrap_or_else(|| format!("{spec} holds no image"))).into()),
         _ => Ok(()),
     }
+}
+
+/// The image that `SOURCE#KEY` names, and its source's name. Names of sources and keys may hold the sign as well: the
+/// first that divides them into a source and a key of it does.
+fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<(String, Query), Error> {
+    let mut failed = None;
+    for (at, _) in spec.match_indices('#') {
+        let (source, key) = (&spec[..at], &spec[at + 1..]);
+        let found = open_source(source, reading.clone(), skips.clone()).and_then(|source| {
+            let query = source.query(key)?;
+            Ok((pictures_name(&source), query))
+        });
+        match found {
+            Ok(found) => return Ok(found),
+            Err(error) => {
+                // Of several, what a source that exists says tells most.
+                let exists = source.starts_with("mnist:") || existing(Path::new(source)).is_some();
+                if failed.is_none() || exists {
+                    failed = Some(error);
+                }
+            }
+        }
+    }
+    Err(failed.unwrap_or_else(|| Error::Unusable(format!("{spec} names no image"))))
+}
+
+fn pictures_name(source: &Source) -> String {
+    Pictures::name(source).to_owned()
 }
 
 /// An image to ask with.

@@ -303,7 +303,7 @@ pub struct SearchArguments {
     #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = finite)]
     pub max_distance: Option<f32>,
     /// Only neighbours whose payload passes, as in label=3 or width>=100; repeatable, all must hold
-    #[arg(long = "where", value_name = "CONDITION")]
+    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
     pub filters: Vec<Filter>,
     /// Leave the query itself out of its answer
     #[arg(long)]
@@ -382,7 +382,7 @@ pub struct DuplicatesArguments {
     #[arg(long, value_name = "N", value_parser = positive())]
     pub limit: Option<usize>,
     /// Only among pictures whose payload passes, as in source=photos or width>=100; repeatable, all must hold
-    #[arg(long = "where", value_name = "CONDITION")]
+    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
     pub filters: Vec<Filter>,
     /// Write the groups there, a picture a line
     #[arg(long, value_name = "CSV")]
@@ -433,7 +433,7 @@ pub struct OutliersArguments {
     #[arg(long, default_value_t = 20, value_name = "N", value_parser = positive())]
     pub count: usize,
     /// Only pictures whose payload passes, compared among themselves; repeatable, all must hold
-    #[arg(long = "where", value_name = "CONDITION")]
+    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
     pub filters: Vec<Filter>,
     /// Write them there, a picture a line
     #[arg(long, value_name = "CSV")]
@@ -462,7 +462,7 @@ pub struct ExportArguments {
     #[arg(long, value_name = "PARQUET")]
     pub parquet: Option<PathBuf>,
     /// Only points whose payload passes; repeatable, all must hold
-    #[arg(long = "where", value_name = "CONDITION")]
+    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
     pub filters: Vec<Filter>,
 }
 

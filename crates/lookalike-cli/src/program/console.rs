@@ -10,11 +10,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lookalike::autoencoder::{EpochRecord, Observer, Progress};
 use serde::Serialize;
 
+use super::terminal::plain;
 use super::{Failure, output};
 
 /// A line on standard error. That nobody reads it is no reason to stop working.
 pub fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", plain(line));
 }
 
 /// How this run talks.
@@ -37,7 +38,7 @@ impl Console {
         if self.json {
             return Ok(());
         }
-        writeln!(io::stdout().lock(), "{}", line.as_ref()).map_err(output)
+        writeln!(io::stdout().lock(), "{}", plain(line.as_ref())).map_err(output)
     }
 
     /// A line of results for machines; says nothing otherwise.
@@ -187,6 +188,11 @@ pub fn duration(seconds: f64) -> String {
 
 /// Rows of text in columns, the first left-aligned, the others right-aligned.
 pub fn table(rows: &[Vec<String>]) -> Vec<String> {
+    // Before widths are measured: what is printed may be longer than the name is.
+    let rows: Vec<Vec<_>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| plain(cell)).collect())
+        .collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter()
@@ -221,6 +227,13 @@ mod tests {
         assert_eq!(duration(7500.0), "2 h 5 min");
         assert_eq!(duration(f64::INFINITY), "?");
         assert_eq!(duration(-1.0), "-1.0 s");
+    }
+
+    #[test]
+    fn names_in_tables_stay_in_their_lines() {
+        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+        let lines = table(&[row("a\nforged", "1"), row("b", "2")]);
+        assert_eq!(lines, ["a\\nforged  1", "b          2"]);
     }
 
     #[test]

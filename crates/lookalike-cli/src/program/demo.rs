@@ -129,7 +129,8 @@ impl<'a> Demo<'a> {
     }
 
     fn step(&self, line: &str) -> Result<(), Failure> {
-        self.console.say(format!("\n{line}"))
+        self.console.say("")?;
+        self.console.say(line)
     }
 
     fn introduce(&self) -> Result<(), Failure> {

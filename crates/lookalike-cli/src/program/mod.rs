@@ -17,6 +17,7 @@ mod reconstruct;
 mod search;
 mod serve;
 mod spreadsheet;
+mod terminal;
 mod train;
 
 use std::io;

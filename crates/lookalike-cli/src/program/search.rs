@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{Answer, Example, Filter, Gallery, Hit, Point, Rerank};
-use lookalike::images::{ContactSheet, Image, Pixels, Region, Row};
+use lookalike::images::{ContactSheet, Image, Region, Row};
 use lookalike::neighbours::Metric;
 use lookalike::{
     Error, Presence, Presences, Query, Question, Reading, Searcher, Skips, THUMBNAIL,
@@ -12,11 +12,12 @@ use lookalike::{
 };
 use serde::Serialize;
 
-use super::Failure;
 use super::arguments::SearchArguments;
 use super::console::{Console, table};
 use super::pictures::{self, Originals, answer_row};
 use super::spreadsheet::place;
+use super::terminal::Protocol;
+use super::{Failure, output};
 
 /// One line of `search --json`.
 #[derive(Serialize)]
@@ -63,11 +64,14 @@ pub fn run(
         // Read as it was when it was indexed; a region is of the whole picture.
         reading.decode.target = Some(decode_target(searcher.model(), THUMBNAIL));
     }
-    let inline = console.is_terminal() && shows_images();
+    let inline = match console.is_terminal() {
+        true => Protocol::of_environment(),
+        false => None,
+    };
     let mut answers = Answers {
         console,
         rerank: question.rerank,
-        draws: inline || arguments.sheet.is_some(),
+        draws: inline.is_some() || arguments.sheet.is_some(),
         originals: Originals::of(searcher.gallery())?,
         presences: Presences::of(&searcher.gallery().describe()?),
         gone: 0,
@@ -118,8 +122,10 @@ pub fn run(
         if let Some(path) = &arguments.sheet {
             pictures::write(&sheet, path)?;
         }
-        if inline {
-            show(&sheet, console);
+        if let Some(protocol) = inline {
+            protocol
+                .show(&sheet.to_png()?, std::io::stdout().lock())
+                .map_err(output)?;
         }
     }
     arguments.reading.conclude(&skips, console)
@@ -347,27 +353,4 @@ fn print_table(
         console.say(line)?;
     }
     Ok(())
-}
-
-/// Whether the terminal has a protocol for true images.
-fn shows_images() -> bool {
-    use viuer::KittySupport;
-    viuer::is_iterm_supported() || !matches!(viuer::get_kitty_support(), KittySupport::None)
-}
-
-fn show(sheet: &Pixels, console: &Console) {
-    let (width, height) = (sheet.width() as u32, sheet.height() as u32);
-    let buffer = image::RgbImage::from_raw(width, height, sheet.data().to_vec());
-    let Some(buffer) = buffer else {
-        return;
-    };
-    let config = viuer::Config {
-        absolute_offset: false,
-        ..viuer::Config::default()
-    };
-    if let Err(error) = viuer::print(&buffer.into(), &config) {
-        console.note(format!(
-            "the terminal could not show the sheet ({error}); --sheet writes it to a file"
-        ));
-    }
 }

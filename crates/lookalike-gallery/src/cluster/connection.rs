@@ -156,7 +156,7 @@ impl Connection {
     pub(super) fn failed(&self, doing: &str, failure: Failure) -> GalleryError {
         let path = self.path.clone();
         match failure.code {
-            Code::Unauthenticated | Code::PermissionDenied => GalleryError::Refused {
+            code if is_refusal(code) => GalleryError::Refused {
                 path,
                 detail: failure.detail,
             },
@@ -233,6 +233,11 @@ impl Nodes {
             tokio::time::sleep(wait.max(rest.unwrap_or_default())).await;
         }
     }
+}
+
+/// Whether the cluster wants a key, or one that may do more: then it refuses every request alike.
+pub(super) fn is_refusal(code: Code) -> bool {
+    matches!(code, Code::Unauthenticated | Code::PermissionDenied)
 }
 
 /// Whether a failure of this kind may be over at the next attempt: a node that is gone or starts again, an election, a

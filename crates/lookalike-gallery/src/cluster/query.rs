@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::points::THUMBNAIL;
 use crate::Filter;
-use crate::filter::{Comparison, Condition, Field};
+use crate::filter::{Comparison, Condition, Field, forms};
 
 /// The filter that a payload passes exactly when [`Filter::matches`] says so.
 pub(super) fn filter(filter: &Filter) -> ClusterFilter {
@@ -60,7 +60,11 @@ pub(super) fn with_thumbnails(hashes: &[&str]) -> ClusterFilter {
 
 fn equals(condition: &Condition) -> ClusterCondition {
     let text = || {
-        let text = MatchValue::Keyword(condition.value.clone());
+        let mut strings = forms(&condition.value);
+        let text = match strings.len() {
+            1 => MatchValue::Keyword(strings.remove(0)),
+            _ => MatchValue::Keywords(RepeatedStrings { strings }),
+        };
         matches(condition.field.path(), text)
     };
     match condition.field {

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::ClusterGallery;
-use super::connection::is_passing;
+use super::connection::{is_passing, is_refusal};
 use super::{points, query};
 use crate::filter::Field;
 use crate::{Facet, Filter, GalleryError, Point, Stub, Upserted};
@@ -316,7 +316,7 @@ impl ClusterGallery {
         let mut stored = Upserted::default();
         let mut failed = Vec::new();
         for part in parts {
-            let (upserted, not_stored) = part;
+            let (upserted, not_stored) = part?;
             stored.added += upserted.added;
             stored.changed += upserted.changed;
             stored.unchanged += upserted.unchanged;
@@ -334,21 +334,29 @@ impl ClusterGallery {
     }
 
     /// Stores points of different ids: what was done, and those that could not be stored.
-    fn store_some(&self, wanted: &[&Point]) -> (Upserted, Vec<(Uuid, String)>) {
+    ///
+    /// # Errors
+    ///
+    /// [`GalleryError::Refused`]: what one request may not do, no other may.
+    fn store_some(
+        &self,
+        wanted: &[&Point],
+    ) -> Result<(Upserted, Vec<(Uuid, String)>), GalleryError> {
         let mut upserted = Upserted::default();
         let mut failed = Vec::new();
         let prepared = self.prepared(wanted, &mut upserted);
         let (batches, was_there) = match prepared {
             Ok(prepared) => prepared,
+            Err(error @ GalleryError::Refused { .. }) => return Err(error),
             Err(error) => {
                 let why = error.to_string();
                 failed.extend(wanted.iter().map(|point| (point.id, why.clone())));
-                return (upserted, failed);
+                return Ok((upserted, failed));
             }
         };
         for batch in batches {
             let ids: Vec<_> = batch.iter().map(|(id, _)| *id).collect();
-            let not_stored = self.send(batch);
+            let not_stored = self.send(batch)?;
             let lost: HashSet<_> = not_stored.iter().map(|(id, _)| *id).collect();
             for id in ids.iter().filter(|id| !lost.contains(id)) {
                 match was_there.contains(id) {
@@ -358,7 +366,7 @@ impl ClusterGallery {
             }
             failed.extend(not_stored);
         }
-        (upserted, failed)
+        Ok((upserted, failed))
     }
 
     /// What is to be sent of these points, those left out that are there already, and which of them replace others.
@@ -457,8 +465,13 @@ impl ClusterGallery {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends points: those that could not be stored. Where the cluster refuses some of them, the others are still stored.
-    fn send(&self, batch: Batch) -> Vec<(Uuid, String)> {
+    /// Sends points: those that could not be stored. Where the cluster does not take some of them, the others are still
+    /// stored.
+    ///
+    /// # Errors
+    ///
+    /// [`GalleryError::Refused`], when the cluster wants another key: dividing the points would not help.
+    fn send(&self, batch: Batch) -> Result<Vec<(Uuid, String)>, GalleryError> {
         let request = UpsertPoints {
             collection_name: self.collection_name().to_owned(),
             wait: Some(true),
@@ -474,20 +487,23 @@ impl ClusterGallery {
                 })
         };
         let Err(failure) = sent else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
+        if is_refusal(failure.code) {
+            return Err(self.connection.failed("storing points", failure));
+        }
         if !is_passing(failure.code) && batch.len() > 1 {
             let mut first = batch;
             let second = first.split_off(first.len() / 2);
-            let mut failed = self.send(first);
-            failed.extend(self.send(second));
-            return failed;
+            let mut failed = self.send(first)?;
+            failed.extend(self.send(second)?);
+            return Ok(failed);
         }
         let why = self
             .connection
             .failed("storing points", failure)
             .to_string();
-        batch.into_iter().map(|(id, _)| (id, why.clone())).collect()
+        Ok(batch.into_iter().map(|(id, _)| (id, why.clone())).collect())
     }
 
     /// See [`Gallery::delete`](crate::Gallery::delete).

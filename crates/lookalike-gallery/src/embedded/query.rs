@@ -8,7 +8,7 @@ use qdrant_edge::{
 use uuid::Uuid;
 
 use crate::Filter;
-use crate::filter::{Comparison, Condition, Field};
+use crate::filter::{Comparison, Condition, Field, forms};
 
 /// A field's name as the engine wants it.
 pub(super) fn json_path(path: &str) -> JsonPath {
@@ -65,7 +65,19 @@ pub(super) fn with_ids(ids: &[Uuid]) -> EngineFilter {
 }
 
 fn equals(condition: &Condition) -> EngineCondition {
-    let text = || value(condition, ValueVariants::String(condition.value.clone()));
+    let text = || {
+        let mut each: Vec<_> = forms(&condition.value)
+            .into_iter()
+            .map(|form| value(condition, ValueVariants::String(form)))
+            .collect();
+        match each.len() {
+            1 => each.remove(0),
+            _ => EngineCondition::Filter(EngineFilter {
+                should: Some(each),
+                ..EngineFilter::default()
+            }),
+        }
+    };
     match condition.field {
         Field::Width | Field::Height | Field::Bytes | Field::Modified => {
             range(condition, Comparison::Equal)

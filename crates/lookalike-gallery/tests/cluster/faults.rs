@@ -8,7 +8,7 @@ use lookalike_gallery::{
     Retries, SearchRequest, Upserted,
 };
 use lookalike_neighbours::Metric;
-use lookalike_testing::{Fault, Faults, Id, Proxy, Qdrant};
+use lookalike_testing::{Fault, Faults, Handled, Id, Proxy, Qdrant};
 use tonic::Code;
 
 use crate::suite::samples::points;
@@ -30,6 +30,10 @@ pub const CASES: &[(&str, fn())] = &[
     (
         "faults::one_bad_point_fails_alone",
         one_bad_point_fails_alone,
+    ),
+    (
+        "faults::a_key_that_may_only_read_is_refused_at_once",
+        a_key_that_may_only_read_is_refused_at_once,
     ),
     (
         "faults::what_cannot_pass_is_not_tried_again",
@@ -284,6 +288,23 @@ fn one_bad_point_fails_alone() {
         .cloned()
         .collect();
     assert_has(&server, &kept);
+}
+
+fn a_key_that_may_only_read_is_refused_at_once() {
+    for code in [Code::PermissionDenied, Code::Unauthenticated] {
+        let (server, proxy, gallery) = behind_a_proxy(options(5));
+        let mut faults = Faults::always(code);
+        faults.only_methods = Some(vec!["Points/Upsert".to_owned()]);
+        proxy.set(faults);
+        let before = proxy.log().len();
+        // One request's worth of points: nothing is divided, nothing is asked again.
+        let error = gallery.upsert(&points(256, DIMS, 55)).unwrap_err();
+        assert!(matches!(error, GalleryError::Refused { .. }), "{error}");
+        let log = proxy.log();
+        let refused = |handled: &&Handled| handled.faults.contains(&Fault::Refused(code));
+        assert_eq!(log[before..].iter().filter(refused).count(), 1);
+        assert_has(&server, &[]);
+    }
 }
 
 fn what_cannot_pass_is_not_tried_again() {

@@ -5,6 +5,9 @@ use super::{Frame, damaged};
 use crate::error::ImageError;
 use crate::pixels::Pixels;
 
+/// See [`Component::open_bits`].
+const UNREAD: u8 = u8::MAX;
+
 /// One component: its place in the file, and its samples.
 pub(super) struct Component {
     pub(super) id: u8,
@@ -16,6 +19,9 @@ pub(super) struct Component {
     pub(super) factors: Option<[f32; 64]>,
     /// Whether every block was read.
     pub(super) complete: bool,
+    /// For each coefficient of a progressive picture how many of its bits the scans so far leave open; [`UNREAD`] before
+    /// its first scan.
+    pub(super) open_bits: [u8; 64],
     /// Samples that a block is made into.
     pub(super) size: (usize, usize),
     /// The last coefficient that samples depend on.
@@ -39,6 +45,7 @@ impl Component {
             table,
             factors: None,
             complete: false,
+            open_bits: [UNREAD; 64],
             size: (8, 8),
             last: 63,
             real_blocks: (0, 0),
