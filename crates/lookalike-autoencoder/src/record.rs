@@ -97,12 +97,23 @@ impl Comparison {
             .max_by(|a, b| a.score().total_cmp(&b.score()))
     }
 
+    /// Whether ranking by diffusion can be expected to help. It carries weight along the links of the
+    /// neighbour graph, and so spreads what wrong links say: of eleven collections only those whose
+    /// neighbours two independent descriptions confirm gained (docs/quality.md).
+    pub fn diffusion_may_help(&self) -> bool {
+        self.model.shape.min(self.model.structure) >= MIN_SHARED_TO_DIFFUSE
+    }
+
     /// Whether no simple descriptor is judged as good as the model.
     pub fn model_is_best(&self) -> bool {
         self.best()
             .is_none_or(|best| self.model.score() > best.score())
     }
 }
+
+/// Codes share at least this part of their neighbours with shape, and with coarse structure, where
+/// diffusion can be expected to help: links of the graph are then mostly right.
+const MIN_SHARED_TO_DIFFUSE: f32 = 0.5;
 
 /// The history of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -184,7 +195,10 @@ mod tests {
             ],
         };
         assert_eq!(comparison.best().unwrap().name, "HOG");
-        assert!(comparison.model_is_best());
+        assert!(comparison.model_is_best() && !comparison.diffusion_may_help());
+        comparison.model.shape = 0.6;
+        assert!(comparison.diffusion_may_help());
+        comparison.model.shape = 0.4;
         comparison.model.structure = 0.3;
         assert!(!comparison.model_is_best());
         comparison.simple.clear();

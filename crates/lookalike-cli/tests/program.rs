@@ -44,6 +44,18 @@ fn train_index_search_eval_and_the_rest_work_together() {
         assert!(epoch["loss"].as_f64().unwrap() > 0.0 && epoch["seconds"].as_f64().unwrap() > 0.0);
     }
     assert!(trained["parameters"].as_u64().unwrap() > 10_000);
+    // Judged without labels, and kept.
+    let judged = &trained["comparison"];
+    assert_eq!(judged["images"], 1000);
+    assert_eq!(judged["simple"].as_array().unwrap().len(), 5);
+    assert!(
+        judged["model"]["copies"].as_f64().unwrap() > 0.8,
+        "{judged}"
+    );
+    let info = place.json("info m.safetensors");
+    assert_eq!(&info["record"]["comparison"], judged);
+    let info = String::from_utf8(place.run("info m.safetensors").stdout).unwrap();
+    assert!(info.contains("judged "), "{info}");
     assert!(trained["images_per_second"].as_f64().unwrap() > 0.0);
     for picture in ["loss.png", "pairs.png"] {
         let png = std::fs::read(place.path(picture)).unwrap();

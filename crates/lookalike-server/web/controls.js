@@ -17,7 +17,7 @@ export function controls({ facts, changed }) {
   const k = slider({ id: 'k', text: 'Answers at a time', min: 5, max: Math.min(200, facts.limits.most_k), step: 5,
     input: (value) => changed({ k: value }, 'k') });
   const diverse = diverseSwitch(changed);
-  const diffusion = diffusionSwitch(facts.gallery.diffusion, changed);
+  const diffusion = diffusionSwitch(facts, changed);
   return {
     node: el('div', { class: 'controls' }, threshold.node, k.node, diverse.node, diffusion.node),
     saw: threshold.saw,
@@ -94,20 +94,23 @@ function diverseSwitch(changed) {
   };
 }
 
-function diffusionSwitch(kind, changed) {
+function diffusionSwitch(facts, changed) {
+  const kind = facts.gallery.diffusion;
+  const helps = facts.model?.diffusion_may_help ?? true;
   const { box, note, node } = toggle('diffusion', 'Rank by diffusion', (on) => changed({ diffusion: on, diverse: null }, null));
   return {
     node,
     set({ diffusion }, byExamples) {
       box.checked = diffusion && !byExamples;
       box.disabled = byExamples || kind === 'absent';
-      note.textContent = diffusionNote(kind, byExamples);
+      note.textContent = diffusionNote(kind, byExamples, helps);
     },
   };
 }
 
-function diffusionNote(kind, byExamples) {
+function diffusionNote(kind, byExamples, helps) {
   if (kind === 'absent') return 'This gallery has not been prepared for it.';
   if (byExamples) return 'Not together with examples.';
+  if (!helps) return 'Not expected to help on these images: too many neighbours are not confirmed.';
   return kind === 'stale' ? 'It does not know the newest images yet.' : '';
 }

@@ -2,19 +2,22 @@
 
 use std::time::Instant;
 
-use lookalike::autoencoder::{Autoencoder, DeviceChoice};
+use lookalike::autoencoder::{Autoencoder, Comparison, DeviceChoice};
 use lookalike::eval::{Scores, SelfScores};
 use lookalike::gallery::Rerank;
 use lookalike::images::Collection;
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::{
-    Error, SelfAssessment, SimpleScores, assess, assess_self, assess_simple, default_metric,
+    Error, SelfAssessment, SimpleScores, assess, assess_self, assess_simple, compare,
+    default_metric,
 };
 use serde::Serialize;
 
 use super::Failure;
 use super::arguments::EvalArguments;
 use super::console::{Console, table};
+use super::search::diffusion_note;
+use super::train::comparison_line;
 
 /// What `eval --json` prints.
 #[derive(Serialize)]
@@ -32,6 +35,9 @@ struct EvalReport {
     /// Absent where there is but one image.
     #[serde(skip_serializing_if = "Option::is_none")]
     self_retrieval: Option<SelfAssessment>,
+    /// Beside simple descriptors, judged without labels; absent for very few images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<Comparison>,
 }
 
 pub fn run(
@@ -58,6 +64,9 @@ pub fn run(
     let queries = queries.as_ref();
     let metric = arguments.metric.unwrap_or_else(|| default_metric(&model));
     let rerank = Rerank::from(arguments.rerank);
+    if rerank == Rerank::Diffusion {
+        diffusion_note(&model, console);
+    }
     let mut report = EvalReport {
         scores: None,
         metric,
@@ -65,6 +74,7 @@ pub fn run(
         seconds: None,
         baselines: None,
         self_retrieval: None,
+        comparison: None,
     };
     // Queries are asked for to be scored by label: then labels must be there.
     if collection.is_labelled() || queries.is_some() {
@@ -79,6 +89,9 @@ pub fn run(
     if collection.len() > 1 || report.scores.is_none() {
         let with_baselines = !arguments.no_baselines;
         report.self_retrieval = Some(assess_self(&model, &collection, metric, with_baselines)?);
+    }
+    if !arguments.no_baselines {
+        report.comparison = compare(&model, &collection)?;
     }
     print(&report, console)?;
     console.json(&report)?;
@@ -140,6 +153,9 @@ fn print(report: &EvalReport, console: &Console) -> Result<(), Failure> {
     rows.push(self_row(&model, &s.model));
     for line in table(&rows) {
         console.say(line)?;
+    }
+    if let Some(comparison) = &report.comparison {
+        console.say(comparison_line(comparison))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lookalike::autoencoder::DeviceChoice;
+use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::gallery::{Answer, Example, Filter, Gallery, Hit, Point, Rerank};
 use lookalike::images::{ContactSheet, Image, Region, Row};
 use lookalike::neighbours::Metric;
@@ -63,6 +63,9 @@ pub fn run(
     if arguments.region.is_none() {
         // Read as it was when it was indexed; a region is of the whole picture.
         reading.decode.target = Some(decode_target(searcher.model(), THUMBNAIL));
+    }
+    if question.rerank == Rerank::Diffusion {
+        diffusion_note(searcher.model(), console);
     }
     let inline = match console.is_terminal() {
         true => Protocol::of_environment(),
@@ -129,6 +132,17 @@ pub fn run(
         }
     }
     arguments.reading.conclude(&skips, console)
+}
+
+/// Says so where the model's judge expects diffusion to make answers worse.
+pub fn diffusion_note(model: &Autoencoder, console: &Console) {
+    let judged = model.record().comparison.as_ref();
+    if judged.is_some_and(|judged| !judged.diffusion_may_help()) {
+        console.note(
+            "ranking by diffusion is not expected to help here: too few neighbours of the codes are confirmed by shape \
+             and structure, and diffusion spreads what wrong neighbours say; without it answers are probably better",
+        );
+    }
 }
 
 /// What is asked with.

@@ -5,6 +5,7 @@ use std::path::Path;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use lookalike::autoencoder::Comparison;
 use lookalike::gallery::{GalleryInfo, point_id};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -86,6 +87,10 @@ struct Model {
     epochs: Vec<Epoch>,
     /// The loss of always answering with the mean image.
     mean_image_loss: f64,
+    /// Whether ranking by diffusion can be expected to help, judged without labels when the model was trained; absent where
+    /// it was not judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diffusion_may_help: Option<bool>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -210,7 +215,7 @@ fn model(model: &lookalike::autoencoder::Autoencoder) -> Model {
         code_dim: model.code_dim(),
         data_set: last_part(&record.data.name),
         images: record.data.images,
-        seconds: record.epochs.iter().map(|epoch| epoch.seconds).sum(),
+        seconds: record.seconds(),
         loss: config.loss.to_string(),
         epochs: record
             .epochs
@@ -221,6 +226,10 @@ fn model(model: &lookalike::autoencoder::Autoencoder) -> Model {
             })
             .collect(),
         mean_image_loss: record.mean_image_loss,
+        diffusion_may_help: record
+            .comparison
+            .as_ref()
+            .map(Comparison::diffusion_may_help),
     }
 }
 
