@@ -57,5 +57,7 @@ pub use explain::{Contributions, Explanation};
 pub use look::{Part, PartNeighbours, overlap};
 pub use model::Autoencoder;
 pub use precision::{Precision, PrecisionChoice};
-pub use record::{Comparison, DataRecord, EpochRecord, Judgement, StageRecord, TrainRecord};
+pub use record::{
+    Comparison, DataRecord, EpochRecord, Judgement, StageRecord, TrainRecord, Verdict,
+};
 pub use train::{Observer, Progress, train};

@@ -70,10 +70,10 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// All three in one number, by which codes are ranked. Over the simple descriptors and models of
-    /// eight collections its rank correlation with the precision by labels is .80 on average.
+    /// One number, by which codes are ranked: structure and copies. Shape does not count: gradient
+    /// histograms would be praised for being like themselves.
     pub fn score(&self) -> f32 {
-        self.structure + self.shape / 2.0 + self.copies
+        self.structure + self.copies
     }
 }
 
@@ -104,11 +104,30 @@ impl Comparison {
         self.model.shape.min(self.model.structure) >= MIN_SHARED_TO_DIFFUSE
     }
 
-    /// Whether no simple descriptor is judged as good as the model.
-    pub fn model_is_best(&self) -> bool {
-        self.best()
-            .is_none_or(|best| self.model.score() > best.score())
+    /// How the model stands beside the best simple descriptor. Scores that are closer than .03 say
+    /// nothing: so far apart are judgements of codes that labels find alike.
+    pub fn verdict(&self) -> Verdict {
+        let best = self.best().map_or(f32::NEG_INFINITY, Judgement::score);
+        match self.model.score() - best {
+            gain if gain >= MIN_DIFFERENCE => Verdict::Better,
+            gain if gain <= -MIN_DIFFERENCE => Verdict::Worse,
+            _ => Verdict::Even,
+        }
     }
+}
+
+/// Scores of judgements that are less apart say nothing.
+const MIN_DIFFERENCE: f32 = 0.03;
+
+/// What a [`Comparison`] comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The model is better than every simple descriptor.
+    Better,
+    /// One of them is about as good.
+    Even,
+    /// One of them is better.
+    Worse,
 }
 
 /// Codes share at least this part of their neighbours with shape, and with coarse structure, where
@@ -195,14 +214,17 @@ mod tests {
             ],
         };
         assert_eq!(comparison.best().unwrap().name, "HOG");
-        assert!(comparison.model_is_best() && !comparison.diffusion_may_help());
+        assert_eq!(comparison.verdict(), Verdict::Better);
+        assert!(!comparison.diffusion_may_help());
         comparison.model.shape = 0.6;
         assert!(comparison.diffusion_may_help());
         comparison.model.shape = 0.4;
-        comparison.model.structure = 0.3;
-        assert!(!comparison.model_is_best());
+        comparison.model.structure = 0.22;
+        assert_eq!(comparison.verdict(), Verdict::Even);
+        comparison.model.structure = 0.1;
+        assert_eq!(comparison.verdict(), Verdict::Worse);
         comparison.simple.clear();
-        assert!(comparison.model_is_best());
+        assert_eq!(comparison.verdict(), Verdict::Better);
     }
 
     #[test]

@@ -158,9 +158,9 @@ impl From<ImageError> for Problem {
             ImageError::Unsupported { .. } | ImageError::Unknown { .. } => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
-            ImageError::TooLarge { .. } | ImageError::FileTooLarge { .. } => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            ImageError::TooLarge { .. }
+            | ImageError::FileTooLarge { .. }
+            | ImageError::Memory { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, error.to_string())

@@ -1,8 +1,9 @@
 //! Judging codes where there are no labels.
 //!
-//! No single criterion tells good codes from bad ones on every kind of image. Three together do best
-//! of all that were tried (docs/quality.md): how many neighbours codes share with coarse structure,
-//! how many with shape, and how surely a distorted copy is nearer to its original than to others.
+//! No criterion tells good codes from bad ones on every kind of image. What ranks models and simple
+//! descriptors best of all that was tried (docs/quality.md) is how many neighbours codes share with
+//! coarse structure, and how surely a distorted copy is nearer to its original than to others.
+//! Neighbours shared with shape are counted too, to say whether diffusion may help.
 
 use lookalike_autoencoder::{Autoencoder, Comparison, Judgement, PartNeighbours, overlap};
 use lookalike_images::{Collection, Distorter, Distortion, Gradients};
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_of_edges_are_judged_better_than_noise_and_than_pixels() {
+    fn descriptors_are_judged_better_than_noise() {
         for channels in [1, 3] {
             let images = waves(channels, 120);
             let judge = Judge::new(&images);
@@ -247,12 +248,15 @@ mod tests {
                 assert!(part.abs() < 0.1, "{noise:?}");
             }
             assert!((noise.copies - 0.5).abs() < 0.1, "{noise:?}");
-            let score = |name: &str| {
-                let named = found.iter().find(|judged| judged.name.starts_with(name));
-                named.unwrap().score()
-            };
-            assert!(score("HOG, cosine") > noise.score() + 0.2, "{found:?}");
-            assert!(score("HOG, cosine") > score("pixels, cosine"), "{found:?}");
+            for judged in found
+                .iter()
+                .filter(|judged| !judged.name.contains("histogram"))
+            {
+                assert!(judged.score() > noise.score() + 0.5, "{judged:?}");
+            }
+            // Half whitened or not, gradients know shape best.
+            let best = found.iter().max_by(|a, b| a.shape.total_cmp(&b.shape));
+            assert!(best.unwrap().name.starts_with("HOG"), "{found:?}");
         }
     }
 

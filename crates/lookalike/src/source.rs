@@ -300,7 +300,10 @@ pub(crate) fn decode_bytes(
 /// The sort of trouble that a picture gives.
 fn kind_of(error: &ImageError) -> SkipKind {
     match error {
-        ImageError::TooLarge { .. } | ImageError::Sides { .. } => SkipKind::TooLarge,
+        ImageError::TooLarge { .. }
+        | ImageError::Sides { .. }
+        | ImageError::FileTooLarge { .. }
+        | ImageError::Memory { .. } => SkipKind::TooLarge,
         ImageError::Unsupported { .. } | ImageError::Unknown { .. } => SkipKind::Unsupported,
         _ => SkipKind::Damaged,
     }

@@ -64,9 +64,6 @@ pub fn run(
         // Read as it was when it was indexed; a region is of the whole picture.
         reading.decode.target = Some(decode_target(searcher.model(), THUMBNAIL));
     }
-    if question.rerank == Rerank::Diffusion {
-        diffusion_note(searcher.model(), console);
-    }
     let inline = match console.is_terminal() {
         true => Protocol::of_environment(),
         false => None,
@@ -107,6 +104,9 @@ pub fn run(
             let shown = asked.shown(&answers.originals);
             answers.take(name, shown.as_ref(), &answer)
         })?;
+    }
+    if question.rerank == Rerank::Diffusion {
+        diffusion_note(searcher.model(), console);
     }
     if answers.gone > 0 {
         console.note(format!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lookalike::autoencoder::{
     Architecture, Autoencoder, Checkpointing, Chosen, Comparison, DataRecord, DeviceChoice,
-    Distort, EpochRecord, Objective, Optimiser, TrainConfig, TrainRecord, choose, train,
+    Distort, EpochRecord, Objective, Optimiser, TrainConfig, TrainRecord, Verdict, choose, train,
 };
 use lookalike::images::{Collection, Distortion, InputShape};
 use lookalike::{Error, compare};
@@ -116,12 +116,15 @@ pub fn comparison_line(comparison: &Comparison) -> String {
         return format!("judged without labels: {model:.2}");
     };
     let (name, score) = (&best.name, best.score());
-    match comparison.model_is_best() {
-        true => format!(
+    match comparison.verdict() {
+        Verdict::Better => format!(
             "judged without labels, its codes are better than any simple descriptor: {model:.2}, the best of those {score:.2} ({name})"
         ),
-        false => format!(
-            "warning: judged without labels, its codes are no better than a simple descriptor: {model:.2}, but {score:.2} by \"{name}\". Try --effort best, or more images; with labels, eval measures it."
+        Verdict::Even => format!(
+            "judged without labels, its codes are about as good as the best simple descriptor: {model:.2}, and {score:.2} by {name}"
+        ),
+        Verdict::Worse => format!(
+            "warning: judged without labels, its codes are worse than a simple descriptor: {model:.2}, but {score:.2} by {name}. Try --effort best, or more images; with labels, eval measures it."
         ),
     }
 }
