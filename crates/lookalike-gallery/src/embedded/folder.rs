@@ -240,10 +240,15 @@ impl Partial {
         fs::create_dir_all(&parent).map_err(GalleryError::io("making the folder", &parent))?;
         for entry in fs::read_dir(&parent).into_iter().flatten().flatten() {
             let is_partial = entry.file_name().to_string_lossy().starts_with(&prefix);
-            if is_partial && Lock::acquire(&entry.path()).is_ok() {
-                // Whatever cannot be removed is only in the way of a tidy folder.
-                let _ = fs::remove_dir_all(entry.path());
+            if !is_partial {
+                continue;
             }
+            // Held until the folder is gone: a new gallery's would else be taken between.
+            let Ok(_lock) = Lock::acquire(&entry.path()) else {
+                continue;
+            };
+            // Whatever cannot be removed is only in the way of a tidy folder.
+            let _ = fs::remove_dir_all(entry.path());
         }
         for attempt in 0..ATTEMPTS {
             // The target is part of no other thread's business, so the time only tells threads apart.
@@ -295,7 +300,7 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         // Still holding the lock means that the gallery never got its name.
-        if self.lock.take().is_some() {
+        if let Some(_lock) = self.lock.take() {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
