@@ -46,7 +46,8 @@ fn without_folders(name: &str) -> &str {
 /// Which images a model was trained on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataRecord {
-    /// The source's name, such as `mnist:train`; of a path the last part, for models are given to others.
+    /// The source's name, such as `mnist:train`; of a path the last part, for models are given to
+    /// others.
     pub name: String,
     /// How many images.
     pub images: usize,
@@ -97,9 +98,9 @@ impl Comparison {
             .max_by(|a, b| a.score().total_cmp(&b.score()))
     }
 
-    /// Whether ranking by diffusion can be expected to help. It carries weight along the links of the
-    /// neighbour graph, and so spreads what wrong links say: of eleven collections only those whose
-    /// neighbours two independent descriptions confirm gained (docs/quality.md).
+    /// Whether ranking by diffusion can be expected to help. It carries weight along the links of
+    /// the neighbour graph, and so spreads what wrong links say (docs/quality.md has what it
+    /// gives).
     pub fn diffusion_may_help(&self) -> bool {
         self.model.shape.min(self.model.structure) >= MIN_SHARED_TO_DIFFUSE
     }
@@ -132,7 +133,7 @@ pub enum Verdict {
 
 /// Codes share at least this part of their neighbours with shape, and with coarse structure, where
 /// diffusion can be expected to help: links of the graph are then mostly right.
-const MIN_SHARED_TO_DIFFUSE: f32 = 0.5;
+const MIN_SHARED_TO_DIFFUSE: f32 = 0.45;
 
 /// The history of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,8 @@
 //! How long searches take while the index of a gallery is built anew beside them.
 //!
-//! `cargo run --release --workspace --example maintenance -- 10000` prints percentiles in milliseconds: of searches on a gallery that
-//! rests, and of those that were asked while points were deleted and the index was brought up to date.
+//! `cargo run --release --workspace --example maintenance -- 10000` prints percentiles in
+//! milliseconds: of searches on a gallery that rests, and of those that were asked while points
+//! were deleted and the index was brought up to date.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;

@@ -11,18 +11,19 @@ use crate::{GalleryError, Payload};
 /// Between two conditions.
 const AND: &str = " and ";
 
-/// Conditions on payloads that must all hold: `label=3`, `width>=100`, `label="Salt and Pepper" and key!=7`.
+/// Conditions on payloads that must all hold: `label=3`, `width>=100`, `label="Salt and Pepper" and
+/// key!=7`.
 ///
-/// In writing, conditions are joined with ` and `. A value may stand in double quotes, in which `\` makes the letter
-/// behind it stand for itself; one that has ` and ` in it, or begins with a quote or a space, must.
-/// [`Filter::condition`] reads a single condition, which needs no quotes, and [`Filter::and`] joins filters. What is
-/// displayed can be read again.
+/// In writing, conditions are joined with ` and `. A value may stand in double quotes, in which `\`
+/// makes the letter behind it stand for itself; one that has ` and ` in it, or begins with a quote
+/// or a space, must. [`Filter::condition`] reads a single condition, which needs no quotes, and
+/// [`Filter::and`] joins filters. What is displayed can be read again.
 ///
-/// `source`, `key`, `label`, `blake3` and `location` are compared as text, with `=` and `!=`; `width`,
-/// `height`, `bytes` and `modified` as numbers (of 53 bits), with `=`, `!=`, `<`, `<=`, `>` and `>=`. Any
-/// other name means an extra field of the payload:
-/// `=` and `!=` compare its text, number or truth value, the others numbers. `!=` is what `=` is not: it
-/// also holds where the field is missing. Text in another Unicode normal form is the same text.
+/// `source`, `key`, `label`, `blake3` and `location` are compared as text, with `=` and `!=`;
+/// `width`, `height`, `bytes` and `modified` as numbers (of 53 bits), with `=`, `!=`, `<`, `<=`,
+/// `>` and `>=`. Any other name means an extra field of the payload: `=` and `!=` compare its text,
+/// number or truth value, the others numbers. `!=` is what `=` is not: it also holds where the
+/// field is missing. Text in another Unicode normal form is the same text.
 ///
 /// ```
 /// use lookalike_gallery::Filter;
@@ -77,8 +78,8 @@ impl Filter {
         }
     }
 
-    /// Reads one condition, whose value may have ` and ` in it without quotes: `label=Salt and Pepper`. With quotes it is
-    /// read as every filter is.
+    /// Reads one condition, whose value may have ` and ` in it without quotes: `label=Salt and
+    /// Pepper`. With quotes it is read as every filter is.
     ///
     /// # Errors
     ///
@@ -96,8 +97,11 @@ impl Filter {
         };
         if let Some(second) = parts.find(|part| names_a_field(part)) {
             return Err(GalleryError::BadRequest(format!(
-                "the filter `{text}` reads as several conditions; give `{first}` and `{second}` each on its own, or put \
-                 the value in double quotes"
+                "the filter `{}` reads as several conditions; give `{}` and `{}` each on its own, or put the value in \
+                 double quotes",
+                excerpt(text),
+                excerpt(first),
+                excerpt(second)
             )));
         }
         Ok(Filter {
@@ -185,7 +189,8 @@ fn quoted(value: &str) -> Cow<'_, str> {
     quoted.into()
 }
 
-/// A value in quotes from its first letter on: what it says, and what follows it. None where the quotes do not end.
+/// A value in quotes from its first letter on: what it says, and what follows it. None where the
+/// quotes do not end.
 fn unquoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut letters = text.char_indices();
@@ -199,7 +204,8 @@ fn unquoted(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// A text as it is and in the normal forms in which a file system or a keyboard may have written it, each once.
+/// A text as it is and in the normal forms in which a file system or a keyboard may have written
+/// it, each once.
 pub(crate) fn forms(text: &str) -> Vec<String> {
     let mut forms = vec![text.to_owned()];
     if !text.is_ascii() {
@@ -445,8 +451,8 @@ fn excerpt(text: &str) -> String {
 }
 
 impl Condition {
-    /// Reads the first condition of a text: it, and what follows the ` and ` behind it. A text that is not `joined` is one
-    /// condition whatever is in it.
+    /// Reads the first condition of a text: it, and what follows the ` and ` behind it. A text that
+    /// is not `joined` is one condition whatever is in it.
     fn read(text: &str, joined: bool) -> Result<(Condition, Option<&str>), GalleryError> {
         fn divided(text: &str) -> (&str, Option<&str>) {
             match text.split_once(AND) {

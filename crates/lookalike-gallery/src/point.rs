@@ -73,11 +73,13 @@ pub struct Payload {
     /// tells, without reading the original, that nothing changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<i64>,
-    /// When what the file system knows of the original was last changed (the change time, where there is one), in
-    /// nanoseconds since 1970-01-01 00:00 UTC. Programs can set `modified` back, but not this.
+    /// When what the file system knows of the original was last changed (the change time, where
+    /// there is one), in nanoseconds since 1970-01-01 00:00 UTC. Programs can set `modified` back,
+    /// but not this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<i64>,
-    /// The name that the source had when its ids were given, where it has another by now: a folder that was moved.
+    /// The name that the source had when its ids were given, where it has another by now: a folder
+    /// that was moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
     /// Whatever else the source says about the image.
@@ -86,7 +88,8 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// The name that ids are made of: that of the source when it was indexed first, see [`point_id`].
+    /// The name that ids are made of: that of the source when it was indexed first, see
+    /// [`point_id`].
     pub fn identity(&self) -> &str {
         self.origin.as_deref().unwrap_or(&self.source)
     }

@@ -156,19 +156,20 @@ impl Decoded {
 /// - The [`Format`] is told from the content.
 /// - The picture comes upright: the orientation that EXIF or TIFF gives is applied.
 /// - Transparency is laid over [`DecodeOptions::background`].
-/// - Grey pictures have 1 channel, unless they are transparent over a coloured background; all others 3.
+/// - Grey pictures have 1 channel, unless they are transparent over a coloured background; all
+///   others 3.
 /// - 16 bits are rounded to 8. Colour profiles (ICC) are ignored: values are taken as sRGB.
-/// - A file that ends before its last row is refused, in every format: half a picture would be compared as if
-///   it were all. A JPEG or PNG that lacks only its end marker has all rows and is accepted; of a progressive JPEG
-///   all bits of all coefficients must be there.
-/// - A reduced JPEG (see [`DecodeOptions::target`]) is checked less closely: damage in what its pixels do not
-///   depend on may go unnoticed.
+/// - A file that ends before its last row is refused, in every format: half a picture would be
+///   compared as if it were all. A JPEG or PNG that lacks only its end marker has all rows and is
+///   accepted; of a progressive JPEG all bits of all coefficients must be there.
+/// - A reduced JPEG (see [`DecodeOptions::target`]) is checked less closely: damage in what its
+///   pixels do not depend on may go unnoticed.
 ///
 /// # Errors
 ///
-/// When the bytes are not a picture of a supported [`Format`], are damaged, or exceed a limit. Nothing that the
-/// bytes say makes it panic: should a decoder do so, that is an error too (the message of the panic is
-/// still printed, as the program's panic hook does).
+/// When the bytes are not a picture of a supported [`Format`], are damaged, or exceed a limit.
+/// Nothing that the bytes say makes it panic: should a decoder do so, that is an error too (the
+/// message of the panic is still printed, as the program's panic hook does).
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageError> {
     let budget = Budget { options };
     budget.file(bytes.len() as u64)?;

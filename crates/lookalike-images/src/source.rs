@@ -103,7 +103,8 @@ pub fn open_image_in_source(spec: &str) -> Result<(String, Image), SourceError> 
     if path.is_file() {
         return open_picture(spec, path);
     }
-    // Names of files and keys may hold a '#' too: the first one that divides them into a source and a key of it does.
+    // Names of files and keys may hold a '#' too: the first one that divides them into a source and
+    // a key of it does.
     let mut failed = None;
     for (at, _) in spec.match_indices('#') {
         let (source, key) = (&spec[..at], &spec[at + 1..]);

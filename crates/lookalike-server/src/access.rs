@@ -98,7 +98,8 @@ impl fmt::Debug for Token {
 pub(crate) struct Client(pub IpAddr);
 
 impl Client {
-    /// What counts as one client: an address, of IPv6 a network of 64 bits, which is what one customer is given.
+    /// What counts as one client: an address, of IPv6 a network of 64 bits, which is what one
+    /// customer is given.
     pub fn counted(self) -> IpAddr {
         match self.0.to_canonical() {
             IpAddr::V6(address) => {
@@ -278,8 +279,9 @@ fn check_origin(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-/// Whether pages of an origin are those of the server that was asked as `host`: the same scheme, name and port. A
-/// server without TLS is asked by https only through a proxy, under another name than those of this machine.
+/// Whether pages of an origin are those of the server that was asked as `host`: the same scheme,
+/// name and port. A server without TLS is asked by https only through a proxy, under another name
+/// than those of this machine.
 fn is_own_origin(origin: &str, host: &str, is_tls: bool) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return false;

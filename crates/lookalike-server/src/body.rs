@@ -49,7 +49,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
     }
 }
 
-/// Bytes a second that a body must come with on average, once it has taken longer than a request may.
+/// Bytes a second that a body must come with on average, once it has taken longer than a request
+/// may.
 const SLOWEST: f64 = 256.0;
 
 /// How the body of a request arrives, and the room that it takes.
@@ -180,8 +181,8 @@ impl hyper::body::Body for Watched {
     }
 }
 
-/// Makes room for an answer that is in memory until its client has taken it; answers that are read as they are sent
-/// need none.
+/// Makes room for an answer that is in memory until its client has taken it; answers that are read
+/// as they are sent need none.
 pub(crate) async fn make_room(
     State(service): State<Arc<Service>>,
     request: Request,
@@ -312,8 +313,8 @@ async fn parts(request: Request) -> Result<Multipart, Problem> {
         })
 }
 
-/// Reads a body of JSON that holds a secret: nothing of it is told, whatever is wrong with it. `takes` says what it
-/// should be.
+/// Reads a body of JSON that holds a secret: nothing of it is told, whatever is wrong with it.
+/// `takes` says what it should be.
 ///
 /// # Errors
 ///
@@ -340,8 +341,8 @@ async fn json<T: DeserializeOwned>(request: Request, limits: &Limits) -> Result<
     parse(&whole(request, limits).await?, "the body")
 }
 
-/// Reads JSON; `what` names it in problems, which say what is wrong at which place without repeating long or secret
-/// values: they go to the log as well.
+/// Reads JSON; `what` names it in problems, which say what is wrong at which place without
+/// repeating long or secret values: they go to the log as well.
 ///
 /// # Errors
 ///
@@ -378,8 +379,8 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, 
     )))
 }
 
-/// What serde says of a wrong value, in words that a client knows. Text is never repeated: it may be a picture or a
-/// token in the wrong place.
+/// What serde says of a wrong value, in words that a client knows. Text is never repeated: it may
+/// be a picture or a token in the wrong place.
 fn explained(message: &str) -> String {
     let wrong = message
         .strip_prefix("invalid type: ")

@@ -70,8 +70,8 @@ impl Fetcher {
     ///
     /// # Errors
     ///
-    /// 422 for what is no URL, leads into a private network, or cannot be fetched; 413 for what is too long,
-    /// 503 when there is no room.
+    /// 422 for what is no URL, leads into a private network, or cannot be fetched; 413 for what is
+    /// too long, 503 when there is no room.
     pub async fn fetch(&self, url: &str, room: &Room) -> Result<(Vec<u8>, Held), Problem> {
         let refused =
             |reason: String| Problem::unusable(format!("cannot fetch this URL: {reason}"));

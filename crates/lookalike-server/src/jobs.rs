@@ -17,8 +17,8 @@ use governor::{Quota, RateLimiter};
 
 use crate::problem::Problem;
 
-/// How long a result counts although the gallery has changed since: ten times as long as it took to compute, within
-/// these bounds.
+/// How long a result counts although the gallery has changed since: ten times as long as it took to
+/// compute, within these bounds.
 const STALE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
 /// The most computations that wait or run of those that clients can ask for in ever new ways.
 const MAX_OPEN: usize = 4;
@@ -103,14 +103,14 @@ where
         }
     }
 
-    /// The result for `key`, or how far it is. Starts `compute` on a thread if there is neither; it is handed a way to
-    /// say how far it is. What clients can ask for in ever new ways is counted for `client`; what there are few kinds
-    /// of has none.
+    /// The result for `key`, or how far it is. Starts `compute` on a thread if there is neither; it
+    /// is handed a way to say how far it is. What clients can ask for in ever new ways is counted
+    /// for `client`; what there are few kinds of has none.
     ///
     /// # Errors
     ///
-    /// When the computation failed (asked again, it begins anew); 429 when this client has started too many, 503 when all
-    /// have.
+    /// When the computation failed (asked again, it begins anew); 429 when this client has started
+    /// too many, 503 when all have.
     pub fn ask(
         self: &Arc<Self>,
         key: &K,

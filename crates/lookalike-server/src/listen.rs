@@ -190,8 +190,8 @@ impl Connection {
 /// Bytes a second that a client must take of an answer that waits for it, on average.
 const SLOWEST: f64 = 1_024.0;
 
-/// A stream that ends with an error when what is written is taken too slowly: in each stretch of `period` during which
-/// something waits to be sent, [`SLOWEST`] bytes a second must go out.
+/// A stream that ends with an error when what is written is taken too slowly: in each stretch of
+/// `period` during which something waits to be sent, [`SLOWEST`] bytes a second must go out.
 struct Paced<S> {
     stream: S,
     period: Duration,
@@ -208,7 +208,8 @@ impl<S> Paced<S> {
         }
     }
 
-    /// Called when nothing can be written just now: fails if too little could in the stretch that ends.
+    /// Called when nothing can be written just now: fails if too little could in the stretch that
+    /// ends.
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let period = self.period;
         let (end, sent) = self

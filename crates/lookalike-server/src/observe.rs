@@ -20,7 +20,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_ID: usize = 64;
 
 /// The most characters of a path that are logged.
-const LONGEST_PATH: usize = 200;
+const MAX_PATH: usize = 200;
 
 /// Nothing but our own files and what scripts of ours draw; no frame around us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
@@ -61,7 +61,7 @@ pub(crate) async fn observe(
     let began = Instant::now();
     let id = request_id(request.headers());
     let method = name(request.method());
-    let path = body::excerpt(request.uri().path(), LONGEST_PATH);
+    let path = body::excerpt(request.uri().path(), MAX_PATH);
     let route = request
         .extensions()
         .get::<MatchedPath>()

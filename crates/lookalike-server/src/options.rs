@@ -46,11 +46,12 @@ pub struct TlsFiles {
 pub struct Limits {
     /// The most bytes of a body. 32 MiB unless set.
     pub body_bytes: usize,
-    /// The most bytes of all bodies together that have come and are being read or worked on; small ones do not count.
-    /// 256 MiB unless set, and at least one body's.
+    /// The most bytes of all bodies together that have come and are being read or worked on; small
+    /// ones do not count. 256 MiB unless set, and at least one body's.
     pub bodies_bytes: usize,
-    /// The most bytes of all answers together that are kept in memory until clients have taken them; small ones, and
-    /// files that are read as they are sent, do not count. 256 MiB unless set, and at least one answer's.
+    /// The most bytes of all answers together that are kept in memory until clients have taken
+    /// them; small ones, and files that are read as they are sent, do not count. 256 MiB unless
+    /// set, and at least one answer's.
     pub answers_bytes: usize,
     /// The most pixels of an image, width x height. 50 million unless set.
     pub pixels: u64,
@@ -66,8 +67,8 @@ pub struct Limits {
     pub waiting: usize,
     /// Connections that are open at a time; more wait to be accepted. 1,024 unless set.
     pub connections: usize,
-    /// How long a client may take to send the next bytes of a request's body, or to take some of the answer. 30 s unless
-    /// set.
+    /// How long a client may take to send the next bytes of a request's body, or to take some of
+    /// the answer. 30 s unless set.
     pub transfer: Duration,
     /// How long a request may take, from when the last bytes of its body came. 60 s unless set.
     pub request: Duration,

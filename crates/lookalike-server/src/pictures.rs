@@ -58,7 +58,8 @@ pub(crate) fn cached(
     labelled(bytes.into().into_response(), media_type, tag, for_ever)
 }
 
-/// As [`cached`], for a file that is read as it is sent: however slow its client, little of it is in memory.
+/// As [`cached`], for a file that is read as it is sent: however slow its client, little of it is
+/// in memory.
 pub(crate) fn streamed(
     file: File,
     length: u64,

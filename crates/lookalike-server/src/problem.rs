@@ -36,7 +36,7 @@ pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("applicati
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// The most characters of a detail.
-const LONGEST_DETAIL: usize = 1_000;
+const MAX_DETAIL: usize = 1_000;
 
 /// The same for one who asks for too much.
 const RETRY_LATER: HeaderValue = HeaderValue::from_static("5");
@@ -48,7 +48,7 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             // It goes to the log as well, and may have been made of what was sent.
-            detail: excerpt(&detail.into(), LONGEST_DETAIL),
+            detail: excerpt(&detail.into(), MAX_DETAIL),
             request_id: None,
         }
     }

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 /// How long a gallery must be left alone before it is brought up to date.
 const IDLE_DELAY: Duration = Duration::from_secs(10);
-/// How long the index waits for that at the most while changes go on: what is not in it is compared one by one.
+/// How long the index waits for that at the most while changes go on: what is not in it is compared
+/// one by one.
 const MAX_DELAY: Duration = Duration::from_secs(60);
-/// How long after a failure it is tried again; each further failure doubles it, up to [`MAX_RETRY_DELAY`].
+/// How long after a failure it is tried again; each further failure doubles it, up to
+/// [`MAX_RETRY_DELAY`].
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3_600);
 

@@ -69,9 +69,9 @@ impl Workers {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Runs `work` when it is its turn. When the future is dropped, because the client has left or its time is over,
-    /// work that has not begun never does, and [`stop_if_abandoned`] fails in work that has. It holds its place until
-    /// it returns.
+    /// Runs `work` when it is its turn. When the future is dropped, because the client has left or
+    /// its time is over, work that has not begun never does, and [`stop_if_abandoned`] fails in
+    /// work that has. It holds its place until it returns.
     ///
     /// # Errors
     ///
@@ -149,7 +149,8 @@ fn abandoned_work() -> Problem {
     Problem::busy("the client left before the answer was there")
 }
 
-/// Room for what many requests at a time hold in memory: bodies that arrive, or answers that are sent.
+/// Room for what many requests at a time hold in memory: bodies that arrive, or answers that are
+/// sent.
 pub(crate) struct Room {
     units: Arc<Semaphore>,
     all: usize,

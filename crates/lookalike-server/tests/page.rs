@@ -1167,7 +1167,8 @@ fn an_empty_gallery_says_so() {
     }
 }
 
-/// A proxy that hands requests for `/photos/…` on to a server, without that path, and answers others with 404.
+/// A proxy that hands requests for `/photos/…` on to a server, without that path, and answers
+/// others with 404.
 fn proxy_at_a_path(server: &Running) -> std::net::SocketAddr {
     use std::io::{BufRead as _, BufReader, Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};

@@ -67,8 +67,8 @@ pub struct Stamp {
     pub bytes: u64,
     /// Nanoseconds since 1970, UTC; in archives as exact as their format, down to two seconds of local time.
     pub modified: Option<i64>,
-    /// When the file system last changed anything about the file, where it says so: unlike `modified`, programs
-    /// cannot set it. In the same unit.
+    /// When the file system last changed anything about the file, where it says so: unlike
+    /// `modified`, programs cannot set it. In the same unit.
     pub changed: Option<i64>,
 }
 

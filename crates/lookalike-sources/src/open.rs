@@ -243,8 +243,8 @@ fn local_image(path: PathBuf, key: String, options: &SourceOptions) -> Result<En
     }
 }
 
-/// The folder that a pattern begins with, and the rest. Leading parts that are there as they are written mean
-/// themselves, though they look as if they were to be expanded: `[2020] Trip/*.jpg`.
+/// The folder that a pattern begins with, and the rest. Leading parts that are there as they are
+/// written mean themselves, though they look as if they were to be expanded: `[2020] Trip/*.jpg`.
 fn divide_pattern(spec: &str) -> Result<(PathBuf, &str), SourceError> {
     let (folder, mut rest) = split_pattern(spec);
     let folder = Path::new(if folder.is_empty() { "." } else { folder });

@@ -5,8 +5,9 @@ use std::path::{Component, Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
-/// What is there under a path: the path itself, or the first that differs from it only in the Unicode normal form of its
-/// parts. A keyboard writes `é` as one letter, and some systems keep it in names as two.
+/// What is there under a path: the path itself, or the first that differs from it only in the
+/// Unicode normal form of its parts. A keyboard writes `é` as one letter, and some systems keep it
+/// in names as two.
 pub fn existing(path: &Path) -> Option<PathBuf> {
     if fs::symlink_metadata(path).is_ok() {
         // A link to nothing is not there.

@@ -279,24 +279,7 @@ pub fn assess_self(
     let distortion = copying(shape.channels);
     let asked = collection.len().min(MOST_COPIES);
     let originals: Vec<usize> = (0..asked).map(|i| i * collection.len() / asked).collect();
-    let mut copies = vec![0; asked * shape.values()];
-    copies
-        .par_chunks_exact_mut(shape.values())
-        .zip(&originals)
-        .for_each_init(
-            || {
-                (
-                    Distorter::new(&distortion, shape),
-                    vec![0.0; shape.values()],
-                )
-            },
-            |(distorter, floats), (copy, &original)| {
-                distorter.apply(collection.image(original), COPIES ^ original as u64, floats);
-                for (byte, &value) in copy.iter_mut().zip(floats.iter()) {
-                    *byte = (value * 255.0).round() as u8;
-                }
-            },
-        );
+    let copies = distorted(collection, &originals, &distortion, COPIES);
     let score = |gallery: &[f32], queries: &[f32], metric| -> Result<SelfScores, Error> {
         let gallery = Codes::new(gallery, gallery.len() / collection.len())?;
         let queries = Codes::new(queries, gallery.dims())?;
@@ -324,6 +307,30 @@ pub fn assess_self(
         pixels_cosine,
         histogram: of_histograms,
     })
+}
+
+/// A distorted copy of each of these images, one after another; `seed` decides what is drawn.
+pub(crate) fn distorted(
+    collection: &Collection,
+    originals: &[usize],
+    distortion: &Distortion,
+    seed: u64,
+) -> Vec<u8> {
+    let shape = collection.shape();
+    let mut copies = vec![0; originals.len() * shape.values()];
+    copies
+        .par_chunks_exact_mut(shape.values())
+        .zip(originals)
+        .for_each_init(
+            || (Distorter::new(distortion, shape), vec![0.0; shape.values()]),
+            |(distorter, floats), (copy, &original)| {
+                distorter.apply(collection.image(original), seed ^ original as u64, floats);
+                for (byte, &value) in copy.iter_mut().zip(floats.iter()) {
+                    *byte = (value * 255.0).round() as u8;
+                }
+            },
+        );
+    copies
 }
 
 fn histogram_vectors(collection: &Collection) -> Vec<f32> {

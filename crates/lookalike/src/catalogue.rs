@@ -1,4 +1,5 @@
-//! The sources that a gallery holds: which there are, and what to do when one has moved or is gone for good.
+//! The sources that a gallery holds: which there are, and what to do when one has moved or is gone
+//! for good.
 
 use std::path::{Path, PathBuf};
 
@@ -42,8 +43,8 @@ pub fn sources_in(gallery: &dyn Gallery) -> Result<Vec<SourceCount>, Error> {
     Ok(sources)
 }
 
-/// The source of a gallery that somebody means by `spec`: its name, or a path that leads there, whether or not anything
-/// is at that path.
+/// The source of a gallery that somebody means by `spec`: its name, or a path that leads there,
+/// whether or not anything is at that path.
 ///
 /// # Errors
 ///
@@ -57,7 +58,8 @@ pub fn known_source(gallery: &dyn Gallery, spec: &str) -> Result<Option<String>,
     Ok(None)
 }
 
-/// Removes all images of a source from the gallery, and says how many there were. The files are left alone.
+/// Removes all images of a source from the gallery, and says how many there were. The files are
+/// left alone.
 ///
 /// # Errors
 ///
@@ -77,13 +79,14 @@ pub fn forget_source(gallery: &dyn Gallery, spec: &str) -> Result<usize, Error> 
     Ok(removed)
 }
 
-/// Says of a source that it is at another path now, `to`: its points keep their ids, codes and thumbnails, and the next
-/// indexing of that path finds them there. Says how many there are. A move that was stopped is completed by doing it again.
+/// Says of a source that it is at another path now, `to`: its points keep their ids, codes and
+/// thumbnails, and the next indexing of that path finds them there. Says how many there are. A move
+/// that was stopped is completed by doing it again.
 ///
 /// # Errors
 ///
-/// When the gallery has no such source or cannot be written, nothing is at `to`, or the gallery has another source
-/// there already.
+/// When the gallery has no such source or cannot be written, nothing is at `to`, or the gallery has
+/// another source there already.
 pub fn move_source(gallery: &dyn Gallery, spec: &str, to: &str) -> Result<usize, Error> {
     let source = source_of(gallery, spec)?;
     refuse_uploads(&source, "moved")?;
@@ -180,8 +183,8 @@ fn source_of(gallery: &dyn Gallery, spec: &str) -> Result<String, Error> {
     }))
 }
 
-/// The name that ids of a source's images are made of: its own, unless it was moved, or its name was once that of a
-/// source that was.
+/// The name that ids of a source's images are made of: its own, unless it was moved, or its name
+/// was once that of a source that was.
 pub(crate) fn identity(gallery: &dyn Gallery, source: &str) -> Result<String, Error> {
     let origin = |source: &str| -> Result<Option<String>, Error> {
         let Some(stub) = gallery.stubs(source, None, 1)?.pop() else {

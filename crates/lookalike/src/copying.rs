@@ -13,7 +13,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::opening::{open_or_create_for, short};
-use crate::{Error, MOST_DIFFUSED};
+use crate::{Error, MAX_DIFFUSED};
 
 /// Points that are read and stored at a time.
 const PAGE: usize = 1_000;
@@ -363,7 +363,7 @@ fn bring_up_to_date(
         to.describe()?.diffusion,
         DiffusionState::Absent | DiffusionState::Stale
     );
-    if options.diffusion && had && lacks && (2..=MOST_DIFFUSED).contains(&points) {
+    if options.diffusion && had && lacks && (2..=MAX_DIFFUSED).contains(&points) {
         to.build_diffusion(&DiffusionConfig::default())?;
     }
     Ok(to.flush()?)

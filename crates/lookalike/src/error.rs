@@ -59,10 +59,12 @@ pub enum Error {
     Emptied {
         /// The source.
         source_name: String,
-        /// The outermost folders that list nothing, each with how many images of it are in the gallery.
+        /// The outermost folders that list nothing, each with how many images of it are in the
+        /// gallery.
         folders: Vec<(String, usize)>,
     },
-    /// What was asked for cannot be done because of what is there; the message says what is in the way.
+    /// What was asked for cannot be done because of what is there; the message says what is in the
+    /// way.
     #[error("{0}")]
     Conflict(String),
     /// What was asked for cannot be done; the message says what can.

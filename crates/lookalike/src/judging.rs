@@ -6,12 +6,12 @@
 //! Neighbours shared with shape are counted too, to say whether diffusion may help.
 
 use lookalike_autoencoder::{Autoencoder, Comparison, Judgement, PartNeighbours, overlap};
-use lookalike_images::{Collection, Distorter, Distortion, Gradients};
+use lookalike_images::{Collection, Distortion, Gradients};
 use lookalike_neighbours::{Codes, Metric, Pca, map_distances, nearest_others};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::assess::{floats, histogram_vector};
+use crate::assess::{distorted, floats, histogram_vector};
 
 /// Images that are looked at, at even steps through the collection.
 const MAX_IMAGES: usize = 1000;
@@ -40,16 +40,15 @@ pub fn compare(model: &Autoencoder, collection: &Collection) -> Result<Option<Co
     }
     let images = sample(collection);
     let judge = Judge::new(&images);
-    // An error here is one of shape, and then the first call meets it.
-    model.encode_collection(&images, |_| {})?;
-    let encode = |pixels: &[u8]| model.encode(pixels).expect("whole images of its shape");
+    let codes = model.encode_collection(&images, |_| {})?;
+    let copies = model.encode(&judge.copies)?;
     let metric = crate::default_metric(model);
     Ok(Some(Comparison {
         images: images.len(),
-        model: judge.judge("model", metric, &encode),
+        model: judge.judge("model", metric, &codes, &copies),
         simple: descriptors(&images)
             .iter()
-            .map(|(name, describe)| judge.judge(name, Metric::Cosine, describe))
+            .map(|(name, describe)| judge.describe(name, describe))
             .collect(),
     }))
 }
@@ -136,26 +135,9 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(images: &'a Collection) -> Self {
-        let shape = images.shape();
         let distortion = Distortion::strength(0.5).with_crop(0.15);
-        let mut copies = vec![0; images.pixels().len()];
-        copies
-            .par_chunks_exact_mut(shape.values())
-            .enumerate()
-            .for_each_init(
-                || {
-                    (
-                        Distorter::new(&distortion, shape),
-                        vec![0.0; shape.values()],
-                    )
-                },
-                |(distorter, values), (i, copy)| {
-                    distorter.apply(images.image(i), COPIES ^ i as u64, values);
-                    for (byte, value) in copy.iter_mut().zip(values) {
-                        *byte = (*value * 255.0).round() as u8;
-                    }
-                },
-            );
+        let all: Vec<usize> = (0..images.len()).collect();
+        let copies = distorted(images, &all, &distortion, COPIES);
         Self {
             images,
             copies,
@@ -163,16 +145,21 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn judge(&self, name: &str, metric: Metric, describe: &dyn Fn(&[u8]) -> Vec<f32>) -> Judgement {
+    /// Judges a descriptor, which is compared by cosine.
+    fn describe(&self, name: &str, describe: &dyn Fn(&[u8]) -> Vec<f32>) -> Judgement {
         let codes = describe(self.images.pixels());
+        self.judge(name, Metric::Cosine, &codes, &describe(&self.copies))
+    }
+
+    /// Judges codes of the images and of their copies.
+    fn judge(&self, name: &str, metric: Metric, codes: &[f32], copies: &[f32]) -> Judgement {
         let dims = codes.len() / self.images.len();
-        let codes = rows(&codes, dims);
+        let codes = rows(codes, dims);
         let near: Vec<Vec<usize>> = nearest_others(codes, metric, NEIGHBOURS)
             .into_iter()
             .map(|row| row.into_iter().map(|near| near.index).collect())
             .collect();
-        let copies = describe(&self.copies);
-        let farther = map_distances(codes, rows(&copies, dims), metric, |copy, distances| {
+        let farther = map_distances(codes, rows(copies, dims), metric, |copy, distances| {
             let own = distances[copy];
             let nearer = distances.iter().filter(|&&d| d < own).count();
             // The original itself is among those that are as near.
@@ -238,10 +225,10 @@ mod tests {
                     .flat_map(|image| (0..8).map(move |i| ((hash(image) >> (4 * i)) % 16) as f32))
                     .collect::<Vec<f32>>()
             };
-            let noise = judge.judge("noise", Metric::Cosine, &noise);
+            let noise = judge.describe("noise", &noise);
             let found: Vec<Judgement> = descriptors(&images)
                 .iter()
-                .map(|(name, describe)| judge.judge(name, Metric::Cosine, describe))
+                .map(|(name, describe)| judge.describe(name, describe))
                 .collect();
             assert_eq!(found.len(), 5 + channels / 3);
             for part in [noise.structure, noise.shape] {
@@ -264,7 +251,7 @@ mod tests {
     fn codes_that_are_all_alike_find_no_copies() {
         let images = waves(1, 40);
         let constant = |pixels: &[u8]| vec![1.0; pixels.len() / images.shape().values()];
-        let judged = Judge::new(&images).judge("constant", Metric::Cosine, &constant);
+        let judged = Judge::new(&images).describe("constant", &constant);
         assert!((judged.copies - 0.5).abs() < 1e-6, "{judged:?}");
     }
 

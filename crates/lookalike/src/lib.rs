@@ -78,7 +78,7 @@ pub use catalogue::{SourceCount, forget_source, known_source, move_source, sourc
 pub use copying::{CopyOptions, CopyProgress, CopySummary, copy_gallery, open_copy};
 pub use error::Error;
 pub use indexing::{
-    IndexOptions, IndexProgress, IndexSummary, MOST_DIFFUSED, THUMBNAIL, decode_target, index,
+    IndexOptions, IndexProgress, IndexSummary, MAX_DIFFUSED, THUMBNAIL, decode_target, index,
     index_source,
 };
 pub use judging::compare;

@@ -85,8 +85,9 @@ impl Originals {
         }
     }
 
-    /// The point's original, opened to be read from its start, and its length: where it is a file of its own on this
-    /// machine, so that it need not be held in memory. None for all others, and as [`pixels`](Self::pixels).
+    /// The point's original, opened to be read from its start, and its length: where it is a file
+    /// of its own on this machine, so that it need not be held in memory. None for all others, and
+    /// as [`pixels`](Self::pixels).
     pub fn open(&self, payload: &Payload) -> Option<(File, u64)> {
         let source = self.source(payload)?;
         let entry = source.files()?.get(&payload.key).ok()?;

@@ -1,4 +1,5 @@
-//! Whether the files behind a gallery's points are still there, and which points are one and the same file.
+//! Whether the files behind a gallery's points are still there, and which points are one and the
+//! same file.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
@@ -17,7 +18,8 @@ pub enum Presence {
     Here(Identity),
     /// Its file is not there any more.
     Gone,
-    /// It cannot be told from here: the original is not a file of this machine, or cannot be looked at.
+    /// It cannot be told from here: the original is not a file of this machine, or cannot be looked
+    /// at.
     Unknown,
 }
 
@@ -96,8 +98,8 @@ impl Presences {
     }
 }
 
-/// The file at a location, which may be a member of an archive (`a.zip!b.jpg`) or of a table (`a.parquet#7`); none
-/// where there is no such file.
+/// The file at a location, which may be a member of an archive (`a.zip!b.jpg`) or of a table
+/// (`a.parquet#7`); none where there is no such file.
 fn find(location: &str) -> io::Result<Option<Identity>> {
     let path = Path::new(location);
     if let Some(about) = look_at(path)? {

@@ -531,8 +531,8 @@ pub fn open_queries<E: From<Error>>(
     }
 }
 
-/// The image that `SOURCE#KEY` names, and its source's name. Names of sources and keys may hold the sign as well: the
-/// first that divides them into a source and a key of it does.
+/// The image that `SOURCE#KEY` names, and its source's name. Names of sources and keys may hold the
+/// sign as well: the first that divides them into a source and a key of it does.
 fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<(String, Query), Error> {
     let mut failed = None;
     for (at, _) in spec.match_indices('#') {

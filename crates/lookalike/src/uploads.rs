@@ -19,8 +19,9 @@ use crate::{Error, Reading, Skips, Source, THUMBNAIL, open_source};
 /// The source of images that came as bytes. No folder is called so: their names are absolute paths.
 pub const UPLOADS: &str = "uploads";
 /// The most bytes of a file's name, without its hash and extension; file systems take 255.
-const LONGEST_NAME: usize = 100;
-/// Hexadecimal digits of the content's BLAKE3 in a file's name: enough that nobody finds two contents that share them.
+const MAX_NAME: usize = 100;
+/// Hexadecimal digits of the content's BLAKE3 in a file's name: enough that nobody finds two
+/// contents that share them.
 const HASH_DIGITS: usize = 32;
 /// Files whose points are looked up at a time.
 const SWEPT_AT_ONCE: usize = 1_000;
@@ -212,9 +213,9 @@ impl Uploads {
         Ok(deleted)
     }
 
-    /// Removes files of uploads that have no point: an earlier process ended while it added them, and told nobody that
-    /// they were stored. Files that were put here in another way stay. No other process may add images here
-    /// meanwhile. Says how many were removed.
+    /// Removes files of uploads that have no point: an earlier process ended while it added them,
+    /// and told nobody that they were stored. Files that were put here in another way stay. No
+    /// other process may add images here meanwhile. Says how many were removed.
     ///
     /// # Errors
     ///
@@ -259,8 +260,8 @@ impl Uploads {
 
     /// Writes a file under a key of its own; says which.
     ///
-    /// The key, and with it the point's id, follows from the content: two servers that receive different images of the
-    /// same name at once store two, though neither knows of the other's.
+    /// The key, and with it the point's id, follows from the content: two servers that receive
+    /// different images of the same name at once store two, though neither knows of the other's.
     fn write(
         &self,
         gallery: &dyn Gallery,
@@ -381,7 +382,7 @@ fn is_upload(point: &Point) -> bool {
 /// Labels are the names of folders, as in any folder of images.
 fn check_label(label: &str) -> Result<(), Error> {
     let plain = !label.is_empty()
-        && label.len() <= LONGEST_NAME
+        && label.len() <= MAX_NAME
         && label == label.trim()
         && !label.starts_with('.')
         && !label.ends_with('.')
@@ -390,7 +391,7 @@ fn check_label(label: &str) -> Result<(), Error> {
     match plain {
         true => Ok(()),
         false => Err(Error::Unusable(format!(
-            "the label '{}' cannot be used: a label is 1 to {LONGEST_NAME} bytes without / \\ : * ? \" < > | and control or direction characters, does not begin or end with a dot or a space, and is no name of a device such as CON",
+            "the label '{}' cannot be used: a label is 1 to {MAX_NAME} bytes without / \\ : * ? \" < > | and control or direction characters, does not begin or end with a dot or a space, and is no name of a device such as CON",
             label.escape_debug().take(100).collect::<String>()
         ))),
     }
@@ -435,10 +436,8 @@ fn stem(name: &str) -> String {
         .map(|c| if is_plain(c) { c } else { '_' })
         .collect();
     let mut clean = clean.trim_matches([' ', '.']);
-    if clean.len() > LONGEST_NAME {
-        let end = (0..=LONGEST_NAME)
-            .rev()
-            .find(|&at| clean.is_char_boundary(at));
+    if clean.len() > MAX_NAME {
+        let end = (0..=MAX_NAME).rev().find(|&at| clean.is_char_boundary(at));
         clean = &clean[..end.unwrap_or(0)];
     }
     match clean {
@@ -482,7 +481,7 @@ mod tests {
             assert_eq!(stem(name), expected, "{name:?}");
         }
         let long = stem(&"ü".repeat(300));
-        assert!(long.len() <= LONGEST_NAME && !long.is_empty());
+        assert!(long.len() <= MAX_NAME && !long.is_empty());
     }
 
     #[test]

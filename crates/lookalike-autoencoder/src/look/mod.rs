@@ -9,8 +9,8 @@
 //!
 //! A part's weight follows from the collection. A neighbour that another part finds as well is
 //! confirmed, and a part counts by the fourth power of how often its neighbours are, beyond chance,
-//! beside the part that is confirmed most often. Small brightness layouts confirm too, but are not a
-//! part. Colours have nothing in common with how the other parts are made, so that theirs count
+//! beside the part that is confirmed most often. Small brightness layouts confirm too, but are not
+//! a part. Colours have nothing in common with how the other parts are made, so that theirs count
 //! twice: on photographs of hands colours follow the person and nobody confirms them; in textures
 //! they are what everybody but shape confirms. Coarse and fine structure, which are of one kind, do
 //! not confirm each other.
@@ -185,13 +185,13 @@ impl Look {
         let images: Vec<&[u8]> = sample.iter().map(|&i| collection.image(i)).collect();
         let shape = collection.shape();
         let contrast = contrast(&images, shape);
+        let count = NEIGHBOURS.min(images.len() / NEIGHBOURS_SHARE).max(1);
         let mut parts: Vec<Fitted> = Vec::new();
         let mut found = Vec::new();
         for describe in descriptions(shape, contrast, &images) {
             let part = Fitted::new(describe, &images);
-            let few = (images.len() / NEIGHBOURS_SHARE).max(1);
             let components = part.components(&images);
-            found.push(neighbours(&components, part.dims(), NEIGHBOURS.min(few)));
+            found.push(neighbours(&components, part.dims(), count));
             parts.push(part);
         }
         let kinds: Vec<Kind> = parts.iter().map(|part| part.describe.kind()).collect();

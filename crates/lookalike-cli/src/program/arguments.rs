@@ -230,7 +230,8 @@ pub struct IndexArguments {
     /// Remove from the gallery what the source no longer has
     #[arg(long, conflicts_with_all = ["part", "sample"])]
     pub prune: bool,
-    /// As --prune, also where a folder that had images lists none now, or the whole source: without this, that is taken for a disk that is not mounted
+    /// As --prune, also where a folder that had images lists none now, or the whole source: without
+    /// this, that is taken for a disk that is not mounted
     #[arg(long, conflicts_with_all = ["part", "sample"])]
     pub prune_emptied: bool,
     /// Read every image again, also those whose size and times are as they were

@@ -8,7 +8,7 @@ use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::images::Source as _;
 use lookalike::{
-    Error, IndexOptions, MOST_DIFFUSED, Source, Watch, index_source, known_source,
+    Error, IndexOptions, MAX_DIFFUSED, Source, Watch, index_source, known_source,
     open_or_create_gallery,
 };
 use serde::Serialize;
@@ -38,7 +38,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const ATTEMPTS: usize = 2;
 
 /// The most points whose neighbour graph is built anew after every change that is followed: that takes a second.
-const MOST_DIFFUSED_AT_ONCE: usize = 20_000;
+const MAX_DIFFUSED_AT_ONCE: usize = 20_000;
 
 pub fn run(
     arguments: IndexArguments,
@@ -181,7 +181,7 @@ fn keep_in_step(
     let bar = console.bar(source.len(), "index");
     let options = IndexOptions {
         diffusion: !arguments.no_diffusion
-            && (!arguments.watch || gallery.describe()?.points <= MOST_DIFFUSED_AT_ONCE),
+            && (!arguments.watch || gallery.describe()?.points <= MAX_DIFFUSED_AT_ONCE),
         prune: arguments.prune || arguments.prune_emptied,
         prune_emptied: arguments.prune_emptied,
         reread: arguments.reread,
@@ -219,9 +219,9 @@ fn keep_in_step(
     };
     let info = gallery.describe()?;
     if info.diffusion == DiffusionState::Stale {
-        console.note(match info.points > MOST_DIFFUSED {
+        console.note(match info.points > MAX_DIFFUSED {
             true => format!(
-                "the neighbour graph was left as it was, older than the gallery: it is not built for more than {MOST_DIFFUSED} points"
+                "the neighbour graph was left as it was, older than the gallery: it is not built for more than {MAX_DIFFUSED} points"
             ),
             false => "the neighbour graph was left as it was, older than the gallery: index without --no-diffusion and --watch to bring it up to date".to_owned(),
         });

@@ -1,4 +1,5 @@
-//! What a terminal is given: text without control characters of its own, and pictures where it can show them.
+//! What a terminal is given: text without control characters of its own, and pictures where it can
+//! show them.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -7,8 +8,9 @@ use std::io::{self, Write};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// A line as it may be shown to people: what would move the cursor, colour the text, begin another line or turn the
-/// direction of writing is written out (`\n`, `\u{1b}`). Names of files may hold all of that.
+/// A line as it may be shown to people: what would move the cursor, colour the text, begin another
+/// line or turn the direction of writing is written out (`\n`, `\u{1b}`). Names of files may hold
+/// all of that.
 pub fn plain(line: &str) -> Cow<'_, str> {
     let acts = |letter: char| {
         letter.is_control()
@@ -38,15 +40,16 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The protocol that the terminal of this process has, by its environment. The terminal is not asked: one that does
-    /// not answer would be waited for.
+    /// The protocol that the terminal of this process has, by its environment. The terminal is not
+    /// asked: one that does not answer would be waited for.
     pub fn of_environment() -> Option<Self> {
         Self::of(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
     fn of(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let term = variable("TERM")?;
-        // A multiplexer keeps the variables of the terminal that it was started in, and does not pass pictures on.
+        // A multiplexer keeps the variables of the terminal that it was started in, and does not
+        // pass pictures on.
         let nested = ["dumb", "screen", "tmux", "linux"];
         if nested.iter().any(|name| term.starts_with(name)) || variable("TMUX").is_some() {
             return None;

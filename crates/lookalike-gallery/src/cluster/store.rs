@@ -465,12 +465,13 @@ impl ClusterGallery {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends points: those that could not be stored. Where the cluster does not take some of them, the others are still
-    /// stored.
+    /// Sends points: those that could not be stored. Where the cluster does not take some of them,
+    /// the others are still stored.
     ///
     /// # Errors
     ///
-    /// [`GalleryError::Refused`], when the cluster wants another key: dividing the points would not help.
+    /// [`GalleryError::Refused`], when the cluster wants another key: dividing the points would not
+    /// help.
     fn send(&self, batch: Batch) -> Result<Vec<(Uuid, String)>, GalleryError> {
         let request = UpsertPoints {
             collection_name: self.collection_name().to_owned(),

@@ -158,11 +158,9 @@ impl Lock {
         #[cfg(not(unix))]
         gallery.join(LOCK).exists()
     }
-}
 
-impl Lock {
-    /// The right to read a gallery that cannot be written, beside others who only read it. None where there is no lock
-    /// file, or none that can be opened: then nobody can be asked.
+    /// The right to read a gallery that cannot be written, beside others who only read it. None
+    /// where there is no lock file, or none that can be opened: then nobody can be asked.
     pub(super) fn shared(gallery: &Path) -> Result<Option<Self>, GalleryError> {
         let Ok(file) = File::open(gallery.join(LOCK)) else {
             return Ok(None);
@@ -200,12 +198,12 @@ impl Drop for Lock {
 /// How often a new folder is made, if others clear it away before it is locked.
 const ATTEMPTS: usize = 100;
 
-/// Locks a folder that was just made; none if another process took it for the remains of an earlier attempt, and
-/// clears it away: it is not locked between its making and now.
+/// Locks a folder that was just made; none if another process took it for the remains of an earlier
+/// attempt, and clears it away: it is not locked between its making and now.
 fn hold(path: &Path) -> Result<Option<Lock>, GalleryError> {
     match Lock::acquire(path) {
-        // Others remove a folder only while they hold its lock, so a lock file that is still in its place after it was
-        // locked stays there.
+        // Others remove a folder only while they hold its lock, so a lock file that is still in its
+        // place after it was locked stays there.
         Ok(lock) if lock.is_in(path) => Ok(Some(lock)),
         Ok(_) | Err(GalleryError::InUse { .. }) => Ok(None),
         Err(GalleryError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
@@ -251,7 +249,8 @@ impl Partial {
             let _ = fs::remove_dir_all(entry.path());
         }
         for attempt in 0..ATTEMPTS {
-            // The target is part of no other thread's business, so the time only tells threads apart.
+            // The target is part of no other thread's business, so the time only tells threads
+            // apart.
             let nonce = SystemTime::now().duration_since(UNIX_EPOCH);
             let nonce = nonce.map_or(0, |since| since.subsec_nanos());
             let path = parent.join(format!("{prefix}{}-{nonce}-{attempt}", std::process::id()));

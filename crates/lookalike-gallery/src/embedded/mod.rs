@@ -119,9 +119,10 @@ impl EmbeddedGallery {
         Self::load(path, manifest, Some(lock), None)
     }
 
-    /// Opens the gallery in the folder `path`. One that cannot be written is opened for reading: the engine, which writes
-    /// to its files whenever it opens them, gets a copy of them in the folder for temporary files, and whatever would
-    /// change the gallery fails with [`ReadOnly`](GalleryError::ReadOnly). Many can read such a gallery at once.
+    /// Opens the gallery in the folder `path`. One that cannot be written is opened for reading:
+    /// the engine, which writes to its files whenever it opens them, gets a copy of them in the
+    /// folder for temporary files, and whatever would change the gallery fails with
+    /// [`ReadOnly`](GalleryError::ReadOnly). Many can read such a gallery at once.
     ///
     /// # Errors
     /// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if none is

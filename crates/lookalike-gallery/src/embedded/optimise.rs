@@ -29,20 +29,22 @@ pub(super) fn copy(gallery: &Path) -> Result<(), GalleryError> {
         .map_err(GalleryError::io("copying the shard to", &next))
 }
 
-/// Writes the copy to the disk: before [`exchange`], for this can take seconds, and the shard answers meanwhile.
+/// Writes the copy to the disk: before [`exchange`], for this can take seconds, and the shard
+/// answers meanwhile.
 pub(super) fn sync(gallery: &Path) -> Result<(), GalleryError> {
     let next = next(gallery);
     sync_tree(&next).map_err(GalleryError::io("writing", &next))
 }
 
-/// Puts the copy, which is [on the disk](sync), in the shard's place. Neither of the two may be open. After an error one
-/// of the two is in that place, if the file system allows it at all.
+/// Puts the copy, which is [on the disk](sync), in the shard's place. Neither of the two may be
+/// open. After an error one of the two is in that place, if the file system allows it at all.
 pub(super) fn exchange(gallery: &Path) -> Result<(), GalleryError> {
     swap(gallery)?;
     sync_folder(gallery)
 }
 
-/// Removes the shard that was replaced. What stays behind takes room until the gallery is opened next, and that is all.
+/// Removes the shard that was replaced. What stays behind takes room until the gallery is opened
+/// next, and that is all.
 pub(super) fn remove_previous(gallery: &Path) {
     let _ = remove(&previous(gallery));
 }

@@ -19,8 +19,8 @@ pub(super) struct Component {
     pub(super) factors: Option<[f32; 64]>,
     /// Whether every block was read.
     pub(super) complete: bool,
-    /// For each coefficient of a progressive picture how many of its bits the scans so far leave open; [`UNREAD`] before
-    /// its first scan.
+    /// For each coefficient of a progressive picture how many of its bits the scans so far leave
+    /// open; [`UNREAD`] before its first scan.
     pub(super) open_bits: [u8; 64],
     /// Samples that a block is made into.
     pub(super) size: (usize, usize),

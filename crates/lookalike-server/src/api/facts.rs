@@ -87,8 +87,8 @@ struct Model {
     epochs: Vec<Epoch>,
     /// The loss of always answering with the mean image.
     mean_image_loss: f64,
-    /// Whether ranking by diffusion can be expected to help, judged without labels when the model was trained; absent where
-    /// it was not judged.
+    /// Whether ranking by diffusion can be expected to help, judged without labels when the model
+    /// was trained; absent where it was not judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     diffusion_may_help: Option<bool>,
 }

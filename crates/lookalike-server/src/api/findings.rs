@@ -45,8 +45,8 @@ pub(crate) enum Finding {
     Quality,
 }
 
-/// What was computed over the whole gallery, and when. It has no facts about images: these are read when it is
-/// answered, so that little is kept, and no image is told of that is gone by then.
+/// What was computed over the whole gallery, and when. It has no facts about images: these are read
+/// when it is answered, so that little is kept, and no image is told of that is gone by then.
 pub(crate) struct Found {
     /// The gallery's generation when it began.
     generation: u64,
@@ -104,13 +104,13 @@ impl Weigh for Found {
 struct Computed {
     /// When it was computed, in seconds since 1970-01-01 00:00 UTC.
     computed: u64,
-    /// Whether images have been added, changed or deleted since. Those that are gone are left out of what is listed,
-    /// but totals are as they were.
+    /// Whether images have been added, changed or deleted since. Those that are gone are left out
+    /// of what is listed, but totals are as they were.
     stale: bool,
 }
 
-/// Answers with what `answer` makes of a finding, or with how far it is. All that anybody may ask for is computed at
-/// once, so that every limit is answered from one computation.
+/// Answers with what `answer` makes of a finding, or with how far it is. All that anybody may ask
+/// for is computed at once, so that every limit is answered from one computation.
 async fn answer<A: Serialize + 'static>(
     service: &Arc<Service>,
     finding: Finding,
@@ -210,7 +210,8 @@ fn mismatch() -> Problem {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DuplicatesOf {
-    /// The largest distance of a near duplicate, rounded to three digits; none: one that the collection suggests.
+    /// The largest distance of a near duplicate, rounded to three digits; none: one that the
+    /// collection suggests.
     #[param(minimum = 0)]
     threshold: Option<f32>,
     /// Only the same content.

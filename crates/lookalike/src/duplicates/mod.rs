@@ -1,18 +1,20 @@
 //! Pictures that a gallery holds more than once: byte for byte, or nearly.
 //!
-//! *Exact* duplicates have the same content (BLAKE3). *Near* ones have codes within a threshold of each other, given or
-//! [suggested](suggest) by the data. Each group has a representative, the largest picture by pixels, then by
-//! bytes, then the one with the lowest id, and [every other](group) is within the threshold of it: nothing is
-//! in a group because it is like something that is like something. What that leaves alone beside a group is counted
+//! *Exact* duplicates have the same content (BLAKE3). *Near* ones have codes within a threshold of
+//! each other, given or [suggested](suggest) by the data. Each group has a representative, the
+//! largest picture by pixels, then by bytes, then the one with the lowest id, and [every
+//! other](group) is within the threshold of it: nothing is in a group because it is like something
+//! that is like something. What that leaves alone beside a group is counted
 //! ([`Duplicates::left_alone`]).
 //!
-//! Nothing is ever deleted or changed: this is a report. Two points may also be one and the same file, under two
-//! names or indexed under two sources; such members are [marked](Kind::SameFile), for deleting one would delete both.
-//! Files that are not there any more are [marked](Kind::Gone) as well: they never represent a group, and a group of
-//! which only one file is left is not reported.
+//! Nothing is ever deleted or changed: this is a report. Two points may also be one and the same
+//! file, under two names or indexed under two sources; such members are [marked](Kind::SameFile),
+//! for deleting one would delete both. Files that are not there any more are [marked](Kind::Gone)
+//! as well: they never represent a group, and a group of which only one file is left is not
+//! reported.
 //!
-//! All different contents are compared with each other, exactly, so time grows with the square of their number: see
-//! `docs/quality.md`. Memory holds their codes, and some tens of bytes a point.
+//! All different contents are compared with each other, exactly, so time grows with the square of
+//! their number: see `docs/quality.md`. Memory holds their codes, and some tens of bytes a point.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -58,7 +60,8 @@ pub enum Kind {
     Exact,
     /// Its code is within the threshold of the representative's.
     Near,
-    /// It is the file of an earlier member of the group: a link, or one file that was indexed twice.
+    /// It is the file of an earlier member of the group: a link, or one file that was indexed
+    /// twice.
     SameFile,
     /// Its file is not there any more.
     Gone,

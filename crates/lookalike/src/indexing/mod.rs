@@ -122,13 +122,14 @@ fn index_pixels(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexOptions {
     /// Bring the neighbour graph up to date, which [`Rerank::Diffusion`](lookalike_gallery::Rerank) needs, if there are
-    /// no more than [`MOST_DIFFUSED`] points.
+    /// no more than [`MAX_DIFFUSED`] points.
     pub diffusion: bool,
     /// Remove the points of images that the source no longer has. Nothing is removed unless the source could be
     /// listed to its end.
     pub prune: bool,
-    /// Remove also all that is left of a folder that had images and now lists none, and of a source that lists nothing
-    /// at all: without this, pruning refuses it, for so does a folder whose disk is not mounted.
+    /// Remove also all that is left of a folder that had images and now lists none, and of a source
+    /// that lists nothing at all: without this, pruning refuses it, for so does a folder whose disk
+    /// is not mounted.
     pub prune_emptied: bool,
     /// Read every image anew, whatever its size and its times say.
     pub reread: bool,
@@ -163,19 +164,19 @@ pub fn decode_target(model: &Autoencoder, thumbnail: usize) -> (usize, usize) {
 /// The longer side of a thumbnail in pixels, unless another is asked for: about 3 KB of a photograph.
 pub const THUMBNAIL: usize = 128;
 
-/// Keeps a gallery in step with a source of any kind: reads, decodes, encodes and stores what is new or changed,
-/// all at the same time. What is there with the same size and time of change is not read; what is there with the
-/// same content, perhaps under another name, is not encoded.
+/// Keeps a gallery in step with a source of any kind: reads, decodes, encodes and stores what is
+/// new or changed, all at the same time. What is there with the same size and time of change is not
+/// read; what is there with the same content, perhaps under another name, is not encoded.
 ///
-/// What cannot be read or decoded goes to the source's [`Skips`](crate::Skips). A run that was stopped is
-/// completed by running it again.
+/// What cannot be read or decoded goes to the source's [`Skips`](crate::Skips). A run that was
+/// stopped is completed by running it again.
 ///
 /// # Errors
 ///
-/// When the gallery belongs to another model or cannot be written, or nothing of the source can be read; with
-/// `prune` also when the source could not be listed to its end, or a folder of it lists nothing any more
-/// ([`Emptied`](Error::Emptied)); for a sample, and for a part that is to be pruned. What was stored before the error stays
-/// stored.
+/// When the gallery belongs to another model or cannot be written, or nothing of the source can be
+/// read; with `prune` also when the source could not be listed to its end, or a folder of it lists
+/// nothing any more ([`Emptied`](Error::Emptied)); for a sample, and for a part that is to be
+/// pruned. What was stored before the error stays stored.
 pub fn index_source(
     source: &AnySource,
     model: &Autoencoder,
@@ -210,8 +211,9 @@ pub fn index_source(
     Ok(summary)
 }
 
-/// The most points whose neighbour graph is built: comparing each with all takes minutes from there on.
-pub const MOST_DIFFUSED: usize = 200_000;
+/// The most points whose neighbour graph is built: comparing each with all takes minutes from there
+/// on.
+pub const MAX_DIFFUSED: usize = 200_000;
 
 /// Refuses to keep a gallery in step with some images of a source that were chosen from it.
 fn refuse_chosen(source: &AnySource, prune: bool) -> Result<(), Error> {
@@ -249,7 +251,7 @@ fn check_model(model: &Autoencoder, gallery: &dyn Gallery) -> Result<(), Error> 
 pub(crate) fn bring_up_to_date(gallery: &dyn Gallery, diffusion: bool) -> Result<usize, Error> {
     gallery.optimise()?;
     let info = gallery.describe()?;
-    let few = (2..=MOST_DIFFUSED).contains(&info.points);
+    let few = (2..=MAX_DIFFUSED).contains(&info.points);
     let due = matches!(
         info.diffusion,
         DiffusionState::Absent | DiffusionState::Stale

@@ -45,7 +45,8 @@ fn folders(key: &str) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 ///
-/// [`Error::Emptied`] where a folder lists nothing any more, unless that is `meant`: then nothing is removed.
+/// [`Error::Emptied`] where a folder lists nothing any more, unless that is `meant`: then nothing
+/// is removed.
 pub(super) fn prune(
     source: &str,
     gallery: &dyn Gallery,
@@ -100,8 +101,8 @@ pub(super) fn prune(
     Ok(removed)
 }
 
-/// Whether folders of a source may be on a disk that is not mounted: not those in an archive, of a list or in an object
-/// store.
+/// Whether folders of a source may be on a disk that is not mounted: not those in an archive, of a
+/// list or in an object store.
 fn may_be_away(source: &str) -> bool {
     !source.contains("://") && !Path::new(source).is_file()
 }
