@@ -622,6 +622,7 @@ fn open_shard(gallery: &Path, manifest: &Manifest) -> Result<Shard, GalleryError
         return Err(damaged("its log (shard/wal) is missing".into()));
     }
     log::shorten(&path).map_err(GalleryError::io("shortening the log of", &path))?;
+    repair::clear_torn_pointers(&path).map_err(GalleryError::io("checking the files of", &path))?;
     let opened = Shard::open(&path, manifest.metric, manifest.dims).and_then(|shard| {
         // Without room for them lookups are slower, and that is all.
         if check_room(gallery, "indexing the payloads", 0).is_ok() {
