@@ -125,12 +125,22 @@ fn tridiagonal(matrix: &mut [f64], size: usize) -> (Vec<f64>, Vec<f64>, Vec<Vec<
 /// QL sweeps for one eigenvalue before giving in to rounding; two or three are usual.
 const SWEEPS: usize = 60;
 
+/// What is this part of the largest value is nothing: rotations made of numbers near the smallest
+/// that there are would be none any more, and vectors would grow without bound.
+const NOTHING: f64 = 1e-30;
+
 /// Brings a tridiagonal matrix to diagonal form, applying every rotation to `rows` as well.
 fn diagonalise(diagonal: &mut [f64], beside: &mut [f64], rows: &mut [f64], size: usize) {
+    let largest = diagonal
+        .iter()
+        .chain(&*beside)
+        .fold(0.0f64, |largest, value| largest.max(value.abs()));
+    let floor = (NOTHING * largest).max(f64::MIN_POSITIVE / f64::EPSILON);
     for start in 0..size {
         for _ in 0..SWEEPS {
             let negligible = |i: &usize| {
-                beside[*i].abs() <= f64::EPSILON * (diagonal[*i].abs() + diagonal[i + 1].abs())
+                let near = diagonal[*i].abs() + diagonal[i + 1].abs();
+                beside[*i].abs() <= (f64::EPSILON * near).max(floor)
             };
             let end = (start..size - 1).find(negligible).unwrap_or(size - 1);
             if end == start {
@@ -216,6 +226,22 @@ mod tests {
         assert!(symmetric(Vec::new(), 0, 0).values.is_empty());
         let found = check(vec![1.0, 0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0, 2.0], 3);
         assert_eq!(found.values, [3.0, 2.0, 1.0]);
+    }
+
+    #[test]
+    fn values_near_the_smallest_number_do_no_harm() {
+        // Rank 3, and what rounding leaves of the rest so small that squares of it vanish.
+        let size = 60;
+        for tiny in [1e-308, 1e-310, 1e-320, 5e-324] {
+            let mut matrix = vec![0.0; size * size];
+            for i in 0..size {
+                for j in 0..size {
+                    let large = if i == j && i < 3 { 1.0 } else { 0.0 };
+                    matrix[i * size + j] = large + tiny * ((i + j) % 7) as f64;
+                }
+            }
+            check(matrix, size);
+        }
     }
 
     /// The path of `size` points has the eigenvalues `2 cos(i π / (size + 1))`.

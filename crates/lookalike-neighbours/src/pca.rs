@@ -71,6 +71,11 @@ impl Pca {
         &self.directions
     }
 
+    /// The mean of the codes, which projections are relative to.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
+    }
+
     /// Variance along each direction, largest first.
     pub fn variances(&self) -> &[f64] {
         &self.variances
