@@ -8,8 +8,8 @@
 //! look where the processor multiplies them itself, and slower than `f32` elsewhere.
 
 use lookalike_kernels::{
-    Convolution, InstructionSet, Padding, Precision, conv_backward_in, conv_forward_in,
-    flush_denormals, has_bf16, linear_backward_in, linear_forward_in,
+    Convolution, FlushedDenormals, InstructionSet, Padding, Precision, conv_backward_in,
+    conv_forward_in, has_bf16, linear_backward_in, linear_forward_in,
 };
 use std::hint::black_box;
 use std::time::Instant;
@@ -25,18 +25,14 @@ fn main() {
         true => &[Precision::F32, Precision::Bf16],
         false => &[Precision::F32],
     };
-    flush_denormals();
+    let _flushed = FlushedDenormals::begin();
     println!(
         "instruction set: {}{}, batch {batch}",
         InstructionSet::in_use().name(),
         if has_bf16() { " with bf16" } else { "" }
     );
     for threads in [1, 2] {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .start_handler(|_| flush_denormals())
-            .build()
-            .expect("a pool of threads");
+        let pool = lookalike_kernels::pool(threads);
         for &precision in precisions {
             pool.install(|| table(threads, batch, precision));
         }

@@ -64,7 +64,8 @@
 //!
 //! # Threads
 //!
-//! Work is split by image or by piece in rayon's current pool. Sums over a batch are made in a fixed
+//! Networks run in a pool of our own ([`in_pool`]), whose workers flush denormals; single layers in rayon's current
+//! pool. Work is split by image or by piece. Sums over a batch are made in a fixed
 //! number of parts that are added up in order, so a result has the same bits on any number of threads.
 //! Working memory belongs to the [`Workspace`] and to the threads and is used again: a step allocates
 //! nothing once warm (`tests/allocations.rs`).
@@ -150,4 +151,4 @@ pub use linear::{linear_backward, linear_backward_in, linear_forward, linear_for
 pub use loss::{Loss, sigmoid, sigmoid_loss};
 pub use network::{BatchNorm, Example, Gradient, Input, Layer, Network, Workspace};
 pub use precision::{Precision, has_bf16};
-pub use threads::{flush_denormals, set_threads};
+pub use threads::{FlushedDenormals, in_pool, pool, set_threads};

@@ -2,7 +2,7 @@
 
 use lookalike_kernels::{
     AdamStep, BatchNorm, Convolution, Example, Gradient, Input, Layer, Loss, Network, Padding,
-    Workspace, adam,
+    Workspace, adam, in_pool,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -154,7 +154,7 @@ fn a_warm_step_allocates_nothing() {
         );
     };
     // On a thread of the pool, as everything but the first call of a program is.
-    rayon::scope(|_| {
+    in_pool(|| {
         (0..50).for_each(|_| step());
         assert_eq!(fewest(&mut step), 0, "a training step");
     });
@@ -166,7 +166,7 @@ fn a_warm_step_allocates_nothing() {
     let bytes = vec![7u8; batch * 256];
     let mut codes = vec![0.0; batch * network.output_len()];
     let mut encode = || network.forward(&mut workspace, batch, Input::Bytes(&bytes), &mut codes);
-    rayon::scope(|_| {
+    in_pool(|| {
         (0..50).for_each(|_| encode());
         assert_eq!(fewest(&mut encode), 0, "an encoding");
     });

@@ -3,12 +3,12 @@
 use super::forward::{PIXELS_PER_SUM, chunks};
 use super::{
     ConvolutionStage, Example, Gradient, Input, Kind, Network, NormNumbers, NormStage, Workspace,
-    in_pool,
 };
 use crate::convolution::{Backward, images_per_part};
 use crate::frame::{Load, NormSlopes, norm_slope_sums};
 use crate::loss;
 use crate::scratch::Scratch;
+use crate::threads::in_pool;
 use rayon::prelude::*;
 use std::ops::Range;
 

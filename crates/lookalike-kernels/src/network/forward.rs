@@ -2,12 +2,12 @@
 
 use super::{
     ConvolutionStage, IMAGES_TOGETHER, Input, Kind, Network, NormNumbers, NormStage, Workspace,
-    in_pool,
 };
 use crate::convolution::images_per_part;
 use crate::dispatch::InstructionSet;
 use crate::frame::{Load, moments, normalise};
 use crate::scratch::Scratch;
+use crate::threads::in_pool;
 use rayon::prelude::*;
 use std::ops::Range;
 

@@ -405,15 +405,6 @@ impl Network {
     }
 }
 
-/// Runs `work` on the pool's threads: from outside, every parallel loop in it would have to be handed
-/// in on its own.
-fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    match rayon::current_thread_index() {
-        Some(_) => work(),
-        None => rayon::scope(|_| work()),
-    }
-}
-
 /// Channels on the narrower side of a layer from which bf16 is used if asked for.
 const BF16_FROM: usize = 8;
 

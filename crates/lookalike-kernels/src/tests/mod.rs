@@ -68,9 +68,5 @@ fn numbers(seed: u64, len: usize) -> Vec<f32> {
 
 /// Runs `work` in a pool of its own with that many threads.
 fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .expect("a pool")
-        .install(work)
+    crate::pool(threads).install(work)
 }
