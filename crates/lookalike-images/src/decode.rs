@@ -9,6 +9,7 @@ use image::codecs::webp::WebPDecoder;
 use image::codecs::{bmp::BmpDecoder, gif::GifDecoder, png::PngDecoder, tiff::TiffDecoder};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, Limits};
+use serde::{Deserialize, Serialize};
 
 use crate::error::ImageError;
 use crate::fit::{Fit, InputShape, fit_part};
@@ -16,6 +17,8 @@ use crate::jpeg;
 use crate::pixels::{LONGEST_SIDE, Pixels};
 use crate::resample::{Part, whole};
 
+mod jxl;
+mod profile;
 mod tiff;
 
 /// The formats that are decoded.
@@ -32,8 +35,11 @@ pub enum Format {
     Gif,
     /// Windows and OS/2 bitmaps.
     Bmp,
-    /// TIFF, the first page: grey, RGB, CMYK, palette; 1 to 16 bits, RGB also as 32-bit floats.
+    /// TIFF, the first page: grey, RGB, CMYK, palette; 1 to 16 bits, RGB also as 32-bit floats, grey
+    /// as integers and floats of up to 64 bits.
     Tiff,
+    /// JPEG XL: grey and RGB; of an animated one the first frame.
+    JpegXl,
 }
 
 impl Format {
@@ -41,7 +47,7 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// [`ImageError::Unsupported`] for formats that are known but not decoded (AVIF, HEIC, JPEG XL), and
+    /// [`ImageError::Unsupported`] for formats that are known but not decoded (AVIF, HEIC), and
     /// [`ImageError::Unknown`] for all else.
     pub fn of(bytes: &[u8]) -> Result<Self, ImageError> {
         let unsupported = |format| Err(ImageError::Unsupported { format });
@@ -73,7 +79,7 @@ impl Format {
                 ) => unsupported("HEIC"),
                 _ => unsupported("video"),
             },
-            [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => unsupported("JPEG XL"),
+            [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => Ok(Self::JpegXl),
             _ => Err(ImageError::Unknown {
                 start: bytes[..bytes.len().min(8)].to_vec(),
             }),
@@ -85,6 +91,7 @@ impl std::fmt::Display for Format {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Jpeg => "JPEG",
+            Self::JpegXl => "JPEG XL",
             Self::Png => "PNG",
             Self::WebP => "WebP",
             Self::Gif => "GIF",
@@ -97,7 +104,7 @@ impl std::fmt::Display for Format {
 /// How pictures are decoded, and how large they may be.
 ///
 /// The limits are checked against what the file's header promises before there is room made for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DecodeOptions {
     /// Width and height that the picture will be brought to. The picture may then come smaller than it is, but not
     /// below twice these sides, so that scaling it down from there is as sharp as from the whole. Only JPEG
@@ -110,19 +117,100 @@ pub struct DecodeOptions {
     /// The most bytes a file may have.
     pub most_bytes: u64,
     /// The most bytes that may be allocated for one picture, beside the file's own. Tables of fixed size come on
-    /// top, below 1 MiB; for TIFF, whose tags are read first, below 32 MiB.
+    /// top, below 1 MiB; for TIFF and JPEG XL, whose headers are read first, below 32 MiB.
     pub most_memory: u64,
+    /// Which values of grey pictures with more than 8 bits are black and white. Without, integers are taken from 0 to
+    /// the highest that their bits can write, and floats from 0 to 1.
+    pub grey_range: Option<GreyRange>,
+}
+
+/// The values of grey pictures with more than 8 bits that are black and white; what lies beyond is black or white too.
+/// Cameras and microscopes write 12 bits into 16, and floats of any size. It is written `LOW,HIGH`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "(f64, f64)", into = "(f64, f64)")]
+pub struct GreyRange {
+    low: f64,
+    high: f64,
+}
+
+impl GreyRange {
+    /// From black to white. None where they are not numbers in this order.
+    pub fn new(low: f64, high: f64) -> Option<Self> {
+        let fits = low.is_finite() && high.is_finite() && low < high;
+        fits.then_some(Self { low, high })
+    }
+
+    /// The value that is black.
+    pub fn low(self) -> f64 {
+        self.low
+    }
+
+    /// The value that is white.
+    pub fn high(self) -> f64 {
+        self.high
+    }
+
+    /// The range that suits values drawn from a collection: from their percentile 0.1 to their percentile 99.9, so that
+    /// a few hot or dead pixels do not decide. None if they are all the same, or there are none.
+    pub fn of_values(mut values: Vec<f32>) -> Option<Self> {
+        values.retain(|value| value.is_finite());
+        values.sort_unstable_by(f32::total_cmp);
+        let last = values.len().checked_sub(1)?;
+        let at = |share: f64| f64::from(values[(last as f64 * share).round() as usize]);
+        Self::new(at(0.001), at(0.999)).or_else(|| Self::new(at(0.0), at(1.0)))
+    }
+
+    /// A value as a byte.
+    fn byte(self, value: f64) -> u8 {
+        // A value that is not a number becomes black.
+        (((value - self.low) / (self.high - self.low)) * 255.0 + 0.5).clamp(0.0, 255.0) as u8
+    }
+}
+
+impl From<GreyRange> for (f64, f64) {
+    fn from(range: GreyRange) -> Self {
+        (range.low, range.high)
+    }
+}
+
+impl TryFrom<(f64, f64)> for GreyRange {
+    type Error = String;
+
+    fn try_from((low, high): (f64, f64)) -> Result<Self, String> {
+        Self::new(low, high)
+            .ok_or_else(|| format!("{low} to {high} is no range: the lower value comes first"))
+    }
+}
+
+impl std::fmt::Display for GreyRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{},{}", self.low, self.high)
+    }
+}
+
+impl std::str::FromStr for GreyRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once(',').and_then(|(low, high)| {
+            let number = |text: &str| text.trim().parse::<f64>().ok();
+            Self::new(number(low)?, number(high)?)
+        });
+        numbers.ok_or_else(|| "expected LOW,HIGH, the lower value first, as in 0,4095".to_owned())
+    }
 }
 
 impl Default for DecodeOptions {
-    /// Whole pictures over white; at most 2^27 pixels (134 megapixels), files of 512 MiB, 1 GiB of memory.
+    /// Whole pictures over white; at most 2^27 pixels (134 megapixels), files of 512 MiB, and the memory that pictures of
+    /// so many pixels take in every format: 4 GiB.
     fn default() -> Self {
         Self {
             target: None,
             background: [255; 3],
             most_pixels: 1 << 27,
             most_bytes: 1 << 29,
-            most_memory: 1 << 30,
+            most_memory: 1 << 32,
+            grey_range: None,
         }
     }
 }
@@ -158,7 +246,10 @@ impl Decoded {
 /// - Transparency is laid over [`DecodeOptions::background`].
 /// - Grey pictures have 1 channel, unless they are transparent over a coloured background; all
 ///   others 3.
-/// - 16 bits are rounded to 8. Colour profiles (ICC) are ignored: values are taken as sRGB.
+/// - Colours are brought to sRGB by the picture's colour profile (ICC), if it has one that can be used; of CMYK, no
+///   profile is used.
+/// - 16 bits are rounded to 8. Of grey pictures with more than 8 bits, [`DecodeOptions::grey_range`] says which values
+///   are black and white.
 /// - A file that ends before its last row is refused, in every format: half a picture would be
 ///   compared as if it were all. A JPEG or PNG that lacks only its end marker has all rows and is
 ///   accepted; of a progressive JPEG all bits of all coefficients must be there.
@@ -189,6 +280,39 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageErr
             ),
         })
     })
+}
+
+/// Some of a picture's values, at most `most`, evenly drawn, if it is grey with more than 8 bits: what a range is chosen by
+/// ([`GreyRange::of_values`]). None for every other picture.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn deep_values(
+    bytes: &[u8],
+    options: &DecodeOptions,
+    most: usize,
+) -> Result<Option<Vec<f32>>, ImageError> {
+    let budget = Budget { options };
+    budget.file(bytes.len() as u64)?;
+    match Format::of(bytes)? {
+        Format::Tiff => {
+            let work = || tiff::sampled(bytes, &budget, most);
+            catch_unwind(AssertUnwindSafe(work)).unwrap_or(Ok(None))
+        }
+        // The byte that says how deep it is, and the one that says whether it is grey.
+        Format::Png if bytes.get(24..26) == Some(&[16, 0]) => {
+            // Which checks the limits as well.
+            decode(bytes, options)?;
+            let picture = image::load_from_memory_with_format(bytes, image::ImageFormat::Png);
+            let Ok(DynamicImage::ImageLuma16(grey)) = picture else {
+                return Ok(None);
+            };
+            let step = grey.len().div_ceil(most.max(1)).max(1);
+            Ok(Some(grey.iter().step_by(step).map(|&v| v.into()).collect()))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Reads a picture's file and decodes it; see [`decode`].
@@ -276,8 +400,9 @@ fn decode_jpeg(bytes: &[u8], budget: &Budget) -> Result<Decoded, ImageError> {
         false => (picture.width, picture.height),
     };
     let part = upright_part(picture.part, &picture.pixels, orientation);
+    let pixels = profile::to_srgb(picture.pixels, picture.profile.as_deref());
     Ok(Decoded {
-        pixels: upright(picture.pixels, orientation),
+        pixels: upright(pixels, orientation),
         width,
         height,
         format: Format::Jpeg,
@@ -287,14 +412,29 @@ fn decode_jpeg(bytes: &[u8], budget: &Budget) -> Result<Decoded, ImageError> {
 
 /// Decodes what the crate `image` does, whole.
 fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded, ImageError> {
-    let damaged = |error: image::ImageError| ImageError::Decode {
-        format,
-        reason: error.to_string(),
+    let damaged = |error: image::ImageError| match error {
+        image::ImageError::Unsupported(error) => ImageError::UnsupportedKind {
+            format,
+            reason: format!("{error}; save it anew, with 8 bits a channel"),
+        },
+        image::ImageError::Limits(_) => ImageError::Memory {
+            bytes: budget.options.most_memory.saturating_add(1),
+            limit: budget.options.most_memory,
+        },
+        error => ImageError::Decode {
+            format,
+            reason: error.to_string(),
+        },
     };
     let reader = Cursor::new(bytes);
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(budget.options.most_memory);
-    let (picture, orientation) = match format {
+    if format == Format::Tiff
+        && let Some((pixels, orientation)) = tiff::deep_grey(bytes, budget)?
+    {
+        return Ok(whole_picture(pixels, orientation, format));
+    }
+    let (picture, orientation, profile) = match format {
         Format::Jpeg => unreachable!("it has a decoder of its own"),
         Format::Png => {
             let decoder = PngDecoder::with_limits(reader, limits.clone()).map_err(damaged)?;
@@ -312,22 +452,46 @@ fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded
             let decoder = BmpDecoder::new(reader).map_err(damaged)?;
             read(decoder, limits, budget, damaged)?
         }
+        Format::JpegXl => {
+            let (picture, profile) = jxl::decode(bytes, budget)?;
+            (picture, Orientation::NoTransforms, profile)
+        }
         Format::Tiff => match tiff::palette(bytes, budget)? {
-            Some((pixels, orientation)) => (DynamicImage::ImageRgb8(pixels), orientation),
+            Some((pixels, orientation)) => (DynamicImage::ImageRgb8(pixels), orientation, None),
             None => {
                 let decoder = TiffDecoder::new(reader).map_err(damaged)?;
                 read(decoder, limits, budget, damaged)?
             }
         },
     };
-    let pixels = upright(flatten(picture, budget.options.background)?, orientation);
-    Ok(Decoded {
+    let grey = match (&picture, budget.options.grey_range) {
+        (DynamicImage::ImageLuma16(grey), Some(range)) => {
+            let data = grey.iter().map(|&value| range.byte(value.into())).collect();
+            let (width, height) = (grey.width() as usize, grey.height() as usize);
+            Some(Pixels::new(width, height, 1, data)?)
+        }
+        _ => None,
+    };
+    // A background that shines through is taken as the profile says, too: exact where a picture is opaque.
+    let pixels = match grey {
+        Some(pixels) => pixels,
+        None => profile::to_srgb(
+            flatten(picture, budget.options.background)?,
+            profile.as_deref(),
+        ),
+    };
+    Ok(whole_picture(pixels, orientation, format))
+}
+
+fn whole_picture(pixels: Pixels, orientation: Orientation, format: Format) -> Decoded {
+    let pixels = upright(pixels, orientation);
+    Decoded {
         width: pixels.width(),
         height: pixels.height(),
         part: whole(&pixels),
         pixels,
         format,
-    })
+    }
 }
 
 fn read(
@@ -335,7 +499,7 @@ fn read(
     limits: Limits,
     budget: &Budget,
     damaged: impl Fn(image::ImageError) -> ImageError,
-) -> Result<(DynamicImage, Orientation), ImageError> {
+) -> Result<(DynamicImage, Orientation, Option<Vec<u8>>), ImageError> {
     let (width, height) = decoder.dimensions();
     budget.sides(width as usize, height as usize)?;
     // Decoders hold some rows, or another frame, beside what they give; then it is made 8 bits without
@@ -349,8 +513,10 @@ fn read(
     )?;
     decoder.set_limits(limits).map_err(&damaged)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    // A profile that cannot be read is none: the picture can be.
+    let profile = decoder.icc_profile().ok().flatten();
     let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
-    Ok((picture, orientation))
+    Ok((picture, orientation, profile))
 }
 
 /// Makes 8 bits, and 1 or 3 channels; transparency is laid over a colour.

@@ -60,8 +60,8 @@ pub enum ImageError {
     },
     /// A picture file that holds more pixels than any picture we accept.
     #[error(
-        "the picture says it is {width} x {height} pixels; at most {limit} pixels are accepted: \
-         scale it down first"
+        "the picture says it is {width} x {height} pixels; at most {limit} pixels are accepted: scale it down first, or \
+         raise the limit of pixels"
     )]
     TooLarge {
         /// Width in pixels, as the file says.
@@ -71,7 +71,15 @@ pub enum ImageError {
         /// The most pixels accepted.
         limit: u64,
     },
-    /// A damaged picture, or one of a kind that its format's decoder does not know.
+    /// A picture of a kind that its format's decoder does not know; nothing says that it is damaged.
+    #[error("it is a kind of {format} that is not supported: {reason}")]
+    UnsupportedKind {
+        /// What its first bytes say that it is.
+        format: Format,
+        /// Which kind, and what to do about it.
+        reason: String,
+    },
+    /// A damaged picture.
     #[error(
         "cannot decode the picture as {format}: {reason}; \
          save it anew from its original, or leave it out"
@@ -103,7 +111,8 @@ pub enum ImageError {
     },
     /// A file that is longer than any we accept.
     #[error(
-        "the file has {bytes} bytes; at most {limit} are accepted: scale the picture down first"
+        "the file has {bytes} bytes; at most {limit} are accepted: scale the picture down first, or raise the limit of \
+         a file's bytes"
     )]
     FileTooLarge {
         /// The file's length.
@@ -113,8 +122,8 @@ pub enum ImageError {
     },
     /// A picture that takes more memory to decode than is allowed.
     #[error(
-        "decoding the picture takes up to {bytes} bytes of memory; at most {limit} are allowed: \
-         scale it down first, or save it with 8 bits a channel"
+        "decoding the picture takes up to {bytes} bytes of memory; at most {limit} are allowed: scale it down first, \
+         save it with 8 bits a channel, or raise the limit of memory"
     )]
     Memory {
         /// The bytes it would take.

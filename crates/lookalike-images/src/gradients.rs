@@ -104,6 +104,12 @@ impl Gradients {
         (self.cells_down - 1) * (self.cells_across - 1) * BLOCK
     }
 
+    /// Blocks from top to bottom and from left to right. Each is two cells long, and each begins
+    /// one cell after the one before.
+    pub fn blocks(&self) -> [usize; 2] {
+        [self.cells_down - 1, self.cells_across - 1]
+    }
+
     /// Writes the descriptor of one image to `out`: blocks row by row, of each block the cells
     /// upper left, upper right, lower left and lower right, of each cell the orientations. Values
     /// are 0 to 1. `pixels` are height x width x channels. Runs on the calling thread.
@@ -112,7 +118,7 @@ impl Gradients {
     ///
     /// When `pixels` is not of the shape's length or `out` not of [`len`](Self::len).
     pub fn describe(&self, pixels: &[u8], out: &mut [f32]) {
-        self.blocks(pixels, out, |block| {
+        self.write_blocks(pixels, out, |block| {
             normalise(block);
             block.iter_mut().for_each(|value| *value = value.min(CLIP));
             normalise(block);
@@ -120,7 +126,7 @@ impl Gradients {
     }
 
     /// Writes the blocks of cells to `out`, each as `finish` leaves it.
-    fn blocks(&self, pixels: &[u8], out: &mut [f32], finish: impl Fn(&mut [f32; BLOCK])) {
+    fn write_blocks(&self, pixels: &[u8], out: &mut [f32], finish: impl Fn(&mut [f32; BLOCK])) {
         assert_eq!(pixels.len(), self.shape.values(), "pixels of another shape");
         assert_eq!(out.len(), self.len(), "out of another length");
         let cells = self.cells(pixels);
@@ -147,7 +153,7 @@ impl Gradients {
     ///
     /// As [`describe`](Self::describe).
     pub fn describe_softly(&self, pixels: &[u8], contrast: f32, out: &mut [f32]) {
-        self.blocks(pixels, out, |block| soften(block, contrast));
+        self.write_blocks(pixels, out, |block| soften(block, contrast));
     }
 
     /// The descriptors of all images of a collection, images x [`len`](Self::len) floats. All

@@ -27,6 +27,13 @@ const MOST_SCANS: usize = 100;
 /// From this many blocks on it pays to make the tables that skip coefficients.
 const MANY_BLOCKS: usize = 1500;
 
+fn unsupported(reason: impl Into<String>) -> ImageError {
+    ImageError::UnsupportedKind {
+        format: Format::Jpeg,
+        reason: reason.into(),
+    }
+}
+
 fn damaged(reason: impl Into<String>) -> ImageError {
     ImageError::Decode {
         format: Format::Jpeg,
@@ -45,6 +52,8 @@ pub(crate) struct Picture<'a> {
     pub(crate) part: Part,
     /// The TIFF structure that holds the orientation, if any.
     pub(crate) exif: Option<&'a [u8]>,
+    /// The colour profile, if all its parts are there.
+    pub(crate) profile: Option<Vec<u8>>,
 }
 
 /// Says how many pixels a picture needs in width and height, given its EXIF structure; none: all.
@@ -102,7 +111,18 @@ pub(crate) fn decode<'a>(
         width: frame.width,
         height: frame.height,
         exif: file.exif,
+        profile: joined(file.profile),
     })
+}
+
+/// The parts of a colour profile, each with its number and the number of parts before it, in one.
+fn joined(mut parts: Vec<&[u8]>) -> Option<Vec<u8>> {
+    parts.sort_by_key(|part| part[0]);
+    let numbered = |(at, part): (usize, &&[u8])| {
+        usize::from(part[0]) == at + 1 && usize::from(part[1]) == parts.len()
+    };
+    let whole = !parts.is_empty() && parts.iter().enumerate().all(numbered);
+    whole.then(|| parts.iter().flat_map(|part| &part[2..]).copied().collect())
 }
 
 /// A segment that is more than a table.
@@ -127,6 +147,8 @@ struct File<'a> {
     jfif: bool,
     adobe: Option<u8>,
     exif: Option<&'a [u8]>,
+    /// Parts of the colour profile as they come, from their numbers on.
+    profile: Vec<&'a [u8]>,
     frame: Option<Frame>,
 }
 
@@ -173,6 +195,7 @@ impl<'a> File<'a> {
             jfif: false,
             adobe: None,
             exif: None,
+            profile: Vec::new(),
             frame: None,
         }
     }
@@ -210,13 +233,17 @@ impl<'a> File<'a> {
                         0xc5 | 0xc6 => "hierarchical",
                         _ => "arithmetic",
                     };
-                    return Err(damaged(format!(
-                        "its {kind} coding is not supported; save it as an ordinary JPEG"
+                    return Err(unsupported(format!(
+                        "its coding is {kind}; save it as an ordinary JPEG"
                     )));
                 }
                 0xda => return Ok(Some(Segment::Scan(body))),
                 0xdb => self.quantisation_tables(body)?,
-                0xdc => return Err(damaged("it gives its height late, which is not supported")),
+                0xdc => {
+                    return Err(unsupported(
+                        "it gives its height late; save it as an ordinary JPEG",
+                    ));
+                }
                 0xdd => {
                     let body = body
                         .first_chunk()
@@ -225,6 +252,11 @@ impl<'a> File<'a> {
                 }
                 0xe0 => self.jfif |= body.starts_with(b"JFIF\0"),
                 0xe1 if self.exif.is_none() => self.exif = body.strip_prefix(b"Exif\0\0"),
+                // At most 255 parts, each numbered by a byte.
+                0xe2 if self.profile.len() < 255 => {
+                    let part = body.strip_prefix(b"ICC_PROFILE\0");
+                    self.profile.extend(part.filter(|part| part.len() > 2));
+                }
                 0xee if body.starts_with(b"Adobe") => self.adobe = body.get(11).copied(),
                 _ => {}
             }
@@ -298,12 +330,14 @@ impl<'a> File<'a> {
         let height = usize::from(u16::from_be_bytes([h1, h0]));
         let width = usize::from(u16::from_be_bytes([w1, w0]));
         if bits != 8 {
-            return Err(damaged(format!(
+            return Err(unsupported(format!(
                 "it has {bits} bits a sample, not 8; save it as an ordinary JPEG"
             )));
         }
         if !matches!(count, 1 | 3 | 4) {
-            return Err(damaged(format!("it has {count} components, not 1, 3 or 4")));
+            return Err(unsupported(format!(
+                "it has {count} components, not 1, 3 or 4; save it as an ordinary JPEG"
+            )));
         }
         budget.sides(width, height)?;
         let parts = parts.get(..3 * usize::from(count)).ok_or_else(short)?;

@@ -62,7 +62,7 @@ mod thumbnail;
 
 pub use collection::Collection;
 pub use curve::{Curve, Series};
-pub use decode::{DecodeOptions, Decoded, Format, decode, decode_file};
+pub use decode::{DecodeOptions, Decoded, Format, GreyRange, decode, decode_file, deep_values};
 pub use distortion::{Distorter, Distortion};
 pub use download::DownloadProgress;
 pub use error::{ImageError, SourceError};

@@ -48,7 +48,8 @@ static ALLOCATOR: Counting = Counting;
 /// told to its decoder, which has one of its own.
 fn slack(bytes: &[u8]) -> isize {
     match bytes {
-        [b'I', b'I', ..] | [b'M', b'M', ..] => 32 << 20,
+        // A JPEG XL's headers are read by a decoder that counts its pixels only.
+        [b'I', b'I', ..] | [b'M', b'M', ..] | [0xff, 0x0a, ..] => 32 << 20,
         _ => 1 << 20,
     }
 }
@@ -59,7 +60,7 @@ fn picture(name: &str) -> Vec<u8> {
 }
 
 /// One of each decoder's kinds.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 14] = [
     "420.jpg",
     "progressive.jpg",
     "restarts.jpg",
@@ -72,6 +73,8 @@ const KINDS: [&str; 12] = [
     "palette.bmp",
     "rgb-tiff_lzw.tif",
     "palette.tif",
+    "rgb.jxl",
+    "lossy.jxl",
 ];
 
 /// Decodes under the default limits, or less memory, and checks how much was held. Gives the error, if there is one.
@@ -171,7 +174,6 @@ fn foreign_bytes_are_refused() {
         ("AVIF", &b"\0\0\0\x1cftypavif\0\0\0\0mif1"[..]),
         ("HEIC", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"),
         ("HEIC", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"),
-        ("JPEG XL", b"\xff\x0a\xfa\x1f\x41\x91\x08\x06"),
     ] {
         let error = refused(name, bytes);
         assert!(error.contains(name) && error.contains("convert"), "{error}");
@@ -185,6 +187,8 @@ fn foreign_bytes_are_refused() {
         b"II*\0",
         b"MM\0*",
         b"II+\0",
+        b"\xff\x0a",
+        b"\0\0\0\x0cJXL \r\n\x87\n",
         b"RIFF\x24\0\0\0WEBP",
     ] {
         let name = format!("{start:?} alone");

@@ -30,6 +30,7 @@ fn format(name: &str) -> Format {
         "webp" => Format::WebP,
         "gif" => Format::Gif,
         "bmp" => Format::Bmp,
+        "jxl" => Format::JpegXl,
         "tif" => Format::Tiff,
         other => panic!("no format is called {other}"),
     }
@@ -39,6 +40,8 @@ fn format(name: &str) -> Format {
 fn tolerance(name: &str) -> u8 {
     match format(name) {
         Format::Jpeg => 6,
+        // Transparency is of 16 bits there.
+        Format::JpegXl => 1,
         Format::WebP if name.contains("lossy") || name.contains("turned") => 6,
         _ => 0,
     }

@@ -2,6 +2,8 @@
 """Makes the pictures of this folder and, in expected/, what they show. Needs Pillow and NumPy.
 
 Each picture is of one format and feature; expected/NAME.png is plain 8-bit grey or colour, upright, over white.
+The .jxl files were made from the PNGs here by cjxl 0.7 (-d 0; lossy.jxl by -d 1),
+and show what those show, and lossy.jxl what djxl 0.7 makes of it.
 """
 
 import io
