@@ -139,7 +139,7 @@ pub(crate) fn regular_file(path: &Path) -> Result<Stamp, SkipReason> {
     ))
 }
 
-fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, SkipReason> {
+pub(crate) fn read_file(path: &Path, limits: &Limits) -> Result<Vec<u8>, SkipReason> {
     let stamp = regular_file(path)?;
     limits.check_item(stamp.bytes)?;
     let doing = "read the file";

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::entry::{Content, Entry, regular_file};
 use crate::error::SourceError;
 use crate::names::{extension, is_image, key_of_member, parent};
+use crate::pages::{further, may_have_pages, page_of};
 use crate::paths::spelled_key;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
 use crate::source::{Entries, LabelFrom, Source, SourceOptions, Wanted, no_such_image};
@@ -83,6 +84,7 @@ impl Source for Folder {
             wanted,
             open: Vec::new(),
             outside: HashSet::new(),
+            pages: Vec::new().into_iter(),
         };
         let names = list(&self.root).map_err(|source| SourceError::Io {
             doing: "list",
@@ -103,10 +105,19 @@ impl Source for Folder {
         // A key has one spelling, and leads to nothing that listing would not show.
         let clean = key_of_member(key.as_bytes()).is_ok_and(|clean| clean == key);
         let hidden = key.split('/').any(|part| self.hides(part.as_bytes()));
+        let path = self.root.join(key);
+        if let Some((file, _)) = page_of(key)
+            && fs::symlink_metadata(&path).is_err()
+        {
+            let first = self.get(file)?;
+            // The file may be spelled otherwise than it was asked for.
+            let wanted = format!("{}{}", first.key, &key[file.len()..]);
+            let page = further(&first).into_iter().find(|page| page.key == wanted);
+            return page.ok_or_else(absent);
+        }
         if !clean || hidden || !is_image(key.as_bytes()) {
             return Err(absent());
         }
-        let path = self.root.join(key);
         if fs::symlink_metadata(&path).is_err() {
             let spelled = spelled_key(&self.root, key).filter(|spelled| spelled != key);
             return self.get(&spelled.ok_or_else(absent)?);
@@ -132,6 +143,8 @@ struct Walk {
     open: Vec<Level>,
     /// The folders out of the source that were entered.
     outside: HashSet<Identity>,
+    /// Further pages of the file that was given last.
+    pages: std::vec::IntoIter<Entry>,
 }
 
 impl Iterator for Walk {
@@ -139,6 +152,12 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
+            if let Some(page) = self.pages.next() {
+                match (self.wanted)(&page.key) {
+                    true => return Some(Ok(page)),
+                    false => continue,
+                }
+            }
             let level = self.open.last_mut()?;
             let Some(name) = level.names.next() else {
                 self.open.pop();
@@ -183,6 +202,8 @@ impl Place<'_> {
 impl Walk {
     fn visit(&mut self, place: Place<'_>) -> Option<Result<Entry, Skipped>> {
         let image = is_image(place.name.as_encoded_bytes());
+        // Each page is in a part of its own.
+        let paged = may_have_pages(&place.key);
         let wanted = (self.wanted)(&place.key);
         let about = match fs::symlink_metadata(&place.path) {
             Ok(about) if about.is_symlink() => fs::metadata(&place.path).map(|to| (to, true)),
@@ -198,7 +219,7 @@ impl Walk {
                 return place.skip(why);
             }
         };
-        if !(about.is_dir() || image && wanted) {
+        if !(about.is_dir() || image && (wanted || paged)) {
             return None;
         }
         if place.name.to_str().is_none() {
@@ -212,7 +233,13 @@ impl Walk {
             };
         }
         match self.folder.entry(place.key.clone(), place.path.clone()) {
-            Ok(entry) => Some(Ok(entry)),
+            Ok(entry) => {
+                if paged {
+                    self.pages = further(&entry).into_iter();
+                }
+                wanted.then_some(Ok(entry))
+            }
+            Err(_) if !wanted => None,
             Err(why) => place.skip(why),
         }
     }

@@ -13,7 +13,7 @@
 //!
 //! | source | key | read when asked | stamp |
 //! |---|---|---|---|
-//! | folder | path in the folder | yes | size, time |
+//! | folder | path in the folder; `#2` behind it for the second page of a TIFF file | yes | size, time |
 //! | zip | path in the archive | yes | size, time |
 //! | tar on this machine | path in the archive | yes | size, time |
 //! | tar packed or remote | path in the archive | no: on the way past | size, time |
@@ -57,6 +57,7 @@ mod glob;
 mod limits;
 mod names;
 mod open;
+mod pages;
 mod parquet;
 mod part;
 mod paths;

@@ -45,7 +45,7 @@ impl Limits {
         SkipReason::new(
             SkipKind::TooLarge,
             format!(
-                "it has {what}, and at most {} are read; raise the limit (--most-megabytes) if it is an image",
+                "it has {what}, and at most {} are read; raise the limit of a file's bytes if it is an image",
                 self.item_bytes
             ),
         )

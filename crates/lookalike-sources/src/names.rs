@@ -1,5 +1,6 @@
 //! Which names are images, and which names are safe as keys.
 
+use crate::pages::page_of;
 use crate::skipped::{SkipKind, SkipReason};
 
 /// Those that are not decoded are here too, so that they are told of and not ignored.
@@ -17,9 +18,10 @@ pub(crate) fn is_image(name: &[u8]) -> bool {
     })
 }
 
-/// Whether a name ends as images do, in any case: only such files are looked at, except in lists.
+/// Whether a name ends as images do, in any case, or names a page of one: only such files are looked at,
+/// except in lists.
 pub fn is_image_name(name: &str) -> bool {
-    is_image(name.as_bytes())
+    is_image(name.as_bytes()) || page_of(name).is_some()
 }
 
 /// What follows the last dot of the last part; a name that only begins with a dot has none.

@@ -2,18 +2,23 @@
 
 use crate::entry::Entry;
 use crate::error::SourceError;
+use crate::pages::further;
 use crate::skipped::Skipped;
-use crate::source::{Entries, Source};
+use crate::source::{Entries, Source, find};
 
-/// A source of one image.
+/// A source of one file: an image, or the pages of one.
 pub(crate) struct Single {
     name: String,
-    item: Result<Entry, Skipped>,
+    items: Vec<Result<Entry, Skipped>>,
 }
 
 impl Single {
     pub(crate) fn new(name: String, item: Result<Entry, Skipped>) -> Self {
-        Self { name, item }
+        let pages = item.as_ref().map(further).unwrap_or_default();
+        let items = std::iter::once(item)
+            .chain(pages.into_iter().map(Ok))
+            .collect();
+        Self { name, items }
     }
 }
 
@@ -23,10 +28,23 @@ impl Source for Single {
     }
 
     fn len_hint(&self) -> Option<u64> {
-        Some(1)
+        Some(self.items.len() as u64)
     }
 
     fn entries(&self) -> Result<Entries, SourceError> {
-        Ok(Box::new(std::iter::once(self.item.clone())))
+        Ok(Box::new(self.items.clone().into_iter()))
+    }
+
+    /// A page may be asked for by its number alone: `scan.tif#2` names the page 2 of the source `scan.tif`.
+    fn get(&self, key: &str) -> Result<Entry, SourceError> {
+        let page = |item: &&Result<Entry, Skipped>| {
+            let own = item.as_ref().ok().map(|entry| entry.key.as_str());
+            own.and_then(crate::pages::page_of)
+                .is_some_and(|(_, number)| key == number.to_string())
+        };
+        match self.items.iter().find(page) {
+            Some(Ok(entry)) => Ok(entry.clone()),
+            _ => find(&self.name, self.items.clone().into_iter(), key),
+        }
     }
 }
