@@ -62,6 +62,11 @@ impl Filter {
         Self::equal(Field::Source, source)
     }
 
+    /// Images with this key, whatever their source.
+    pub fn with_key(key: &str) -> Filter {
+        Self::equal(Field::Key, key)
+    }
+
     /// Images whose original is at this place, whatever its name.
     pub fn at_location(location: &str) -> Filter {
         Self::equal(Field::Location, location)
@@ -481,6 +486,9 @@ impl Condition {
             .find(|(sign, _)| rest.starts_with(sign))
             .ok_or_else(|| bad("has a lone `!`"))?;
         let value = &rest[sign.len()..];
+        if value.starts_with('=') {
+            return Err(bad("has one `=` too many: a single one compares"));
+        }
         let (value, behind) = match value.trim_start().strip_prefix('"') {
             Some(inside) => {
                 let (value, behind) =

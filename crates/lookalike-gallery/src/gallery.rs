@@ -41,6 +41,19 @@ pub trait Gallery: Send + Sync {
     /// not the one that the gallery was made with.
     fn model(&self) -> Result<Option<Vec<u8>>, GalleryError>;
 
+    /// What [`keep_reading_rules`](Gallery::keep_reading_rules) kept.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
+    fn reading_rules(&self) -> Result<Option<String>, GalleryError>;
+
+    /// Keeps with the gallery how its images are read, in the words of whoever fills it; replaces
+    /// what was kept.
+    ///
+    /// # Errors
+    /// Those of [`upsert`](Gallery::upsert) about writing.
+    fn keep_reading_rules(&self, rules: &str) -> Result<(), GalleryError>;
+
     /// Stores points, replacing those of the same id. Points that are stored already, exactly so, are
     /// left alone. Each call ends with a write to disk, so some thousands at a time are quickest. Of
     /// several points with one id in `points` the last counts.

@@ -17,7 +17,7 @@ use qdrant_client::qdrant::{
     CompressionRatio, CreateAlias, CreateCollection, CreateFieldIndexCollection, Distance,
     FieldType, FloatIndexParams, GetCollectionInfoRequest, HnswConfigDiff, KeywordIndexParams,
     PayloadIndexParams, ProductQuantization, QuantizationConfig, QuantizationType,
-    ScalarQuantization, Value, VectorParams, VectorParamsMap, VectorsConfig,
+    ScalarQuantization, UpdateCollection, Value, VectorParams, VectorParamsMap, VectorsConfig,
 };
 use serde::Serialize;
 use tonic::Code;
@@ -36,6 +36,8 @@ pub(super) const CODE: &str = "code";
 pub(super) const RAW: &str = "raw";
 /// Where in a collection's metadata it says what it is.
 const METADATA: &str = "lookalike";
+/// Where in a collection's metadata it says how its images are read.
+const RULES: &str = "lookalike-reading";
 /// Where in it the number is of the request that made it.
 const NUMBER: &str = "number";
 /// The first version whose collections have metadata.
@@ -392,6 +394,21 @@ impl Collection<'_> {
         })
     }
 
+    /// Keeps how its images are read.
+    pub(super) fn keep_rules(&self, rules: &str) -> Result<(), GalleryError> {
+        let request = UpdateCollection {
+            collection_name: self.address.name().to_owned(),
+            metadata: HashMap::from([(RULES.to_owned(), Value::from(rules))]),
+            ..UpdateCollection::default()
+        };
+        self.connection
+            .write("keeping how images are read", move |client| {
+                let request = request.clone();
+                async move { client.update_collection(request).await }
+            })
+            .map(drop)
+    }
+
     /// Removes it, with all its points.
     pub(super) fn remove(&self) -> Result<(), GalleryError> {
         let name = self.address.name().to_owned();
@@ -416,6 +433,12 @@ impl Collection<'_> {
             })
             .map(drop)
     }
+}
+
+/// How a collection's images are read, if that is kept.
+pub(super) fn rules_of(info: &CollectionInfo) -> Option<String> {
+    let rules = info.config.as_ref()?.metadata.get(RULES)?;
+    Some(rules.as_str()?.to_owned())
 }
 
 /// The number of the request that made a collection.

@@ -310,6 +310,14 @@ impl Gallery for ClusterGallery {
         Ok(None)
     }
 
+    fn reading_rules(&self) -> Result<Option<String>, GalleryError> {
+        Ok(collection::rules_of(&self.collection().present()?))
+    }
+
+    fn keep_reading_rules(&self, rules: &str) -> Result<(), GalleryError> {
+        self.collection().keep_rules(rules)
+    }
+
     fn upsert(&self, points: &[Point]) -> Result<Upserted, GalleryError> {
         for point in points {
             check_code(&point.code, self.manifest.dims, || {

@@ -15,6 +15,7 @@ pub(super) const DIFFUSION_STALE: &str = "diffusion.stale";
 pub(super) const UNCLEAN: &str = "unclean";
 const MANIFEST: &str = "gallery.json";
 const MODEL: &str = "model.safetensors";
+const RULES: &str = "reading.json";
 pub(super) const LOCK: &str = "lock";
 
 impl Manifest {
@@ -103,6 +104,19 @@ pub(super) fn read_model(gallery: &Path, manifest: &Manifest) -> Result<Vec<u8>,
         });
     }
     Ok(model)
+}
+
+/// How the gallery's images are read, if that is kept.
+pub(super) fn read_rules(gallery: &Path) -> Result<Option<String>, GalleryError> {
+    let path = gallery.join(RULES);
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        text => text.map(Some).map_err(GalleryError::io("reading", &path)),
+    }
+}
+
+pub(super) fn write_rules(gallery: &Path, rules: &str) -> Result<(), GalleryError> {
+    write_whole(&gallery.join(RULES), rules.as_bytes())
 }
 
 /// The exclusive right to a gallery, given back when dropped or when the process ends, however it ends.

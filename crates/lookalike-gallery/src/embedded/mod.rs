@@ -455,6 +455,16 @@ impl Gallery for EmbeddedGallery {
         folder::read_model(&self.path, &self.manifest).map(Some)
     }
 
+    fn reading_rules(&self) -> Result<Option<String>, GalleryError> {
+        folder::read_rules(&self.path)
+    }
+
+    fn keep_reading_rules(&self, rules: &str) -> Result<(), GalleryError> {
+        self.check_writable("keeping how images are read")?;
+        let _writer = self.writer();
+        folder::write_rules(&self.path, rules)
+    }
+
     fn upsert(&self, points: &[Point]) -> Result<Upserted, GalleryError> {
         for point in points {
             check_code(&point.code, self.manifest.dims, || {

@@ -46,9 +46,7 @@ pub(super) fn clear_torn_pointers(shard: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn folders(
-    parent: &Path,
-) -> io::Result<impl Iterator<Item = io::Result<PathBuf>> + use<>> {
+fn folders(parent: &Path) -> io::Result<impl Iterator<Item = io::Result<PathBuf>> + use<>> {
     Ok(fs::read_dir(parent)?.filter_map(|entry| {
         let path = entry.map(|entry| entry.path());
         path.map_or_else(|e| Some(Err(e)), |path| path.is_dir().then_some(Ok(path)))
@@ -183,7 +181,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         filled(folder.path());
         let segment = folders(&folder.path().join("segments")).unwrap().next();
-        let table = segment.unwrap().unwrap().join("payload_storage").join(POINTERS);
+        let table = segment
+            .unwrap()
+            .unwrap()
+            .join("payload_storage")
+            .join(POINTERS);
         let before = fs::read(&table).unwrap();
         clear_torn_pointers(folder.path()).unwrap();
         assert_eq!(fs::read(&table).unwrap(), before);
