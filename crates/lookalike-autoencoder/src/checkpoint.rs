@@ -1,5 +1,6 @@
 //! Where a run stands, on disk: weights, moments and position, enough to go on exactly.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub(crate) struct State {
 
 /// Name of the targets' tensor.
 const TARGETS: &str = "targets";
+/// Characters of a setting that are shown.
+const MAX_SHOWN: usize = 60;
 const MOMENTS: [&str; 2] = ["adam.first", "adam.second"];
 
 /// Names and shapes of a plan's tensors, learned ones first, with their values in `weights`.
@@ -181,9 +184,8 @@ pub(crate) fn load(
     }
     if document.config != *config {
         return Err(fail(format!(
-            "it belongs to another recipe ({}), not to this one ({})",
-            json(&document.config),
-            json(config)
+            "it belongs to another recipe: {}",
+            differences(&document.config, config)
         )));
     }
     if document.data.digest != data.digest || document.shape != plan.shape {
@@ -248,6 +250,31 @@ pub(crate) fn load(
     })
 }
 
-fn json(config: &TrainConfig) -> String {
-    serde_json::to_string(config).expect("a configuration serialises")
+/// The settings that differ, as `epochs is 3 there and 5 now`.
+fn differences(there: &TrainConfig, now: &TrainConfig) -> String {
+    let [there, now] = [there, now].map(|config| match serde_json::to_value(config) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => unreachable!("a configuration serialises as an object"),
+    });
+    let none = serde_json::Value::Null;
+    let names: BTreeSet<&String> = there.keys().chain(now.keys()).collect();
+    let of = |fields: &serde_json::Map<String, serde_json::Value>, name: &str| {
+        let text = fields.get(name).unwrap_or(&none).to_string();
+        match text.char_indices().nth(MAX_SHOWN) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
+    };
+    names
+        .into_iter()
+        .filter(|name| there.get(*name) != now.get(*name))
+        .map(|name| {
+            format!(
+                "{name} is {} there and {} now",
+                of(&there, name),
+                of(&now, name)
+            )
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
 }

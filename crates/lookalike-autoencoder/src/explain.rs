@@ -5,9 +5,10 @@
 //! Pless, *Visualizing Deep Similarity Networks* (WACV 2019), who did it for networks that pool their last map; here
 //! every place has weights of its own.
 
-use lookalike_images::{Pixels, colours, fit_with};
+use lookalike_images::{Pixels, fit_with};
 use serde::Serialize;
 
+use crate::direct::Direct;
 use crate::model::{Autoencoder, WHITE};
 
 /// How much each place of an image adds to a similarity.
@@ -31,7 +32,8 @@ pub struct Contributions {
 pub struct Explanation {
     /// The cosine of the angle between the codes: 1 for the same direction; 0 where a code is all zeros.
     pub similarity: f32,
-    /// The share of the similarity that is owed to colours joined to the codes; 0 for models that join none.
+    /// The share of the similarity that is owed to colours in the codes, which have no place; 0 for
+    /// models whose codes have none beside what was learned.
     pub colours: f32,
     /// Where in the first image the rest of it comes from.
     pub a: Contributions,
@@ -47,8 +49,12 @@ struct Side {
     latent: Vec<f64>,
     /// Length of that.
     length: f64,
-    /// Colours, as long as they are in the code; none if the model joins none.
+    /// The shape as it stands in the code behind that, and the colours behind it; empty where the
+    /// model has none.
+    shape: Vec<f64>,
     colours: Vec<f64>,
+    /// The image as the network sees it.
+    pixels: Vec<u8>,
 }
 
 impl Autoencoder {
@@ -61,12 +67,13 @@ impl Autoencoder {
     /// product of the codes there, the same for both images.
     pub fn explain(&self, a: &Pixels, b: &Pixels) -> Explanation {
         let [a, b] = [a, b].map(|image| self.side(image));
-        let joins = !a.colours.is_empty();
-        // A code's length: with colours its parts are the latent at length 1, and them.
+        let joins = self.code_dim() > self.latent_dim();
+        // A code's length: what stands behind the latent brings that to length 1.
         let code_length = |side: &Side| match joins {
             true => {
                 let latent = if side.length > 0.0 { 1.0 } else { 0.0 };
-                (latent + dot(&side.colours, &side.colours)).sqrt()
+                let seen = dot(&side.shape, &side.shape) + dot(&side.colours, &side.colours);
+                (latent + seen).sqrt()
             }
             false => side.length,
         };
@@ -79,10 +86,12 @@ impl Autoencoder {
         };
         let colours = over(dot(&a.colours, &b.colours), lengths);
         Explanation {
-            similarity: (dot(&a.latent, &b.latent) * scale + colours) as f32,
+            similarity: (dot(&a.latent, &b.latent) * scale
+                + over(dot(&a.shape, &b.shape), lengths)
+                + colours) as f32,
             colours: colours as f32,
-            a: self.contributions(&a, &b, scale),
-            b: self.contributions(&b, &a, scale),
+            a: self.contributions(&a, &b, scale, over(1.0, lengths)),
+            b: self.contributions(&b, &a, scale, over(1.0, lengths)),
         }
     }
 
@@ -108,20 +117,27 @@ impl Autoencoder {
                 (latent.clone(), latent)
             }
         };
-        let weight = f64::from(self.config().colour_weight);
+        let mut shape = wide(&self.seen(pixels));
+        let colours = shape.split_off(self.direct().map_or(0, Direct::shape_dims));
         Side {
             length: dot(&latent, &latent).sqrt(),
-            colours: match weight > 0.0 {
-                true => colours(pixels).map(|c| weight * f64::from(c)).to_vec(),
-                false => Vec::new(),
-            },
+            shape,
+            colours,
             map,
             latent,
+            pixels: pixels.to_vec(),
         }
     }
 
-    /// The shares of the places of `side` in its latent's product with another, times `scale`.
-    fn contributions(&self, side: &Side, other: &Side, scale: f64) -> Contributions {
+    /// The shares of the places of `side` in its latent's product with another, times `scale`, and
+    /// in its shape's, times `shape_scale`.
+    fn contributions(
+        &self,
+        side: &Side,
+        other: &Side,
+        scale: f64,
+        shape_scale: f64,
+    ) -> Contributions {
         let (map, towards, even) = match self.trunk() {
             Some(trunk) => {
                 let [weight, bias] = trunk.linear.map(|index| self.parameter(index));
@@ -138,9 +154,16 @@ impl Autoencoder {
         };
         let [rows, columns, channels] = map;
         let cells = side.map.chunks_exact(channels);
+        let shares = match self.direct() {
+            Some(direct) => direct.shape_shares(&side.pixels, &other.shape, rows, columns),
+            None => vec![0.0; rows * columns],
+        };
         let values = cells
             .zip(towards.chunks_exact(channels))
-            .map(|(cell, towards)| ((dot(cell, towards) + even) * scale) as f32)
+            .zip(shares)
+            .map(|((cell, towards), shape)| {
+                ((dot(cell, towards) + even) * scale + shape * shape_scale) as f32
+            })
             .collect();
         Contributions {
             rows,
@@ -249,8 +272,13 @@ mod tests {
                         "{what}: {sum} of {why:?}"
                     );
                 }
-                let joins = model.config().colour_weight > 0.0;
-                assert_eq!(why.colours != 0.0, joins, "{what}");
+                let coloured = model
+                    .record()
+                    .direct
+                    .as_ref()
+                    .is_some_and(|d| d.colours.is_some())
+                    || model.config().colour_weight > 0.0;
+                assert_eq!(why.colours != 0.0, coloured, "{what}");
                 let back = model.explain(&b, &a);
                 assert_eq!((back.a, back.b), (why.b, why.a));
             }

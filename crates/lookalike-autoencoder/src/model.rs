@@ -4,7 +4,9 @@ use std::path::Path as FilePath;
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
-use lookalike_images::{COLOURS, Collection, Fit, InputShape, Pixels, colours, fit_with};
+use lookalike_images::{
+    COLOURS, Collection, Fit, GreyRange, InputShape, Pixels, colours, fit_with,
+};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,7 @@ use crate::checkpoint::{model_tensors, read_weights};
 use crate::config::{MOST_WEIGHT, Objective, TrainConfig};
 use crate::container::{self, Container};
 use crate::device::DeviceChoice;
+use crate::direct::Direct;
 use crate::error::AutoencoderError;
 use crate::network::{Inference, Trunk, Weights};
 use crate::ops::Path;
@@ -64,6 +67,8 @@ pub(crate) const WHITE: [u8; 3] = [255; 3];
 pub struct Autoencoder {
     plan: Plan,
     weights: Weights,
+    /// What stands in codes behind what the network says, if anything does.
+    direct: Option<Direct>,
     config: TrainConfig,
     record: TrainRecord,
     /// The file's JSON document, as it was written first: another version of this program gives
@@ -91,6 +96,7 @@ impl Autoencoder {
     pub(crate) fn new(
         plan: Plan,
         weights: Weights,
+        direct: Option<Direct>,
         config: TrainConfig,
         record: TrainRecord,
         device: DeviceChoice,
@@ -99,8 +105,8 @@ impl Autoencoder {
             model_format: FORMAT,
             program: concat!("lookalike ", env!("CARGO_PKG_VERSION")).to_owned(),
             parameters: plan.parameter_count(),
-            code_dim: code_dim(&plan, &config),
-            code_map: code_map(&plan, &config),
+            code_dim: code_dim(&plan, &config, direct.as_ref()),
+            code_map: code_map(&plan, &config, direct.as_ref()),
             preprocessing: Preprocessing {
                 shape: plan.shape,
                 layout: Layout::ChannelsLast,
@@ -111,12 +117,13 @@ impl Autoencoder {
             record,
         };
         let text = serde_json::to_string(&document).expect("a model's document serialises");
-        Self::of_document(plan, weights, document, text, device)
+        Self::of_document(plan, weights, direct, document, text, device)
     }
 
     fn of_document(
         plan: Plan,
         weights: Weights,
+        direct: Option<Direct>,
         document: Document,
         text: String,
         device: DeviceChoice,
@@ -132,6 +139,7 @@ impl Autoencoder {
             ),
             plan,
             weights,
+            direct,
             config: document.config,
             record: document.record,
             document: text,
@@ -175,12 +183,22 @@ impl Autoencoder {
 
     /// Keeps with the model how it compares with simple descriptors.
     #[must_use]
-    pub fn with_comparison(mut self, comparison: Comparison) -> Self {
+    pub fn with_comparison(self, comparison: Comparison) -> Self {
+        self.with_record(|record| record.comparison = Some(comparison))
+    }
+
+    /// Keeps with the model which values of grey pictures with more than 8 bits were black and white.
+    #[must_use]
+    pub fn with_grey_range(self, range: Option<GreyRange>) -> Self {
+        self.with_record(|record| record.grey_range = range)
+    }
+
+    fn with_record(mut self, change: impl FnOnce(&mut TrainRecord)) -> Self {
         let mut document: Document =
             serde_json::from_str(&self.document).expect("a model's document reads");
-        document.record.comparison = Some(comparison.clone());
+        change(&mut document.record);
+        self.record.clone_from(&document.record);
         self.document = serde_json::to_string(&document).expect("a model's document serialises");
-        self.record.comparison = Some(comparison);
         self
     }
 
@@ -194,9 +212,10 @@ impl Autoencoder {
         self.plan.shape
     }
 
-    /// Floats of a code: those that the network gives, and behind them those of the colours, if the model joins them.
+    /// Floats of a code: those that the network gives, and behind them those that are computed from
+    /// the pixels themselves, if there are any.
     pub fn code_dim(&self) -> usize {
-        code_dim(&self.plan, &self.config)
+        code_dim(&self.plan, &self.config, self.direct())
     }
 
     /// Floats that the network gives, which the decoder makes images of: the first of a code, or all of it.
@@ -207,7 +226,7 @@ impl Autoencoder {
     /// Height, width and channels of the code where it is a map, channels last; 1, 1 and
     /// [`Self::code_dim`] where it is a vector.
     pub fn code_map(&self) -> [usize; 3] {
-        code_map(&self.plan, &self.config)
+        code_map(&self.plan, &self.config, self.direct())
     }
 
     /// Learned numbers in all.
@@ -271,9 +290,13 @@ impl Autoencoder {
         }
     }
 
+    pub(crate) fn direct(&self) -> Option<&Direct> {
+        self.direct.as_ref()
+    }
+
     /// Encodes images that fit into memory at once.
     fn encode_batch(&self, pixels: &[u8], codes: &mut [f32]) {
-        if self.config.colour_weight == 0.0 {
+        if self.code_dim() == self.latent_dim() {
             return self.inference.encode(pixels, codes);
         }
         let (len, dim, latent_dim) = (self.plan.input_len(), self.code_dim(), self.latent_dim());
@@ -284,8 +307,31 @@ impl Autoencoder {
             .zip(latents.par_chunks_exact(latent_dim))
             .zip(pixels.par_chunks_exact(len))
             .for_each(|((code, latent), pixels)| {
-                join(latent, &colours(pixels), self.config.colour_weight, code);
+                let (learned, seen) = code.split_at_mut(latent_dim);
+                to_unit_length(latent, learned);
+                self.write_seen(pixels, seen);
             });
+    }
+
+    /// What stands in a code behind what the network says.
+    fn write_seen(&self, pixels: &[u8], seen: &mut [f32]) {
+        match &self.direct {
+            Some(direct) => direct.write(pixels, seen),
+            None => {
+                for (to, value) in seen.iter_mut().zip(colours(pixels)) {
+                    *to = value * self.config.colour_weight;
+                }
+            }
+        }
+    }
+
+    /// [`Self::write_seen`] to a vector of its own, empty for most recipes.
+    pub(crate) fn seen(&self, pixels: &[u8]) -> Vec<f32> {
+        let mut seen = vec![0.0; self.code_dim() - self.latent_dim()];
+        if !seen.is_empty() {
+            self.write_seen(pixels, &mut seen);
+        }
+        seen
     }
 
     /// Sends images (as for [`Self::encode`]) through encoder and decoder.
@@ -307,7 +353,8 @@ impl Autoencoder {
 
     /// The model file's bytes: those that it was read from, if it was.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let tensors = model_tensors(&self.plan, &self.weights);
+        let mut tensors = model_tensors(&self.plan, &self.weights);
+        tensors.extend(self.direct.iter().flat_map(Direct::tensors));
         container::to_bytes(self.document.clone(), &tensors)
     }
 
@@ -322,12 +369,12 @@ impl Autoencoder {
         what: &str,
         device: DeviceChoice,
     ) -> Result<Self, AutoencoderError> {
-        let (plan, weights, document, text) =
+        let (plan, weights, direct, document, text) =
             parse(bytes).map_err(|why| AutoencoderError::Model {
                 what: what.to_owned(),
                 why,
             })?;
-        Self::of_document(plan, weights, document, text, device)
+        Self::of_document(plan, weights, direct, document, text, device)
     }
 
     /// Writes the model file: all of it or, on failure, what was there before.
@@ -377,37 +424,35 @@ impl Autoencoder {
     }
 }
 
-/// The code of an image: what was learned, at length 1, and behind it the colours, at length `weight`.
-fn join(latent: &[f32], colours: &[f32], weight: f32, code: &mut [f32]) {
+/// Latents that something stands behind have length 1.
+fn to_unit_length(latent: &[f32], learned: &mut [f32]) {
     let length = latent.iter().map(|v| v * v).sum::<f32>().sqrt();
     // A latent of nothing but zeros has no direction, and stays.
     let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
-    let (learned, seen) = code.split_at_mut(latent.len());
     for (to, value) in learned.iter_mut().zip(latent) {
         *to = value * scale;
     }
-    for (to, value) in seen.iter_mut().zip(colours) {
-        *to = value * weight;
+}
+
+fn code_dim(plan: &Plan, config: &TrainConfig, direct: Option<&Direct>) -> usize {
+    let colours = if config.colour_weight > 0.0 {
+        COLOURS
+    } else {
+        0
+    };
+    plan.code_dim + colours + direct.map_or(0, Direct::dims)
+}
+
+fn code_map(plan: &Plan, config: &TrainConfig, direct: Option<&Direct>) -> [usize; 3] {
+    match code_dim(plan, config, direct) {
+        dims if dims > plan.code_dim => [1, 1, dims],
+        _ => plan.code_map,
     }
 }
 
-fn code_dim(plan: &Plan, config: &TrainConfig) -> usize {
-    plan.code_dim
-        + if config.colour_weight > 0.0 {
-            COLOURS
-        } else {
-            0
-        }
-}
+type Parsed = (Plan, Weights, Option<Direct>, Document, String);
 
-fn code_map(plan: &Plan, config: &TrainConfig) -> [usize; 3] {
-    match config.colour_weight > 0.0 {
-        true => [1, 1, code_dim(plan, config)],
-        false => plan.code_map,
-    }
-}
-
-fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document, String), String> {
+fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     #[derive(Deserialize)]
     struct Version {
         model_format: Option<u32>,
@@ -433,7 +478,16 @@ fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document, String), String> {
         config.objective == Objective::Variational,
     )
     .map_err(|e| e.to_string())?;
-    let expected = plan.parameters.len() + 2 * plan.statistics.len();
+    let direct = match &document.record.direct {
+        Some(_) if config.objective != Objective::Look => {
+            return Err("its codes have parts that its objective does not know".to_owned());
+        }
+        Some(record) => Some(Direct::read(record, plan.shape, &container)?),
+        None => None,
+    };
+    let expected = plan.parameters.len()
+        + 2 * plan.statistics.len()
+        + direct.as_ref().map_or(0, |direct| direct.tensors().len());
     if container.len() != expected {
         return Err(format!(
             "it has {} tensors, its architecture needs {expected}",
@@ -442,14 +496,19 @@ fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document, String), String> {
     }
     let weights = read_weights(&plan, &container)?;
     let joins = config.colour_weight != 0.0;
-    let can_join = plan.shape.channels == 3 && config.architecture == Architecture::Bottleneck;
+    let can_join = plan.shape.channels == 3
+        && config.architecture == Architecture::Bottleneck
+        && direct.is_none();
     if joins && !(can_join && (0.0..=MOST_WEIGHT).contains(&config.colour_weight)) {
         return Err(format!(
             "it joins colours to its codes with weight {}, which its network or its images do not allow",
             config.colour_weight
         ));
     }
-    let (code_dim, code_map) = (code_dim(&plan, config), code_map(&plan, config));
+    let (code_dim, code_map) = (
+        code_dim(&plan, config, direct.as_ref()),
+        code_map(&plan, config, direct.as_ref()),
+    );
     if (document.code_dim, document.code_map) != (code_dim, code_map)
         || document.parameters != plan.parameter_count()
     {
@@ -466,5 +525,5 @@ fn parse(bytes: &[u8]) -> Result<(Plan, Weights, Document, String), String> {
             document.preprocessing.divisor
         ));
     }
-    Ok((plan, weights, document, container.document))
+    Ok((plan, weights, direct, document, container.document))
 }

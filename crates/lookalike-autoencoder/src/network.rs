@@ -416,7 +416,6 @@ impl Half {
     fn run(&self, batch: usize, input: Input, output: &mut [f32]) {
         match self {
             Self::Kernels { network, idle } => {
-                flush_denormals();
                 let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
                 let taken = idle().pop();
                 let mut workspace = taken.unwrap_or_else(|| Workspace::new(network));
@@ -550,11 +549,4 @@ pub(crate) fn to_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         .into_data()
         .try_into_vec()
         .expect("the networks compute in f32")
-}
-
-/// Lets this thread and the workers of its pool take denormal numbers as zero: all of them, or
-/// which of them computes would decide the result.
-pub(crate) fn flush_denormals() {
-    lookalike_kernels::flush_denormals();
-    rayon::broadcast(|_| lookalike_kernels::flush_denormals());
 }

@@ -1,8 +1,9 @@
 //! What is remembered of a training run, in the model file and in `train --json`.
 
-use lookalike_images::Collection;
+use lookalike_images::{Collection, GreyRange};
 use serde::{Deserialize, Serialize};
 
+use crate::direct::DirectRecord;
 use crate::look::Part;
 
 /// One pass over the collection.
@@ -66,16 +67,11 @@ pub struct Judgement {
     pub structure: f32,
     /// The same by shape.
     pub shape: f32,
+    /// The same by colours, of colour images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colours: Option<f32>,
     /// Share of other images that are farther from a distorted copy than its original is.
     pub copies: f32,
-}
-
-impl Judgement {
-    /// One number, by which codes are ranked: structure and copies. Shape does not count: gradient
-    /// histograms would be praised for being like themselves.
-    pub fn score(&self) -> f32 {
-        self.structure + self.copies
-    }
 }
 
 /// A model beside simple descriptors, judged without labels on images that it learned from.
@@ -88,14 +84,31 @@ pub struct Comparison {
     pub model: Judgement,
     /// Simple descriptors, at least one.
     pub simple: Vec<Judgement>,
+    /// How much colours count beside structure: their weight in the description that the model
+    /// learned, 0 where it learned none.
+    #[serde(default)]
+    pub colours_weight: f32,
 }
 
 impl Comparison {
+    /// One number, by which codes are ranked: structure, with colours as far as they count, and
+    /// copies. Shape does not count: gradient histograms would be praised for being like themselves.
+    pub fn score(&self, judged: &Judgement) -> f32 {
+        let neighbours = match judged.colours {
+            Some(colours) => {
+                let weight = self.colours_weight;
+                (judged.structure + weight * colours) / (1.0 + weight)
+            }
+            None => judged.structure,
+        };
+        neighbours + judged.copies
+    }
+
     /// The simple descriptor that is judged best.
     pub fn best(&self) -> Option<&Judgement> {
         self.simple
             .iter()
-            .max_by(|a, b| a.score().total_cmp(&b.score()))
+            .max_by(|a, b| self.score(a).total_cmp(&self.score(b)))
     }
 
     /// Whether ranking by diffusion can be expected to help. It carries weight along the links of
@@ -108,8 +121,10 @@ impl Comparison {
     /// How the model stands beside the best simple descriptor. Scores that are closer than .03 say
     /// nothing: so far apart are judgements of codes that labels find alike.
     pub fn verdict(&self) -> Verdict {
-        let best = self.best().map_or(f32::NEG_INFINITY, Judgement::score);
-        match self.model.score() - best {
+        let best = self
+            .best()
+            .map_or(f32::NEG_INFINITY, |best| self.score(best));
+        match self.score(&self.model) - best {
             gain if gain >= MIN_DIFFERENCE => Verdict::Better,
             gain if gain <= -MIN_DIFFERENCE => Verdict::Worse,
             _ => Verdict::Even,
@@ -148,6 +163,13 @@ pub struct TrainRecord {
     /// What the images were described by, where the objective is to describe them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
+    /// What of the codes is computed from the pixels themselves, behind what the network says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direct: Option<DirectRecord>,
+    /// Which values of grey pictures with more than 8 bits were black and white to it, where it learned
+    /// from such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grey_range: Option<GreyRange>,
     /// How the model compares with simple descriptors, where that was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
@@ -200,6 +222,7 @@ mod tests {
             name: name.to_owned(),
             structure,
             shape,
+            colours: None,
             copies,
         }
     }
@@ -213,6 +236,7 @@ mod tests {
                 judged("pixels", 0.1, 0.2, 0.6),
                 judged("HOG", 0.3, 0.8, 0.8),
             ],
+            colours_weight: 0.0,
         };
         assert_eq!(comparison.best().unwrap().name, "HOG");
         assert_eq!(comparison.verdict(), Verdict::Better);
@@ -224,6 +248,13 @@ mod tests {
         assert_eq!(comparison.verdict(), Verdict::Even);
         comparison.model.structure = 0.1;
         assert_eq!(comparison.verdict(), Verdict::Worse);
+        comparison.model.structure = 0.3;
+        comparison.model.colours = Some(0.5);
+        comparison.simple[1].colours = Some(0.1);
+        assert_eq!(comparison.verdict(), Verdict::Better);
+        comparison.colours_weight = 1.0;
+        let gain = comparison.score(&comparison.model) - comparison.score(&comparison.simple[1]);
+        assert!((gain - (0.4 + 0.9 - 0.2 - 0.8)).abs() < 1e-6, "{gain}");
         comparison.simple.clear();
         assert_eq!(comparison.verdict(), Verdict::Better);
     }

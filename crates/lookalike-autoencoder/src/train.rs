@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use lookalike_images::Collection;
+use lookalike_kernels::FlushedDenormals;
 
 use crate::architecture::{Architecture, Plan};
 use crate::baseline::{mean_image_loss, perfect_loss};
@@ -11,10 +12,11 @@ use crate::batch::{normal, order, steps};
 use crate::checkpoint::{self, Checkpointing, Position, State};
 use crate::config::{Objective, Optimiser, TrainConfig};
 use crate::device::DeviceChoice;
+use crate::direct::Direct;
 use crate::error::AutoencoderError;
 use crate::look::Look;
 use crate::model::Autoencoder;
-use crate::network::{Judged, Trainable, Weights, flush_denormals, matrix, mean_pixel, to_host};
+use crate::network::{Judged, Trainable, Weights, matrix, mean_pixel, to_host};
 use crate::optimiser::{Adam, AdamState};
 use crate::record::{DataRecord, EpochRecord, StageRecord, TrainRecord};
 use crate::stage::{Making, Stage, Task, look_dim};
@@ -61,8 +63,8 @@ impl Observer for () {}
 /// gives the same losses and weights as an unbroken run, on the CPU bit by bit and on any number
 /// of threads. The finished checkpoint is left for the caller to delete once the model is safe.
 ///
-/// From then on the calling thread and the workers of its rayon pool take denormal numbers (below
-/// 1.2e-38) as zero.
+/// Until it returns, the calling thread and the workers of its rayon pool take denormal numbers
+/// (below 1.2e-38) as zero.
 ///
 /// # Errors
 ///
@@ -140,16 +142,22 @@ pub fn train(
             perfect_loss(collection, config.loss),
         ),
     };
+    let (parts, direct) = match look {
+        Some(look) => (look.record, Some(look.direct)),
+        None => (Vec::new(), None),
+    };
     let record = TrainRecord {
         data,
         epochs,
         later: later.collect(),
-        parts: look.map_or_else(Vec::new, |look| look.record),
+        parts,
+        direct: direct.as_ref().map(Direct::record),
         comparison: None,
+        grey_range: None,
         mean_image_loss,
         perfect_loss,
     };
-    Autoencoder::new(plan, state.weights, config.clone(), record, device)
+    Autoencoder::new(plan, state.weights, direct, config.clone(), record, device)
 }
 
 impl State {
@@ -259,7 +267,8 @@ impl<'a> Run<'a> {
         checkpointing: Option<&Checkpointing>,
         observer: &mut dyn Observer,
     ) -> Result<State, AutoencoderError> {
-        flush_denormals();
+        // All that compute, or which of them does would decide the result.
+        let _flushed = FlushedDenormals::begin();
         let smallest = smallest_batch(self.config.architecture);
         let count = self.task.images.len();
         let steps = steps(count, self.config.batch, smallest);

@@ -73,7 +73,7 @@ fn survives(model: &Autoencoder) {
     assert_eq!(again.config(), model.config());
     assert_eq!(again.record(), model.record());
     assert_eq!(again.to_bytes(), model.to_bytes());
-    let collection = shapes(20, GREY);
+    let collection = shapes(20, model.shape());
     assert_eq!(
         again.encode(collection.pixels()).unwrap(),
         model.encode(collection.pixels()).unwrap()
@@ -255,4 +255,77 @@ fn colours_are_joined_to_codes_and_to_nothing_else() {
     );
     let grey = train(&shapes(32, GREY), joined.config(), CPU, None, &mut ());
     assert!(grey.unwrap_err().to_string().contains("--colour-weight 0"));
+}
+
+#[test]
+fn shape_and_colours_stand_behind_what_was_learned() {
+    let coloured = InputShape {
+        channels: 3,
+        ..GREY
+    };
+    for (shape, parts) in [(GREY, 1), (coloured, 2)] {
+        let images = shapes(48, shape);
+        let config = TrainConfig {
+            epochs: 1,
+            batch: 16,
+            ..TrainConfig::with_objective(Architecture::Bottleneck, Objective::Look)
+        };
+        let model = train(&images, &config, CPU, None, &mut ()).unwrap();
+        let direct = model.record().direct.clone().unwrap();
+        let lengths: Vec<_> = [Some(direct.shape), direct.colours]
+            .into_iter()
+            .flatten()
+            .collect();
+        assert_eq!(lengths.len(), parts);
+        let (dim, latent_dim) = (model.code_dim(), model.latent_dim());
+        assert_eq!(
+            dim,
+            latent_dim + lengths.iter().map(|part| part.dims).sum::<usize>()
+        );
+        let codes = model.encode(images.pixels()).unwrap();
+        let length = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>().sqrt();
+        for (image, code) in codes.chunks(dim).enumerate() {
+            let (learned, mut rest) = code.split_at(latent_dim);
+            assert!((length(learned) - 1.0).abs() < 1e-4);
+            for part in &lengths {
+                let (own, others) = rest.split_at(part.dims);
+                assert!((length(own) - part.length).abs() < 1e-4, "{part:?}");
+                rest = others;
+            }
+            assert_eq!(model.encode_image(&images.picture(image)), code);
+        }
+        survives(&model);
+    }
+}
+
+#[test]
+fn a_damaged_direct_part_is_refused_with_the_reason() {
+    let bytes = small_model_of(Objective::Look).to_bytes();
+    let said = |change: &dyn Fn(&mut serde_json::Value)| {
+        refusal(&changed(&bytes, |d, _| change(&mut d["record"]["direct"])))
+    };
+    for (path, value) in [
+        ("dims", serde_json::json!(0)),
+        ("dims", 10_000.into()),
+        ("length", 0.into()),
+        ("length", 1e9.into()),
+    ] {
+        let why = said(&|direct| direct["shape"][path] = value.clone());
+        assert!(why.contains("its shape should have"), "{why}");
+    }
+    assert!(said(&|direct| direct["shape"]["dims"] = 7.into()).contains("of shape"));
+    assert!(said(&|direct| direct["contrast"] = (-1).into()).contains("gradient"));
+    let why = said(&|direct| direct["colours"] = direct["shape"].clone());
+    assert!(why.contains("have none"), "{why}");
+    assert!(said(&|direct| *direct = serde_json::Value::Null).contains("tensors"));
+    let missing = changed(&bytes, |_, t| {
+        t.retain(|(name, _, _)| name != "direct.shape.axes")
+    });
+    assert!(
+        refusal(&missing).contains("is missing"),
+        "{}",
+        refusal(&missing)
+    );
+    let other = changed(&bytes, |d, _| d["config"]["objective"] = "augment".into());
+    assert!(refusal(&other).contains("objective"), "{}", refusal(&other));
 }

@@ -99,10 +99,8 @@ fn the_same_seed_gives_the_same_model_on_any_number_of_threads() {
     let collection = shapes(150, GREY);
     let config = config(Architecture::Bottleneck, Objective::Augment, 2);
     let run = |threads: usize, config: &TrainConfig| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let model = pool
-            .unwrap()
-            .install(|| train(&collection, config, CPU, None, &mut ()).unwrap());
+        let pool = lookalike_kernels::pool(threads);
+        let model = pool.install(|| train(&collection, config, CPU, None, &mut ()).unwrap());
         let codes = model.encode_collection(&collection, |_| {}).unwrap();
         (losses(&model), codes)
     };
@@ -186,8 +184,7 @@ fn a_run_stopped_in_any_of_its_stages_resumes_exactly() {
             every: Duration::from_secs(3600),
             resume: true,
         };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.unwrap();
+        let pool = lookalike_kernels::pool(threads);
         // Stages of 21, 14 and 7 steps, 7 an epoch: stops within the first, at its last step, within
         // the second, at its last step, and within the third.
         for steps in [3, 18, 5, 9, 2] {

@@ -24,6 +24,7 @@ use lookalike_neighbours::{Codes, Metric, Pca, nearest_others};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::direct::Direct;
 use crate::distort::even;
 use structure::Structure;
 
@@ -39,6 +40,9 @@ pub struct Part {
     /// beyond what chance gives, on average over those.
     pub agreement: f32,
 }
+
+/// What the record calls the part of colours.
+pub const COLOURS: &str = "colours";
 
 /// Principal components of each part.
 const PART_COMPONENTS: usize = 128;
@@ -104,7 +108,7 @@ impl Describe {
             Kind::Shape => Some("shape"),
             Kind::Structure if before.len() == 1 => Some("coarse structure"),
             Kind::Structure => Some("fine structure"),
-            Kind::Colours => Some("colours"),
+            Kind::Colours => Some(COLOURS),
             Kind::Layout => None,
         }
     }
@@ -176,6 +180,8 @@ pub(crate) struct Look {
     scale: f32,
     /// The parts and their weights, for the record.
     pub record: Vec<Part>,
+    /// What stands in codes behind what the network says.
+    pub direct: Direct,
 }
 
 impl Look {
@@ -198,6 +204,7 @@ impl Look {
         let agreements = agreements(&kinds, &found);
         let best = agreements.iter().copied().fold(1e-6, f32::max);
         let mut record: Vec<Part> = Vec::new();
+        let mut colours = None;
         for (part, &agreement) in parts.iter_mut().zip(&agreements) {
             let weight = match part.describe.kind() {
                 Kind::Layout => 0.0,
@@ -208,6 +215,9 @@ impl Look {
             };
             let weight = if weight < MIN_WEIGHT { 0.0 } else { weight };
             part.scale *= weight;
+            if part.describe.kind() == Kind::Colours {
+                colours = Some((part.pca.clone(), weight));
+            }
             if let Some(name) = part.describe.name(&record) {
                 record.push(Part {
                     name: name.to_owned(),
@@ -216,6 +226,13 @@ impl Look {
                 });
             }
         }
+        let direct = Direct::new(
+            Gradients::suited(shape),
+            contrast,
+            &parts[0].pca,
+            colours.as_ref().map(|(pca, weight)| (pca, *weight)),
+            best,
+        );
         parts.retain(|part| part.scale > 0.0);
         if parts.is_empty() {
             // Images that are all alike have nothing to describe, but still a description.
@@ -230,6 +247,7 @@ impl Look {
             parts,
             pca,
             record,
+            direct,
         }
     }
 
@@ -266,6 +284,8 @@ pub struct PartNeighbours {
     pub shape: Vec<Vec<usize>>,
     /// By which coarse local structures there are.
     pub structure: Vec<Vec<usize>>,
+    /// By colours, of colour images.
+    pub colours: Option<Vec<Vec<usize>>>,
 }
 
 impl PartNeighbours {
@@ -288,6 +308,7 @@ impl PartNeighbours {
             structure: near(Describe::Structure(Structure::fit(
                 shape, step, contrast, &images,
             ))),
+            colours: (shape.channels == 3).then(|| near(Describe::Colours)),
         }
     }
 }
