@@ -10,7 +10,8 @@ use lookalike::images::{DecodeOptions, Pixels, Region, decode};
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::sources::{Limits as SourceLimits, SourceOptions};
 use lookalike::{
-    Originals, PADDING, Question, Reading, Searcher, THUMBNAIL, Uploads, decode_target, reduced,
+    Originals, PADDING, Presence, Presences, Question, Reading, Searcher, THUMBNAIL, Uploads,
+    decode_target, reading_of, reduced,
 };
 use uuid::Uuid;
 
@@ -38,6 +39,10 @@ pub(crate) struct Service {
     pub port: u16,
     pub originals: Originals,
     pub uploads: Uploads,
+    /// Whether originals are still there.
+    presences: Presences,
+    /// How images from outside are read.
+    reading: Reading,
     pub workers: Workers,
     /// Room for the bodies of requests.
     pub room: Room,
@@ -107,15 +112,17 @@ impl Service {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, lookalike::Error> {
         let limits = &options.limits;
-        let reading = reading(limits);
+        let reading = reading(limits, searcher.gallery())?;
         let fetcher = match options.fetch_urls {
             true => Some(Fetcher::new(limits)?),
             false => None,
         };
         let turn = Arc::<Mutex<()>>::default();
         Ok(Arc::new(Self {
+            presences: Presences::of(&searcher.gallery().describe()?),
             originals: Originals::read_by(&options.folder.to_string_lossy(), reading.clone()),
-            uploads: Uploads::of(&options.folder, reading),
+            uploads: Uploads::of(&options.folder, reading.clone()),
+            reading,
             workers: Workers::new(limits.at_once, limits.waiting),
             room: Room::new(limits.bodies_bytes),
             sending: Room::new(limits.answers_bytes),
@@ -229,10 +236,11 @@ impl Service {
         Ok(decoded.fit(model.shape(), model.fit(), PADDING))
     }
 
-    fn decode_options(&self, target: Option<(usize, usize)>) -> DecodeOptions {
+    /// How pictures are decoded, for images of about `target` pixels if that is less than they have.
+    pub fn decode_options(&self, target: Option<(usize, usize)>) -> DecodeOptions {
         DecodeOptions {
             target,
-            ..reading(self.limits()).decode
+            ..self.reading.decode.clone()
         }
     }
 
@@ -395,7 +403,12 @@ impl Service {
             // Those that differ are chosen all at once: there is no further ranking.
             more: found == most && search.diverse.is_none() && most < self.limits().results,
             milliseconds: began.elapsed().as_secs_f64() * 1e3,
-            neighbours: neighbours.map(Neighbour::from).collect(),
+            neighbours: neighbours
+                .map(|hit| {
+                    let gone = self.presences.look(&hit.payload) == Presence::Gone;
+                    Neighbour::new(hit, gone)
+                })
+                .collect(),
         })
     }
 
@@ -465,9 +478,10 @@ impl Service {
 /// The most neighbours that differ among themselves: choosing them takes the square of their number.
 const MOST_DIVERSE: usize = 100;
 
-/// How images from outside are read.
-pub(crate) fn reading(limits: &Limits) -> Reading {
-    Reading {
+/// How images from outside are read: within the server's limits, and as those of the gallery were.
+fn reading(limits: &Limits, gallery: &dyn Gallery) -> Result<Reading, lookalike::Error> {
+    let kept = reading_of(gallery)?.decode;
+    Ok(Reading {
         source: SourceOptions {
             limits: SourceLimits {
                 item_bytes: limits.body_bytes as u64,
@@ -476,12 +490,14 @@ pub(crate) fn reading(limits: &Limits) -> Reading {
             ..SourceOptions::default()
         },
         decode: DecodeOptions {
+            background: kept.background,
+            grey_range: kept.grey_range,
             most_pixels: limits.pixels,
             most_bytes: limits.body_bytes as u64,
             ..DecodeOptions::default()
         },
         ..Reading::default()
-    }
+    })
 }
 
 fn map_file(options: &ServeOptions) -> PathBuf {

@@ -275,11 +275,15 @@ pub(crate) struct Neighbour {
     /// Its score by diffusion, larger is better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
+    /// Present, and true, where the original's file is not there any more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub gone: bool,
 }
 
-impl From<Hit> for Neighbour {
-    fn from(hit: Hit) -> Self {
+impl Neighbour {
+    pub fn new(hit: Hit, gone: bool) -> Self {
         Self {
+            gone,
             image: Image::new(hit.id, hit.payload),
             distance: hit.distance,
             score: hit.score,

@@ -286,15 +286,19 @@ fn images_are_added_replaced_and_deleted() {
     assert_ne!(ids[0], ids[1]);
 
     // Found at once, as themselves, with their label, picture and file.
-    let found = server
-        .send(
-            "POST",
-            "/api/v1/search",
-            &Form::new()
-                .file("image", "q", &first)
-                .text("search", r#"{"k": 1, "exclude_self": false}"#),
-        )
-        .ok();
+    let search = || {
+        let form = Form::new()
+            .file("image", "q", &first)
+            .text("search", r#"{"k": 1, "exclude_self": false}"#);
+        server.send("POST", "/api/v1/search", &form).ok()
+    };
+    let found = search();
+    let file = found["neighbours"][0]["image"]["location"].as_str();
+    let file = file.unwrap().to_owned();
+    assert_eq!(found["neighbours"][0]["gone"], Value::Null);
+    std::fs::rename(&file, format!("{file}.away")).unwrap();
+    assert_eq!(search()["neighbours"][0]["gone"], true);
+    std::fs::rename(format!("{file}.away"), &file).unwrap();
     assert_eq!(found["neighbours"][0]["image"]["id"], ids[0]);
     assert_eq!(found["neighbours"][0]["image"]["label"], "new");
     assert!(found["neighbours"][0]["distance"].as_f64().unwrap() < 1e-6);

@@ -153,12 +153,14 @@ function summary({ shown, more, state }, { milliseconds }) {
 }
 
 /** One answer; a tile that shows the image already is used again, so that its picture stays. */
-function answerTile({ image, distance, score }, state, before) {
+function answerTile({ image, distance, score, gone }, state, before) {
   const href = searchWithImage(image.id, state);
   const item = before ?? newTile(image, href);
   item.querySelector('.frame').setAttribute('href', href);
   item.querySelector('.distance').textContent = short(distance);
   item.querySelector('.distance').title = typeof score === 'number' ? `Distance; its score is ${short(score)}` : 'Distance';
+  item.classList.toggle('gone', Boolean(gone));
+  if (gone) item.querySelector('.place').title = `${item.querySelector('.place').textContent}: this file is not there any more`;
   return item;
 }
 

@@ -199,7 +199,14 @@ pub(crate) fn identity(gallery: &dyn Gallery, source: &str) -> Result<String, Er
     // A new source at a path that another has left: its ids are taken.
     let mut taken = std::collections::HashSet::new();
     for known in sources_in(gallery)? {
-        taken.extend(origin(&known.source)?);
+        let identity = origin(&known.source)?;
+        if known.source == source
+            && let Some(identity) = identity
+        {
+            // Another worker has begun with the same source meanwhile.
+            return Ok(identity);
+        }
+        taken.extend(identity);
     }
     let mut names = std::iter::once(source.to_owned())
         .chain((2..).map(|number| format!("{source} ({number})")));

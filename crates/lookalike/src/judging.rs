@@ -2,10 +2,10 @@
 //!
 //! No criterion tells good codes from bad ones on every kind of image. What ranks models and simple
 //! descriptors best of all that was tried (docs/quality.md) is how many neighbours codes share with
-//! coarse structure, and how surely a distorted copy is nearer to its original than to others.
-//! Neighbours shared with shape are counted too, to say whether diffusion may help.
+//! coarse structure (and with colours, as far as those count in the collection), and how surely a
+//! distorted copy is nearer to its original than to others. Neighbours shared with shape are counted too, to say whether diffusion may help.
 
-use lookalike_autoencoder::{Autoencoder, Comparison, Judgement, PartNeighbours, overlap};
+use lookalike_autoencoder::{Autoencoder, COLOURS, Comparison, Judgement, PartNeighbours, overlap};
 use lookalike_images::{Collection, Distortion, Gradients};
 use lookalike_neighbours::{Codes, Metric, Pca, map_distances, nearest_others};
 use rayon::prelude::*;
@@ -50,7 +50,16 @@ pub fn compare(model: &Autoencoder, collection: &Collection) -> Result<Option<Co
             .iter()
             .map(|(name, describe)| judge.describe(name, describe))
             .collect(),
+        colours_weight: colours_weight(model),
     }))
+}
+
+/// How much colours count in what a model learned.
+fn colours_weight(model: &Autoencoder) -> f32 {
+    let mut parts = model.record().parts.iter();
+    parts
+        .find(|part| part.name == COLOURS)
+        .map_or(0.0, |part| part.weight)
 }
 
 /// At most [`MAX_IMAGES`] of a collection.
@@ -170,6 +179,7 @@ impl<'a> Judge<'a> {
             name: name.to_owned(),
             structure: overlap(&near, &self.parts.structure),
             shape: overlap(&near, &self.parts.shape),
+            colours: self.parts.colours.as_ref().map(|by| overlap(&near, by)),
             copies: (farther.iter().sum::<f64>() / farther.len() as f64) as f32,
         }
     }
@@ -239,7 +249,8 @@ mod tests {
                 .iter()
                 .filter(|judged| !judged.name.contains("histogram"))
             {
-                assert!(judged.score() > noise.score() + 0.5, "{judged:?}");
+                let score = |judged: &Judgement| judged.structure + judged.copies;
+                assert!(score(judged) > score(&noise) + 0.5, "{judged:?}");
             }
             // Half whitened or not, gradients know shape best.
             let best = found.iter().max_by(|a, b| a.shape.total_cmp(&b.shape));

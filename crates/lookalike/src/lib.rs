@@ -56,6 +56,7 @@ mod originals;
 pub mod outliers;
 mod presence;
 pub mod quality;
+mod rules;
 mod searching;
 mod skips;
 mod source;
@@ -85,6 +86,7 @@ pub use judging::compare;
 pub use opening::{create_gallery, default_metric, model_of, open_gallery, open_or_create_gallery};
 pub use originals::{Originals, reduced};
 pub use presence::{Identity, Presence, Presences};
+pub use rules::{AskedRules, ReadingRules, keep_rules, open_for, reading_of};
 pub use searching::{Question, Searcher};
 pub use skips::Skips;
 pub use source::{

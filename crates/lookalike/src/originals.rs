@@ -10,7 +10,7 @@ use lookalike_images::{DecodeOptions, InputShape, Pixels, Source as _, decode, f
 use lookalike_sources::Content;
 
 use crate::uploads;
-use crate::{Reading, Skips, Source, open_source};
+use crate::{Error, Reading, Skips, Source, open_source, reading_of};
 
 /// A picture whose longer side is at most so many pixels, to be shown: the same if it is no larger.
 pub fn reduced(pixels: Pixels, longest: usize) -> Pixels {
@@ -35,12 +35,17 @@ pub struct Originals {
 }
 
 impl Originals {
-    /// Of the points of a gallery; `name` is its name.
-    pub fn of(name: &str) -> Self {
-        Self::read_by(name, Reading::default())
+    /// Of the points of a gallery.
+    ///
+    /// # Errors
+    ///
+    /// When the gallery cannot be read.
+    pub fn of(gallery: &dyn Gallery) -> Result<Self, Error> {
+        let name = gallery.describe()?.name;
+        Ok(Self::read_by(&name, reading_of(gallery)?))
     }
 
-    /// As [`of`](Self::of), with limits of its own.
+    /// Of the points of the gallery of this name, with limits of its own.
     pub fn read_by(name: &str, mut reading: Reading) -> Self {
         // Whatever was indexed may be shown.
         reading.source.hidden = true;

@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::contents::{Contents, short};
 use crate::source::{Source, decode_bytes};
-use crate::{Error, Reading, Skips, open_source, uploads};
+use crate::{Error, Reading, Skips, open_source, reading_of, uploads};
 
 /// Images read at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 512;
@@ -188,6 +188,7 @@ pub fn rank(
         let name = gallery.describe()?.name;
         let mut originals = Originals {
             gallery: &name,
+            reading: reading_of(gallery)?,
             contents: &contents,
             model,
             errors: &mut errors,
@@ -301,8 +302,9 @@ impl Scores {
 
 /// Originals on their way through the model.
 struct Originals<'a> {
-    /// The gallery's name.
+    /// The gallery's name, and how its pictures are read.
     gallery: &'a str,
+    reading: Reading,
     contents: &'a Contents,
     model: &'a Autoencoder,
     /// Of each content, once it is known.
@@ -316,7 +318,7 @@ impl Originals<'_> {
     fn read_all(&mut self, mut progress: impl FnMut(usize)) -> Result<(), Error> {
         let names: &BTreeMap<String, String> = &self.contents.sources;
         for (name, identity) in names {
-            let mut reading = Reading::default();
+            let mut reading = self.reading.clone();
             // What is in the gallery was read, hidden or not.
             reading.source.hidden = true;
             let place = uploads::place(self.gallery, name);

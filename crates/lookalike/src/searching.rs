@@ -187,7 +187,8 @@ impl Searcher {
         Ok(self.gallery.search(&request)?)
     }
 
-    /// The point that a user's words name: an id, the place of its original, or `SOURCE#KEY`.
+    /// The point that a user's words name: an id, the place of its original, `SOURCE#KEY`, or the key
+    /// alone where no other source has it as well.
     ///
     /// # Errors
     ///
@@ -213,7 +214,14 @@ impl Searcher {
         let there = self
             .gallery
             .scroll(None, 1, Some(&Filter::at_location(spec)))?;
-        Ok(there.into_iter().next())
+        if let Some(point) = there.into_iter().next() {
+            return Ok(Some(point));
+        }
+        // A key names a point as long as it is that of one source only.
+        let mut named = self
+            .gallery
+            .scroll(None, 2, Some(&Filter::with_key(spec)))?;
+        Ok(named.pop().filter(|_| named.is_empty()))
     }
 
     /// An image as an example for [`recommend`](Self::recommend): the point of the same source and key with the same

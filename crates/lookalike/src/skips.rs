@@ -15,6 +15,7 @@ use crate::Error;
 #[derive(Debug, Default)]
 pub struct Skips {
     kept: Mutex<Kept>,
+    words: Option<fn(&str) -> String>,
 }
 
 #[derive(Debug, Default)]
@@ -48,11 +49,22 @@ impl Skips {
         };
         Ok(Self {
             kept: Mutex::new(kept),
+            words: None,
         })
     }
 
+    /// Says every reason in other words, such as the names that a program has for its limits.
+    #[must_use]
+    pub fn worded(mut self, words: fn(&str) -> String) -> Self {
+        self.words = Some(words);
+        self
+    }
+
     /// Notes that something was passed over.
-    pub fn add(&self, skipped: Skipped) {
+    pub fn add(&self, mut skipped: Skipped) {
+        if let Some(words) = self.words {
+            skipped.reason = words(&skipped.reason);
+        }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         *kept.counts.entry(skipped.kind).or_default() += 1;
         let line = Line {

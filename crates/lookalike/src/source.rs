@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lookalike_images::{
-    DecodeOptions, Decoded, Fit, Image, ImageError, Images, InputShape, Pixels, Region,
-    Source as Pictures, SourceError, decode, fit_with, open as open_pictures,
+    DecodeOptions, Decoded, Fit, GreyRange, Image, ImageError, Images, InputShape, Pixels, Region,
+    Source as Pictures, SourceError, decode, deep_values, fit_with, open as open_pictures,
 };
 use lookalike_sources::{
     Drawing, Entries, Entry, LabelFrom, Part, PartNumber, Rank, SkipKind, Skipped, Source as Files,
@@ -204,6 +204,42 @@ impl Source {
         }
     }
 
+    /// Which values of grey pictures with more than 8 bits are black and white, by those of the first
+    /// [`LOOKED_AT`] images: from their percentile 0.1 to their percentile 99.9. None where a range
+    /// was asked for, or no picture has more than 8 bits of grey.
+    ///
+    /// # Errors
+    ///
+    /// When the source cannot be read.
+    pub fn suitable_grey_range(&self) -> Result<Option<GreyRange>, Error> {
+        let Kind::Files(files) = &self.kind else {
+            return Ok(None);
+        };
+        if self.reading.decode.grey_range.is_some() {
+            return Ok(None);
+        }
+        let limits = self.reading.source.limits;
+        let entries: Vec<Entry> = files.entries()?.flatten().take(LOOKED_AT).collect();
+        let values: Vec<f32> = entries
+            .par_iter()
+            .filter_map(|entry| {
+                let bytes = entry.read(&limits).ok()?;
+                deep_values(&bytes, &self.reading.decode, VALUES_EACH).ok()?
+            })
+            .flatten()
+            .collect();
+        Ok(GreyRange::of_values(values))
+    }
+
+    /// Takes these values of grey pictures with more than 8 bits as black and white, unless others
+    /// were asked for already.
+    #[must_use]
+    pub fn with_grey_range(mut self, range: Option<GreyRange>) -> Self {
+        let own = &mut self.reading.decode.grey_range;
+        *own = own.or(range);
+        self
+    }
+
     /// All entries, in order.
     pub(crate) fn entries(&self) -> Result<Entries, Error> {
         let Kind::Files(files) = &self.kind else {
@@ -304,13 +340,18 @@ fn kind_of(error: &ImageError) -> SkipKind {
         | ImageError::Sides { .. }
         | ImageError::FileTooLarge { .. }
         | ImageError::Memory { .. } => SkipKind::TooLarge,
-        ImageError::Unsupported { .. } | ImageError::Unknown { .. } => SkipKind::Unsupported,
+        ImageError::Unsupported { .. }
+        | ImageError::UnsupportedKind { .. }
+        | ImageError::Unknown { .. } => SkipKind::Unsupported,
         _ => SkipKind::Damaged,
     }
 }
 
 /// What [`Fit::Pad`] adds, everywhere: a model does not know what it was trained with.
 pub const PADDING: [u8; 3] = [255; 3];
+
+/// Values of one picture that a range of grey is chosen by.
+const VALUES_EACH: usize = 1 << 14;
 
 /// Images that are looked at to choose a network's shape.
 pub const LOOKED_AT: usize = 64;

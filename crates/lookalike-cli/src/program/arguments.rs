@@ -126,7 +126,7 @@ pub struct TrainArguments {
         conflicts_with = "epochs"
     )]
     pub effort: Effort,
-    /// Floats of a code (bottleneck only) [default: 128; 64 for objectives other than look]
+    /// Floats that a code learns (bottleneck only); with objective look 48 of shape and, of colour images, 48 of colours stand behind them [default: 128; 64 for objectives other than look]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub code_dim: Option<usize>,
     /// mse or bce [default: bce; the article's networks: mse]
@@ -215,9 +215,9 @@ pub struct TrainArguments {
 pub struct IndexArguments {
     /// Images to encode
     pub source: String,
-    /// The model to encode with
+    /// The model to encode with; a gallery in a folder that is there already has it
     #[arg(long, value_name = "MODEL")]
-    pub model: PathBuf,
+    pub model: Option<PathBuf>,
     /// The gallery to make or to bring up to date
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,

@@ -13,9 +13,28 @@ use serde::Serialize;
 use super::terminal::plain;
 use super::{Failure, output};
 
+/// The limits that the library speaks of, and the options that raise them.
+const LIMITS: [(&str, &str); 3] = [
+    ("raise the limit of pixels", "raise --most-megapixels"),
+    (
+        "raise the limit of a file's bytes",
+        "raise --most-megabytes",
+    ),
+    ("raise the limit of memory", "raise --most-memory"),
+];
+
+/// A message of the library with the options that it advises to change.
+pub fn with_options(message: &str) -> String {
+    LIMITS
+        .iter()
+        .fold(message.to_owned(), |message, (limit, option)| {
+            message.replace(limit, option)
+        })
+}
+
 /// A line on standard error. That nobody reads it is no reason to stop working.
 pub fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", plain(line));
+    let _ = writeln!(io::stderr().lock(), "{}", plain(&with_options(line)));
 }
 
 /// How this run talks.

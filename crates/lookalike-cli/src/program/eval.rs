@@ -48,7 +48,7 @@ pub fn run(
     let model = Autoencoder::load(&arguments.model, device)?;
     let skips = arguments.reading.skips()?;
     let load = |source: &str| -> Result<Collection, Error> {
-        let source = arguments.reading.open(source, 0, &skips)?;
+        let source = arguments.reading.open_for_model(source, &model, &skips)?;
         let source = source.fitted(model.shape(), model.fit());
         Ok(Collection::load(
             &source,

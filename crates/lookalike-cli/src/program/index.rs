@@ -8,8 +8,8 @@ use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::images::Source as _;
 use lookalike::{
-    Error, IndexOptions, MAX_DIFFUSED, Source, Watch, index_source, known_source,
-    open_or_create_gallery,
+    Error, IndexOptions, MAX_DIFFUSED, Source, Watch, index_source, keep_rules, known_source,
+    model_of, open_or_create_gallery,
 };
 use serde::Serialize;
 
@@ -47,7 +47,13 @@ pub fn run(
 ) -> Result<(), Failure> {
     let instead = "a gallery holds all of a source, or a part of it (--part 1/4)";
     arguments.reading.refuse_sample("index", instead)?;
-    let model = Autoencoder::load(&arguments.model, device)?;
+    let model = match &arguments.model {
+        Some(path) => Autoencoder::load(path, device)?,
+        None => {
+            let gallery = lookalike::open_gallery(&arguments.gallery)?;
+            model_of(&*gallery, &[], device)?
+        }
+    };
     match arguments.watch {
         true => follow(&arguments, &model, console),
         false => look(&arguments, &model, console, None),
@@ -116,11 +122,17 @@ fn look(
     interruption: Option<&Interruption>,
 ) -> Result<(), Failure> {
     let skips = arguments.reading.skips()?;
-    let source = match arguments.reading.open(&arguments.source, 0, &skips) {
-        Ok(source) => source,
-        Err(error) => return Err(explained(arguments, error).into()),
-    };
+    // Before the gallery, which is not to be made for a source that is not there.
+    if let Err(error) = arguments.reading.open(&arguments.source, 0, &skips) {
+        return Err(explained(arguments, error).into());
+    }
     let gallery = open_gallery(arguments, model, interruption)?;
+    let source = arguments
+        .reading
+        .open_for_gallery(&arguments.source, &*gallery, model, &skips)?;
+    if let Some(note) = keep_rules(&source, &*gallery)? {
+        console.note(note);
+    }
     keep_in_step(arguments, &source, model, &*gallery, console)?;
     arguments.reading.conclude(&skips, console)
 }
@@ -225,6 +237,13 @@ fn keep_in_step(
             ),
             false => "the neighbour graph was left as it was, older than the gallery: index without --no-diffusion and --watch to bring it up to date".to_owned(),
         });
+    }
+    if summary.flat > 0 {
+        console.note(format!(
+            "{} of the images are nothing but the background: drawings of its colour on transparent ground look so; a \
+             new gallery with another --background shows them",
+            summary.flat
+        ));
     }
     if summary.points == 0 {
         console.note(format!(

@@ -33,6 +33,9 @@ const LISTED: usize = 10;
 
 #[derive(Serialize)]
 struct GalleryReport {
+    /// Of the folder's files; none on a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_on_disk: Option<u64>,
     sources: Vec<SourceCount>,
     #[serde(flatten)]
     info: GalleryInfo,
@@ -72,14 +75,25 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
         config,
         record,
     };
-    let codes = match config.colour_weight > 0.0 {
-        true => format!(
+    let codes = match (&record.direct, config.colour_weight > 0.0) {
+        (Some(direct), _) => format!(
+            "codes of {} floats: {} learned, {} of shape (length {:.2}){}",
+            report.code_dim,
+            model.latent_dim(),
+            direct.shape.dims,
+            direct.shape.length,
+            direct.colours.map_or_else(String::new, |colours| format!(
+                ", {} of colours (length {:.2})",
+                colours.dims, colours.length
+            ))
+        ),
+        (None, true) => format!(
             "codes of {} floats: {} learned, and the image's colours with weight {}",
             report.code_dim,
             model.latent_dim(),
             config.colour_weight
         ),
-        false => format!("codes of {} floats", report.code_dim),
+        (None, false) => format!("codes of {} floats", report.code_dim),
     };
     let mut lines = vec![
         format!("model        {path}"),
@@ -195,6 +209,33 @@ fn search_of(info: &GalleryInfo) -> String {
     }
 }
 
+/// Bytes that the files of a folder take on the disk; what cannot be looked at counts nothing.
+fn disk_usage(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(about) if about.is_dir() => disk_usage(&entry.path()),
+            Ok(about) => size_of_file(&about),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+/// Files of the engine have holes, which take no room.
+#[cfg(unix)]
+fn size_of_file(about: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    about.blocks() * 512
+}
+
+#[cfg(not(unix))]
+fn size_of_file(about: &std::fs::Metadata) -> u64 {
+    about.len()
+}
+
 fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {
     let gallery = open_gallery(name)?;
     let info = gallery.describe()?;
@@ -211,6 +252,13 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         format!("diffusion    {:?}", info.diffusion).to_lowercase(),
     ] {
         console.say(line)?;
+    }
+    let bytes_on_disk = info
+        .cluster
+        .is_none()
+        .then(|| disk_usage(Path::new(&info.name)));
+    if let Some(bytes) = bytes_on_disk {
+        console.say(format!("on disk      {:.1} MB", bytes as f64 / 1e6))?;
     }
     let sources = sources_in(&*gallery)?;
     for known in sources.iter().take(LISTED) {
@@ -286,6 +334,7 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         ))?;
     }
     console.json(&GalleryReport {
+        bytes_on_disk,
         sources,
         info,
         model: config,

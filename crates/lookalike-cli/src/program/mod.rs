@@ -58,7 +58,6 @@ fn output(error: io::Error) -> Failure {
 /// Does what was asked for.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     lookalike::kernels::set_threads(arguments.common.threads);
-    lookalike::kernels::flush_denormals();
     let console = Console::new(arguments.common.json);
     let device = arguments.common.device;
     match arguments.command {

@@ -25,7 +25,7 @@ impl<'a> Originals<'a> {
     pub fn of(gallery: &'a dyn Gallery) -> Result<Self, Error> {
         Ok(Self {
             gallery,
-            originals: lookalike::Originals::of(&gallery.describe()?.name),
+            originals: lookalike::Originals::of(gallery)?,
         })
     }
 

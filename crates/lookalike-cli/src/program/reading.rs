@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use lookalike::images::DecodeOptions;
+use lookalike::autoencoder::Autoencoder;
+use lookalike::gallery::Gallery;
+use lookalike::images::{DecodeOptions, GreyRange};
 use lookalike::sources::{Limits, PartNumber, SkipKind, SourceOptions};
-use lookalike::{Error, Reading, Skips, Source, label_from, open_source};
+use lookalike::{AskedRules, Error, Reading, Skips, Source, label_from, open_for, open_source};
 
 use super::Failure;
-use super::console::Console;
+use super::console::{Console, with_options};
+
+/// The most bytes of a file, if nobody says otherwise.
+const MAX_BYTES: u64 = 256_000_000;
 
 #[derive(Args)]
 #[command(next_help_heading = "Reading sources")]
@@ -28,15 +33,21 @@ pub struct ReadingArguments {
     /// A fair sample of N images
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     sample: Option<usize>,
-    /// What transparent images lie over, as RRGGBB
-    #[arg(long, default_value = "ffffff", value_name = "COLOUR")]
-    background: Colour,
-    /// The most megapixels of an image
-    #[arg(long, default_value_t = 134, value_name = "N")]
-    most_megapixels: u64,
-    /// The most megabytes of a file
-    #[arg(long, default_value_t = 256, value_name = "N")]
-    most_megabytes: u64,
+    /// What transparent images lie over, as RRGGBB [default: as in the gallery, otherwise ffffff]
+    #[arg(long, value_name = "COLOUR")]
+    background: Option<Colour>,
+    /// The most megapixels of an image [default: 134, or as in the gallery]
+    #[arg(long, value_name = "N")]
+    most_megapixels: Option<u64>,
+    /// The most megabytes of a file [default: 256, or as in the gallery]
+    #[arg(long, value_name = "N")]
+    most_megabytes: Option<u64>,
+    /// The most megabytes of memory that decoding one image may take
+    #[arg(long, default_value_t = 4294, value_name = "N")]
+    most_memory: u64,
+    /// What is black and what is white in grey images of more than 8 bits, as in 0,4095 [default: as in the gallery or the model, otherwise what suits the first images of the source]
+    #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
+    grey_range: Option<GreyRange>,
     /// List there what was passed over and why, one JSON object a line
     #[arg(long, value_name = "JSONL")]
     skipped: Option<PathBuf>,
@@ -46,23 +57,21 @@ pub struct ReadingArguments {
 }
 
 impl ReadingArguments {
-    /// What was typed, as the library understands it; `seed` is the sample's.
-    pub fn reading(&self, seed: u64) -> Reading {
-        let most_bytes = self.most_megabytes.saturating_mul(1_000_000);
+    /// What was typed, as the library understands it, but for what a gallery keeps as well; `seed` is
+    /// the sample's.
+    fn alone(&self, seed: u64) -> Reading {
         Reading {
             source: SourceOptions {
-                label: self.label.as_deref().map(label_from).unwrap_or_default(),
                 limits: Limits {
-                    item_bytes: most_bytes,
+                    item_bytes: MAX_BYTES,
                     ..Limits::default()
                 },
                 hidden: self.hidden,
                 ..SourceOptions::default()
             },
             decode: DecodeOptions {
-                background: self.background.0,
-                most_pixels: self.most_megapixels.saturating_mul(1_000_000),
-                most_bytes,
+                most_bytes: MAX_BYTES,
+                most_memory: self.most_memory.saturating_mul(1_000_000),
                 ..DecodeOptions::default()
             },
             part: self.part,
@@ -70,12 +79,32 @@ impl ReadingArguments {
         }
     }
 
+    /// What was typed of what a gallery keeps as well.
+    fn asked(&self) -> AskedRules {
+        let millions = |count: u64| count.saturating_mul(1_000_000);
+        AskedRules {
+            background: self.background.map(|colour| colour.0),
+            grey_range: self.grey_range,
+            max_pixels: self.most_megapixels.map(millions),
+            max_bytes: self.most_megabytes.map(millions),
+            label: self.label.as_deref().map(label_from),
+        }
+    }
+
+    /// How what a gallery is asked with is read.
+    pub fn reading_for(&self, gallery: &dyn Gallery) -> Result<Reading, Error> {
+        let mut reading = self.alone(0);
+        self.asked().apply_in(&mut reading, gallery)?;
+        Ok(reading)
+    }
+
     /// Where what is passed over goes.
     pub fn skips(&self) -> Result<Arc<Skips>, Error> {
-        Ok(Arc::new(match &self.skipped {
+        let skips = match &self.skipped {
             Some(path) => Skips::reported(path)?,
             None => Skips::default(),
-        }))
+        };
+        Ok(Arc::new(skips.worded(with_options)))
     }
 
     /// Where what is passed over is listed, if it is.
@@ -95,7 +124,35 @@ impl ReadingArguments {
 
     /// Opens a source as it is to be read.
     pub fn open(&self, spec: &str, seed: u64, skips: &Arc<Skips>) -> Result<Source, Error> {
-        open_source(spec, self.reading(seed), skips.clone())
+        let mut reading = self.alone(seed);
+        self.asked().apply(&mut reading);
+        open_source(spec, reading, skips.clone())
+    }
+
+    /// Opens a source for a model, which knows what is black and white to it.
+    pub fn open_for_model(
+        &self,
+        spec: &str,
+        model: &Autoencoder,
+        skips: &Arc<Skips>,
+    ) -> Result<Source, Error> {
+        let source = self.open(spec, 0, skips)?;
+        let range = match model.record().grey_range {
+            None => source.suitable_grey_range()?,
+            known => known,
+        };
+        Ok(source.with_grey_range(range))
+    }
+
+    /// Opens a source that is about to be indexed.
+    pub fn open_for_gallery(
+        &self,
+        spec: &str,
+        gallery: &dyn Gallery,
+        model: &Autoencoder,
+        skips: &Arc<Skips>,
+    ) -> Result<Source, Error> {
+        open_for(gallery, model, spec, self.alone(0), &self.asked(), skips)
     }
 
     /// Says what was passed over; with `--strict` that is a failure, and what could not be stored always is.

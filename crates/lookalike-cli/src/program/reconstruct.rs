@@ -21,7 +21,9 @@ pub fn run(
 ) -> Result<(), Failure> {
     let model = Autoencoder::load(&arguments.model, device)?;
     let skips = arguments.reading.skips()?;
-    let source = arguments.reading.open(&arguments.source, 0, &skips)?;
+    let source = arguments
+        .reading
+        .open_for_model(&arguments.source, &model, &skips)?;
     let source = source.fitted(model.shape(), model.fit());
     let collection = Collection::load(&source, Some(model.shape()), Some(arguments.count))?;
     let title = vec![format!(

@@ -59,7 +59,7 @@ pub fn run(
         diverse: arguments.diverse,
     };
     let skips = arguments.reading.skips()?;
-    let mut reading = arguments.reading.reading(0);
+    let mut reading = arguments.reading.reading_for(searcher.gallery())?;
     if arguments.region.is_none() {
         // Read as it was when it was indexed; a region is of the whole picture.
         reading.decode.target = Some(decode_target(searcher.model(), THUMBNAIL));

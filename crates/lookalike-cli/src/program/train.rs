@@ -7,7 +7,7 @@ use lookalike::autoencoder::{
     Architecture, Autoencoder, Checkpointing, Chosen, Comparison, DataRecord, DeviceChoice,
     Distort, EpochRecord, Objective, Optimiser, TrainConfig, TrainRecord, Verdict, choose, train,
 };
-use lookalike::images::{Collection, Distortion, InputShape};
+use lookalike::images::{Collection, Distortion, GreyRange, InputShape};
 use lookalike::{Error, compare};
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     check(&arguments)?;
     let checkpointing = checkpointing(&arguments)?;
-    let collection = load(&arguments, console)?;
+    let (collection, grey_range) = load(&arguments, console)?;
     let config = config(&arguments, &collection)?;
     if let Some(chosen) = &config.chosen {
         console.note(format!("distortions, {chosen}"));
@@ -73,6 +73,7 @@ pub fn run(
     )
     .map_err(|e| hint_at_resuming(e, &arguments))?;
     drop(view);
+    let model = model.with_grey_range(grey_range);
     let model = match compare(&model, &collection)? {
         Some(comparison) => model.with_comparison(comparison),
         None => model,
@@ -111,11 +112,11 @@ fn conclude(
 
 /// What a label-free judge says of a model beside simple descriptors, and what to do.
 pub fn comparison_line(comparison: &Comparison) -> String {
-    let model = comparison.model.score();
+    let model = comparison.score(&comparison.model);
     let Some(best) = comparison.best() else {
         return format!("judged without labels: {model:.2}");
     };
-    let (name, score) = (&best.name, best.score());
+    let (name, score) = (&best.name, comparison.score(best));
     match comparison.verdict() {
         Verdict::Better => format!(
             "judged without labels, its codes are better than any simple descriptor: {model:.2}, the best of those {score:.2} ({name})"
@@ -312,9 +313,13 @@ fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
 /// Bytes of pixels that are learned from unless somebody asks for more: a fair sample of larger collections.
 const MOST_PIXELS: usize = 1 << 30;
 
-fn load(a: &TrainArguments, console: &Console) -> Result<Collection, Failure> {
+/// The images, and what is black and white in those of more than 8 bits.
+fn load(a: &TrainArguments, console: &Console) -> Result<(Collection, Option<GreyRange>), Failure> {
     let skips = a.reading.skips()?;
     let source = a.reading.open(&a.source, a.seed, &skips)?;
+    let range = source.suitable_grey_range()?;
+    let source = source.with_grey_range(range);
+    let range = source.reading().decode.grey_range;
     let channels = a.channels.map(|channels| if channels == 1 { 1 } else { 3 });
     let shape = match (a.size, channels) {
         (Some((width, height)), Some(channels)) => InputShape {
@@ -344,7 +349,7 @@ fn load(a: &TrainArguments, console: &Console) -> Result<Collection, Failure> {
         ));
     }
     a.reading.conclude(&skips, console)?;
-    Ok(collection)
+    Ok((collection, range))
 }
 
 fn hint_at_resuming(

@@ -88,6 +88,10 @@ fn what_cannot_be_is_refused_with_a_way_out() {
             &["on a cluster", "diffusion"],
         ),
         (
+            format!("index photos --gallery {gallery}"),
+            &["keeps no model", "--model"],
+        ),
+        (
             format!("info {}", on(server.address(), "none")),
             &["there is no gallery", "none"],
         ),
@@ -111,7 +115,6 @@ fn what_cannot_be_is_refused_with_a_way_out() {
         format!("index photos --model m --gallery {gallery} --quantize much"),
         format!("index photos --model m --gallery {gallery} --payload-index year"),
         format!("index photos --model m --gallery {gallery} --payload-index label=keyword"),
-        format!("index photos --gallery {gallery}"),
         format!("gallery copy {gallery}"),
         format!("gallery alias {gallery}"),
         "gallery remove --yes".to_owned(),

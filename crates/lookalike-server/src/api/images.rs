@@ -163,7 +163,7 @@ pub(super) async fn original(
             Ok(match pictures::media_type(&file) {
                 Some(media_type) => pictures::cached(file, media_type, &tag, for_ever),
                 None => {
-                    let options = service::reading(service.limits()).decode;
+                    let options = service.decode_options(None);
                     let png = pictures::png(&decode(&file, &options)?.pixels)?;
                     pictures::cached(png, "image/png", &tag, for_ever)
                 }

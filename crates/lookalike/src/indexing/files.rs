@@ -15,7 +15,7 @@ use std::thread;
 
 use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::{Gallery, Payload, Point, Upserted, point_id};
-use lookalike_images::thumbnail;
+use lookalike_images::{Pixels, thumbnail};
 use lookalike_sources::{Content, Entry, SkipKind, Skipped, Source as Files, is_image_name};
 use rayon::prelude::*;
 use uuid::Uuid;
@@ -284,6 +284,8 @@ struct Fresh {
     /// Brought to the model's shape.
     pixels: Vec<u8>,
     thumbnail: Option<Vec<u8>>,
+    /// Whether it is nothing but the background.
+    flat: bool,
 }
 
 impl Stage<'_> {
@@ -340,6 +342,7 @@ impl Stage<'_> {
                     batch
                         .thumbnails
                         .extend(fresh.thumbnail.map(|bytes| (hash, bytes)));
+                    summary.flat += usize::from(fresh.flat);
                     payloads.push(fresh.payload);
                 }
             }
@@ -469,8 +472,21 @@ impl Stage<'_> {
         Fate::Encode(Box::new(Fresh {
             payload,
             pixels: pixels.into_data(),
+            flat: is_flat(&decoded.pixels, options.background),
             thumbnail: kept.flatten(),
         }))
+    }
+}
+
+/// Whether a picture is nothing but a colour.
+fn is_flat(pixels: &Pixels, [red, green, blue]: [u8; 3]) -> bool {
+    let grey = red == green && green == blue;
+    match pixels.channels() {
+        1 => grey && pixels.data().iter().all(|&value| value == red),
+        _ => pixels
+            .data()
+            .chunks_exact(3)
+            .all(|pixel| pixel == [red, green, blue]),
     }
 }
 

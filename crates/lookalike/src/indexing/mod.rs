@@ -56,6 +56,9 @@ pub struct IndexSummary {
     pub skipped: u64,
     /// Images that could not be stored, however often it was tried: only on a cluster.
     pub not_stored: usize,
+    /// Of the images encoded, those that are nothing but the background: transparent drawings of its
+    /// colour among them.
+    pub flat: usize,
     /// Points in the gallery now.
     pub points: usize,
 }

@@ -1,0 +1,240 @@
+//! How the pictures of a gallery are read, kept with it: one that was read over a black background
+//! looks unlike itself over a white one, so that all that enters it and all that it is asked with
+//! must be read alike.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lookalike_autoencoder::Autoencoder;
+use lookalike_gallery::Gallery;
+use lookalike_images::GreyRange;
+use lookalike_sources::LabelFrom;
+use serde::{Deserialize, Serialize};
+
+use crate::source::{Reading, label_from};
+use crate::{Error, Skips, Source, open_source};
+
+/// What is kept with a gallery of how its pictures are read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReadingRules {
+    /// What transparent pictures are laid over: red, green, blue.
+    pub background: [u8; 3],
+    /// Which values of grey pictures with more than 8 bits are black and white; none: all that their
+    /// bits can write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grey_range: Option<GreyRange>,
+    /// The most pixels of a picture, as of the last time that a source was indexed.
+    pub max_pixels: u64,
+    /// The most bytes of a file.
+    pub max_bytes: u64,
+    /// Where the labels of each source come from, as [`label_from`] reads it; of sources that are not
+    /// named here from where it is usual.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What somebody asks for of how pictures are read; what is not asked for is as the gallery has it,
+/// or as is usual.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AskedRules {
+    /// See [`ReadingRules::background`].
+    pub background: Option<[u8; 3]>,
+    /// See [`ReadingRules::grey_range`].
+    pub grey_range: Option<GreyRange>,
+    /// See [`ReadingRules::max_pixels`].
+    pub max_pixels: Option<u64>,
+    /// See [`ReadingRules::max_bytes`].
+    pub max_bytes: Option<u64>,
+    /// Where labels come from.
+    pub label: Option<LabelFrom>,
+}
+
+impl ReadingRules {
+    /// The rules that a gallery keeps; none for one that was filled before they were kept, or is new.
+    ///
+    /// # Errors
+    ///
+    /// When the gallery cannot be read.
+    pub fn of(gallery: &dyn Gallery) -> Result<Option<Self>, Error> {
+        let Some(text) = gallery.reading_rules()? else {
+            return Ok(None);
+        };
+        serde_json::from_str(&text).map(Some).map_err(|error| {
+            Error::Unusable(format!(
+                "what the gallery {} says of how its pictures are read cannot be understood ({error}): restore it from \
+                 a backup, or index the collection anew",
+                gallery.describe().map_or_else(|_| String::new(), |info| info.name)
+            ))
+        })
+    }
+
+    /// What `reading` says, with the labels that were known before.
+    fn by(reading: &Reading, labels: BTreeMap<String, String>) -> Self {
+        Self {
+            background: reading.decode.background,
+            grey_range: reading.decode.grey_range,
+            max_pixels: reading.decode.most_pixels,
+            max_bytes: reading.decode.most_bytes,
+            labels,
+        }
+    }
+}
+
+impl AskedRules {
+    /// Applies what is asked for to `reading`.
+    pub fn apply(&self, reading: &mut Reading) {
+        let decode = &mut reading.decode;
+        decode.background = self.background.unwrap_or(decode.background);
+        decode.grey_range = self.grey_range.or(decode.grey_range);
+        decode.most_pixels = self.max_pixels.unwrap_or(decode.most_pixels);
+        if let Some(bytes) = self.max_bytes {
+            decode.most_bytes = bytes;
+            reading.source.limits.item_bytes = bytes;
+        }
+        if let Some(label) = &self.label {
+            reading.source.label = label.clone();
+        }
+    }
+
+    /// Applies the rules of a gallery to `reading`, and what is asked for beside them.
+    ///
+    /// # Errors
+    ///
+    /// When another background or another range of grey is asked for than the gallery was read with,
+    /// and when the gallery cannot be read.
+    pub fn apply_in(&self, reading: &mut Reading, gallery: &dyn Gallery) -> Result<(), Error> {
+        if let Some(kept) = ReadingRules::of(gallery)? {
+            self.check(&kept, gallery)?;
+            reading.decode.background = kept.background;
+            reading.decode.grey_range = kept.grey_range;
+            // Limits of the last run are the least that its pictures need.
+            reading.decode.most_pixels = reading.decode.most_pixels.max(kept.max_pixels);
+            reading.decode.most_bytes = reading.decode.most_bytes.max(kept.max_bytes);
+            let limits = &mut reading.source.limits;
+            limits.item_bytes = limits.item_bytes.max(kept.max_bytes);
+        }
+        self.apply(reading);
+        Ok(())
+    }
+
+    fn check(&self, kept: &ReadingRules, gallery: &dyn Gallery) -> Result<(), Error> {
+        let refused = |what: &str, kept: String, asked: String| {
+            Err(Error::Unusable(format!(
+                "the pictures of the gallery {} were read with {what} {kept}, asked for is {asked}: pictures that are \
+                 read otherwise cannot be compared with them; leave it out, or index into a new gallery",
+                gallery.describe()?.name
+            )))
+        };
+        let hexadecimal = |[r, g, b]: [u8; 3]| format!("{r:02x}{g:02x}{b:02x}");
+        if let Some(asked) = self.background
+            && asked != kept.background
+        {
+            return refused(
+                "background",
+                hexadecimal(kept.background),
+                hexadecimal(asked),
+            );
+        }
+        // Without a range there was nothing in the gallery that has one.
+        if let (Some(asked), Some(kept)) = (self.grey_range, kept.grey_range)
+            && asked != kept
+        {
+            return refused("the range of grey", kept.to_string(), asked.to_string());
+        }
+        Ok(())
+    }
+}
+
+/// How the pictures of a gallery are read, if nobody asks for anything else.
+///
+/// # Errors
+///
+/// When the gallery cannot be read.
+pub fn reading_of(gallery: &dyn Gallery) -> Result<Reading, Error> {
+    let mut reading = Reading::default();
+    AskedRules::default().apply_in(&mut reading, gallery)?;
+    Ok(reading)
+}
+
+/// Opens a source that is about to be indexed into a gallery, to be read as `reading` says, as is
+/// asked for, and otherwise as the gallery's rules say. A gallery without rules that is empty takes
+/// the range of grey that the model learned with or, failing that, the one that suits the source.
+///
+/// # Errors
+///
+/// When something is asked for that does not fit the gallery, and when the source or the gallery
+/// cannot be read.
+pub fn open_for(
+    gallery: &dyn Gallery,
+    model: &Autoencoder,
+    spec: &str,
+    mut reading: Reading,
+    asked: &AskedRules,
+    skips: &Arc<Skips>,
+) -> Result<Source, Error> {
+    asked.apply_in(&mut reading, gallery)?;
+    let source = open_source(spec, reading.clone(), skips.clone())?;
+    let name = lookalike_images::Source::name(&source);
+    let source = match kept_label(gallery, name)? {
+        Some(label) if asked.label.is_none() => {
+            reading.source.label = label;
+            open_source(spec, reading, skips.clone())?
+        }
+        _ => source,
+    };
+    let untouched = gallery.describe()?.points == 0 || ReadingRules::of(gallery)?.is_some();
+    let range = match (untouched, model.record().grey_range) {
+        (false, _) => None,
+        (true, Some(range)) => Some(range),
+        (true, None) => source.suitable_grey_range()?,
+    };
+    Ok(source.with_grey_range(range))
+}
+
+/// Keeps with a gallery how a source is read that is about to be indexed. Says what a person should
+/// know about it: where labels were read from elsewhere before.
+///
+/// # Errors
+///
+/// When the gallery cannot be read or written.
+pub fn keep_rules(source: &Source, gallery: &dyn Gallery) -> Result<Option<String>, Error> {
+    let kept = ReadingRules::of(gallery)?;
+    let reading = source.reading();
+    let mut labels = kept
+        .as_ref()
+        .map_or_else(BTreeMap::new, |kept| kept.labels.clone());
+    let name = lookalike_images::Source::name(source).to_owned();
+    let label = label_name(&reading.source.label);
+    let before = match label {
+        Some(label) => labels.insert(name.clone(), label.to_owned()),
+        None => labels.remove(&name),
+    };
+    let changed = before.filter(|before| Some(before.as_str()) != label);
+    let rules = ReadingRules::by(reading, labels);
+    if kept.as_ref() != Some(&rules) {
+        let text = serde_json::to_string(&rules).expect("rules serialise");
+        gallery.keep_reading_rules(&text)?;
+    }
+    Ok(changed.map(|before| {
+        format!(
+            "labels of {name} came from {before} so far, and come from {} now: all of them are read anew",
+            label.unwrap_or("where it is usual")
+        )
+    }))
+}
+
+/// Where the labels of a source come from, by the rules of a gallery; none where it is usual.
+fn kept_label(gallery: &dyn Gallery, source: &str) -> Result<Option<LabelFrom>, Error> {
+    let kept = ReadingRules::of(gallery)?;
+    Ok(kept.and_then(|kept| kept.labels.get(source).map(|label| label_from(label))))
+}
+
+/// As [`label_from`] reads it; none for what is usual.
+fn label_name(label: &LabelFrom) -> Option<&str> {
+    match label {
+        LabelFrom::Usual => None,
+        LabelFrom::Parent => Some("parent"),
+        LabelFrom::Column(column) => Some(column),
+        LabelFrom::None => Some("none"),
+    }
+}
