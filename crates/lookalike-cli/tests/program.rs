@@ -206,6 +206,7 @@ fn the_demo_tells_the_whole_story() {
     for word in ["ours + diffusion", "P@5", "answers.png", "mnist:test#"] {
         assert!(told.contains(word), "{told}");
     }
+    assert!(!told.contains("\\n"), "{told}");
 }
 
 #[test]

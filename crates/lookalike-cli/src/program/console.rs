@@ -70,6 +70,10 @@ impl Console {
     }
 
     /// A word beside the results.
+    /// Several lines of the program's own words; names in them must be [plain] already.
+    pub fn say_lines(&self, lines: impl AsRef<str>) -> Result<(), Failure> {
+        lines.as_ref().lines().try_for_each(|line| self.say(line))
+    }
     pub fn note(&self, line: impl AsRef<str>) {
         note(line.as_ref());
     }

@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::arguments::DemoArguments;
 use super::console::{Console, duration, table};
 use super::pictures::{self, Originals, answer_row};
+use super::terminal::plain;
 use super::train::{collapse_warning, remove};
 use super::{Failure, eval};
 
@@ -68,7 +69,10 @@ pub fn run(
         "1. The article's network: a convolutional autoencoder that learns to give back its input.",
     )?;
     let article = demo.learn(Architecture::Conv, "article.safetensors")?;
-    demo.step("2. Ours: it sees a distorted digit and must give back the undistorted one, through a narrow code.\n   What the code keeps is what the distortions leave alone: which digit it is.")?;
+    demo.step(
+        "2. Ours: it sees a distorted digit and learns to describe the undistorted one: where its edges run, and which\n   \
+         local structures it is made of; then where the digit lies among its neighbours' neighbours.",
+    )?;
     let ours = demo.learn(Architecture::Bottleneck, "lookalike.safetensors")?;
 
     demo.step("3. How good are the answers? Every test image asks for its 5 nearest among all the others.")?;
@@ -130,7 +134,7 @@ impl<'a> Demo<'a> {
 
     fn step(&self, line: &str) -> Result<(), Failure> {
         self.console.say("")?;
-        self.console.say(line)
+        self.console.say_lines(line)
     }
 
     fn introduce(&self) -> Result<(), Failure> {
@@ -221,7 +225,7 @@ impl<'a> Demo<'a> {
         for line in super::console::table(&rows) {
             self.console.say(line)?;
         }
-        self.console.say(
+        self.console.say_lines(
             "   P@5: share of right answers among the first five. all-5: share of queries whose five are all right.\n   mAP: mean average precision over the whole ranking.",
         )?;
         Ok(lines)
@@ -381,12 +385,13 @@ impl<'a> Demo<'a> {
     }
 
     fn conclude(&self, seconds: f64) -> Result<(), Failure> {
-        let folder = self.arguments.out.display();
-        self.console.say(format!(
+        let shown = |path: &Path| plain(&path.display().to_string()).into_owned();
+        let folder = shown(&self.arguments.out);
+        self.console.say_lines(format!(
             "\nDone in {}. In {folder}:\n   answers.png                    test image 7 and its neighbours, by each of the four\n   more-answers.png               more queries\n   article-reconstructions.png    what the article's network gives back\n   lookalike-reconstructions.png  what ours gives back\n   loss.png                       how the losses fell\n   article.safetensors, lookalike.safetensors, test.gallery\n\nAsk for yourself, on a page in your browser, or here:\n   {program} serve --gallery {gallery}\n   {program} search mnist:test#42 --gallery {gallery} --exclude-self --rerank diffusion --sheet 42.png",
             duration(seconds),
             program = called(),
-            gallery = self.path("test.gallery").display()
+            gallery = shown(&self.path("test.gallery"))
         ))
     }
 }

@@ -125,7 +125,7 @@ fn print(report: &EvalReport, console: &Console) -> Result<(), Failure> {
     let Some(s) = &report.self_retrieval else {
         return Ok(());
     };
-    console.say(format!(
+    console.say_lines(format!(
         "{}{} distorted copies, each looking for its original among {} images",
         if report.scores.is_some() {
             "\n"

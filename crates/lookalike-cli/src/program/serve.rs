@@ -65,7 +65,7 @@ pub fn run(
             images,
             token: token.told(),
         })?;
-        console.say(format!(
+        console.say_lines(format!(
             "{images} images at {url}\n{}\nCtrl-C ends it.",
             how_to_write(&url, &token)
         ))?;
