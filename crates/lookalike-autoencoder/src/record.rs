@@ -92,7 +92,8 @@ pub struct Comparison {
 
 impl Comparison {
     /// One number, by which codes are ranked: structure, with colours as far as they count, and
-    /// copies. Shape does not count: gradient histograms would be praised for being like themselves.
+    /// copies. Shape does not count: gradient histograms would be praised for being like
+    /// themselves.
     pub fn score(&self, judged: &Judgement) -> f32 {
         let neighbours = match judged.colours {
             Some(colours) => {
@@ -166,15 +167,15 @@ pub struct TrainRecord {
     /// What of the codes is computed from the pixels themselves, behind what the network says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct: Option<DirectRecord>,
-    /// Which values of grey pictures with more than 8 bits were black and white to it, where it learned
-    /// from such.
+    /// Which values of grey pictures with more than 8 bits were black and white to it, where it
+    /// learned from such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grey_range: Option<GreyRange>,
     /// How the model compares with simple descriptors, where that was judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
-    /// Loss in the first stage of the best answer that ignores its input, the mean image or the mean
-    /// description.
+    /// Loss in the first stage of the best answer that ignores its input, the mean image or the
+    /// mean description.
     pub mean_image_loss: f64,
     /// Loss of a perfect reconstruction: 0 for MSE; for BCE the mean entropy of the pixels, which
     /// is large where they are grey.

@@ -1,8 +1,9 @@
 //! The pool of threads that networks run in, and how its workers treat denormals.
 //!
-//! The pool is our own and not rayon's global one: its workers flush denormals to zero from their start to their end, and
-//! no thread of the host program is changed; and a single image that is encoded for a query does not wait behind a long
-//! computation in the global pool, such as that of all neighbours.
+//! The pool is our own and not rayon's global one: its workers flush denormals to zero from their
+//! start to their end, and no thread of the host program is changed; and a single image that is
+//! encoded for a query does not wait behind a long computation in the global pool, such as that of
+//! all neighbours.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -18,8 +19,9 @@ thread_local! {
 
 /// Says how many threads compute: `threads` workers, or one per core for `None`.
 ///
-/// It is said once, before anything is computed: the first call decides, a later one changes nothing. Returns the number
-/// of threads in force. Rayon's global pool, which computes what needs no network, gets as many unless it is there already.
+/// It is said once, before anything is computed: the first call decides, a later one changes
+/// nothing. Returns the number of threads in force. Rayon's global pool, which computes what needs
+/// no network, gets as many unless it is there already.
 pub fn set_threads(threads: Option<usize>) -> usize {
     let _ = ThreadPoolBuilder::new()
         .num_threads(threads.unwrap_or(0))
@@ -31,8 +33,8 @@ fn shared(threads: Option<usize>) -> &'static ThreadPool {
     POOL.get_or_init(|| pool(threads.unwrap_or(0)))
 }
 
-/// A pool of its own with that many threads (0: one per core), in which networks run as in the shared one: what is
-/// installed there stays there.
+/// A pool of its own with that many threads (0: one per core), in which networks run as in the
+/// shared one: what is installed there stays there.
 ///
 /// # Panics
 ///
@@ -49,8 +51,8 @@ pub fn pool(threads: usize) -> ThreadPool {
         .expect("threads can be started")
 }
 
-/// Runs `work` on the threads of the pool: all of it, since from outside every parallel loop in it would have to be
-/// handed in on its own.
+/// Runs `work` on the threads of the pool: all of it, since from outside every parallel loop in it
+/// would have to be handed in on its own.
 pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     match IS_WORKER.get() {
         true => work(),
@@ -58,11 +60,12 @@ pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     }
 }
 
-/// As long as it lives, the thread that made it and the workers of its rayon pool treat numbers below 1.2e-38 as zero, on
-/// the way in and on the way out. When it is dropped, there, they are as they were.
+/// As long as it lives, the thread that made it and the workers of its rayon pool treat numbers
+/// below 1.2e-38 as zero, on the way in and on the way out. When it is dropped, there, they are as
+/// they were.
 ///
-/// Arithmetic on such denormals takes a hundred cycles and more, and a saturated sigmoid is full of them; nothing that a
-/// network learns depends on them.
+/// Arithmetic on such denormals takes a hundred cycles and more, and a saturated sigmoid is full of
+/// them; nothing that a network learns depends on them.
 pub struct FlushedDenormals {
     caller: Control,
     workers: Vec<Control>,
@@ -116,8 +119,8 @@ fn control() -> Control {
 
 #[cfg(target_arch = "x86_64")]
 fn set_control(control: Control) {
-    // SAFETY: loads a value that this register had, perhaps with two defined bits set: exceptions stay masked and the
-    // rounding mode stays as it was.
+    // SAFETY: loads a value that this register had, perhaps with two defined bits set: exceptions
+    // stay masked and the rounding mode stays as it was.
     unsafe {
         std::arch::asm!("ldmxcsr [{}]", in(reg) &raw const control, options(nostack, preserves_flags));
     }
@@ -141,7 +144,8 @@ fn control() -> Control {
 
 #[cfg(target_arch = "aarch64")]
 fn set_control(control: Control) {
-    // SAFETY: writes a value that this register had, perhaps with FZ set; rounding and traps stay as they were.
+    // SAFETY: writes a value that this register had, perhaps with FZ set; rounding and traps stay
+    // as they were.
     unsafe {
         std::arch::asm!("msr fpcr, {}", in(reg) control, options(nostack, preserves_flags));
     }

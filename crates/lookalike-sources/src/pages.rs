@@ -1,7 +1,7 @@
 //! The pages of a TIFF file, each an image of its own: `scan.tif`, `scan.tif#2`, `scan.tif#3`.
 //!
-//! A page is the file with its header pointing to that page, so that whoever reads it needs to know nothing of pages, and
-//! contents differ where pages do.
+//! A page is the file with its header pointing to that page, so that whoever reads it needs to know
+//! nothing of pages, and contents differ where pages do.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -15,7 +15,7 @@ use crate::names::extension;
 use crate::skipped::{SkipKind, SkipReason};
 
 /// Pages of one file that are looked at.
-const MOST_PAGES: usize = 10_000;
+const MAX_PAGES: usize = 10_000;
 /// Says what a page is for.
 const NEW_SUBFILE_TYPE: u64 = 254;
 
@@ -33,8 +33,8 @@ pub(crate) fn page_of(key: &str) -> Option<(&str, usize)> {
     (may_have_pages(file) && page == format!("{number}")).then_some((file, number))
 }
 
-/// The entries of all pages but the first of a file, whose own entry is given. A file that cannot be understood has one
-/// page: whoever decodes it says what is wrong.
+/// The entries of all pages but the first of a file, whose own entry is given. A file that cannot
+/// be understood has one page: whoever decodes it says what is wrong.
 pub(crate) fn further(first: &Entry) -> Vec<Entry> {
     let Content::File(path) = &first.content else {
         return Vec::new();
@@ -92,7 +92,8 @@ struct Page {
     offset: Vec<u8>,
 }
 
-/// The pages of a TIFF file that are pictures of their own: not reduced copies of others, nor masks.
+/// The pages of a TIFF file that are pictures of their own: not reduced copies of others, nor
+/// masks.
 fn pages(path: &Path) -> io::Result<Vec<Page>> {
     let mut file = Numbers {
         file: io::BufReader::with_capacity(1 << 12, File::open(path)?),
@@ -117,7 +118,7 @@ fn pages(path: &Path) -> io::Result<Vec<Page>> {
     let mut offset = file.bytes(offset_size)?;
     let mut pages = Vec::new();
     let mut seen = HashSet::new();
-    for number in 1..=MOST_PAGES {
+    for number in 1..=MAX_PAGES {
         let at = file.value(&offset);
         if at == 0 || !seen.insert(at) {
             break;

@@ -35,7 +35,8 @@ impl Source for Single {
         Ok(Box::new(self.items.clone().into_iter()))
     }
 
-    /// A page may be asked for by its number alone: `scan.tif#2` names the page 2 of the source `scan.tif`.
+    /// A page may be asked for by its number alone: `scan.tif#2` names the page 2 of the source
+    /// `scan.tif`.
     fn get(&self, key: &str) -> Result<Entry, SourceError> {
         let page = |item: &&Result<Entry, Skipped>| {
             let own = item.as_ref().ok().map(|entry| entry.key.as_str());

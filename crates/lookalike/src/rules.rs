@@ -19,16 +19,16 @@ use crate::{Error, Skips, Source, open_source};
 pub struct ReadingRules {
     /// What transparent pictures are laid over: red, green, blue.
     pub background: [u8; 3],
-    /// Which values of grey pictures with more than 8 bits are black and white; none: all that their
-    /// bits can write.
+    /// Which values of grey pictures with more than 8 bits are black and white; none: all that
+    /// their bits can write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grey_range: Option<GreyRange>,
     /// The most pixels of a picture, as of the last time that a source was indexed.
     pub max_pixels: u64,
     /// The most bytes of a file.
     pub max_bytes: u64,
-    /// Where the labels of each source come from, as [`label_from`] reads it; of sources that are not
-    /// named here from where it is usual.
+    /// Where the labels of each source come from, as [`label_from`] reads it; of sources that are
+    /// not named here from where it is usual.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
@@ -50,7 +50,8 @@ pub struct AskedRules {
 }
 
 impl ReadingRules {
-    /// The rules that a gallery keeps; none for one that was filled before they were kept, or is new.
+    /// The rules that a gallery keeps; none for one that was filled before they were kept, or is
+    /// new.
     ///
     /// # Errors
     ///
@@ -100,8 +101,8 @@ impl AskedRules {
     ///
     /// # Errors
     ///
-    /// When another background or another range of grey is asked for than the gallery was read with,
-    /// and when the gallery cannot be read.
+    /// When another background or another range of grey is asked for than the gallery was read
+    /// with, and when the gallery cannot be read.
     pub fn apply_in(&self, reading: &mut Reading, gallery: &dyn Gallery) -> Result<(), Error> {
         if let Some(kept) = ReadingRules::of(gallery)? {
             self.check(&kept, gallery)?;

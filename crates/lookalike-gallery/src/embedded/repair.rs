@@ -1,13 +1,14 @@
 //! What a killed process may leave behind in the engine's files.
 //!
-//! A point that was being replaced may lie in two segments: the engine writes the new place before it
-//! clears the old one.
+//! A point that was being replaced may lie in two segments: the engine writes the new place before
+//! it clears the old one.
 //!
-//! And a pointer may be half written. The engine keeps where each payload and each indexed value lies in
-//! a table of 16 bytes an entry that is mapped into memory and starts at byte 4 of its file, so that
-//! every 256th entry lies across two pages. A process that is killed when it touches the second page
-//! leaves an entry that says "used" and has a length of 0, which no value has; the engine panics on it
-//! when it opens. Such an entry was never acknowledged: the log still has the point.
+//! And a pointer may be half written. The engine keeps where each payload and each indexed value
+//! lies in a table of 16 bytes an entry that is mapped into memory and starts at byte 4 of its
+//! file, so that every 256th entry lies across two pages. A process that is killed when it touches
+//! the second page leaves an entry that says "used" and has a length of 0, which no value has; the
+//! engine panics on it when it opens. Such an entry was never acknowledged: the log still has the
+//! point.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -23,9 +24,9 @@ const POINTERS_HEADER: usize = 4;
 const POINTER: usize = 16;
 const POINTER_LENGTH: usize = 12;
 
-/// Clears half-written pointers in the files of the shard at `shard`, which must not be open. The indexes
-/// of a segment with such a pointer are removed as a whole; the engine builds them from the payloads
-/// when it opens the segment.
+/// Clears half-written pointers in the files of the shard at `shard`, which must not be open. The
+/// indexes of a segment with such a pointer are removed as a whole; the engine builds them from the
+/// payloads when it opens the segment.
 pub(super) fn clear_torn_pointers(shard: &Path) -> io::Result<()> {
     for segment in folders(&shard.join("segments"))? {
         let segment = segment?;

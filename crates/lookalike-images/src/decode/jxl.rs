@@ -36,7 +36,8 @@ pub(super) fn decode(
     if !image.is_loading_done() || image.num_loaded_keyframes() == 0 {
         return Err(damaged("it ends before its picture does".into()));
     }
-    // Without a profile of its own it says in words how its colours are meant, which can be computed.
+    // Without a profile of its own it says in words how its colours are meant, which can be
+    // computed.
     let own = image.original_icc().map(<[u8]>::to_vec);
     let coded = image.image_header().metadata.xyb_encoded;
     let profile = own.filter(|_| !coded);

@@ -4,14 +4,15 @@ use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 
 use crate::pixels::Pixels;
 
-/// Profiles that are longer are not looked at: a camera's has some kilobytes, and a table is a megabyte or two.
-const MOST_BYTES: usize = 4 << 20;
+/// Profiles that are longer are not looked at: a camera's has some kilobytes, and a table is a
+/// megabyte or two.
+const MAX_BYTES: usize = 4 << 20;
 
-/// A picture in sRGB. One without a profile, or with one that is damaged or of other channels than it has, is taken to be
-/// in sRGB already.
+/// A picture in sRGB. One without a profile, or with one that is damaged or of other channels than
+/// it has, is taken to be in sRGB already.
 pub(super) fn to_srgb(pixels: Pixels, profile: Option<&[u8]>) -> Pixels {
     let transformed = profile
-        .filter(|profile| profile.len() <= MOST_BYTES)
+        .filter(|profile| profile.len() <= MAX_BYTES)
         .and_then(|profile| transformed(&pixels, profile));
     transformed.unwrap_or(pixels)
 }

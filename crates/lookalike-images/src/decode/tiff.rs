@@ -1,5 +1,6 @@
-//! TIFF pictures that the crate `image` does not give: those of a palette, whose places in it are read as if they were
-//! grey, and looked up; and grey ones with more than 8 bits, by a range of values.
+//! TIFF pictures that the crate `image` does not give: those of a palette, whose places in it are
+//! read as if they were grey, and looked up; and grey ones with more than 8 bits, by a range of
+//! values.
 
 use std::io::Cursor;
 
@@ -104,7 +105,8 @@ pub(super) fn deep_grey(
     Ok(Some((Pixels::new(width, height, 1, data)?, orientation)))
 }
 
-/// Some values of the first page, if it is grey with more than 8 bits: every n-th, so that there are at most `most`.
+/// Some values of the first page, if it is grey with more than 8 bits: every n-th, so that there
+/// are at most `most`.
 pub(super) fn sampled(
     bytes: &[u8],
     budget: &Budget,
