@@ -337,6 +337,10 @@ pub fn decode_file(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<De
     decode(&bytes, options)
 }
 
+/// The most bytes that the chunks of a PNG may take beside the picture: a profile unpacks a
+/// thousandfold.
+const MAX_PNG_HEADER: u64 = 16 << 20;
+
 /// The limits, and what is said when they are passed.
 pub(crate) struct Budget<'a> {
     options: &'a DecodeOptions,
@@ -437,7 +441,10 @@ fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded
     let (picture, orientation, profile) = match format {
         Format::Jpeg => unreachable!("it has a decoder of its own"),
         Format::Png => {
-            let decoder = PngDecoder::with_limits(reader, limits.clone()).map_err(damaged)?;
+            // What is read before the picture: texts, profiles and one row.
+            let mut header = limits.clone();
+            header.max_alloc = Some(budget.options.most_memory.min(MAX_PNG_HEADER));
+            let decoder = PngDecoder::with_limits(reader, header).map_err(damaged)?;
             read(decoder, limits, budget, damaged)?
         }
         Format::WebP => {

@@ -324,6 +324,11 @@ fn bombs_are_refused() {
     .concat();
     // The text is not needed, so the picture may be given; `attempt` checks what is held meanwhile.
     attempt("png with much text", &texts);
+    MOST.set(HELD.get());
+    let before = HELD.get();
+    let _ = decode(&texts, &DecodeOptions::default());
+    let most = MOST.get() - before;
+    assert!(most < 48 << 20, "{most} bytes for texts and profiles");
 
     // Many scans, each of which costs a pass over all blocks.
     let jpeg = picture("progressive-grey.jpg");
