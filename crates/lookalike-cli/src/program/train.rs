@@ -125,7 +125,7 @@ pub fn comparison_line(comparison: &Comparison) -> String {
             "judged without labels, its codes are about as good as the best simple descriptor: {model:.2}, and {score:.2} by {name}"
         ),
         Verdict::Worse => format!(
-            "warning: judged without labels, its codes are worse than a simple descriptor: {model:.2}, but {score:.2} by {name}. Try --effort best, or more images; with labels, eval measures it."
+            "warning: judged without labels, its codes are worse than a simple descriptor: {model:.2}, but {score:.2} by {name}. Try more images, or another --strength; with labels, eval measures it."
         ),
     }
 }
