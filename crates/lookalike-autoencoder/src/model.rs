@@ -77,7 +77,8 @@ pub struct Autoencoder {
     inference: Inference,
     device: Device,
     path: Path,
-    /// The encoder up to its last layer, once an explanation has asked for it: none if that layer is not linear.
+    /// The encoder up to its last layer, once an explanation has asked for it: none if that layer
+    /// is not linear.
     trunk: OnceLock<Option<Trunk>>,
 }
 
@@ -169,7 +170,8 @@ impl Autoencoder {
         &self.weights.parameters[index]
     }
 
-    /// What the network alone says of images that have the model's shape, [`Self::latent_dim`] floats for each.
+    /// What the network alone says of images that have the model's shape, [`Self::latent_dim`]
+    /// floats for each.
     pub(crate) fn latents(&self, pixels: &[u8]) -> Vec<f32> {
         let mut latents = vec![0.0; pixels.len() / self.plan.input_len() * self.latent_dim()];
         self.inference.encode(pixels, &mut latents);
@@ -187,7 +189,8 @@ impl Autoencoder {
         self.with_record(|record| record.comparison = Some(comparison))
     }
 
-    /// Keeps with the model which values of grey pictures with more than 8 bits were black and white.
+    /// Keeps with the model which values of grey pictures with more than 8 bits were black and
+    /// white.
     #[must_use]
     pub fn with_grey_range(self, range: Option<GreyRange>) -> Self {
         self.with_record(|record| record.grey_range = range)
@@ -218,7 +221,8 @@ impl Autoencoder {
         code_dim(&self.plan, &self.config, self.direct())
     }
 
-    /// Floats that the network gives, which the decoder makes images of: the first of a code, or all of it.
+    /// Floats that the network gives, which the decoder makes images of: the first of a code, or
+    /// all of it.
     pub fn latent_dim(&self) -> usize {
         self.plan.code_dim
     }

@@ -66,7 +66,7 @@ pub use cluster::{
     PayloadIndex, Quantization, Retries, remove_collection, switch_alias,
 };
 pub use diversity::Mmr;
-pub use embedded::EmbeddedGallery;
+pub use embedded::{EmbeddedGallery, disk_usage};
 pub use error::GalleryError;
 pub use filter::Filter;
 pub use gallery::{

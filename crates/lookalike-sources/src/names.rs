@@ -18,8 +18,8 @@ pub(crate) fn is_image(name: &[u8]) -> bool {
     })
 }
 
-/// Whether a name ends as images do, in any case, or names a page of one: only such files are looked at,
-/// except in lists.
+/// Whether a name ends as images do, in any case, or names a page of one: only such files are
+/// looked at, except in lists.
 pub fn is_image_name(name: &str) -> bool {
     is_image(name.as_bytes()) || page_of(name).is_some()
 }

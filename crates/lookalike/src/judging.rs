@@ -3,7 +3,8 @@
 //! No criterion tells good codes from bad ones on every kind of image. What ranks models and simple
 //! descriptors best of all that was tried (docs/quality.md) is how many neighbours codes share with
 //! coarse structure (and with colours, as far as those count in the collection), and how surely a
-//! distorted copy is nearer to its original than to others. Neighbours shared with shape are counted too, to say whether diffusion may help.
+//! distorted copy is nearer to its original than to others. Neighbours shared with shape are
+//! counted too, to say whether diffusion may help.
 
 use lookalike_autoencoder::{Autoencoder, COLOURS, Comparison, Judgement, PartNeighbours, overlap};
 use lookalike_images::{Collection, Distortion, Gradients};

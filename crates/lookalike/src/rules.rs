@@ -158,8 +158,8 @@ pub fn reading_of(gallery: &dyn Gallery) -> Result<Reading, Error> {
 }
 
 /// Opens a source that is about to be indexed into a gallery, to be read as `reading` says, as is
-/// asked for, and otherwise as the gallery's rules say. A gallery without rules that is empty takes
-/// the range of grey that the model learned with or, failing that, the one that suits the source.
+/// asked for, and otherwise as the gallery's rules say. A source that is new to a gallery without a
+/// range of grey takes the one that the model learned with or, failing that, the one that suits it.
 ///
 /// # Errors
 ///
@@ -183,8 +183,10 @@ pub fn open_for(
         }
         _ => source,
     };
-    let untouched = gallery.describe()?.points == 0 || ReadingRules::of(gallery)?.is_some();
-    let range = match (untouched, model.record().grey_range) {
+    // Pictures that are there already were read without, and are not looked at again.
+    let name = lookalike_images::Source::name(&source);
+    let is_new = gallery.stubs(name, None, 1)?.is_empty();
+    let range = match (is_new, model.record().grey_range) {
         (false, _) => None,
         (true, Some(range)) => Some(range),
         (true, None) => source.suitable_grey_range()?,

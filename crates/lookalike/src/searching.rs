@@ -33,11 +33,13 @@ pub struct Question {
     pub exclude_self: bool,
     /// How the neighbours are put in order.
     pub rerank: Rerank,
-    /// Neighbours that differ among themselves: 0, only different, to 1, only near. None: the plainly nearest.
+    /// Neighbours that differ among themselves: 0, only different, to 1, only near. None: the
+    /// plainly nearest.
     pub diverse: Option<f32>,
 }
 
-/// Diverse neighbours are chosen among so many times as are wanted, and at least [`LEAST_CANDIDATES`].
+/// Diverse neighbours are chosen among so many times as are wanted, and at least
+/// [`LEAST_CANDIDATES`].
 const CANDIDATES: usize = 10;
 /// See [`CANDIDATES`].
 const LEAST_CANDIDATES: usize = 100;
@@ -89,8 +91,8 @@ impl Searcher {
         Self { gallery, model }
     }
 
-    /// Opens the gallery `name` with the model that it keeps or, if some are given, the one of `models` that is its own:
-    /// a gallery on a cluster keeps none.
+    /// Opens the gallery `name` with the model that it keeps or, if some are given, the one of
+    /// `models` that is its own: a gallery on a cluster keeps none.
     ///
     /// # Errors
     ///
@@ -157,8 +159,8 @@ impl Searcher {
         Ok(answer)
     }
 
-    /// Finds the images most like one that is in the gallery, by the code that is kept there: its original is not
-    /// needed.
+    /// Finds the images most like one that is in the gallery, by the code that is kept there: its
+    /// original is not needed.
     ///
     /// # Errors
     ///
@@ -187,8 +189,8 @@ impl Searcher {
         Ok(self.gallery.search(&request)?)
     }
 
-    /// The point that a user's words name: an id, the place of its original, `SOURCE#KEY`, or the key
-    /// alone where no other source has it as well.
+    /// The point that a user's words name: an id, the place of its original, `SOURCE#KEY`, or the
+    /// key alone where no other source has it as well.
     ///
     /// # Errors
     ///
@@ -224,8 +226,9 @@ impl Searcher {
         Ok(named.pop().filter(|_| named.is_empty()))
     }
 
-    /// An image as an example for [`recommend`](Self::recommend): the point of the same source and key with the same
-    /// content, if there is one, or else one of the same content, and otherwise its code.
+    /// An image as an example for [`recommend`](Self::recommend): the point of the same source and
+    /// key with the same content, if there is one, or else one of the same content, and otherwise
+    /// its code.
     ///
     /// # Errors
     ///
@@ -245,12 +248,13 @@ impl Searcher {
         })
     }
 
-    /// Finds the images that are like some examples and unlike others. Examples that are points are not among them.
+    /// Finds the images that are like some examples and unlike others. Examples that are points are
+    /// not among them.
     ///
     /// # Errors
     ///
-    /// When nothing is liked, or `question` asks for diffusion or for differences among the answers, which go with
-    /// one query only.
+    /// When nothing is liked, or `question` asks for diffusion or for differences among the
+    /// answers, which go with one query only.
     pub fn recommend(
         &self,
         like: Vec<Example>,

@@ -69,11 +69,12 @@ impl Console {
         writeln!(io::stdout().lock(), "{line}").map_err(output)
     }
 
-    /// A word beside the results.
     /// Several lines of the program's own words; names in them must be [plain] already.
     pub fn say_lines(&self, lines: impl AsRef<str>) -> Result<(), Failure> {
         lines.as_ref().lines().try_for_each(|line| self.say(line))
     }
+
+    /// A word beside the results.
     pub fn note(&self, line: impl AsRef<str>) {
         note(line.as_ref());
     }
@@ -264,5 +265,35 @@ mod tests {
         let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
         let lines = table(&[row("", "P@5"), row("pixels", ".93"), row("ours", ".982")]);
         assert_eq!(lines, ["         P@5", "pixels   .93", "ours    .982"]);
+    }
+}
+
+#[cfg(test)]
+mod advice_tests {
+    use lookalike::images::ImageError;
+
+    use super::with_options;
+
+    #[test]
+    fn limits_are_advised_by_the_names_of_options() {
+        let (width, height, bytes, limit) = (9, 9, 9, 8);
+        for (error, option) in [
+            (
+                ImageError::TooLarge {
+                    width,
+                    height,
+                    limit,
+                },
+                "--most-megapixels",
+            ),
+            (
+                ImageError::FileTooLarge { bytes, limit },
+                "--most-megabytes",
+            ),
+            (ImageError::Memory { bytes, limit }, "--most-memory"),
+        ] {
+            let said = with_options(&error.to_string());
+            assert!(said.contains(option), "{said}");
+        }
     }
 }

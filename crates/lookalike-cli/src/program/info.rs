@@ -5,7 +5,7 @@ use std::path::Path;
 use lookalike::autoencoder::{
     Autoencoder, DeviceChoice, Objective, Part, TrainConfig, TrainRecord,
 };
-use lookalike::gallery::{GalleryInfo, model_fingerprint};
+use lookalike::gallery::{GalleryInfo, disk_usage, model_fingerprint};
 use lookalike::images::InputShape;
 use lookalike::{Error, SourceCount, open_gallery, sources_in};
 use serde::Serialize;
@@ -207,33 +207,6 @@ fn search_of(info: &GalleryInfo) -> String {
         indexed if indexed == info.points => "all indexed".to_owned(),
         indexed => format!("{indexed} indexed, the others are compared one by one"),
     }
-}
-
-/// Bytes that the files of a folder take on the disk; what cannot be looked at counts nothing.
-fn disk_usage(folder: &Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(about) if about.is_dir() => disk_usage(&entry.path()),
-            Ok(about) => size_of_file(&about),
-            Err(_) => 0,
-        })
-        .sum()
-}
-
-/// Files of the engine have holes, which take no room.
-#[cfg(unix)]
-fn size_of_file(about: &std::fs::Metadata) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    about.blocks() * 512
-}
-
-#[cfg(not(unix))]
-fn size_of_file(about: &std::fs::Metadata) -> u64 {
-    about.len()
 }
 
 fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {

@@ -36,6 +36,7 @@ use crate::{
 };
 use diffusion::DiffusionFile;
 use folder::{DIFFUSION_STALE, Lock, Partial, SHARD, UNCLEAN};
+pub use optimise::disk_usage;
 use shard::Shard;
 use thumbnails::Keeper;
 

@@ -142,8 +142,9 @@ pub(super) fn sync_tree(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// The bytes that a folder takes on disk.
-pub(super) fn disk_usage(path: &Path) -> u64 {
+/// The bytes that a folder takes on disk, its files' holes left out; what cannot be looked at counts
+/// nothing.
+pub fn disk_usage(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let Ok(metadata) = path.symlink_metadata() else {
         return 0;

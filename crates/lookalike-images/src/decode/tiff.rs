@@ -9,8 +9,9 @@ use image::metadata::Orientation;
 use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 
-use super::{Budget, Format, GreyRange};
+use super::{Budget, Format};
 use crate::error::ImageError;
+use crate::grey_range::GreyRange;
 use crate::pixels::Pixels;
 
 const PHOTOMETRIC: u16 = 262;
