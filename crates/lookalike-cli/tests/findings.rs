@@ -108,9 +108,8 @@ fn copies_are_found_whatever_happened_to_them() {
     let nothing = photos.place.json("duplicates --gallery g");
     assert_eq!(nothing["points"], DIGITS);
     assert_eq!(nothing["group_count"], 0, "{nothing}");
-    assert_eq!(nothing["threshold"], Value::Null);
-    let reason = nothing["suggestion"]["reason"].as_str().unwrap();
-    assert!(reason.contains("no near duplicates stand out"), "{reason}");
+    assert_eq!(nothing["measure"], "pictures");
+    assert_eq!(nothing["not_compared"], 0);
 
     let folder = photos.folder();
     // Copied twice, once under a name that a table must quote.
@@ -163,10 +162,9 @@ fn copies_are_found_whatever_happened_to_them() {
     for group in &all {
         let kind = |at: usize| group[at].1.as_str();
         assert_eq!(kind(0), "representative");
-        let other = if group[0].0 == "8 larger.png" || group[0].0.starts_with(['1', '2']) {
-            "near"
-        } else {
-            "exact"
+        let other = match group[0].0.starts_with('3') || group[0].0.starts_with('a') {
+            true => "exact",
+            false => "near",
         };
         assert!((1..group.len()).all(|at| kind(at) == other), "{group:?}");
     }
@@ -178,8 +176,8 @@ fn copies_are_found_whatever_happened_to_them() {
         "8 larger.png",
         "the largest represents"
     );
-    // The one that moved may be as near as another digit, and so not stand out; nothing else may be in any group.
-    assert!((12..=13).contains(&all.len()), "{found}");
+    assert!(of(&all, 11).contains(&"11 moved.png".into()), "{found}");
+    assert_eq!(all.len(), 13, "{found}");
     let field = |name: &str| found[name].as_u64().unwrap() as usize;
     assert_eq!(
         ["points", "contents", "exact"].map(field),
@@ -188,8 +186,18 @@ fn copies_are_found_whatever_happened_to_them() {
     let members: usize = all.iter().map(Vec::len).sum();
     assert_eq!(field("near"), members - all.len() - 2);
     assert_eq!(field("group_count"), all.len());
-    let threshold = found["threshold"].as_f64().unwrap();
-    assert!(threshold > 0.0 && threshold == found["suggestion"]["threshold"].as_f64().unwrap());
+    assert_eq!(
+        (&found["threshold"], &found["suggestion"]),
+        (&Value::Null, &Value::Null)
+    );
+    let members = found["groups"].as_array().unwrap().iter();
+    let members = members.flat_map(|group| group["members"].as_array().unwrap());
+    for member in members {
+        match member["kind"] == "near" {
+            true => assert!(member["difference"].as_f64().unwrap() <= 0.05, "{member}"),
+            false => assert_eq!(member["difference"], Value::Null, "{member}"),
+        }
+    }
     let first = &found["groups"][0]["members"][0];
     for name in [
         "id", "source", "key", "location", "width", "height", "bytes", "blake3", "distance",
@@ -207,18 +215,18 @@ fn copies_are_found_whatever_happened_to_them() {
     let mut table = csv::Reader::from_path(photos.place.path("groups.csv")).unwrap();
     let heading = table.headers().unwrap().clone();
     assert_eq!(
-        heading.iter().take(5).collect::<Vec<_>>(),
-        ["group", "kind", "distance", "source", "key"]
+        heading.iter().take(6).collect::<Vec<_>>(),
+        ["group", "kind", "distance", "difference", "source", "key"]
     );
     let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
     let from_table: Vec<_> = rows
         .iter()
-        .map(|row| (row[4].to_owned(), row[1].to_owned()))
+        .map(|row| (row[5].to_owned(), row[1].to_owned()))
         .collect();
     assert_eq!(from_table, groups(&found).concat());
     assert!(
         rows.iter()
-            .any(|row| &row[4] == "a copy, \"the second\".png")
+            .any(|row| &row[5] == "a copy, \"the second\".png")
     );
     let text = fs::read_to_string(photos.place.path("groups.csv")).unwrap();
     assert!(
@@ -254,26 +262,21 @@ fn copies_are_found_whatever_happened_to_them() {
         (&none["points"], &none["group_count"]),
         (&3.into(), &0.into())
     );
-    let few = photos
-        .place
-        .json("duplicates --gallery g --where width>=29");
-    assert!(
-        few["suggestion"]["reason"]
-            .as_str()
-            .unwrap()
-            .contains("too few"),
-        "{few}"
-    );
-
     // A threshold of one's own: with all of them in reach, one group.
     let together = photos.place.json("duplicates --gallery g --threshold 2");
     assert_eq!(groups(&together)[0].len(), DIGITS + 15);
     assert_eq!(groups(&together)[0][0].0, "11 moved.png");
-    let usual = found["suggestion"]["usual"].as_f64().unwrap();
+    let moved = found["groups"].as_array().unwrap().iter();
+    let mut moved = moved.flat_map(|group| group["members"].as_array().unwrap());
+    let distance = moved
+        .find(|member| member["key"] == "11.png")
+        .and_then(|member| member["distance"].as_f64())
+        .unwrap();
     let wider = photos.place.json(&format!(
         "duplicates --gallery g --threshold {}",
-        usual / 2.0
+        distance * 1.01
     ));
+    assert_eq!(wider["measure"], "codes");
     assert!(
         of(&groups(&wider), 11).starts_with(&["11 moved.png".into(), "11.png".into()]),
         "{wider}"

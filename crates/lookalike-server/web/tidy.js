@@ -47,13 +47,13 @@ function page(host, signal, { title, words, path, doing, form, ask, show }) {
 
 const field = (id, text, control) => el('label', { for: id }, el('span', { text }), control);
 
-/** Copies and near copies, in groups. An empty threshold leaves it to the collection what is near. */
+/** Copies and near copies, in groups. Without a threshold, pictures themselves are compared. */
 export function duplicates(host, { signal }) {
   const threshold = el('input', { type: 'number', id: 'near', name: 'threshold', min: 0, step: 'any' });
   const exact = el('input', { type: 'checkbox', role: 'switch', id: 'exact', name: 'exact', value: 1 });
   return page(host, signal, {
     title: 'Duplicates',
-    words: 'Files with the same content, and pictures much nearer to each other than their surroundings lead to expect. Nothing is deleted here.',
+    words: 'Files with the same content, and pictures that are nearly the same. Nothing is deleted here.',
     path: '/duplicates',
     doing: 'Comparing images',
     form: el('form', { class: 'options' }, field('near', 'Near copies within a distance of', threshold), field('exact', 'Same content only', exact)),
@@ -63,33 +63,34 @@ export function duplicates(host, { signal }) {
       return { threshold: readNumber(threshold.value), exact_only: exact.checked || null, limit: MOST_GROUPS };
     },
     show(found) {
-      threshold.placeholder = typeof found.threshold === 'number' ? `${short(found.threshold)} (found)` : 'none';
+      threshold.placeholder = typeof found.threshold === 'number' ? `${short(found.threshold)} (found)` : found.measure === 'pictures' ? 'pictures compared' : 'none';
       return [duplicatesFound(found, exact.checked), found.groups.map(group)];
     },
   });
 }
 
-function duplicatesFound({ points, stale, group_count: count, exact, near, left_alone: alone, groups, threshold }, isExact) {
+function duplicatesFound({ points, stale, group_count: count, exact, near, left_alone: alone, groups, threshold, measure, not_compared: skipped }, isExact) {
   const among = `among ${plural(points, 'image')}`;
-  if (!count) return isExact || threshold !== null ? `No duplicates ${among}.` : `No near duplicates stand out ${among}.`;
+  if (!count) return isExact || threshold !== null || measure === 'pictures' ? `No duplicates ${among}.` : `No near duplicates stand out ${among}.`;
   const parts = [`${plural(count, 'group')} ${among}`, `${plural(exact, 'copy', 'copies')} of the same content`];
   if (!isExact) parts.push(plural(near, 'near copy', 'near copies'));
   if (alone) parts.push(`${plural(alone, 'picture')} left alone, being like too many others`);
   if (groups.length < count) parts.push(`the first ${groups.length} groups are shown`);
+  if (skipped) parts.push(`${plural(skipped, 'picture')} not compared, having no thumbnail`);
   if (stale) parts.push('images have changed since');
   return `${parts.join(', ')}.`;
 }
 
 function group({ members, size }) {
   const list = tileList({});
-  list.append(...members.map(({ image, kind, distance }) => tile(image, {},
-    el('div', { class: 'caption' }, el('b', { text: KINDS[kind] ?? kind }), kind === 'near' && compare(members[0].image, image, distance),
+  list.append(...members.map(({ image, kind, distance, difference }) => tile(image, {},
+    el('div', { class: 'caption' }, el('b', { text: KINDS[kind] ?? kind }), kind === 'near' && compare(members[0].image, image, difference ?? distance),
       el('span', { class: 'place', title: image.location, text: image.key })))));
   const more = size > members.length && el('p', { class: 'faint', text: `The first ${members.length} of ${plural(size, 'image')} are shown.` });
   return el('div', { class: 'group', role: 'group', 'aria-label': `Group of ${size}` }, list, more);
 }
 
-/** The distance leads to why the two are alike. */
+/** How much they differ leads to why the two are alike. */
 function compare(first, image, distance) {
   const href = searchPath(newSearch({ q: { id: first.id }, why: image.id }));
   return el('a', { class: 'distance', href, title: 'Why they are alike', text: short(distance) });

@@ -367,13 +367,14 @@ pub struct ReconstructArguments {
 
 #[derive(Args)]
 #[command(
-    after_help = "Exact duplicates have the same content, byte for byte; near ones have codes within a distance of each other. Each group has a representative, the largest picture, and all others in it are within the distance of that one.\n\nlookalike duplicates --gallery g                                  what stands out, if anything does\nlookalike duplicates --gallery g --exact-only --csv copies.csv    copies, for a spreadsheet\nlookalike duplicates --gallery g --threshold 0.001 --sheet near.png\n\nNothing is ever deleted. A member of kind same-file is not a copy but the same file under another name: a link, or a file that was indexed twice. One of kind gone is in the gallery, but its file is not there any more."
+    after_help = "Exact duplicates have the same content, byte for byte; near ones are the same picture recompressed, in another size, brighter or darker, noisy or slightly cut: pictures with near codes are compared themselves, by their thumbnails. Each group has a representative, the largest picture, and all others in it are copies of that one.\n\nlookalike duplicates --gallery g                                  copies, exact and near\nlookalike duplicates --gallery g --exact-only --csv copies.csv    copies, for a spreadsheet\nlookalike duplicates --gallery g --threshold 0.001 --sheet near.png\n\nNothing is ever deleted. A member of kind same-file is not a copy but the same file under another name: a link, or a file that was indexed twice. One of kind gone is in the gallery, but its file is not there any more."
 )]
 pub struct DuplicatesArguments {
     /// Where to look
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
-    /// The largest distance of near duplicates [default: suggested by the data, if near duplicates stand out in it]
+    /// Take pictures for near duplicates whose codes are within this distance [default: pictures are
+    /// compared themselves; where the gallery has no thumbnails, a distance that the data suggests]
     #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = not_negative, conflicts_with = "exact_only")]
     pub threshold: Option<f32>,
     /// Only pictures with the same content, byte for byte

@@ -1,6 +1,8 @@
 //! `lookalike duplicates`.
 
-use lookalike::duplicates::{DuplicateOptions, Duplicates, Group, Kind, Member, Progress, find};
+use lookalike::duplicates::{
+    DuplicateOptions, Duplicates, Group, Kind, MAX_DIFFERENCE, Measure, Member, Progress, find,
+};
 use lookalike::gallery::{Filter, Gallery};
 use lookalike::images::{Cell, ContactSheet, Mark, Row};
 use lookalike::open_gallery;
@@ -92,13 +94,14 @@ fn summary(found: &Duplicates) -> String {
         1 => format!("1 {one}"),
         _ => format!("{number} {one}s"),
     };
-    let near = match found.threshold {
-        Some(threshold) => format!(
+    let near = match (found.measure, found.threshold) {
+        (Some(Measure::Pictures), _) => format!(" and {}", count(found.near, "near one")),
+        (_, Some(threshold)) => format!(
             " and {} within {} distance {threshold:.3e}",
             count(found.near, "near one"),
             found.metric
         ),
-        None => String::new(),
+        _ => String::new(),
     };
     format!(
         "{} among {}: besides the representatives {}{near}",
@@ -117,6 +120,19 @@ fn conclusion(found: &Duplicates) -> Vec<String> {
             None => "--threshold sets one nevertheless",
         };
         lines.push(format!("{}; {other}", suggestion.reason));
+    }
+    if found.measure == Some(Measure::Pictures) {
+        lines.push(format!(
+            "near ones differ from their representative by at most {MAX_DIFFERENCE} (0 is the same picture) and much less \
+             than from others; --threshold takes those whose codes are within a distance instead"
+        ));
+    }
+    if found.not_compared > 0 {
+        lines.push(format!(
+            "{} of {} different pictures were compared with no other, for the gallery has no thumbnail of them; \
+             index their source again",
+            found.not_compared, found.contents
+        ));
     }
     if found.left_alone > 0 {
         lines.push(format!(
@@ -143,12 +159,15 @@ fn conclusion(found: &Duplicates) -> Vec<String> {
 
 fn print_group(console: &Console, group: &Group, number: usize) -> Result<(), Failure> {
     console.say(format!("group {number}: {} pictures", group.members.len()))?;
-    let heading = ["  kind", "distance", "size", "bytes", "image"];
+    let heading = ["  kind", "distance", "difference", "size", "bytes", "image"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for member in &group.members {
         rows.push(vec![
             format!("  {}", member.kind.name()),
             format!("{:.3e}", member.distance),
+            member
+                .difference
+                .map_or_else(|| "-".to_owned(), |difference| format!("{difference:.4}")),
             format!("{}x{}", member.payload.width, member.payload.height),
             member
                 .payload
@@ -164,7 +183,7 @@ fn print_group(console: &Console, group: &Group, number: usize) -> Result<(), Fa
 }
 
 /// Before the columns of every payload, and the id.
-const CSV_HEADING: [&str; 3] = ["group", "kind", "distance"];
+const CSV_HEADING: [&str; 4] = ["group", "kind", "distance", "difference"];
 
 fn csv_row(number: usize, member: &Member) -> Vec<String> {
     let payload = &member.payload;
@@ -172,6 +191,9 @@ fn csv_row(number: usize, member: &Member) -> Vec<String> {
         number.to_string(),
         member.kind.name().to_owned(),
         member.distance.to_string(),
+        member
+            .difference
+            .map_or_else(String::new, |d| d.to_string()),
     ];
     row.extend(spreadsheet::payload(payload));
     row.push(member.id.to_string());

@@ -72,6 +72,7 @@ struct FoundMember {
     id: Uuid,
     kind: duplicates::Kind,
     distance: f32,
+    difference: Option<f32>,
 }
 
 /// Outliers without facts about their images.
@@ -262,8 +263,15 @@ struct Totals {
     contents: usize,
     #[schema(value_type = String, example = "cosine")]
     metric: lookalike::neighbours::Metric,
-    /// The largest distance of a near duplicate; null if no near ones stand out, or none were looked for.
+    /// How near duplicates were told: `pictures` (compared themselves, small) or `codes` (within the threshold); null
+    /// if none were looked for.
+    #[schema(value_type = Option<String>, example = "pictures")]
+    measure: Option<duplicates::Measure>,
+    /// The largest distance of the code of a near duplicate; null if they were told otherwise, no near ones stand out,
+    /// or none were looked for.
     threshold: Option<f32>,
+    /// Different contents that were compared with no other, for want of a thumbnail.
+    not_compared: usize,
     group_count: usize,
     /// Images in groups, besides the representatives, of the same content.
     exact: usize,
@@ -287,8 +295,11 @@ struct Member {
     /// `representative`, `exact`, `near`, `same-file` or `gone`.
     #[schema(value_type = String, example = "near")]
     kind: duplicates::Kind,
-    /// From the representative.
+    /// Of its code from the representative's.
     distance: f32,
+    /// How much a near duplicate differs from the representative, where pictures were compared: 0 is the same picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<f32>,
 }
 
 impl From<duplicates::Duplicates> for FoundDuplicates {
@@ -297,6 +308,7 @@ impl From<duplicates::Duplicates> for FoundDuplicates {
             id: member.id,
             kind: member.kind,
             distance: member.distance,
+            difference: member.difference,
         };
         let group =
             |group: duplicates::Group| group.members.into_iter().map(member).collect::<Vec<_>>();
@@ -305,7 +317,9 @@ impl From<duplicates::Duplicates> for FoundDuplicates {
                 points: found.points,
                 contents: found.contents,
                 metric: found.metric,
+                measure: found.measure,
                 threshold: found.threshold,
+                not_compared: found.not_compared,
                 group_count: found.group_count,
                 exact: found.exact,
                 near: found.near,
@@ -360,6 +374,7 @@ impl FoundDuplicates {
                         image: Image::new(point.id, point.payload),
                         kind: member.kind,
                         distance: member.distance,
+                        difference: member.difference,
                     })
                     .collect(),
             })
@@ -378,6 +393,7 @@ fn represent_by_first(members: &mut [(FoundMember, Point)], metric: lookalike::n
         return;
     };
     (first.kind, first.distance) = (duplicates::Kind::Representative, 0.0);
+    first.difference = None;
     for (member, point) in others {
         let is_same = point.payload.blake3 == by.payload.blake3;
         if member.kind != duplicates::Kind::SameFile {

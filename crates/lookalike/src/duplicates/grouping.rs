@@ -13,8 +13,30 @@ const NEIGHBOURS: usize = 16;
 pub struct Placed {
     /// Row of the codes.
     pub row: usize,
-    /// Distance to the group's representative; 0 for itself.
+    /// Distance of its code to that of the group's representative; 0 for itself.
     pub distance: f32,
+    /// How much it differs from the representative, where pictures were compared; see
+    /// [`MAX_DIFFERENCE`](super::MAX_DIFFERENCE).
+    pub difference: Option<f32>,
+}
+
+impl Placed {
+    /// The representative of a group.
+    pub(super) fn first(row: usize) -> Self {
+        Self {
+            row,
+            distance: 0.0,
+            difference: None,
+        }
+    }
+
+    fn near(row: usize, distance: f32) -> Self {
+        Self {
+            row,
+            distance,
+            difference: None,
+        }
+    }
 }
 
 /// Groups codes around representatives: the first, of all in the order of their rows, takes every other within
@@ -58,17 +80,13 @@ pub fn group(codes: Codes, metric: Metric, threshold: f32) -> Vec<Vec<Placed>> {
                 false => others
                     .into_iter()
                     .filter(|other| !taken[other.index])
-                    .map(|other| Placed {
-                        row: other.index,
-                        distance: other.distance,
-                    })
+                    .map(|other| Placed::near(other.index, other.distance))
                     .collect(),
                 true => (0..count)
                     .into_par_iter()
                     .filter(|&row| !taken[row])
-                    .map(|row| Placed {
-                        row,
-                        distance: metric.distance(codes.row(row), codes.row(leader)),
+                    .map(|row| {
+                        Placed::near(row, metric.distance(codes.row(row), codes.row(leader)))
                     })
                     .filter(|other| other.distance <= threshold)
                     .collect(),
@@ -77,11 +95,7 @@ pub fn group(codes: Codes, metric: Metric, threshold: f32) -> Vec<Vec<Placed>> {
             for member in &members {
                 taken[member.row] = true;
             }
-            let first = Placed {
-                row: leader,
-                distance: 0.0,
-            };
-            members.insert(0, first);
+            members.insert(0, Placed::first(leader));
             groups.push(members);
         }
     }

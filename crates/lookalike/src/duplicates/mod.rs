@@ -1,10 +1,13 @@
 //! Pictures that a gallery holds more than once: byte for byte, or nearly.
 //!
-//! *Exact* duplicates have the same content (BLAKE3). *Near* ones have codes within a threshold of
-//! each other, given or [suggested](suggest) by the data. Each group has a representative, the
-//! largest picture by pixels, then by bytes, then the one with the lowest id, and [every
-//! other](group) is within the threshold of it: nothing is in a group because it is like something
-//! that is like something. What that leaves alone beside a group is counted
+//! *Exact* duplicates have the same content (BLAKE3). *Near* ones are told in one of two ways
+//! ([`Measure`]): pictures whose codes are near are compared themselves, small, by the thumbnails
+//! that the gallery keeps; or, where a threshold is given or there are no thumbnails, those with
+//! codes within a threshold of each other, given or [suggested](suggest) by the data, are near.
+//!
+//! Each group has a representative, the largest picture by pixels, then by bytes, then the one with
+//! the lowest id, and [every other](group) is near to it: nothing is in a group because it is like
+//! something that is like something. What that leaves alone beside a group is counted
 //! ([`Duplicates::left_alone`]).
 //!
 //! Nothing is ever deleted or changed: this is a report. Two points may also be one and the same
@@ -27,11 +30,14 @@ use uuid::Uuid;
 use crate::Error;
 use crate::contents::{Contents, Known};
 use crate::presence::{FileId, Presence, Presences};
+use pictures::Pictures;
 
 mod grouping;
+mod pictures;
 mod threshold;
 
 pub use grouping::{Placed, group};
+pub use pictures::MAX_DIFFERENCE;
 pub use threshold::{Nearness, Suggestion, suggest};
 
 /// Points whose payloads are read at a time.
@@ -40,7 +46,9 @@ const PAGE: usize = 1000;
 /// What is looked for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DuplicateOptions {
-    /// The largest distance of a near duplicate from its representative; none: as [suggested](suggest).
+    /// The largest distance of the code of a near duplicate from that of its representative. None:
+    /// pictures are compared themselves or, without thumbnails, by a threshold as
+    /// [suggested](suggest).
     pub threshold: Option<f32>,
     /// Only exact duplicates; codes are not read then.
     pub exact_only: bool,
@@ -58,7 +66,7 @@ pub enum Kind {
     Representative,
     /// Its content is the representative's, byte for byte.
     Exact,
-    /// Its code is within the threshold of the representative's.
+    /// It is nearly the representative.
     Near,
     /// It is the file of an earlier member of the group: a link, or one file that was indexed
     /// twice.
@@ -80,6 +88,17 @@ impl Kind {
     }
 }
 
+/// How near duplicates were told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// Pictures were compared with each other, at 32x32 pixels: a near duplicate differs by at most
+    /// [`MAX_DIFFERENCE`], and much less than what else its code is near to.
+    Pictures,
+    /// By the distance between codes alone.
+    Codes,
+}
+
 /// A picture in a group.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Member {
@@ -89,6 +108,10 @@ pub struct Member {
     pub kind: Kind,
     /// Distance of its code from the representative's; 0 for the same content.
     pub distance: f32,
+    /// How much a near duplicate differs from the representative, where pictures were compared: 1
+    /// less the correlation of the two, and half of how their colours differ. 0 is the same picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<f32>,
     /// What is known about it: source, key, location, size.
     #[serde(flatten)]
     pub payload: Payload,
@@ -111,10 +134,14 @@ pub struct Duplicates {
     /// What codes were compared by: the gallery's metric, or cosine where that is the inner product, of which a
     /// picture with itself says nothing.
     pub metric: Metric,
-    /// The threshold for near duplicates; none if only exact ones were looked for, or no near ones stand out.
+    /// How near duplicates were told; none if only exact ones were looked for.
+    pub measure: Option<Measure>,
+    /// The threshold for near duplicates by their codes; none if they were told otherwise, or no near ones stand out.
     pub threshold: Option<f32>,
-    /// How the threshold was found; none if it was given, or only exact duplicates were looked for.
+    /// How the threshold was found; none if it was given, or there is none to be found.
     pub suggestion: Option<Suggestion>,
+    /// Pictures that were compared with no other, because the gallery has no thumbnail of them.
+    pub not_compared: usize,
     /// How many groups there are.
     pub group_count: usize,
     /// Files in groups, besides the representatives, of the representative's content.
@@ -125,7 +152,7 @@ pub struct Duplicates {
     pub same_file: usize,
     /// Points that would be in groups, and whose files are not there any more.
     pub gone: usize,
-    /// Contents within the threshold of some picture in a group, but not of its representative, and in no group.
+    /// Contents near to some picture in a group, but not to its representative, and in no group.
     pub left_alone: usize,
     /// The groups, the largest first (of equals, that of the lowest id of a representative), as many as asked for.
     pub groups: Vec<Group>,
@@ -175,8 +202,10 @@ pub fn find(
         points: classes.points.len(),
         contents: contents.count,
         metric: contents.metric,
+        measure: None,
         threshold: options.threshold.filter(|_| !options.exact_only),
         suggestion: None,
+        not_compared: 0,
         group_count: 0,
         exact: 0,
         near: 0,
@@ -185,57 +214,35 @@ pub fn find(
         left_alone: 0,
         groups: Vec::new(),
     };
+    let copied = |classes: &Classes| -> Vec<u32> {
+        let copied = |content: &u32| classes.of(*content as usize).len() > 1;
+        (0..contents.count as u32).filter(copied).collect()
+    };
+    let mut copied = copied(&classes);
     // The others of each content that is near to another, or none for all.
     let mut places: Vec<Vec<Placed>> = Vec::new();
     if !options.exact_only {
         let of = contents.count;
         let compared = |done| progress(Progress::Compared { done, of });
-        let nearest = match options.threshold {
-            Some(_) => nearest(&contents, compared)?,
-            None => {
-                let (nearest, suggestion) = suggested(&contents, compared)?;
-                found.threshold = suggestion.threshold;
-                found.suggestion = Some(suggestion);
-                nearest
-            }
+        let near = match options.threshold {
+            Some(threshold) => Near::within(threshold, &contents, compared)?,
+            None => Near::told(gallery, &contents, &classes, &mut found, compared)?,
         };
-        if let Some(threshold) = found.threshold {
-            let mut near: Vec<u32> = (0..)
-                .zip(&nearest)
-                .filter(|&(_, &distance)| distance <= threshold)
-                .map(|(content, _)| content)
-                .collect();
-            let copied = |content: &u32| classes.of(*content as usize).len() > 1;
-            let copied: Vec<u32> = (0..contents.count as u32).filter(copied).collect();
-            classes.look_at(gallery, &presences, near.iter().chain(&copied))?;
-            near.sort_by_key(|&content| classes.preference(&classes.of(content as usize)[0]));
-            let codes = contents.codes()?;
-            let rows = near.iter().flat_map(|&content| codes.row(content as usize));
-            let rows: Vec<f32> = rows.copied().collect();
-            // No longer needed, and as large as all the rest together.
-            contents.codes = Vec::new();
-            places = group(
-                Codes::new(&rows, contents.dims)?,
-                contents.metric,
-                threshold,
-            );
-            found.left_alone = places.iter().filter(|group| group.len() == 1).count();
-            for placed in places.iter_mut().flatten() {
-                placed.row = near[placed.row] as usize;
-            }
-        }
-    }
-
-    if found.threshold.is_none() {
-        let copied = |content: &u32| classes.of(*content as usize).len() > 1;
-        let copied: Vec<u32> = (0..contents.count as u32).filter(copied).collect();
+        found.measure = Some(near.measure());
+        let mut order = near.contents();
+        copied.extend(&order);
+        classes.look_at(gallery, &presences, &copied)?;
+        order.sort_by_key(|&content| classes.preference(&classes.of(content as usize)[0]));
+        places = near.group(&order, &contents)?;
+        found.left_alone = places.iter().filter(|group| group.len() == 1).count();
+    } else {
         classes.look_at(gallery, &presences, &copied)?;
     }
     // Contents with nothing near them have only their copies.
     let mut placed = vec![false; contents.count];
     places.iter().flatten().for_each(|at| placed[at.row] = true);
     let alone = (0..contents.count).filter(|&row| !placed[row]);
-    let alone = alone.map(|row| vec![Placed { row, distance: 0.0 }]);
+    let alone = alone.map(|row| vec![Placed::first(row)]);
     places.extend(alone.filter(|group| classes.of(group[0].row).len() > 1));
     places.retain(|group| group.len() > 1 || classes.of(group[0].row).len() > 1);
     let rows = |group: &Vec<Placed>| group.iter().map(|at| at.row).collect::<Vec<_>>();
@@ -271,6 +278,89 @@ pub fn find(
         }
     }
     Ok(found)
+}
+
+/// What is near to another, in one of the two ways.
+enum Near {
+    Pictures(Box<Pictures>),
+    /// By codes, within a threshold: the distance of each content to its nearest other.
+    Codes {
+        nearest: Vec<f32>,
+        threshold: Option<f32>,
+    },
+}
+
+impl Near {
+    /// What has codes within a threshold of each other.
+    fn within(
+        threshold: f32,
+        contents: &Contents,
+        progress: impl FnMut(usize),
+    ) -> Result<Self, Error> {
+        Ok(Self::Codes {
+            nearest: nearest(contents, progress)?,
+            threshold: Some(threshold),
+        })
+    }
+
+    /// What is told to be near without a threshold, and notes in `found` how.
+    fn told(
+        gallery: &dyn Gallery,
+        contents: &Contents,
+        classes: &Classes,
+        found: &mut Duplicates,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Self, Error> {
+        let points = (0..contents.count).map(|content| classes.of(content)[0].id);
+        let points: Vec<Uuid> = points.collect();
+        if let Some(pictures) = Pictures::compare(gallery, contents, &points, &mut progress)? {
+            found.not_compared = pictures.missing();
+            return Ok(Self::Pictures(Box::new(pictures)));
+        }
+        let (nearest, suggestion) = suggested(contents, progress)?;
+        let threshold = suggestion.threshold;
+        found.threshold = threshold;
+        found.suggestion = Some(suggestion);
+        Ok(Self::Codes { nearest, threshold })
+    }
+
+    fn measure(&self) -> Measure {
+        match self {
+            Self::Pictures(_) => Measure::Pictures,
+            Self::Codes { .. } => Measure::Codes,
+        }
+    }
+
+    /// The contents that are near to another.
+    fn contents(&self) -> Vec<u32> {
+        match self {
+            Self::Pictures(pictures) => pictures.copied().collect(),
+            Self::Codes { nearest, threshold } => (0..)
+                .zip(nearest)
+                .filter(|&(_, distance)| threshold.is_some_and(|within| *distance <= within))
+                .map(|(content, _)| content)
+                .collect(),
+        }
+    }
+
+    /// Groups these contents, which come in the order in which they would represent.
+    fn group(self, order: &[u32], contents: &Contents) -> Result<Vec<Vec<Placed>>, Error> {
+        let threshold = match self {
+            Self::Pictures(pictures) => return pictures.group(order, contents),
+            Self::Codes { threshold, .. } => threshold.unwrap_or(0.0),
+        };
+        let codes = contents.codes()?;
+        let rows = order
+            .iter()
+            .flat_map(|&content| codes.row(content as usize));
+        let rows: Vec<f32> = rows.copied().collect();
+        let codes = Codes::new(&rows, contents.dims)?;
+        let mut places = group(codes, contents.metric, threshold);
+        for placed in places.iter_mut().flatten() {
+            placed.row = order[placed.row] as usize;
+        }
+        Ok(places)
+    }
 }
 
 /// The distance of each content to its nearest other; infinite where there is none.
@@ -448,6 +538,7 @@ fn described(gallery: &dyn Gallery, classes: &Classes, placed: &[Placed]) -> Res
                 id: point.id,
                 kind,
                 distance: at.distance,
+                difference: at.difference.filter(|_| kind == Kind::Near),
                 payload: point.payload,
             });
         }
