@@ -28,7 +28,7 @@ queries = [f"{payload[row]['source']}#{payload[row]['key']}" for row in rows]
 failed = False
 for metric in ["cosine", "euclidean", "dot", "manhattan"]:
     answer = subprocess.run(
-        [program, "search", *queries, "--gallery", gallery, "--metric", metric, "--exact", "--json", "-k", str(K)],
+        [program, "search", *queries, "--gallery", gallery, "--metric", metric, "--exact", "--include-self", "--json", "-k", str(K)],
         check=True, capture_output=True, text=True,
     )
     if metric == "dot":

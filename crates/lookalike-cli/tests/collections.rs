@@ -96,13 +96,13 @@ fn a_folder_of_pictures_goes_all_the_way() {
     );
 
     // A picture finds itself, in its place; a folder is as many queries.
-    let answer = place.json("search photos/7/0.png --gallery g -k 3");
+    let answer = place.json("search photos/7/0.png --gallery g -k 3 --include-self");
     let first = &answer["neighbours"][0];
     assert_eq!(first["payload"]["key"], "7/0.png");
     assert_eq!(first["payload"]["label"], "7");
     let location = first["payload"]["location"].as_str().unwrap();
     assert_eq!(fs::read(location).unwrap(), whole);
-    let others = place.json("search photos/7/0.png --gallery g -k 2 --exclude-self");
+    let others = place.json("search photos/7/0.png --gallery g -k 2");
     assert_eq!(
         others["neighbours"][0]["payload"],
         answer["neighbours"][1]["payload"]
@@ -173,7 +173,7 @@ fn a_gallery_stays_in_step_with_its_folder() {
     let changed = lookalike::images::Pixels::new(28, 28, 1, changed).unwrap();
     changed.write_png(photos.join("4/4.png")).unwrap();
     assert_eq!(run(index), [1, 0, 2, 199, 0, 202]);
-    let answer = place.json("search photos/0/3.png --gallery g -k 2");
+    let answer = place.json("search photos/0/3.png --gallery g -k 2 --include-self");
     for hit in answer["neighbours"].as_array().unwrap() {
         assert!(hit["distance"].as_f64().unwrap() < 1e-5, "{hit}");
     }
@@ -202,7 +202,7 @@ fn archives_and_parts_hold_the_same_as_the_folder() {
     }
     let nearest = |gallery: &str| -> Vec<(String, f64)> {
         let answer = place.json(&format!(
-            "search mnist:test#7 --gallery {gallery} -k 20 --exact"
+            "search mnist:test#7 --gallery {gallery} -k 20 --exact --include-self"
         ));
         let hits = answer["neighbours"].as_array().unwrap().iter();
         hits.map(|hit| {
@@ -346,21 +346,21 @@ fn what_is_indexed_can_be_asked_for_in_every_way() {
     drop(gallery);
 
     // By its file, by its place, by its source and key, by its id; also when the original is gone.
-    let whole = place.json("search photos/7/0.png --gallery g");
+    let whole = place.json("search photos/7/0.png --gallery g --include-self");
     assert_eq!(whole["neighbours"][0]["distance"].as_f64().unwrap(), 0.0);
     let id = whole["neighbours"][0]["id"].as_str().unwrap().to_owned();
     let location = whole["neighbours"][0]["payload"]["location"]
         .as_str()
         .unwrap();
     assert_eq!(
-        keys(&place.json(&format!("search {id} --gallery g"))),
+        keys(&place.json(&format!("search {id} --gallery g --include-self"))),
         keys(&whole)
     );
     fs::rename(photos.join("7/0.png"), place.path("elsewhere.png")).unwrap();
     for spec in [&id, location, "photos#7/0.png"] {
-        let answer = place.json(&format!("search {spec} --gallery g"));
+        let answer = place.json(&format!("search {spec} --gallery g --include-self"));
         assert_eq!(keys(&answer), keys(&whole), "{spec}");
-        let others = place.json(&format!("search {spec} --gallery g --exclude-self -k 4"));
+        let others = place.json(&format!("search {spec} --gallery g -k 4"));
         assert_eq!(keys(&others), keys(&whole)[1..], "{spec}");
     }
     let output = place.run("search photos/7/none.png --gallery g");
@@ -592,7 +592,7 @@ fn a_source_that_was_moved_keeps_its_points() {
     let sources = place.json("gallery sources g");
     assert_eq!(sources["sources"].as_array().unwrap().len(), 1, "{sources}");
     assert_eq!(sources["sources"][0]["images"], 40);
-    let answer = place.json("search pictures/7/0.png --gallery g -k 1 --exclude-self");
+    let answer = place.json("search pictures/7/0.png --gallery g -k 1");
     assert_ne!(answer["neighbours"][0]["payload"]["key"], "7/0.png");
     assert!(answer["neighbours"][0].get("gone").is_none(), "{answer}");
 
@@ -685,7 +685,7 @@ fn the_library_prunes_by_whole_sources_only() {
                 part: Some(part),
                 ..Reading::default()
             },
-            prune,
+            prune.clone(),
             "part",
         ),
         (
@@ -707,10 +707,48 @@ fn the_library_prunes_by_whole_sources_only() {
     ] {
         let photos = place.path("photos").display().to_string();
         let source = open_source(&photos, reading, Default::default()).unwrap();
-        let error = index_source(&source, &model, &*gallery, options, |_| {}).unwrap_err();
+        let error = index_source(source, &model, &*gallery, options, |_| {}).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
         assert_eq!(gallery.count(None).unwrap(), 20);
     }
+}
+
+#[test]
+fn the_library_reads_by_the_rules_of_the_gallery() {
+    use lookalike::{AskedRules, IndexOptions, Reading, ReadingRules, index_source, open_source};
+
+    let place = place_with_photos(20);
+    place.json("index photos --model m --gallery g --background 102030 --label none");
+    let photos = place.path("photos");
+    fs::copy(photos.join("7/0.png"), photos.join("new.png")).unwrap();
+    let device = lookalike::autoencoder::DeviceChoice::Cpu;
+    let model = lookalike::autoencoder::Autoencoder::load(&place.path("m"), device).unwrap();
+    let gallery = lookalike::open_gallery(&place.path("g").display().to_string()).unwrap();
+    let rules = ReadingRules::of(&*gallery).unwrap().unwrap();
+    assert_eq!(rules.background, [0x10, 0x20, 0x30]);
+    let photos = photos.display().to_string();
+    // Opened over white, with the usual labels: the gallery's rules hold, and stay as they are.
+    let open = || open_source(&photos, Reading::default(), Default::default()).unwrap();
+    let options = IndexOptions::default();
+    let summary = index_source(open(), &model, &*gallery, options, |_| {}).unwrap();
+    assert_eq!((summary.points, summary.changed), (21, 0));
+    assert!(summary.notes.is_empty(), "{:?}", summary.notes);
+    let kept = ReadingRules::of(&*gallery).unwrap().unwrap();
+    assert_eq!(
+        (kept.background, &kept.labels),
+        (rules.background, &rules.labels)
+    );
+    let labelled = gallery.facets("label", None, 10).unwrap();
+    assert!(labelled.is_empty(), "{labelled:?}");
+    let options = IndexOptions {
+        rules: AskedRules {
+            background: Some([255; 3]),
+            ..AskedRules::default()
+        },
+        ..IndexOptions::default()
+    };
+    let error = index_source(open(), &model, &*gallery, options, |_| {}).unwrap_err();
+    assert!(error.to_string().contains("asked for is ffffff"), "{error}");
 }
 
 #[cfg(unix)]
@@ -798,7 +836,7 @@ fn images_of_any_name_can_be_asked_for_and_are_printed_in_one_line() {
     }
     place.json("index photos --model m --gallery g");
     let ask = |arguments: &[&str]| {
-        let mut command = place.command("search --gallery g -k 1");
+        let mut command = place.command("search --gallery g -k 1 --include-self");
         let output = command.args(arguments).output().unwrap();
         assert!(
             output.status.success(),
@@ -835,7 +873,7 @@ fn images_of_any_name_can_be_asked_for_and_are_printed_in_one_line() {
         said.contains("x\\n  1  0.00000  forged\\u{1b}[31m.png"),
         "{said}"
     );
-    let mut command = place.command("search --gallery g -k 1 --json");
+    let mut command = place.command("search --gallery g -k 1 --include-self --json");
     let output = command.arg(&name).output().unwrap();
     let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["neighbours"][0]["payload"]["key"], forged);
@@ -918,8 +956,8 @@ fn how_pictures_are_read_stays_with_the_gallery() {
     place.json("index icons --model m --gallery black --background 000000");
     // The gallery knows, as it knows its model; nobody need say it again.
     for line in [
-        "search icons/2.tif --gallery black -k 1",
-        "search icons/2.tif --gallery black -k 1 --background 000000",
+        "search icons/2.tif --gallery black -k 1 --include-self",
+        "search icons/2.tif --gallery black -k 1 --include-self --background 000000",
     ] {
         let found = place.json(line);
         let first = &found["neighbours"][0];
@@ -988,7 +1026,9 @@ fn deep_grey_pictures_are_seen_in_full() {
     }
     place.json("index cells --model m --gallery g");
     let apart = |gallery: &str| {
-        let found = place.json(&format!("search cells/0.tif --gallery {gallery} -k 4"));
+        let found = place.json(&format!(
+            "search cells/0.tif --gallery {gallery} -k 4 --include-self"
+        ));
         assert_eq!(found["neighbours"][0]["payload"]["key"], "0.tif");
         found["neighbours"][1]["distance"].as_f64().unwrap()
     };
@@ -1031,7 +1071,7 @@ fn each_page_of_a_scan_is_an_image() {
     let report = place.json("index scans --model m --gallery g");
     assert_eq!(count(&report, "images"), 3);
     for line in ["third.tif", "scans/fax.tif#3", "scans#fax.tif#3"] {
-        let found = place.json(&format!("search {line} --gallery g -k 1"));
+        let found = place.json(&format!("search {line} --gallery g -k 1 --include-self"));
         assert_eq!(
             found["neighbours"][0]["payload"]["key"], "fax.tif#3",
             "{line}"

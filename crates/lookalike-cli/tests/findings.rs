@@ -388,11 +388,13 @@ fn what_is_gone_represents_nothing() {
     let kept = at(&first(&after, 0)).display().to_string();
     let found = photos
         .place
-        .json(&format!("search {kept} --gallery g -k 3"));
+        .json(&format!("search {kept} --gallery g -k 3 --include-self"));
     let gone = |hit: &Value| hit["gone"] == true;
     let found = found["neighbours"].as_array().unwrap();
     assert_eq!(found.iter().filter(|hit| gone(hit)).count(), 1, "{found:?}");
-    let output = photos.place.run(&format!("search {kept} --gallery g -k 3"));
+    let output = photos
+        .place
+        .run(&format!("search {kept} --gallery g -k 3 --include-self"));
     let said = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(said.matches(" (gone)").count(), 1, "{said}");
     assert!(stderr(&output).contains("--prune"), "{}", stderr(&output));

@@ -78,7 +78,9 @@ fn a_killed_index_is_completed_by_the_next() {
     // The same codes and the same answers as in one go.
     assert_eq!(export("g"), expected);
     let ask = |gallery: &str| {
-        let mut answer = place.json(&format!("search {images}#7 --gallery {gallery} --exact"));
+        let mut answer = place.json(&format!(
+            "search {images}#7 --gallery {gallery} --exact --include-self"
+        ));
         answer["neighbours"].take()
     };
     assert_eq!(ask("g"), ask("whole"));

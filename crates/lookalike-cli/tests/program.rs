@@ -77,18 +77,30 @@ fn train_index_search_eval_and_the_rest_work_together() {
     );
     assert_eq!(second["points"], 1200);
 
-    // The query itself is its own nearest, and can be left out.
+    // The query itself is left out unless it is asked for, and the answer says so.
     let query = format!("{images}#7");
-    let with = place.json(&format!("search {query} --gallery g.gallery -k 4"));
+    let with = place.json(&format!(
+        "search {query} --gallery g.gallery -k 4 --include-self"
+    ));
     assert_eq!(keys(&with)[0], "7");
     assert!(with["neighbours"][0]["distance"].as_f64().unwrap().abs() < 1e-5);
-    let without = place.json(&format!(
-        "search {query} --gallery g.gallery -k 3 --exclude-self"
-    ));
+    assert_eq!(with["notes"][0], "already in the gallery: 7");
+    let without = place.json(&format!("search {query} --gallery g.gallery -k 3"));
     assert_eq!(keys(&without), keys(&with)[1..]);
     // The same picture under another name is the query, too.
-    let twin = place.json("search mnist:test#7 --gallery g.gallery -k 3 --exclude-self");
+    let twin = place.json("search mnist:test#7 --gallery g.gallery -k 3");
     assert_eq!(keys(&twin), keys(&without));
+    for left_out in [&without, &twin] {
+        let note = "already in the gallery: 7, which is left out";
+        assert_eq!(left_out["notes"][0], note);
+        let own = &left_out["already_in_gallery"];
+        assert_eq!(
+            (&own["id"], &own["key"]),
+            (&with["neighbours"][0]["id"], &"7".into())
+        );
+    }
+    let unknown = place.json("search mnist:test#2000 --gallery g.gallery -k 3");
+    assert_eq!(unknown["already_in_gallery"], Value::Null);
 
     let filtered = place.json(&format!(
         "search {query} --gallery g.gallery -k 50 --where label=9 --exact --sheet answers.png"
@@ -99,7 +111,7 @@ fn train_index_search_eval_and_the_rest_work_together() {
     }
     assert!(place.path("answers.png").exists());
     let near = place.json(&format!(
-        "search {query} --gallery g.gallery -k 50 --max-distance 0.1"
+        "search {query} --gallery g.gallery -k 50 --max-distance 0.1 --include-self"
     ));
     for hit in near["neighbours"].as_array().unwrap() {
         assert!(hit["distance"].as_f64().unwrap() <= 0.1);
@@ -113,7 +125,7 @@ fn train_index_search_eval_and_the_rest_work_together() {
     );
     assert!(!other["notes"].as_array().unwrap().is_empty());
     let diffused = place.json(&format!(
-        "search {query} --gallery g.gallery --exclude-self --rerank diffusion"
+        "search {query} --gallery g.gallery --rerank diffusion"
     ));
     assert_eq!(keys(&diffused).len(), 5);
     assert!(diffused["neighbours"][0]["score"].as_f64().unwrap() > 0.0);

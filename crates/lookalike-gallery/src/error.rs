@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-use crate::Upserted;
+use crate::{Holder, Upserted};
 
 /// Whatever can go wrong with a gallery. Every message says what was being done to what, and what to
 /// do next.
@@ -60,15 +60,15 @@ pub enum GalleryError {
     },
     /// Another process has the gallery open.
     #[error(
-        "the gallery {} is in use by another process{}; wait until it has finished, or stop it",
+        "the gallery {} is in use by {}; wait until it has finished, or stop it",
         path.display(),
-        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+        holder.as_ref().map_or_else(|| "another process".to_owned(), Holder::to_string)
     )]
     InUse {
         /// The gallery.
         path: PathBuf,
-        /// The process that holds it, where it left its number.
-        pid: Option<u32>,
+        /// Who holds it, where it left its name.
+        holder: Option<Holder>,
     },
     /// The gallery was to be changed, and is on a disk or in a folder that cannot be written.
     #[error(

@@ -29,7 +29,7 @@ const AND: &str = " and ";
 /// use lookalike_gallery::Filter;
 ///
 /// let filter: Filter = "label=3".parse()?;
-/// let filter = filter.and("width>=100".parse()?);
+/// let filter = filter.and("width>=100".parse()?)?;
 /// assert_eq!(filter.to_string(), "label=3 and width>=100");
 /// assert_eq!("label=3 and width>=100".parse::<Filter>()?, filter);
 /// assert!("wide".parse::<Filter>().is_err());
@@ -43,7 +43,7 @@ pub struct Filter {
 impl Filter {
     /// The longest text of a filter, in bytes.
     pub const MAX_BYTES: usize = 4_096;
-    /// The most conditions that one text may have: every image may have to be compared with each.
+    /// The most conditions that a filter may have: every image may have to be compared with each.
     pub const MAX_CONDITIONS: usize = 32;
 
     fn check_length(text: &str) -> Result<(), GalleryError> {
@@ -115,9 +115,38 @@ impl Filter {
     }
 
     /// Both filters hold.
-    pub fn and(mut self, other: Filter) -> Filter {
+    ///
+    /// # Errors
+    ///
+    /// [`GalleryError::BadRequest`] if they have more than
+    /// [`MAX_CONDITIONS`](Filter::MAX_CONDITIONS) together.
+    pub fn and(mut self, other: Filter) -> Result<Filter, GalleryError> {
         self.conditions.extend(other.conditions);
-        self
+        Self::check_count(self.conditions.len())?;
+        Ok(self)
+    }
+
+    /// All of these filters hold; none where there are none.
+    ///
+    /// # Errors
+    ///
+    /// As [`and`](Filter::and).
+    pub fn all(filters: impl IntoIterator<Item = Filter>) -> Result<Option<Filter>, GalleryError> {
+        let mut filters = filters.into_iter();
+        let first = filters.next();
+        first
+            .map(|first| filters.try_fold(first, Filter::and))
+            .transpose()
+    }
+
+    fn check_count(conditions: usize) -> Result<(), GalleryError> {
+        match conditions > Self::MAX_CONDITIONS {
+            true => Err(GalleryError::BadRequest(format!(
+                "the filter has more than {0} conditions; write at most {0}",
+                Self::MAX_CONDITIONS
+            ))),
+            false => Ok(()),
+        }
     }
 
     /// Whether a payload passes.
@@ -158,12 +187,7 @@ impl FromStr for Filter {
         let mut conditions = Vec::new();
         let mut rest = Some(text);
         while let Some(text) = rest {
-            if conditions.len() == Self::MAX_CONDITIONS {
-                return Err(GalleryError::BadRequest(format!(
-                    "the filter has more than {0} conditions; write at most {0}",
-                    Self::MAX_CONDITIONS
-                )));
-            }
+            Self::check_count(conditions.len() + 1)?;
             let (condition, behind) = Condition::read(text, true)?;
             conditions.push(condition);
             rest = behind;
@@ -679,7 +703,12 @@ mod tests {
 
     #[test]
     fn both_must_hold() {
-        let both = |a: &str, b: &str| a.parse::<Filter>().unwrap().and(b.parse().unwrap());
+        let both = |a: &str, b: &str| {
+            a.parse::<Filter>()
+                .unwrap()
+                .and(b.parse().unwrap())
+                .unwrap()
+        };
         assert!(both("label=3", "width>100").matches(&payload()));
         assert!(!both("label=3", "width>1000").matches(&payload()));
     }
@@ -746,6 +775,21 @@ mod tests {
             assert!(message.contains(complaint), "{message}");
             assert!(message.len() < 400, "{message}");
         }
+        let filter = |count| conditions(count).parse::<Filter>().unwrap();
+        let most = Filter::MAX_CONDITIONS;
+        assert!(filter(most - 1).and(filter(1)).is_ok());
+        for joined in [
+            filter(most).and(filter(1)).map(Some),
+            Filter::all(vec![filter(1); most + 1]),
+        ] {
+            let message = joined.unwrap_err().to_string();
+            assert!(message.contains("more than 32 conditions"), "{message}");
+        }
+        assert_eq!(Filter::all([]).unwrap(), None);
+        assert_eq!(
+            Filter::all([filter(2), filter(3)]).unwrap(),
+            Some(filter(5))
+        );
     }
 
     proptest::proptest! {

@@ -56,6 +56,7 @@ mod embedded;
 mod error;
 mod filter;
 mod gallery;
+mod holder;
 mod manifest;
 mod point;
 mod recommendation;
@@ -73,5 +74,6 @@ pub use gallery::{
     Answer, DiffusionState, Facet, Gallery, GalleryInfo, Hit, Points, Rerank, SearchRequest, Stubs,
     Upserted, model_fingerprint,
 };
+pub use holder::Holder;
 pub use point::{Payload, Point, Stub, point_id};
 pub use recommendation::{Example, RecommendRequest, Strategy};

@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -109,6 +110,74 @@ impl Client {
             address => address,
         }
     }
+}
+
+/// Networks whose addresses are proxies: one address, or `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    /// Leading bits that all addresses of the network share.
+    bits: u32,
+}
+
+impl Network {
+    fn has(self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.leading_zeros() >= self.bits
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differ = own.to_bits() ^ other.to_bits();
+                differ.leading_zeros() >= self.bits
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (text, None),
+        };
+        let address = address.parse::<IpAddr>().ok().map(|a| a.to_canonical());
+        let network = address.and_then(|address| {
+            let all = if address.is_ipv4() { 32 } else { 128 };
+            let bits = bits.map_or(Some(all), |bits| bits.parse().ok())?;
+            (bits <= all).then_some(Self { address, bits })
+        });
+        network.ok_or_else(|| "expected an address, or a network as in 10.0.0.0/8".to_owned())
+    }
+}
+
+/// Where a proxy says for whom it asks.
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The client that a request comes from: `peer`, or, if that is a proxy, whom it asks for. Each
+/// proxy adds the address that it was asked from at the end, and whatever stands before what the
+/// first trusted one added may be made up.
+pub(crate) fn client_of(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> Client {
+    let is_proxy =
+        |ip: IpAddr| ip.to_canonical().is_loopback() || proxies.iter().any(|one| one.has(ip));
+    let mut client = peer;
+    let values: Vec<&str> = headers
+        .get_all(FORWARDED_FOR)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    for said in values.iter().rev().flat_map(|value| value.rsplit(',')) {
+        let said = said.trim();
+        let with_port = || said.parse::<SocketAddr>().map(|address| address.ip());
+        match said.parse::<IpAddr>().or_else(|_| with_port()) {
+            Ok(address) if is_proxy(client) => client = address,
+            _ => break,
+        }
+    }
+    Client(client)
 }
 
 impl<S: Sync> FromRequestParts<S> for Client {
@@ -414,6 +483,59 @@ mod tests {
             ("ftp://photos.example", "photos.example", false),
         ] {
             assert!(!is_own_origin(origin, host, is_tls), "{origin} at {host}");
+        }
+    }
+
+    #[test]
+    fn only_proxies_say_for_whom_they_ask() {
+        let proxies: Vec<Network> = ["10.1.0.0/16", "2001:db8::7"]
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect();
+        for (peer, said, client) in [
+            ("127.0.0.1", &[][..], "127.0.0.1"),
+            ("127.0.0.1", &["203.0.113.5"], "203.0.113.5"),
+            ("::1", &["203.0.113.5:4711"], "203.0.113.5"),
+            ("::ffff:127.0.0.1", &["[2001:db8::9]:80"], "2001:db8::9"),
+            // Made up by the client, before what the proxy added.
+            ("127.0.0.1", &["198.51.100.1, 203.0.113.5"], "203.0.113.5"),
+            ("127.0.0.1", &["198.51.100.1", "203.0.113.5"], "203.0.113.5"),
+            // Through two proxies.
+            ("127.0.0.1", &["203.0.113.5, 10.1.200.3"], "203.0.113.5"),
+            ("2001:db8::7", &["203.0.113.5"], "203.0.113.5"),
+            ("2001:db8::8", &["203.0.113.5"], "2001:db8::8"),
+            ("10.2.0.1", &["203.0.113.5"], "10.2.0.1"),
+            // What is no address says nothing.
+            ("127.0.0.1", &["203.0.113.5, unknown"], "127.0.0.1"),
+            ("127.0.0.1", &[""], "127.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in said {
+                headers.append(FORWARDED_FOR, HeaderValue::from_static(value));
+            }
+            let found = client_of(peer.parse().unwrap(), &headers, &proxies);
+            assert_eq!(found.0.to_string(), client, "{peer} {said:?}");
+        }
+    }
+
+    #[test]
+    fn networks_are_read_and_have_addresses() {
+        let has = |network: &str, address: &str| {
+            let network: Network = network.parse().unwrap();
+            network.has(address.parse().unwrap())
+        };
+        assert!(has("0.0.0.0/0", "1.2.3.4") && !has("0.0.0.0/0", "::2"));
+        assert!(has("fd00::/8", "fdab::1") && !has("fd00::/8", "fe00::1"));
+        assert!(has("10.0.0.1", "10.0.0.1") && !has("10.0.0.1", "10.0.0.2"));
+        for wrong in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0.0/",
+            "proxy",
+            "10.0.0.0/-1",
+            "::/129",
+        ] {
+            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }
     }
 

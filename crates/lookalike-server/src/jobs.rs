@@ -16,6 +16,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use crate::problem::Problem;
+use crate::work::Background;
 
 /// How long a result counts although the gallery has changed since: ten times as long as it took to
 /// compute, within these bounds.
@@ -80,7 +81,7 @@ struct Entry<T> {
 pub(crate) struct Jobs<K, T> {
     entries: Mutex<HashMap<K, Entry<T>>>,
     /// One at a time: each takes all cores, and much memory.
-    turn: Arc<Mutex<()>>,
+    background: Arc<Background>,
     /// How many each client has started lately.
     started: RateLimiter<IpAddr, HashMapStateStore<IpAddr>, DefaultClock>,
 }
@@ -90,11 +91,11 @@ where
     K: Clone + Eq + Hash + Send + Sync + 'static,
     T: Weigh + Send + Sync + 'static,
 {
-    /// `turn` is shared by all that must not run at the same time.
-    pub fn new(turn: Arc<Mutex<()>>) -> Self {
+    /// `background` is shared by all that must not run at the same time.
+    pub fn new(background: Arc<Background>) -> Self {
         Self {
             entries: Mutex::new(HashMap::new()),
-            turn,
+            background,
             started: RateLimiter::hashmap(
                 Quota::with_period(REFILL)
                     .expect("it is longer than nothing")
@@ -183,10 +184,14 @@ where
         })
     }
 
-    fn compute(&self, key: &K, compute: impl FnOnce(&dyn Fn(Standing)) -> Result<T, Problem>) {
-        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    fn compute(
+        &self,
+        key: &K,
+        compute: impl FnOnce(&dyn Fn(Standing)) -> Result<T, Problem> + Send,
+    ) {
+        let turn = self.background.turn();
         let report = |standing| self.set(key, State::Working(standing));
-        let work = std::panic::AssertUnwindSafe(|| compute(&report));
+        let work = std::panic::AssertUnwindSafe(|| self.background.run(|| compute(&report)));
         let began = Instant::now();
         let result = std::panic::catch_unwind(work)
             .unwrap_or_else(|_| Err(Problem::internal("a computation panicked")));
@@ -327,9 +332,9 @@ mod tests {
 
     #[test]
     fn clients_start_few_and_block_nobody() {
-        let turn = Arc::new(Mutex::new(()));
-        let jobs: Test = Arc::new(Jobs::new(turn.clone()));
-        let held = turn.lock().unwrap();
+        let background = Arc::new(Background::default());
+        let jobs: Test = Arc::new(Jobs::new(background.clone()));
+        let held = background.turn();
         let ask = |key, client| jobs.ask(&key, 0, client, |_| Ok(0)).map(|_| ());
         for key in [1, 2] {
             ask(key, client(1)).unwrap();

@@ -9,6 +9,7 @@ use lookalike::map::{self, Map, Progress};
 use crate::jobs::{Jobs, Outcome, Standing};
 use crate::problem::Problem;
 use crate::service::Service;
+use crate::work::Background;
 
 /// The map, or how far it is.
 pub(crate) struct Layout {
@@ -24,12 +25,12 @@ struct Kept {
 }
 
 impl Layout {
-    /// Kept in `file`; `turn` is that of other computations over the whole gallery.
-    pub fn at(file: PathBuf, turn: Arc<Mutex<()>>) -> Arc<Self> {
+    /// Kept in `file`; `background` is that of other computations over the whole gallery.
+    pub fn at(file: PathBuf, background: Arc<Background>) -> Arc<Self> {
         Arc::new(Self {
             file,
             kept: Mutex::new(None),
-            jobs: Arc::new(Jobs::new(turn)),
+            jobs: Arc::new(Jobs::new(background)),
         })
     }
 

@@ -15,6 +15,7 @@
 //!   `problem` what can be wrong with them. `page` is the web page in `web/`.
 //! - `work` bounds what is computed at a time. `jobs` is for what takes longer than a request, `layout` for the map.
 //! - `current` is what answers now, and goes over to another gallery when an alias is switched.
+//! - `watched` follows folders, so that the gallery has what is in them.
 //! - `upkeep` says when index and neighbour graph are brought up to date after changes.
 //! - `service` is what all share, `queries` images that were sent to search with, `fetch` images that are fetched.
 //!
@@ -50,6 +51,7 @@ mod queries;
 mod service;
 mod types;
 mod upkeep;
+mod watched;
 mod work;
 
 use std::net::SocketAddr;
@@ -64,13 +66,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-pub use access::{SHORTEST_TOKEN, Token};
+pub use access::{Network, SHORTEST_TOKEN, Token};
 pub use api::document as openapi;
 pub use options::{Limits, ServeOptions, TlsFiles};
 
 use current::Current;
 use listen::Listener;
 use service::Service;
+use watched::{Following, Watched};
 
 /// How long computations over the whole gallery are waited for at the end.
 const LAST: Duration = Duration::from_secs(5);
@@ -83,6 +86,7 @@ pub struct Server {
     address: SocketAddr,
     service: Arc<Service>,
     reopen: Option<current::Reopen>,
+    watched: Vec<Watched>,
 }
 
 impl Server {
@@ -90,7 +94,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When the address cannot be taken, an option cannot be used, or the TLS files cannot be read.
+    /// When the address cannot be taken, an option cannot be used, the TLS files cannot be read, or
+    /// a folder cannot be watched.
     pub async fn bind(searcher: Searcher, options: ServeOptions) -> Result<Self, Error> {
         for origin in &options.origins {
             if !is_origin(origin) {
@@ -103,8 +108,10 @@ impl Server {
         let address = listener
             .address()
             .map_err(|error| Error::Unusable(format!("cannot listen: {error}")))?;
+        let watched = Watched::all(&options)?;
         let service = Service::new(searcher, options, address.port())?;
         Ok(Self {
+            watched,
             listener,
             address,
             service,
@@ -144,13 +151,19 @@ impl Server {
             listener,
             service,
             reopen,
+            watched,
             ..
         } = self;
         lay_out(&service);
         let current = Arc::new(Current::new(service.clone(), reopen));
         let resting = tokio::spawn(look_after(current.clone()));
+        let following = Following::begin(watched, &current);
         listener.serve(current.router(), &service, stop).await;
         resting.abort();
+        let ending = tokio::task::spawn_blocking(move || following.end());
+        if tokio::time::timeout(LAST, ending).await.is_err() {
+            tracing::warn!("a watched folder is still being read; what was stored stays stored");
+        }
         drop(service);
         let service = current.service();
         drop(current);

@@ -1,7 +1,7 @@
 //! Connections: accepting them, TLS, their limits, and a graceful end.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
-use crate::access::Client;
+use crate::access::client_of;
 use crate::options::TlsFiles;
 use crate::service::Service;
 
@@ -150,12 +150,12 @@ impl Connection {
         let Ok(peer) = stream.peer_addr() else {
             return;
         };
-        let client = Client(peer.ip());
+        let peer = peer.ip();
         let stream = Paced::new(stream, transfer);
         match self.tls.clone() {
-            None => self.speak(stream, client).await,
+            None => self.speak(stream, peer).await,
             Some(tls) => match tokio::time::timeout(GREETING, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.speak(stream, client).await,
+                Ok(Ok(stream)) => self.speak(stream, peer).await,
                 // Somebody who speaks no TLS, or none that we speak: nothing can be answered.
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
                 Err(_) => tracing::debug!("no TLS in time"),
@@ -166,10 +166,11 @@ impl Connection {
     async fn speak(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        client: Client,
+        peer: IpAddr,
     ) {
-        let router = self.router;
+        let (router, server) = (self.router, self.open.service.clone());
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            let client = client_of(peer, request.headers(), &server.options.proxies);
             request.extensions_mut().insert(client);
             router.clone().oneshot(request)
         });

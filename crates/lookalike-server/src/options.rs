@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Token;
+use crate::{Network, Token};
 
 /// How a server is run. [`ServeOptions::new`] is safe: loopback only, writes with a token, nothing fetched.
 #[derive(Clone, Debug)]
@@ -20,6 +20,14 @@ pub struct ServeOptions {
     pub hosts: Vec<String>,
     /// Origins (`https://example.org`) whose pages may read answers (CORS). Empty: none.
     pub origins: Vec<String>,
+    /// Proxies whose header `X-Forwarded-For` says for which client they ask, where that counts
+    /// for a limit. Proxies on loopback always may.
+    pub proxies: Vec<Network>,
+    /// Folders that are followed: their images are in the gallery moments after they are in the
+    /// folder, read by the gallery's rules.
+    pub watched: Vec<PathBuf>,
+    /// Whether images whose files are gone from a watched folder are removed from the gallery.
+    pub prune: bool,
     /// Whether images may be fetched by their URL.
     pub fetch_urls: bool,
     /// Certificate chain and private key; none: plain HTTP.
@@ -113,6 +121,9 @@ impl ServeOptions {
             token_for_reads: false,
             hosts: Vec::new(),
             origins: Vec::new(),
+            proxies: Vec::new(),
+            watched: Vec::new(),
+            prune: false,
             fetch_urls: false,
             tls: None,
             folder: folder.into(),

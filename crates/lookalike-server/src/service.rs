@@ -11,7 +11,7 @@ use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::sources::{Limits as SourceLimits, SourceOptions};
 use lookalike::{
     Originals, PADDING, Presence, Presences, Question, Reading, Searcher, THUMBNAIL, Uploads,
-    decode_target, reading_of, reduced,
+    already_in_gallery, decode_target, reading_of, reduced,
 };
 use uuid::Uuid;
 
@@ -22,9 +22,9 @@ use crate::metrics::Metrics;
 use crate::options::{Limits, ServeOptions};
 use crate::problem::Problem;
 use crate::queries::{Queries, Sent};
-use crate::types::{Answer, MetricName, Neighbour, Reference, RerankName, Search};
+use crate::types::{Answer, MetricName, Neighbour, Own, Reference, RerankName, Search};
 use crate::upkeep::{Upkeep, Work};
-use crate::work::{Room, Workers, stop_if_abandoned};
+use crate::work::{Background, Room, Workers, stop_if_abandoned};
 
 /// The longer side of what is kept of an image that was sent, in pixels.
 const SENT_SIDE: usize = 1_536;
@@ -52,6 +52,8 @@ pub(crate) struct Service {
     pub fetcher: Option<Fetcher>,
     pub findings: Arc<Jobs<crate::api::Finding, crate::api::Found>>,
     pub layout: Arc<Layout>,
+    /// What computes beside requests.
+    background: Arc<Background>,
     queries: Mutex<Queries>,
     /// Counts the changes of the gallery.
     generation: AtomicU64,
@@ -63,8 +65,8 @@ pub(crate) struct Asked {
     pub code: Vec<f32>,
     /// The point that it is.
     pub point: Option<Uuid>,
-    /// What the gallery calls it, if it was sent and is there already.
-    already: Option<String>,
+    /// The same point, if the image was sent and is there already.
+    already: Option<Box<Point>>,
 }
 
 impl Asked {
@@ -73,7 +75,7 @@ impl Asked {
         Self {
             code,
             point: known.as_ref().map(|point| point.id),
-            already: known.map(|point| point.payload.key),
+            already: known.map(Box::new),
         }
     }
 
@@ -117,7 +119,7 @@ impl Service {
             true => Some(Fetcher::new(limits)?),
             false => None,
         };
-        let turn = Arc::<Mutex<()>>::default();
+        let background = Arc::<Background>::default();
         Ok(Arc::new(Self {
             presences: Presences::of(&searcher.gallery().describe()?),
             originals: Originals::read_by(&options.folder.to_string_lossy(), reading.clone()),
@@ -128,8 +130,9 @@ impl Service {
             sending: Room::new(limits.answers_bytes),
             metrics,
             fetcher,
-            findings: Arc::new(Jobs::new(turn.clone())),
-            layout: Layout::at(map_file(&options), turn),
+            findings: Arc::new(Jobs::new(background.clone())),
+            layout: Layout::at(map_file(&options), background.clone()),
+            background,
             queries: Mutex::new(Queries::new(limits.query_bytes)),
             generation: AtomicU64::new(0),
             upkeep: Mutex::default(),
@@ -163,7 +166,7 @@ impl Service {
         let Some(work) = self.upkeep().due(Instant::now()) else {
             return;
         };
-        let done = self.bring_up_to_date(work);
+        let done = self.background.run(|| self.bring_up_to_date(work));
         if let Err(error) = &done {
             tracing::error!(%error, "the index could not be brought up to date; it is tried again later");
         }
@@ -375,22 +378,17 @@ impl Service {
             (asked, _) => asked,
         };
         stop_if_abandoned()?;
-        let already = asked.as_ref().and_then(|asked| asked.already.clone());
-        let mut answer = match asked {
+        let (already, mut answer) = match asked {
             Some(asked) => {
                 let exclude = asked.point.filter(|_| search.exclude_self);
-                self.searcher.ask_code(asked.code, exclude, &question)?
+                let answer = self.searcher.ask_code(asked.code, exclude, &question)?;
+                (asked.already, answer)
             }
-            None => self.recommend(search, &question)?,
+            None => (None, self.recommend(search, &question)?),
         };
-        if let Some(key) = already {
-            let left_out = match search.exclude_self {
-                true => ", which is left out",
-                false => "",
-            };
-            answer
-                .notes
-                .insert(0, format!("already in the gallery: {key}{left_out}"));
+        if let Some(own) = &already {
+            let note = already_in_gallery(&own.payload, search.exclude_self);
+            answer.notes.insert(0, note);
         }
         let found = answer.neighbours.len();
         let neighbours = answer.neighbours.into_iter().skip(search.offset);
@@ -398,6 +396,11 @@ impl Service {
             metric: answer.metric,
             exact: answer.exact,
             notes: answer.notes,
+            already_in_gallery: already.map(|own| Own {
+                id: own.id,
+                source: own.payload.source,
+                key: own.payload.key,
+            }),
             k: search.k,
             offset: search.offset,
             // Those that differ are chosen all at once: there is no further ranking.

@@ -256,6 +256,10 @@ pub(crate) struct Answer {
     pub exact: bool,
     /// What the asker should know about this answer.
     pub notes: Vec<String>,
+    /// Of an image that was sent, the image that it is itself, if the gallery has it. It is among
+    /// the neighbours only if `exclude_self` is false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub already_in_gallery: Option<Own>,
     pub k: usize,
     pub offset: usize,
     /// Whether the ranking goes on behind these.
@@ -264,6 +268,16 @@ pub(crate) struct Answer {
     pub milliseconds: f64,
     /// The best first.
     pub neighbours: Vec<Neighbour>,
+}
+
+/// An image of the gallery that is the one asked with.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Own {
+    pub id: Uuid,
+    /// Where it came from.
+    pub source: String,
+    /// Its name there.
+    pub key: String,
 }
 
 /// An image and how near it is.
@@ -368,6 +382,8 @@ pub(crate) struct Images {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Ids {
+    /// At most 1,000.
+    #[schema(max_items = 1000)]
     pub ids: Vec<Uuid>,
 }
 

@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rayon::ThreadPool;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
@@ -147,6 +148,36 @@ pub(crate) fn stop_if_abandoned() -> Result<(), Problem> {
 /// Nobody reads this: the client has left.
 fn abandoned_work() -> Problem {
     Problem::busy("the client left before the answer was there")
+}
+
+/// Where what takes long is computed beside requests, in a pool of threads of its own: a search that
+/// compares with every image runs on rayon's global pool, and would wait there for seconds behind
+/// the neighbour graph, as would the code of its picture behind a batch that is encoded.
+pub(crate) struct Background {
+    turn: Mutex<()>,
+    pool: ThreadPool,
+}
+
+impl Default for Background {
+    /// With as many threads as compute elsewhere: the system shares the cores out.
+    fn default() -> Self {
+        Self {
+            turn: Mutex::default(),
+            pool: lookalike::kernels::pool(lookalike::kernels::set_threads(None)),
+        }
+    }
+}
+
+impl Background {
+    /// The turn of computations that are to run one at a time.
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` on the pool, and waits for it.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(work)
+    }
 }
 
 /// Room for what many requests at a time hold in memory: bodies that arrive, or answers that are
@@ -306,6 +337,30 @@ mod tests {
             .run(|| assert!(stop_if_abandoned().is_ok(), "the next work is another's"))
             .await
             .unwrap();
+    }
+
+    #[test]
+    fn what_computes_in_the_background_leaves_the_global_pool_alone() {
+        let background = Background::default();
+        let threads = rayon::current_num_threads();
+        let (begin, started) = channel::<()>();
+        let (end, ended) = channel::<()>();
+        let ended = Mutex::new(ended);
+        std::thread::scope(|scope| {
+            // As many as there are threads in either pool, none of which returns before the end.
+            scope.spawn(|| {
+                background.run(|| {
+                    rayon::broadcast(|_| {
+                        begin.send(()).unwrap();
+                        let _ = ended.lock().unwrap().recv();
+                    });
+                });
+            });
+            started.recv().unwrap();
+            let sum: usize = rayon::broadcast(|context| context.index()).iter().sum();
+            assert_eq!(sum, threads * (threads - 1) / 2);
+            drop(end);
+        });
     }
 
     #[test]

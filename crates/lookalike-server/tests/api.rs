@@ -296,6 +296,7 @@ fn images_are_added_replaced_and_deleted() {
     let file = found["neighbours"][0]["image"]["location"].as_str();
     let file = file.unwrap().to_owned();
     assert_eq!(found["neighbours"][0]["gone"], Value::Null);
+    assert_eq!(found["already_in_gallery"]["id"], ids[0]);
     std::fs::rename(&file, format!("{file}.away")).unwrap();
     assert_eq!(search()["neighbours"][0]["gone"], true);
     std::fs::rename(format!("{file}.away"), &file).unwrap();
@@ -318,6 +319,17 @@ fn images_are_added_replaced_and_deleted() {
             .iter()
             .all(|n| n["image"]["id"] != ids[0])
     );
+    let own = &without["already_in_gallery"];
+    assert_eq!(
+        (&own["id"], &own["source"]),
+        (&json!(ids[0]), &json!("uploads"))
+    );
+    let note = without["notes"][0].as_str().unwrap();
+    assert!(note.starts_with("already in the gallery: new/"), "{note}");
+    assert!(note.ends_with("which is left out"), "{note}");
+    let form = Form::new().file("image", "q", &new_digit(IMAGES + 90));
+    let unknown = server.send("POST", "/api/v1/search", &form).ok();
+    assert_eq!(unknown["already_in_gallery"], Value::Null);
     assert_eq!(
         server
             .get(&format!("/api/v1/images/{}/original", ids[0]))
@@ -373,6 +385,13 @@ fn images_are_added_replaced_and_deleted() {
         .ask("POST", "/api/v1/images/delete", &headers, body.as_bytes())
         .ok();
     assert_eq!(gone["deleted"], 2);
+    let delete = |count: usize| {
+        let body = json!({"ids": vec![ids[0]; count]}).to_string();
+        server.ask("POST", "/api/v1/images/delete", &headers, body.as_bytes())
+    };
+    assert_eq!(delete(1_000).ok()["deleted"], 0);
+    let detail = delete(1_001).problem(422);
+    assert!(detail.contains("at most 1000"), "{detail}");
     let files = std::fs::read_dir(server.gallery_path().join("uploads/new")).unwrap();
     assert_eq!(files.count(), 0, "the files went with their points");
 }
@@ -885,4 +904,45 @@ fn it_speaks_tls() {
 #[test]
 fn tokens_that_are_made_differ() {
     assert_ne!(Token::random().told(), Token::random().told());
+}
+
+#[test]
+fn what_comes_into_a_watched_folder_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos");
+    std::fs::create_dir(&photos).unwrap();
+    std::fs::write(photos.join("first.png"), new_digit(IMAGES)).unwrap();
+    support::gallery(&folder.path().join("g"));
+    let server = Running::on(folder, |options| {
+        options.watched = vec![photos.clone()];
+        options.prune = true;
+    });
+    let find = |number: usize| {
+        let form = Form::new().file("image", "q", &new_digit(number));
+        server.send("POST", "/api/v1/search", &form).ok()["already_in_gallery"].take()
+    };
+    let becomes = |number: usize, key: Value| {
+        let end = Instant::now() + Duration::from_secs(60);
+        while find(number)["key"] != key {
+            assert!(Instant::now() < end, "{key} does not come");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    // What was there before, what comes, what is no picture, and what goes.
+    becomes(IMAGES, json!("first.png"));
+    std::fs::write(photos.join("broken.png"), b"no picture").unwrap();
+    std::fs::write(photos.join("second.png"), new_digit(IMAGES + 1)).unwrap();
+    becomes(IMAGES + 1, json!("second.png"));
+    std::fs::remove_file(photos.join("first.png")).unwrap();
+    becomes(IMAGES, Value::Null);
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    for line in [
+        "lookalike_images_added_total 2",
+        "lookalike_images_deleted_total 1",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    let folder = server.stop();
+    let gallery = lookalike::open_gallery(folder.path().join("g").to_str().unwrap()).unwrap();
+    assert_eq!(gallery.count(None).unwrap(), IMAGES + 1);
 }

@@ -487,7 +487,7 @@ fn originals_are_sent_as_they_are_read() {
         let name = pictures.to_str().unwrap();
         let source = lookalike::open_source(name, Default::default(), Default::default()).unwrap();
         let options = lookalike::IndexOptions::default();
-        lookalike::index_source(&source, &model, &gallery, options, |_| {}).unwrap();
+        lookalike::index_source(source, &model, &gallery, options, |_| {}).unwrap();
     }
     let server = Running::on(folder, |options| options.limits.answers_bytes = 1 << 20);
     let id = server.get("/api/v1/images").ok()["images"][0]["id"].clone();
@@ -532,6 +532,20 @@ fn thresholds_without_end_do_not_compute_without_end() {
         "{statuses:?}"
     );
     assert!(statuses.contains(&429), "{statuses:?}");
+    // Behind a proxy on this machine each client is counted by itself, whatever it says before what
+    // the proxy adds.
+    let ask = |number: u32, client: &str| {
+        let path = format!(
+            "/api/v1/duplicates?threshold={}",
+            0.6 + f64::from(number) / 100.0
+        );
+        server
+            .ask("GET", &path, &[("X-Forwarded-For", client)], b"")
+            .status
+    };
+    assert_ne!(ask(0, "203.0.113.5"), 429);
+    let made_up = |number| ask(number, &format!("198.51.100.{number}, 203.0.113.6"));
+    assert!((1..30).any(|number| made_up(number) == 429));
     // What has no end of variants blocks nothing else.
     for path in ["quality", "outliers", "duplicates", "map"] {
         support::finished(&server, &format!("/api/v1/{path}"));

@@ -1106,7 +1106,7 @@ fn hostile_names_are_text() {
     let source = lookalike::open_source(spec, Default::default(), Default::default()).unwrap();
     let gallery = lookalike::open_gallery(path.to_str().unwrap()).unwrap();
     let options = lookalike::IndexOptions::default();
-    lookalike::index_source(&source, &support::model(), &*gallery, options, |_| {}).unwrap();
+    lookalike::index_source(source, &support::model(), &*gallery, options, |_| {}).unwrap();
     drop(gallery);
     let server = Running::on(folder, |_| {});
 

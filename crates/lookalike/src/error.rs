@@ -63,6 +63,14 @@ pub enum Error {
         /// gallery.
         folders: Vec<(String, usize)>,
     },
+    /// Indexing was told to stop.
+    #[error(
+        "indexing {source_name} was stopped; run it again to complete it, what was stored stays stored"
+    )]
+    Stopped {
+        /// The source.
+        source_name: String,
+    },
     /// What was asked for cannot be done because of what is there; the message says what is in the
     /// way.
     #[error("{0}")]

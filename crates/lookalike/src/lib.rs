@@ -86,8 +86,8 @@ pub use judging::compare;
 pub use opening::{create_gallery, default_metric, model_of, open_gallery, open_or_create_gallery};
 pub use originals::{Originals, reduced};
 pub use presence::{Identity, Presence, Presences};
-pub use rules::{AskedRules, ReadingRules, keep_rules, open_for, reading_of};
-pub use searching::{Question, Searcher};
+pub use rules::{AskedRules, ReadingRules, reading_of};
+pub use searching::{Question, Searcher, already_in_gallery};
 pub use skips::Skips;
 pub use source::{
     LOOKED_AT, PADDING, Query, Reading, Source, USUAL_SIDE, label_from, open_queries, open_source,

@@ -3,7 +3,6 @@
 //! must be read alike.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::Gallery;
@@ -12,7 +11,7 @@ use lookalike_sources::LabelFrom;
 use serde::{Deserialize, Serialize};
 
 use crate::source::{Reading, label_from};
-use crate::{Error, Skips, Source, open_source};
+use crate::{Error, Source};
 
 /// What is kept with a gallery of how its pictures are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,8 +103,18 @@ impl AskedRules {
     /// When another background or another range of grey is asked for than the gallery was read
     /// with, and when the gallery cannot be read.
     pub fn apply_in(&self, reading: &mut Reading, gallery: &dyn Gallery) -> Result<(), Error> {
-        if let Some(kept) = ReadingRules::of(gallery)? {
-            self.check(&kept, gallery)?;
+        self.apply_over(ReadingRules::of(gallery)?.as_ref(), reading, gallery)
+    }
+
+    /// As [`apply_in`](Self::apply_in), where it is known what the gallery keeps.
+    fn apply_over(
+        &self,
+        kept: Option<&ReadingRules>,
+        reading: &mut Reading,
+        gallery: &dyn Gallery,
+    ) -> Result<(), Error> {
+        if let Some(kept) = kept {
+            self.check(kept, gallery)?;
             reading.decode.background = kept.background;
             reading.decode.grey_range = kept.grey_range;
             // Limits of the last run are the least that its pictures need.
@@ -157,60 +166,56 @@ pub fn reading_of(gallery: &dyn Gallery) -> Result<Reading, Error> {
     Ok(reading)
 }
 
-/// Opens a source that is about to be indexed into a gallery, to be read as `reading` says, as is
-/// asked for, and otherwise as the gallery's rules say. A source that is new to a gallery without a
+/// Makes a source ready to be indexed into a gallery: to be read as is asked for, and otherwise as
+/// the gallery's rules say, which are kept with it. A source that is new to a gallery without a
 /// range of grey takes the one that the model learned with or, failing that, the one that suits it.
+/// Also says what a person should know: where labels were read from elsewhere before.
 ///
 /// # Errors
 ///
 /// When something is asked for that does not fit the gallery, and when the source or the gallery
-/// cannot be read.
-pub fn open_for(
-    gallery: &dyn Gallery,
-    model: &Autoencoder,
-    spec: &str,
-    mut reading: Reading,
+/// cannot be read, or the gallery not written.
+pub(crate) fn admit(
+    source: Source,
     asked: &AskedRules,
-    skips: &Arc<Skips>,
-) -> Result<Source, Error> {
-    asked.apply_in(&mut reading, gallery)?;
-    let source = open_source(spec, reading.clone(), skips.clone())?;
-    let name = lookalike_images::Source::name(&source);
-    let source = match kept_label(gallery, name)? {
-        Some(label) if asked.label.is_none() => {
-            reading.source.label = label;
-            open_source(spec, reading, skips.clone())?
-        }
-        _ => source,
-    };
+    model: &Autoencoder,
+    gallery: &dyn Gallery,
+) -> Result<(Source, Option<String>), Error> {
+    let kept = ReadingRules::of(gallery)?;
+    let name = lookalike_images::Source::name(&source).to_owned();
+    let mut reading = source.reading().clone();
+    asked.apply_over(kept.as_ref(), &mut reading, gallery)?;
+    let label = kept.as_ref().and_then(|kept| kept.labels.get(&name));
+    if let (None, Some(label)) = (&asked.label, label) {
+        reading.source.label = label_from(label);
+    }
+    let source = source.read_as(reading)?;
     // Pictures that are there already were read without, and are not looked at again.
-    let name = lookalike_images::Source::name(&source);
-    let is_new = gallery.stubs(name, None, 1)?.is_empty();
+    let is_new = gallery.stubs(&name, None, 1)?.is_empty();
     let range = match (is_new, model.record().grey_range) {
         (false, _) => None,
         (true, Some(range)) => Some(range),
         (true, None) => source.suitable_grey_range()?,
     };
-    Ok(source.with_grey_range(range))
+    let source = source.with_grey_range(range);
+    let note = keep(kept, source.reading(), &name, gallery)?;
+    Ok((source, note))
 }
 
-/// Keeps with a gallery how a source is read that is about to be indexed. Says what a person should
-/// know about it: where labels were read from elsewhere before.
-///
-/// # Errors
-///
-/// When the gallery cannot be read or written.
-pub fn keep_rules(source: &Source, gallery: &dyn Gallery) -> Result<Option<String>, Error> {
-    let kept = ReadingRules::of(gallery)?;
-    let reading = source.reading();
+/// Keeps with a gallery how a source is read that is about to be indexed; `kept` is what it keeps.
+fn keep(
+    kept: Option<ReadingRules>,
+    reading: &Reading,
+    name: &str,
+    gallery: &dyn Gallery,
+) -> Result<Option<String>, Error> {
     let mut labels = kept
         .as_ref()
         .map_or_else(BTreeMap::new, |kept| kept.labels.clone());
-    let name = lookalike_images::Source::name(source).to_owned();
     let label = label_name(&reading.source.label);
     let before = match label {
-        Some(label) => labels.insert(name.clone(), label.to_owned()),
-        None => labels.remove(&name),
+        Some(label) => labels.insert(name.to_owned(), label.to_owned()),
+        None => labels.remove(name),
     };
     let changed = before.filter(|before| Some(before.as_str()) != label);
     let rules = ReadingRules::by(reading, labels);
@@ -220,16 +225,10 @@ pub fn keep_rules(source: &Source, gallery: &dyn Gallery) -> Result<Option<Strin
     }
     Ok(changed.map(|before| {
         format!(
-            "labels of {name} came from {before} so far, and come from {} now: all of them are read anew",
+            "labels of {name} came from {before} so far, and come from {} now: all of them were read anew",
             label.unwrap_or("where it is usual")
         )
     }))
-}
-
-/// Where the labels of a source come from, by the rules of a gallery; none where it is usual.
-fn kept_label(gallery: &dyn Gallery, source: &str) -> Result<Option<LabelFrom>, Error> {
-    let kept = ReadingRules::of(gallery)?;
-    Ok(kept.and_then(|kept| kept.labels.get(source).map(|label| label_from(label))))
 }
 
 /// As [`label_from`] reads it; none for what is usual.

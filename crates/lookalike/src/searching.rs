@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use lookalike_autoencoder::{Autoencoder, DeviceChoice};
 use lookalike_gallery::{
-    Answer, Example, Filter, Gallery, Mmr, Point, RecommendRequest, Rerank, SearchRequest, point_id,
+    Answer, Example, Filter, Gallery, Mmr, Payload, Point, RecommendRequest, Rerank, SearchRequest,
+    point_id,
 };
 use lookalike_images::{Image, Source as _};
 use lookalike_neighbours::Metric;
@@ -28,8 +29,8 @@ pub struct Question {
     pub max_distance: Option<f32>,
     /// Only neighbours whose payload passes.
     pub filter: Option<Filter>,
-    /// Leave the query itself out: the point of the same source and key, or else one point of
-    /// the same content.
+    /// Leave the query itself out, where the gallery has it: its
+    /// [own point](Searcher::own_point).
     pub exclude_self: bool,
     /// How the neighbours are put in order.
     pub rerank: Rerank,
@@ -77,6 +78,16 @@ impl Default for Question {
             diverse: None,
         }
     }
+}
+
+/// What a person should know about the answer for an image that the gallery has already, as this
+/// point: whether it is among its own neighbours.
+pub fn already_in_gallery(own: &Payload, is_left_out: bool) -> String {
+    let left_out = match is_left_out {
+        true => ", which is left out",
+        false => "",
+    };
+    format!("already in the gallery: {}{left_out}", own.key)
 }
 
 /// A gallery and the model that its codes come from, together answering images.
@@ -133,30 +144,28 @@ impl Searcher {
     ///
     /// As [`search`](Self::search).
     pub fn ask(&self, source: &str, query: &Query, question: &Question) -> Result<Answer, Error> {
-        let image = &query.image;
-        let id = point_id(&catalogue::identity(&*self.gallery, source)?, &image.key);
-        let there = question.exclude_self && !self.gallery.existing(&[id])?.is_empty();
-        // Not there under its own name, the query may still be there under another: one more is
-        // asked for, and the first of the same content is dropped.
-        let drop_twin = question.exclude_self && !there;
-        let code = self.model.encode_image(&image.pixels);
-        let request = SearchRequest {
-            k: question.k.saturating_add(usize::from(drop_twin)),
-            exclude: there.then_some(id),
-            ..question.request(code)
+        let own = match question.exclude_self {
+            true => self.own_point(source, query)?,
+            false => None,
         };
-        let mut answer = self.gallery.search(&request)?;
-        if drop_twin {
-            let twin = answer
-                .neighbours
-                .iter()
-                .position(|hit| hit.payload.blake3 == query.blake3);
-            if let Some(twin) = twin {
-                answer.neighbours.remove(twin);
-            }
-            answer.neighbours.truncate(question.k);
+        let code = self.model.encode_image(&query.image.pixels);
+        self.ask_code(code, own.map(|point| point.id), question)
+    }
+
+    /// The point that an image is, if the gallery has it: that of the same source and key, or else
+    /// one of the same content.
+    ///
+    /// # Errors
+    ///
+    /// When the gallery cannot be read.
+    pub fn own_point(&self, source: &str, query: &Query) -> Result<Option<Point>, Error> {
+        let identity = catalogue::identity(&*self.gallery, source)?;
+        let id = point_id(&identity, &query.image.key);
+        if let Some(point) = self.gallery.retrieve(&[id])?.pop() {
+            return Ok(Some(point));
         }
-        Ok(answer)
+        let hash = query.blake3.as_str();
+        Ok(self.gallery.with_content(&[hash])?.remove(hash))
     }
 
     /// Finds the images most like one that is in the gallery, by the code that is kept there: its

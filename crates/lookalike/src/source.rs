@@ -35,6 +35,8 @@ pub struct Reading {
 
 /// A source of images of any kind, opened.
 pub struct Source {
+    /// What it was opened by.
+    spec: String,
     kind: Kind,
     reading: Reading,
     /// What images are brought to while they are read; none: they come as they are.
@@ -67,6 +69,7 @@ pub fn open_source(spec: &str, reading: Reading, skips: Arc<Skips>) -> Result<So
         }
     };
     Ok(Source {
+        spec: spec.to_owned(),
         kind,
         reading,
         shape: None,
@@ -238,6 +241,26 @@ impl Source {
         let own = &mut self.reading.decode.grey_range;
         *own = own.or(range);
         self
+    }
+
+    /// To be read in another way. It is opened anew only where that changes what is listed.
+    ///
+    /// # Errors
+    ///
+    /// When it can no longer be opened.
+    pub(crate) fn read_as(self, reading: Reading) -> Result<Self, Error> {
+        let (before, now) = (&self.reading, &reading);
+        let is_listed_alike = before.source.label == now.source.label
+            && before.source.limits == now.source.limits
+            && before.source.hidden == now.source.hidden
+            && before.part == now.part;
+        match is_listed_alike {
+            true => Ok(Self { reading, ..self }),
+            false => Ok(Self {
+                shape: self.shape,
+                ..open_source(&self.spec, reading, self.skips)?
+            }),
+        }
     }
 
     /// All entries, in order.

@@ -66,7 +66,7 @@ impl Watch {
             notify::recommended_watcher(hear).map_err(|error| failed(error.to_string()))?;
         watcher.watch(folder, RecursiveMode::Recursive).map_err(|error| {
             failed(format!(
-                "{error}; if there are too many folders, raise fs.inotify.max_user_watches, or run index without --watch now and then"
+                "{error}; if there are too many folders, raise fs.inotify.max_user_watches, or index it now and then instead"
             ))
         })?;
         Ok(Self {

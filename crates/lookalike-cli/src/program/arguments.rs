@@ -13,7 +13,7 @@ use lookalike::gallery::{Filter, Rerank};
 use lookalike::images::{Fit, Region};
 use lookalike::neighbours::Metric;
 use lookalike::outliers::By;
-use lookalike_server::{ServeOptions, Token};
+use lookalike_server::{Network, ServeOptions, Token};
 
 use super::layout::LayoutArguments;
 use super::reading::ReadingArguments;
@@ -87,6 +87,26 @@ pub enum Command {
     Gallery(GalleryCommand),
     /// Say what a model or a gallery is
     Info(InfoArguments),
+}
+
+impl Command {
+    /// What is typed for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Demo(_) => "demo",
+            Self::Train(_) => "train",
+            Self::Index(_) => "index",
+            Self::Search(_) => "search",
+            Self::Eval(_) => "eval",
+            Self::Reconstruct(_) => "reconstruct",
+            Self::Duplicates(_) => "duplicates",
+            Self::Outliers(_) => "outliers",
+            Self::Export(_) => "export",
+            Self::Serve(_) => "serve",
+            Self::Gallery(_) => "gallery",
+            Self::Info(_) => "info",
+        }
+    }
 }
 
 #[derive(Args)]
@@ -272,7 +292,7 @@ pub struct SearchArguments {
     #[arg(required_unless_present = "like", value_name = "IMAGE")]
     pub images: Vec<String>,
     /// Ask once for what is like all of these; repeatable
-    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["images", "exclude_self"])]
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["images", "include_self"])]
     pub like: Vec<String>,
     /// And unlike these; repeatable
     #[arg(
@@ -303,12 +323,12 @@ pub struct SearchArguments {
     /// Only neighbours at this distance or nearer
     #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = finite)]
     pub max_distance: Option<f32>,
-    /// Only neighbours whose payload passes, as in label=3 or width>=100; repeatable, all must hold
+    /// Only neighbours whose payload passes, as in label=3 or, in quotes for the shell, "width>=100"; repeatable, all must hold
     #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
     pub filters: Vec<Filter>,
-    /// Leave the query itself out of its answer
+    /// Let a query that the gallery has already be among its own answers; otherwise it is left out
     #[arg(long)]
-    pub exclude_self: bool,
+    pub include_self: bool,
     /// Order of the neighbours
     #[arg(long, value_enum, default_value = "none")]
     pub rerank: RerankArgument,
@@ -383,7 +403,7 @@ pub struct DuplicatesArguments {
     /// Show the N largest groups only
     #[arg(long, value_name = "N", value_parser = positive())]
     pub limit: Option<usize>,
-    /// Only among pictures whose payload passes, as in source=photos or width>=100; repeatable, all must hold
+    /// Only among pictures whose payload passes, as in source=photos or, in quotes for the shell, "width>=100"; repeatable, all must hold
     #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
     pub filters: Vec<Filter>,
     /// Write the groups there, a picture a line
@@ -470,12 +490,18 @@ pub struct ExportArguments {
 
 #[derive(Args)]
 #[command(
-    after_help = "lookalike serve --gallery g                                     on this machine only; adding images needs the token that it prints\nlookalike serve --gallery g --listen 0.0.0.0:8787 --token-file t --host images.example.org\n\nThe API is described at /api on the server, and in docs/server.md."
+    after_help = "lookalike serve --gallery g                                     on this machine only; adding images needs the token that it prints\nlookalike serve --gallery g --watch photos                      and what is added to the folder is found moments later\nlookalike serve --gallery g --listen 0.0.0.0:8787 --token-file t --host images.example.org\n\nThe API is described at /api on the server, and in docs/server.md."
 )]
 pub struct ServeArguments {
     /// What to serve
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
+    /// Follow this folder: what is added to it or changed is in the gallery, and found, moments later; repeatable
+    #[arg(long, value_name = "FOLDER")]
+    pub watch: Vec<PathBuf>,
+    /// Remove from the gallery what watched folders no longer have
+    #[arg(long, requires = "watch")]
+    pub prune: bool,
     /// The model that the gallery was made with; needed for one on a cluster, which keeps none. Of several, the gallery's own is taken, also when an alias is switched to a collection of another of them
     #[arg(long = "model", value_name = "MODEL")]
     pub models: Vec<PathBuf>,
@@ -500,6 +526,9 @@ pub struct ServeArguments {
     /// Answer under this host name only, as behind a proxy; repeatable
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
+    /// Believe this proxy's X-Forwarded-For, which says for which client it asks; an address, or a network as in 10.0.0.0/8; one on this machine always is believed; repeatable
+    #[arg(long = "proxy", value_name = "ADDRESS")]
+    pub proxies: Vec<Network>,
     /// Let pages of this origin (https://example.org) read answers; repeatable
     #[arg(long = "cors", value_name = "ORIGIN")]
     pub origins: Vec<String>,
@@ -722,6 +751,7 @@ mod tests {
             "lookalike search a.png --gallery g --diverse=2",
             "lookalike search a.png --gallery g --unlike b.png",
             "lookalike search a.png --gallery g --like b.png",
+            "lookalike search --like b.png --gallery g --include-self",
             "lookalike index photos --model m --gallery g --watch --sample 10",
             "lookalike search a.png --gallery g --max-distance NaN",
             "lookalike search a.png --gallery g --where label",
@@ -744,6 +774,8 @@ mod tests {
             "lookalike serve --gallery g --token a-long-enough-token --token-file t",
             "lookalike serve --gallery g --listen everywhere",
             "lookalike serve --gallery g --tls-key k.pem",
+            "lookalike serve --gallery g --prune",
+            "lookalike serve --gallery g --proxy nginx",
             "lookalike serve --gallery g --log loud",
             "lookalike serve --gallery g --timeout 0",
         ] {

@@ -388,7 +388,7 @@ impl<'a> Demo<'a> {
         let shown = |path: &Path| plain(&path.display().to_string()).into_owned();
         let folder = shown(&self.arguments.out);
         self.console.say_lines(format!(
-            "\nDone in {}. In {folder}:\n   answers.png                    test image 7 and its neighbours, by each of the four\n   more-answers.png               more queries\n   article-reconstructions.png    what the article's network gives back\n   lookalike-reconstructions.png  what ours gives back\n   loss.png                       how the losses fell\n   article.safetensors, lookalike.safetensors, test.gallery\n\nAsk for yourself, on a page in your browser, or here:\n   {program} serve --gallery {gallery}\n   {program} search mnist:test#42 --gallery {gallery} --exclude-self --rerank diffusion --sheet 42.png",
+            "\nDone in {}. In {folder}:\n   answers.png                    test image 7 and its neighbours, by each of the four\n   more-answers.png               more queries\n   article-reconstructions.png    what the article's network gives back\n   lookalike-reconstructions.png  what ours gives back\n   loss.png                       how the losses fell\n   article.safetensors, lookalike.safetensors, test.gallery\n\nAsk for yourself, on a page in your browser, or here:\n   {program} serve --gallery {gallery}\n   {program} search mnist:test#42 --gallery {gallery} --rerank diffusion --sheet 42.png",
             duration(seconds),
             program = called(),
             gallery = shown(&self.path("test.gallery"))

@@ -32,7 +32,7 @@ pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Fail
     let options = DuplicateOptions {
         threshold: arguments.threshold,
         exact_only: arguments.exact_only,
-        filter: arguments.filters.into_iter().reduce(Filter::and),
+        filter: Filter::all(arguments.filters)?,
         limit: arguments.limit,
     };
     let bar = console.bar(Some(0), "compare");

@@ -23,7 +23,7 @@ struct ExportReport {
 pub fn run(arguments: ExportArguments, console: &Console) -> Result<(), Failure> {
     let gallery = open_gallery(&arguments.gallery)?;
     let info = gallery.describe()?;
-    let filter = arguments.filters.into_iter().reduce(Filter::and);
+    let filter = Filter::all(arguments.filters)?;
     let files = ExportFiles {
         codes: arguments.codes.as_deref(),
         payload: arguments.payload.as_deref(),

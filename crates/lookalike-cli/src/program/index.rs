@@ -8,7 +8,7 @@ use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::images::Source as _;
 use lookalike::{
-    Error, IndexOptions, MAX_DIFFUSED, Source, Watch, index_source, keep_rules, known_source,
+    Error, IndexOptions, IndexSummary, MAX_DIFFUSED, Source, Watch, index_source, known_source,
     model_of, open_or_create_gallery,
 };
 use serde::Serialize;
@@ -17,6 +17,9 @@ use super::Failure;
 use super::arguments::IndexArguments;
 use super::console::{Console, Interruption, duration};
 
+/// What a server is called by others that find its gallery in use.
+const SERVER: &str = "lookalike serve";
+
 #[derive(Serialize)]
 struct IndexReport<'a> {
     gallery: &'a str,
@@ -24,7 +27,7 @@ struct IndexReport<'a> {
     /// From opening the source to the last write.
     seconds: f64,
     #[serde(flatten)]
-    summary: lookalike::IndexSummary,
+    summary: &'a IndexSummary,
 }
 
 /// How long until a gallery that another process uses is asked for again, at first and at most: at first so short that it
@@ -47,6 +50,35 @@ pub fn run(
 ) -> Result<(), Failure> {
     let instead = "a gallery holds all of a source, or a part of it (--part 1/4)";
     arguments.reading.refuse_sample("index", instead)?;
+    bring_in_step(&arguments, device, console).map_err(|failure| match failure {
+        Failure::Error(error) => advised(&arguments, error).into(),
+        other => other,
+    })
+}
+
+/// Names a server that has the gallery open as one that can do the same.
+fn advised(arguments: &IndexArguments, error: Error) -> Error {
+    let Error::Gallery(GalleryError::InUse {
+        holder: Some(holder),
+        ..
+    }) = &error
+    else {
+        return error;
+    };
+    match holder.name == SERVER {
+        true => Error::Unusable(format!(
+            "{error}; or let the server follow the folder: lookalike serve --gallery '{}' --watch '{}'",
+            arguments.gallery, arguments.source
+        )),
+        false => error,
+    }
+}
+
+fn bring_in_step(
+    arguments: &IndexArguments,
+    device: DeviceChoice,
+    console: &Console,
+) -> Result<(), Failure> {
     let model = match &arguments.model {
         Some(path) => Autoencoder::load(path, device)?,
         None => {
@@ -55,8 +87,8 @@ pub fn run(
         }
     };
     match arguments.watch {
-        true => follow(&arguments, &model, console),
-        false => look(&arguments, &model, console, None),
+        true => follow(arguments, &model, console),
+        false => look(arguments, &model, console, None),
     }
 }
 
@@ -123,17 +155,12 @@ fn look(
 ) -> Result<(), Failure> {
     let skips = arguments.reading.skips()?;
     // Before the gallery, which is not to be made for a source that is not there.
-    if let Err(error) = arguments.reading.open(&arguments.source, 0, &skips) {
-        return Err(explained(arguments, error).into());
-    }
+    let source = match arguments.reading.open(&arguments.source, 0, &skips) {
+        Ok(source) => source,
+        Err(error) => return Err(explained(arguments, error).into()),
+    };
     let gallery = open_gallery(arguments, model, interruption)?;
-    let source = arguments
-        .reading
-        .open_for_gallery(&arguments.source, &*gallery, model, &skips)?;
-    if let Some(note) = keep_rules(&source, &*gallery)? {
-        console.note(note);
-    }
-    keep_in_step(arguments, &source, model, &*gallery, console)?;
+    keep_in_step(arguments, source, model, &*gallery, console)?;
     arguments.reading.conclude(&skips, console)
 }
 
@@ -185,11 +212,12 @@ fn open_gallery(
 /// Brings the gallery up to date, and says what was done.
 fn keep_in_step(
     arguments: &IndexArguments,
-    source: &Source,
+    source: Source,
     model: &Autoencoder,
     gallery: &dyn Gallery,
     console: &Console,
 ) -> Result<(), Failure> {
+    let (name, skips) = (source.name().to_owned(), source.skips().clone());
     let bar = console.bar(source.len(), "index");
     let options = IndexOptions {
         diffusion: !arguments.no_diffusion
@@ -198,6 +226,8 @@ fn keep_in_step(
         prune_emptied: arguments.prune_emptied,
         reread: arguments.reread,
         thumbnail: arguments.thumbnail,
+        rules: arguments.reading.asked(),
+        stop: None,
     };
     let start = Instant::now();
     let result = index_source(source, model, gallery, options, |progress| {
@@ -219,7 +249,7 @@ fn keep_in_step(
         Ok(summary) => summary,
         Err(error) => {
             // Whatever was passed over may say why.
-            source.skips().finish()?;
+            skips.finish()?;
             return Err(match error {
                 error @ Error::Emptied { .. } => {
                     Error::Unusable(format!("{error} (--prune-emptied)"))
@@ -229,6 +259,7 @@ fn keep_in_step(
             .into());
         }
     };
+    summary.notes.iter().for_each(|note| console.note(note));
     let info = gallery.describe()?;
     if info.diffusion == DiffusionState::Stale {
         console.note(match info.points > MAX_DIFFUSED {
@@ -248,15 +279,14 @@ fn keep_in_step(
     if summary.points == 0 {
         console.note(format!(
             "the gallery {} is empty: {} holds no image that could be read (jpg, png, webp, gif, bmp, tif by their names)",
-            arguments.gallery,
-            source.name()
+            arguments.gallery, name
         ));
     }
     let report = IndexReport {
         gallery: &arguments.gallery,
         metric: info.metric.to_string(),
         seconds: start.elapsed().as_secs_f64(),
-        summary,
+        summary: &summary,
     };
     console.say(format!(
         "{}: {} images, {} added, {} changed, {} unchanged, {} removed; {} points, metric {}; {}",

@@ -10,6 +10,7 @@ mod gallery;
 mod index;
 mod info;
 mod layout;
+mod log;
 mod outliers;
 mod pictures;
 mod reading;
@@ -23,6 +24,7 @@ mod train;
 use std::io;
 
 use lookalike::Error;
+use lookalike::gallery::Holder;
 
 pub use arguments::Arguments;
 use arguments::Command;
@@ -58,6 +60,7 @@ fn output(error: io::Error) -> Failure {
 /// Does what was asked for.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     lookalike::kernels::set_threads(arguments.common.threads);
+    Holder::name_this_process(&format!("lookalike {}", arguments.command.name()));
     let console = Console::new(arguments.common.json);
     let device = arguments.common.device;
     match arguments.command {

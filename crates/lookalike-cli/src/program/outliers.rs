@@ -38,7 +38,7 @@ pub fn run(
         k: arguments.k,
         by: arguments.by.into(),
         count: arguments.count,
-        filter: arguments.filters.into_iter().reduce(Filter::and),
+        filter: Filter::all(arguments.filters)?,
     };
     let model = match options.by {
         By::Neighbours => None,

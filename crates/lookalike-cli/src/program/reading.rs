@@ -10,7 +10,7 @@ use lookalike::autoencoder::Autoencoder;
 use lookalike::gallery::Gallery;
 use lookalike::images::{DecodeOptions, GreyRange};
 use lookalike::sources::{Limits, PartNumber, SkipKind, SourceOptions};
-use lookalike::{AskedRules, Error, Reading, Skips, Source, label_from, open_for, open_source};
+use lookalike::{AskedRules, Error, Reading, Skips, Source, label_from, open_source};
 
 use super::Failure;
 use super::console::{Console, with_options};
@@ -80,7 +80,7 @@ impl ReadingArguments {
     }
 
     /// What was typed of what a gallery keeps as well.
-    fn asked(&self) -> AskedRules {
+    pub fn asked(&self) -> AskedRules {
         let millions = |count: u64| count.saturating_mul(1_000_000);
         AskedRules {
             background: self.background.map(|colour| colour.0),
@@ -142,17 +142,6 @@ impl ReadingArguments {
             known => known,
         };
         Ok(source.with_grey_range(range))
-    }
-
-    /// Opens a source that is about to be indexed.
-    pub fn open_for_gallery(
-        &self,
-        spec: &str,
-        gallery: &dyn Gallery,
-        model: &Autoencoder,
-        skips: &Arc<Skips>,
-    ) -> Result<Source, Error> {
-        open_for(gallery, model, spec, self.alone(0), &self.asked(), skips)
     }
 
     /// Says what was passed over; with `--strict` that is a failure, and what could not be stored always is.

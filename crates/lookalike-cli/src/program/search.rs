@@ -8,7 +8,7 @@ use lookalike::images::{ContactSheet, Image, Region, Row};
 use lookalike::neighbours::Metric;
 use lookalike::{
     Error, Presence, Presences, Query, Question, Reading, Searcher, Skips, THUMBNAIL,
-    decode_target, open_queries,
+    already_in_gallery, decode_target, open_queries,
 };
 use serde::Serialize;
 
@@ -24,10 +24,21 @@ use super::{Failure, output};
 struct SearchReport<'a> {
     query: &'a str,
     label: Option<&'a str>,
+    /// The point that the image is itself, if the gallery has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    already_in_gallery: Option<Own<'a>>,
     neighbours: Vec<Found<'a>>,
     metric: Metric,
     exact: bool,
-    notes: &'a [String],
+    notes: &'a [&'a str],
+}
+
+/// A point that is the image asked with.
+#[derive(Serialize)]
+struct Own<'a> {
+    id: String,
+    source: &'a str,
+    key: &'a str,
 }
 
 /// A neighbour, and whether its original is there.
@@ -53,8 +64,8 @@ pub fn run(
         metric: arguments.metric,
         exact: arguments.exact,
         max_distance: arguments.max_distance,
-        filter: arguments.filters.iter().cloned().reduce(Filter::and),
-        exclude_self: arguments.exclude_self,
+        filter: Filter::all(arguments.filters.iter().cloned())?,
+        exclude_self: !arguments.include_self,
         rerank: arguments.rerank.into(),
         diverse: arguments.diverse,
     };
@@ -71,6 +82,7 @@ pub fn run(
     let mut answers = Answers {
         console,
         rerank: question.rerank,
+        exclude_self: question.exclude_self,
         draws: inline.is_some() || arguments.sheet.is_some(),
         originals: Originals::of(searcher.gallery())?,
         presences: Presences::of(&searcher.gallery().describe()?),
@@ -93,16 +105,23 @@ pub fn run(
         if !arguments.unlike.is_empty() {
             name += &format!(", unlike {}", arguments.unlike.join(", "));
         }
-        answers.take(&name, shown.as_ref(), &answer)?;
+        answers.take(&name, shown.as_ref(), None, &answer)?;
     }
     for spec in &arguments.images {
         queries.each(spec, |name, asked| {
-            let answer = match &asked {
-                Asked::Image(source, query) => searcher.ask(source, query, &question)?,
-                Asked::Point(point) => searcher.ask_point(point, &question)?,
+            let (own, answer) = match &asked {
+                Asked::Image(source, query) => {
+                    let own = searcher.own_point(source, query)?;
+                    let code = searcher.model().encode_image(&query.image.pixels);
+                    let exclude = own.as_ref().filter(|_| question.exclude_self);
+                    let exclude = exclude.map(|point| point.id);
+                    let answer = searcher.ask_code(code, exclude, &question)?;
+                    (own, answer)
+                }
+                Asked::Point(point) => (None, searcher.ask_point(point, &question)?),
             };
             let shown = asked.shown(&answers.originals);
-            answers.take(name, shown.as_ref(), &answer)
+            answers.take(name, shown.as_ref(), own.as_ref(), &answer)
         })?;
     }
     if question.rerank == Rerank::Diffusion {
@@ -231,6 +250,7 @@ impl Queries<'_> {
 struct Answers<'a> {
     console: &'a Console,
     rerank: Rerank,
+    exclude_self: bool,
     draws: bool,
     originals: Originals<'a>,
     presences: Presences,
@@ -287,7 +307,13 @@ fn why_empty(gallery: &dyn Gallery, filters: &[Filter]) -> Result<Vec<String>, E
 }
 
 impl Answers<'_> {
-    fn take(&mut self, name: &str, query: Option<&Image>, answer: &Answer) -> Result<(), Failure> {
+    fn take(
+        &mut self,
+        name: &str,
+        query: Option<&Image>,
+        own: Option<&Point>,
+        answer: &Answer,
+    ) -> Result<(), Failure> {
         for note in &answer.notes {
             self.console.note(note);
         }
@@ -306,14 +332,26 @@ impl Answers<'_> {
             }
         }
         self.gone += found.iter().filter(|found| found.gone).count();
-        print_table(self.console, name, label, answer, &found, self.rerank)?;
+        let already = own.map(|point| already_in_gallery(&point.payload, self.exclude_self));
+        let heading = heading(name, label, answer, already.as_deref());
+        print_table(self.console, &heading, &found, self.rerank)?;
+        let notes: Vec<&str> = already
+            .iter()
+            .chain(&answer.notes)
+            .map(String::as_str)
+            .collect();
         self.console.json(&SearchReport {
             query: name,
             label,
+            already_in_gallery: own.map(|point| Own {
+                id: point.id.to_string(),
+                source: &point.payload.source,
+                key: &point.payload.key,
+            }),
             neighbours: found,
             metric: answer.metric,
             exact: answer.exact,
-            notes: &answer.notes,
+            notes: &notes,
         })?;
         if self.draws
             && let Some(query) = query
@@ -325,21 +363,22 @@ impl Answers<'_> {
     }
 }
 
+/// What was asked with, and how it was answered.
+fn heading(name: &str, label: Option<&str>, answer: &Answer, already: Option<&str>) -> String {
+    let label = label.map_or_else(String::new, |label| format!(" (label {label})"));
+    let exact = if answer.exact { ", exact" } else { "" };
+    let already = already.map_or_else(String::new, |already| format!("; {already}"));
+    format!("{name}{label}: {}{exact}{already}", answer.metric)
+}
+
 /// Rank, distance, label and place of each neighbour.
 fn print_table(
     console: &Console,
-    spec: &str,
-    label: Option<&str>,
-    answer: &Answer,
+    title: &str,
     found: &[Found],
     rerank: Rerank,
 ) -> Result<(), Failure> {
-    let label = match label {
-        Some(label) => format!(" (label {label})"),
-        None => String::new(),
-    };
-    let exact = if answer.exact { ", exact" } else { "" };
-    console.say(format!("{spec}{label}: {}{exact}", answer.metric))?;
+    console.say(title)?;
     let mut heading = vec!["  rank", "distance", "label", "image"];
     if rerank == Rerank::Diffusion {
         heading.insert(2, "score");

@@ -1,6 +1,5 @@
 //! `lookalike serve`.
 
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,14 +9,10 @@ use lookalike::{Error, Searcher};
 use lookalike_server::{Limits, ServeOptions, Server, TlsFiles, Token};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{fmt, registry};
 
-use super::Failure;
-use super::arguments::{LogArgument, ServeArguments};
+use super::arguments::ServeArguments;
 use super::console::Console;
+use super::{Failure, log};
 
 /// How long what still computes at the end is waited for.
 const LAST: Duration = Duration::from_secs(5);
@@ -42,7 +37,7 @@ pub fn run(
     console: &Console,
 ) -> Result<(), Failure> {
     let options = options(&arguments)?;
-    log(arguments.log);
+    let _log = log::begin(arguments.log);
     let open = {
         let (gallery, models) = (arguments.gallery.clone(), arguments.models.clone());
         move || Searcher::open(&gallery, &models, device)
@@ -122,6 +117,9 @@ fn options(arguments: &ServeArguments) -> Result<ServeOptions, Error> {
         token_for_reads: arguments.token_for_reads,
         hosts: arguments.hosts.clone(),
         origins: arguments.origins.clone(),
+        proxies: arguments.proxies.clone(),
+        watched: arguments.watch.clone(),
+        prune: arguments.prune,
         fetch_urls: arguments.fetch_urls,
         tls: tls.map(|(certificate, key): (PathBuf, PathBuf)| TlsFiles { certificate, key }),
         folder: usual.folder,
@@ -191,30 +189,5 @@ async fn interruption() {
 async fn interruption() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
-    }
-}
-
-/// Logs to standard error: what the server says, and nobody else below a warning.
-fn log(how: LogArgument) {
-    let own = match how {
-        LogArgument::Errors => LevelFilter::WARN,
-        LogArgument::Text | LogArgument::Json => LevelFilter::INFO,
-    };
-    let targets = Targets::new()
-        .with_default(LevelFilter::WARN)
-        .with_target("lookalike", own)
-        .with_target("lookalike_server", own);
-    let lines = fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match how {
-        LogArgument::Json => {
-            let lines = lines.json().flatten_event(true);
-            registry().with(lines.with_filter(targets)).init();
-        }
-        LogArgument::Text | LogArgument::Errors => {
-            let lines = lines.with_target(false);
-            registry().with(lines.with_filter(targets)).init();
-        }
     }
 }

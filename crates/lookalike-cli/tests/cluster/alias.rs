@@ -40,7 +40,9 @@ fn an_alias_is_switched_and_models_are_never_mixed() {
     let server = Qdrant::start();
     let place = place_with_two(&server);
     let live = on(server.address(), "live");
-    let search = |model: &str| format!("search photos/7/0.png --gallery {live} --model {model}");
+    let search = |model: &str| {
+        format!("search photos/7/0.png --gallery {live} --model {model} --include-self")
+    };
     assert_eq!(neighbours(&place.json(&search("m")))[0].1, 0.0);
     let cluster = place.json(&format!("info {live}"))["cluster"].take();
     assert_eq!([&cluster["collection"], &cluster["alias"]], ["old", "live"]);

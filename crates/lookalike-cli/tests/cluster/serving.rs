@@ -27,7 +27,7 @@ fn servers_share_a_collection() {
     // By a file, by an upload, by an id: the same answer, and the same as the program's.
     let picture = png(0);
     let expected = neighbours(&place.json(&format!(
-        "search photos/7/0.png --gallery {gallery} --model m -k 5"
+        "search photos/7/0.png --gallery {gallery} --model m -k 5 --include-self"
     )));
     let id = expected[0].0.clone();
     let kept = one.send("/queries", "0.png", &picture);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::manifest::{DIMS, FORMAT, Manifest};
-use crate::{GalleryError, model_fingerprint};
+use crate::{GalleryError, Holder, model_fingerprint};
 
 pub(super) const SHARD: &str = "shard";
 pub(super) const DIFFUSION: &str = "diffusion.bin";
@@ -17,6 +17,8 @@ const MANIFEST: &str = "gallery.json";
 const MODEL: &str = "model.safetensors";
 const RULES: &str = "reading.json";
 pub(super) const LOCK: &str = "lock";
+/// The most that is read of a lock file.
+const MAX_LOCK_BYTES: u64 = 1_024;
 
 impl Manifest {
     pub(super) fn read(gallery: &Path) -> Result<Self, GalleryError> {
@@ -123,6 +125,8 @@ pub(super) fn write_rules(gallery: &Path, rules: &str) -> Result<(), GalleryErro
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
+    /// Whether the file has this process's name.
+    is_named: bool,
 }
 
 impl Lock {
@@ -139,22 +143,19 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // The number only makes the message better, so a failure to read it is none.
-                let _ = file.read_to_string(&mut text);
-                return Err(GalleryError::InUse {
-                    path: gallery.to_path_buf(),
-                    pid: text.trim().parse().ok(),
-                });
+                return Err(in_use(gallery, &file));
             }
             Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
-        // Also on a full disk the gallery must open, to be searched, so the number is no condition.
+        // Also on a full disk the gallery must open, to be searched, so the name is no condition.
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| write!(file, "{}", std::process::id()));
-        Ok(Lock { file })
+            .and_then(|()| file.write_all(Holder::this_process().written().as_bytes()));
+        Ok(Lock {
+            file,
+            is_named: true,
+        })
     }
 
     /// Whether the file that is locked is the one in a folder, and was not removed meanwhile.
@@ -180,16 +181,25 @@ impl Lock {
             return Ok(None);
         };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Some(Lock { file })),
-            Err(TryLockError::WouldBlock) => Err(GalleryError::InUse {
-                path: gallery.to_path_buf(),
-                pid: fs::read_to_string(gallery.join(LOCK))
-                    .ok()
-                    .and_then(|text| text.trim().parse().ok()),
-            }),
+            Ok(()) => Ok(Some(Lock {
+                file,
+                is_named: false,
+            })),
+            Err(TryLockError::WouldBlock) => Err(in_use(gallery, &file)),
             // Some file systems know no locks.
             Err(TryLockError::Error(_)) => Ok(None),
         }
+    }
+}
+
+/// What to say of a gallery whose lock file another process has locked.
+fn in_use(gallery: &Path, lock: &File) -> GalleryError {
+    let mut text = Vec::new();
+    // The name only makes the message better, so a failure to read it is none.
+    let _ = lock.take(MAX_LOCK_BYTES).read_to_end(&mut text);
+    GalleryError::InUse {
+        path: gallery.to_path_buf(),
+        holder: Holder::read(&String::from_utf8_lossy(&text)),
     }
 }
 
@@ -203,6 +213,10 @@ pub(super) fn forbids_writing(error: &std::io::Error) -> bool {
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        if self.is_named {
+            // The name of one who has left would be taken for that of the next who only reads.
+            let _ = self.file.set_len(0);
+        }
         // Closing the file is not enough: a child that this process is just starting has it as well, until
         // it becomes its own program.
         let _ = self.file.unlock();
@@ -282,7 +296,7 @@ impl Partial {
         }
         Err(GalleryError::InUse {
             path: target.to_path_buf(),
-            pid: None,
+            holder: None,
         })
     }
 

@@ -161,7 +161,13 @@ fn what_cannot_be_written_is_read_by_many() {
     // Not beside one that writes.
     let error = to_read().unwrap_err();
     assert!(
-        matches!(error, GalleryError::InUse { pid: Some(_), .. }),
+        matches!(
+            error,
+            GalleryError::InUse {
+                holder: Some(_),
+                ..
+            }
+        ),
         "{error}"
     );
     drop(gallery);

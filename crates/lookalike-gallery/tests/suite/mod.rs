@@ -272,11 +272,8 @@ pub fn filters_agree_with_the_payloads(factory: Factory) {
         &["city!=Basel", "width>20"],
         &["nothing=1"],
     ] {
-        let filter = texts
-            .iter()
-            .map(|text| text.parse::<Filter>().unwrap())
-            .reduce(Filter::and)
-            .unwrap();
+        let filter = Filter::all(texts.iter().map(|text| text.parse().unwrap()));
+        let filter = filter.unwrap().unwrap();
         let passing = points.iter().filter(|p| filter.matches(&p.payload)).count();
         let count = subject.gallery.count(Some(&filter)).unwrap();
         assert_eq!(count, passing, "{filter}");

@@ -25,6 +25,8 @@ use crate::types::{
 
 /// The most images of a page.
 pub(super) const MOST_LISTED: usize = 1_000;
+/// The most images that one request deletes.
+const MAX_DELETED: usize = 1_000;
 /// The longer side of a thumbnail that is made because none was kept, in pixels.
 const SMALL: usize = 128;
 /// Bytes of a file by which its format is known.
@@ -406,6 +408,12 @@ pub(super) async fn delete_many(
     request: Request,
 ) -> Answered<Json<Deleted>> {
     let Ids { ids } = body::read_json(request, service.limits()).await?;
+    if ids.len() > MAX_DELETED {
+        return Err(Problem::unusable(format!(
+            "{} ids are too many: delete at most {MAX_DELETED} images at a time",
+            ids.len()
+        )));
+    }
     let deleted = remove(&service, ids).await?;
     Ok(Json(Deleted { deleted }))
 }

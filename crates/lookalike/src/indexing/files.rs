@@ -54,7 +54,7 @@ pub(super) fn store(
     files: &dyn Files,
     model: &Autoencoder,
     gallery: &dyn Gallery,
-    options: IndexOptions,
+    options: &IndexOptions,
     mut progress: impl FnMut(IndexProgress),
 ) -> Result<Outcome, Error> {
     let entries = source.entries()?;
@@ -85,6 +85,7 @@ pub(super) fn store(
         let storing = scope.spawn(|| write(gallery, source.skips(), batches, &stored));
         for items in chunks {
             // Leaving the loop hangs up on both threads, which then end.
+            options.check_stop(files.name())?;
             let batch = stage.prepare(items, &mut outcome)?;
             if !batch.points.is_empty() && to_store.send(batch).is_err() {
                 break;

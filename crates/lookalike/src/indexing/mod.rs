@@ -1,16 +1,19 @@
 //! From a source to a gallery.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::{DiffusionState, Gallery, Payload, Point, model_fingerprint, point_id};
 use lookalike_images::{Image, Images, Source, fit_with};
 use lookalike_neighbours::DiffusionConfig;
+use lookalike_sources::Source as Files;
 use serde::Serialize;
 
-use crate::catalogue;
 use crate::source::PADDING;
-use crate::{Error, Skips, Source as AnySource};
+use crate::{AskedRules, Error, Skips, Source as AnySource};
+use crate::{catalogue, rules};
 
 pub(crate) mod files;
 mod pruning;
@@ -38,7 +41,7 @@ pub struct IndexProgress {
 }
 
 /// What indexing did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct IndexSummary {
     /// Images in the source.
     pub images: usize,
@@ -61,6 +64,9 @@ pub struct IndexSummary {
     pub flat: usize,
     /// Points in the gallery now.
     pub points: usize,
+    /// What a person should know about it: that labels came from elsewhere before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Encodes a source into a gallery: images that are there already are left alone, so that a run
@@ -78,6 +84,7 @@ pub fn index(
     diffusion: bool,
     progress: impl FnMut(IndexProgress),
 ) -> Result<IndexSummary, Error> {
+    check_model(model, gallery)?;
     index_pixels(source, model, gallery, None, diffusion, progress)
 }
 
@@ -90,7 +97,6 @@ fn index_pixels(
     diffusion: bool,
     mut progress: impl FnMut(IndexProgress),
 ) -> Result<IndexSummary, Error> {
-    check_model(model, gallery)?;
     let mut indexer = Indexer {
         source: source.name(),
         identity: catalogue::identity(gallery, source.name())?,
@@ -122,7 +128,7 @@ fn index_pixels(
 }
 
 /// What [`index_source`] does besides storing what is new or changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct IndexOptions {
     /// Bring the neighbour graph up to date, which [`Rerank::Diffusion`](lookalike_gallery::Rerank) needs, if there are
     /// no more than [`MAX_DIFFUSED`] points.
@@ -139,10 +145,29 @@ pub struct IndexOptions {
     /// The longer side in pixels of the thumbnail that is kept of each image that is encoded; 0: none is. Of data sets
     /// of pixels none is kept: they show themselves.
     pub thumbnail: usize,
+    /// What is asked for of how pictures are read. What is not is as the gallery's
+    /// [rules](crate::ReadingRules) say, whatever the source was opened with.
+    pub rules: AskedRules,
+    /// When this becomes true, indexing files ends before its next batch with
+    /// [`Stopped`](Error::Stopped); what was stored stays stored.
+    pub stop: Option<Arc<AtomicBool>>,
+}
+
+impl IndexOptions {
+    fn check_stop(&self, source: &str) -> Result<(), Error> {
+        let stop = self.stop.as_ref();
+        match stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+            true => Err(Error::Stopped {
+                source_name: source.to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Default for IndexOptions {
-    /// No neighbour graph, nothing pruned, thumbnails of [`THUMBNAIL`] pixels.
+    /// No neighbour graph, nothing pruned, thumbnails of [`THUMBNAIL`] pixels, read by the gallery's
+    /// rules.
     fn default() -> Self {
         Self {
             diffusion: false,
@@ -150,6 +175,8 @@ impl Default for IndexOptions {
             prune_emptied: false,
             reread: false,
             thumbnail: THUMBNAIL,
+            rules: AskedRules::default(),
+            stop: None,
         }
     }
 }
@@ -171,44 +198,56 @@ pub const THUMBNAIL: usize = 128;
 /// new or changed, all at the same time. What is there with the same size and time of change is not
 /// read; what is there with the same content, perhaps under another name, is not encoded.
 ///
-/// What cannot be read or decoded goes to the source's [`Skips`](crate::Skips). A run that was
-/// stopped is completed by running it again.
+/// Pictures are read by the rules that the gallery keeps, and by what the options ask for; of a new
+/// gallery that is how `source` was opened, which is kept with it. What cannot be read or decoded
+/// goes to the source's [`Skips`](crate::Skips). A run that was stopped is completed by running it
+/// again.
 ///
 /// # Errors
 ///
-/// When the gallery belongs to another model or cannot be written, or nothing of the source can be
-/// read; with `prune` also when the source could not be listed to its end, or a folder of it lists
+/// When the gallery belongs to another model or cannot be written, rules are asked for that do not
+/// fit it, or nothing of the source can be read; with `prune` also when the source could not be listed to its end, or a folder of it lists
 /// nothing any more ([`Emptied`](Error::Emptied)); for a sample, and for a part that is to be
 /// pruned. What was stored before the error stays stored.
 pub fn index_source(
-    source: &AnySource,
+    source: AnySource,
     model: &Autoencoder,
     gallery: &dyn Gallery,
     options: IndexOptions,
     progress: impl FnMut(IndexProgress),
 ) -> Result<IndexSummary, Error> {
-    refuse_chosen(source, options.prune)?;
-    let Some(listing) = source.files() else {
-        if options.prune {
-            return Err(Error::Unusable(format!(
-                "cannot prune {}: it is a data set of pixels, of which nothing is ever gone",
-                source.name()
-            )));
-        }
-        let skips = Some(source.skips().as_ref());
-        return index_pixels(source, model, gallery, skips, options.diffusion, progress);
-    };
+    refuse_chosen(&source, options.prune)?;
     check_model(model, gallery)?;
-    let outcome = files::store(source, listing, model, gallery, options, progress)?;
+    let (source, note) = rules::admit(source, &options.rules, model, gallery)?;
+    let mut summary = match source.files() {
+        Some(files) => index_files(&source, files, model, gallery, &options, progress)?,
+        None => {
+            let skips = Some(source.skips().as_ref());
+            index_pixels(&source, model, gallery, skips, options.diffusion, progress)?
+        }
+    };
+    summary.notes.extend(note);
+    Ok(summary)
+}
+
+fn index_files(
+    source: &AnySource,
+    files: &dyn Files,
+    model: &Autoencoder,
+    gallery: &dyn Gallery,
+    options: &IndexOptions,
+    progress: impl FnMut(IndexProgress),
+) -> Result<IndexSummary, Error> {
+    let outcome = files::store(source, files, model, gallery, options, progress)?;
     let mut summary = outcome.summary;
     if let Some(seen) = &outcome.seen {
         if !outcome.complete {
             return Err(Error::Unusable(format!(
-                "nothing was pruned: part of {} could not be listed, and what is in it is not gone; mend it (--skipped lists what) and run again",
+                "nothing was pruned: part of {} could not be listed, and what is in it is not gone; see what was passed over, mend it and run again",
                 source.name()
             )));
         }
-        summary.removed = pruning::prune(listing.name(), gallery, seen, options.prune_emptied)?;
+        summary.removed = pruning::prune(files.name(), gallery, seen, options.prune_emptied)?;
     }
     summary.points = bring_up_to_date(gallery, options.diffusion)?;
     Ok(summary)
@@ -218,8 +257,15 @@ pub fn index_source(
 /// on.
 pub const MAX_DIFFUSED: usize = 200_000;
 
-/// Refuses to keep a gallery in step with some images of a source that were chosen from it.
+/// Refuses to keep a gallery in step with some images of a source that were chosen from it, and to
+/// prune where nothing is ever gone.
 fn refuse_chosen(source: &AnySource, prune: bool) -> Result<(), Error> {
+    if prune && source.files().is_none() {
+        return Err(Error::Unusable(format!(
+            "cannot prune {}: it is a data set of pixels, of which nothing is ever gone",
+            source.name()
+        )));
+    }
     if source.reading().sample.is_some() {
         return Err(Error::Unusable(format!(
             "cannot index a sample of {}: a gallery holds all of a source, or one part of several; read it without a sample",
