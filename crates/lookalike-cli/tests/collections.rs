@@ -107,7 +107,8 @@ fn a_folder_of_pictures_goes_all_the_way() {
         others["neighbours"][0]["payload"],
         answer["neighbours"][1]["payload"]
     );
-    let output = place.run("search photos/9 --gallery g -k 1 --json --sheet sheet.png");
+    let output =
+        place.run("search photos/9 --gallery g -k 1 --include-self --json --sheet sheet.png");
     assert!(output.status.success(), "{}", stderr(&output));
     let nines = fs::read_dir(photos.join("9")).unwrap().count();
     let answers = String::from_utf8(output.stdout).unwrap();

@@ -935,12 +935,16 @@ fn what_comes_into_a_watched_folder_is_found() {
     becomes(IMAGES + 1, json!("second.png"));
     std::fs::remove_file(photos.join("first.png")).unwrap();
     becomes(IMAGES, Value::Null);
-    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
-    for line in [
-        "lookalike_images_added_total 2",
-        "lookalike_images_deleted_total 1",
-    ] {
-        assert!(metrics.contains(line), "{metrics}");
+    // Counted a moment after it can be seen.
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+        let has = |line: &str| metrics.lines().any(|other| other == line);
+        if has("lookalike_images_added_total 2") && has("lookalike_images_deleted_total 1") {
+            break;
+        }
+        assert!(Instant::now() < end, "{metrics}");
+        std::thread::sleep(Duration::from_millis(20));
     }
     let folder = server.stop();
     let gallery = lookalike::open_gallery(folder.path().join("g").to_str().unwrap()).unwrap();
