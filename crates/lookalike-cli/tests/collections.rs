@@ -716,6 +716,7 @@ fn the_library_prunes_by_whole_sources_only() {
 
 #[test]
 fn the_library_reads_by_the_rules_of_the_gallery() {
+    use lookalike::sources::LabelFrom;
     use lookalike::{AskedRules, IndexOptions, Reading, ReadingRules, index_source, open_source};
 
     let place = place_with_photos(20);
@@ -728,8 +729,13 @@ fn the_library_reads_by_the_rules_of_the_gallery() {
     let rules = ReadingRules::of(&*gallery).unwrap().unwrap();
     assert_eq!(rules.background, [0x10, 0x20, 0x30]);
     let photos = photos.display().to_string();
-    // Opened over white, with the usual labels: the gallery's rules hold, and stay as they are.
-    let open = || open_source(&photos, Reading::default(), Default::default()).unwrap();
+    // Opened over black, with labels: the gallery's rules hold, and stay as they are.
+    let open = || {
+        let mut reading = Reading::default();
+        reading.decode.background = [0; 3];
+        reading.source.label = LabelFrom::Parent;
+        open_source(&photos, reading, Default::default()).unwrap()
+    };
     let options = IndexOptions::default();
     let summary = index_source(open(), &model, &*gallery, options, |_| {}).unwrap();
     assert_eq!((summary.points, summary.changed), (21, 0));

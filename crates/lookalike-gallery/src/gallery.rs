@@ -209,7 +209,9 @@ pub trait Gallery: Send + Sync {
     /// failure.
     fn flush(&self) -> Result<(), GalleryError>;
 
-    /// Computes the neighbour graph of all codes and what [`Rerank::Diffusion`] needs of it.
+    /// Computes the neighbour graph of all codes and what [`Rerank::Diffusion`] needs of it. That
+    /// takes all threads of the rayon pool that it is called in: beside searches it is better called
+    /// in another than the global one, in which those compute that compare with every point.
     ///
     /// # Errors
     /// [`NotOnCluster`](GalleryError::NotOnCluster) where there is no diffusion.

@@ -185,13 +185,16 @@ pub(crate) fn admit(
     let name = lookalike_images::Source::name(&source).to_owned();
     let mut reading = source.reading().clone();
     asked.apply_over(kept.as_ref(), &mut reading, gallery)?;
-    let label = kept.as_ref().and_then(|kept| kept.labels.get(&name));
-    if let (None, Some(label)) = (&asked.label, label) {
-        reading.source.label = label_from(label);
+    let is_new = gallery.stubs(&name, None, 1)?.is_empty();
+    if let (None, Some(kept)) = (&asked.label, &kept) {
+        reading.source.label = match (kept.labels.get(&name), is_new) {
+            (Some(label), _) => label_from(label),
+            (None, false) => LabelFrom::Usual,
+            (None, true) => reading.source.label,
+        };
     }
     let source = source.read_as(reading)?;
     // Pictures that are there already were read without, and are not looked at again.
-    let is_new = gallery.stubs(&name, None, 1)?.is_empty();
     let range = match (is_new, model.record().grey_range) {
         (false, _) => None,
         (true, Some(range)) => Some(range),

@@ -65,7 +65,7 @@ fn advised(arguments: &IndexArguments, error: Error) -> Error {
     else {
         return error;
     };
-    match holder.name == SERVER {
+    match holder.name == SERVER && Path::new(&arguments.source).is_dir() {
         true => Error::Unusable(format!(
             "{error}; or let the server follow the folder: lookalike serve --gallery '{}' --watch '{}'",
             arguments.gallery, arguments.source
