@@ -7,17 +7,22 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
 
-use burn::tensor::Device;
-
 use crate::error::AutoencoderError;
-use crate::ops::Path;
+
+/// Who computes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Processor {
+    /// `lookalike-kernels`, on this machine's processor.
+    Cpu,
+    /// Burn's own operations, on any device of its.
+    #[cfg(feature = "burn")]
+    Burn(burn::tensor::Device),
+}
 
 /// A GPU that has computed something.
 #[derive(Clone)]
 struct Gpu {
-    device: Device,
-    /// Of the operations on it.
-    path: Path,
+    processor: Processor,
     /// As its driver calls it.
     name: String,
     /// Whether it is a program on the processor that acts as a GPU.
@@ -78,11 +83,11 @@ impl DeviceChoice {
         }
     }
 
-    /// Burn's device and the path of the operations on it.
-    pub(crate) fn open(self) -> Result<(Device, Path), AutoencoderError> {
+    /// Who computes on it.
+    pub(crate) fn open(self) -> Result<Processor, AutoencoderError> {
         match self.resolve() {
-            Self::Cpu => Ok((Device::flex(), Path::Kernels)),
-            gpu => gpu.open_gpu().map(|found| (found.device, found.path)),
+            Self::Cpu => Ok(Processor::Cpu),
+            gpu => gpu.open_gpu().map(|found| found.processor),
         }
     }
 
@@ -149,8 +154,7 @@ mod tests {
 
     #[test]
     fn the_cpu_computes_on_our_kernels() {
-        let (device, path) = DeviceChoice::Cpu.open().unwrap();
-        assert_eq!((device, path), (Device::flex(), Path::Kernels));
+        assert_eq!(DeviceChoice::Cpu.open().unwrap(), Processor::Cpu);
         assert_eq!(DeviceChoice::Cpu.describe().unwrap(), "cpu");
     }
 
@@ -161,9 +165,8 @@ mod tests {
         assert_ne!(found, DeviceChoice::Auto);
         assert!(built_in(found), "{found}");
         assert_eq!(DeviceChoice::Auto.resolve(), found);
-        let (device, path) = DeviceChoice::Auto.open().unwrap();
-        assert_eq!(path == Path::Kernels, found == DeviceChoice::Cpu);
-        assert_eq!(device == Device::flex(), found == DeviceChoice::Cpu);
+        let processor = DeviceChoice::Auto.open().unwrap();
+        assert_eq!(processor == Processor::Cpu, found == DeviceChoice::Cpu);
         assert_eq!(
             DeviceChoice::Auto.describe().unwrap(),
             found.describe().unwrap()
@@ -175,7 +178,7 @@ mod tests {
         for choice in DeviceChoice::GPUS {
             // Opened twice: the second answer is the first one.
             let answers = [choice.open(), choice.open()].map(|answer| match answer {
-                Ok((_, path)) => path == Path::Burn,
+                Ok(processor) => processor != Processor::Cpu,
                 Err(error) => {
                     let said = error.to_string();
                     assert!(said.contains(&choice.to_string()), "{said}");

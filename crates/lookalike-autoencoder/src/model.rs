@@ -3,7 +3,6 @@
 use std::path::Path as FilePath;
 use std::sync::OnceLock;
 
-use burn::tensor::Device;
 use lookalike_images::{
     COLOURS, Collection, Fit, GreyRange, InputShape, Pixels, colours, fit_with,
 };
@@ -14,11 +13,10 @@ use crate::architecture::{Architecture, Plan};
 use crate::checkpoint::{model_tensors, read_weights};
 use crate::config::{MOST_WEIGHT, Objective, TrainConfig};
 use crate::container::{self, Container};
-use crate::device::DeviceChoice;
+use crate::device::{DeviceChoice, Processor};
 use crate::direct::Direct;
 use crate::error::AutoencoderError;
 use crate::network::{Inference, Trunk, Weights};
-use crate::ops::Path;
 use crate::record::{Comparison, TrainRecord};
 
 /// Version of the model file; another one is refused.
@@ -75,8 +73,7 @@ pub struct Autoencoder {
     /// the same bytes, and so the same fingerprint.
     document: String,
     inference: Inference,
-    device: Device,
-    path: Path,
+    processor: Processor,
     /// The encoder up to its last layer, once an explanation has asked for it: none if that layer
     /// is not linear.
     trunk: OnceLock<Option<Trunk>>,
@@ -129,13 +126,12 @@ impl Autoencoder {
         text: String,
         device: DeviceChoice,
     ) -> Result<Self, AutoencoderError> {
-        let (device, path) = device.open()?;
+        let processor = device.open()?;
         Ok(Self {
             inference: Inference::new(
                 &plan,
                 &weights,
-                &device,
-                path,
+                &processor,
                 document.config.normalises_input(),
             ),
             plan,
@@ -144,8 +140,7 @@ impl Autoencoder {
             config: document.config,
             record: document.record,
             document: text,
-            device,
-            path,
+            processor,
             trunk: OnceLock::new(),
         })
     }
@@ -153,15 +148,7 @@ impl Autoencoder {
     /// Of the networks with a linear code, what comes before it.
     pub(crate) fn trunk(&self) -> Option<&Trunk> {
         let normalises = self.config.normalises_input();
-        let make = || {
-            Trunk::new(
-                &self.plan,
-                &self.weights,
-                &self.device,
-                self.path,
-                normalises,
-            )
-        };
+        let make = || Trunk::new(&self.plan, &self.weights, &self.processor, normalises);
         self.trunk.get_or_init(make).as_ref()
     }
 

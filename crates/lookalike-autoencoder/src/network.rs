@@ -1,22 +1,18 @@
 //! Running a [`Plan`]: forward with gradients for training, and folded for inference.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use burn::tensor::{Device, Tensor, TensorData};
 use lookalike_images::InputShape;
-use lookalike_kernels::{Input, Loss, Network, Precision, Workspace};
+use lookalike_kernels::{Example, Input, Precision};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::architecture::{Initial, Layer, Norm, Plan};
 use crate::batch::{normalise, to_floats};
-use crate::ops::engine::{self, Engine, Step, Stepped};
-use crate::ops::{EPSILON, Path, reference};
-
-/// Share of each batch in the running statistics of batch norm.
-const MOMENTUM: f64 = 0.1;
+use crate::device::Processor;
+use crate::ops::{self, EPSILON};
+use crate::optimiser::{AdamState, adam_step};
 
 /// A model's numbers in host memory, in the plan's order.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +54,16 @@ impl Weights {
             variances: channels().map(|c| vec![1.0; c]).collect(),
         }
     }
+
+    /// Takes apart what a plan's parameters and statistics are one after another.
+    pub fn split(plan: &Plan, parameters: &[f32], means: &[f32], variances: &[f32]) -> Self {
+        let statistics = plan.statistics_ranges();
+        Self {
+            parameters: split(parameters, &plan.parameter_ranges()),
+            means: split(means, &statistics),
+            variances: split(variances, &statistics),
+        }
+    }
 }
 
 /// Inverse of the sigmoid, kept within ±4.6 for data that is nearly all black or all white.
@@ -66,168 +72,91 @@ fn logit(p: f32) -> f32 {
     (p / (1.0 - p)).ln()
 }
 
-/// A network in training: parameters that collect gradients, and running statistics.
+/// A network in training, with its optimiser.
 pub(crate) struct Trainable {
     pub plan: Plan,
-    /// All of them, in the plan's order.
-    pub parameters: Tensor<1>,
-    means: Tensor<1>,
-    variances: Tensor<1>,
-    /// Autodiff device.
-    pub device: Device,
-    engine: Option<Engine>,
+    learner: Learner,
+    weight_decay: f64,
 }
 
-/// What a step's loss is made of.
-pub(crate) struct Judged {
-    pub inputs: Tensor<2>,
-    pub targets: Tensor<2>,
-    pub loss: Loss,
-    /// Standard normal numbers for a variational plan, `batch x code_dim`, else empty.
-    pub noise: Vec<f32>,
-    /// Weight of a variational code's divergence, beside the mean loss.
-    pub divergence_weight: f64,
+enum Learner {
+    Cpu(Box<ops::cpu::Learner>),
+    #[cfg(feature = "burn")]
+    Burn(Box<ops::burn::Learner>),
 }
 
 impl Trainable {
-    /// Puts `weights` on `device`; the precision is for [`Path::Kernels`].
+    /// Goes on from `weights` and `adam`; the precision is for the CPU, and `weight_decay` is
+    /// decoupled (0 is plain Adam).
     pub fn new(
         plan: Plan,
         weights: &Weights,
-        device: &Device,
-        path: Path,
+        adam: AdamState,
+        weight_decay: f64,
+        processor: &Processor,
         precision: Precision,
     ) -> Self {
-        let autodiff = device.clone().autodiff();
+        let learner = match processor {
+            Processor::Cpu => {
+                let learner = ops::cpu::Learner::new(&plan, weights, adam, precision);
+                Learner::Cpu(Box::new(learner))
+            }
+            #[cfg(feature = "burn")]
+            Processor::Burn(device) => Learner::Burn(Box::new(ops::burn::Learner::new(
+                &plan, weights, adam, device,
+            ))),
+        };
         Self {
-            parameters: vector(&weights.parameters.concat(), &autodiff).require_grad(),
-            means: vector(&weights.means.concat(), device),
-            variances: vector(&weights.variances.concat(), device),
-            engine: (path == Path::Kernels).then(|| Engine::new(&plan, precision)),
             plan,
-            device: autodiff,
+            learner,
+            weight_decay,
         }
     }
 
-    /// The numbers as they are now, in host memory.
+    /// The numbers as they are now.
     pub fn weights(&self) -> Weights {
-        let statistics = self.plan.statistics_ranges();
-        Weights {
-            parameters: split(
-                &to_host(self.parameters.clone().inner()),
-                &self.plan.parameter_ranges(),
-            ),
-            means: split(&to_host(self.means.clone()), &statistics),
-            variances: split(&to_host(self.variances.clone()), &statistics),
+        match &self.learner {
+            Learner::Cpu(learner) => learner.weights(&self.plan),
+            #[cfg(feature = "burn")]
+            Learner::Burn(learner) => learner.weights(),
         }
     }
 
-    /// The mean loss of a batch (images `[batch, input_len]`, channels last, 0 to 1), ready for
-    /// `backward`. The running statistics of batch norm follow the batch's.
-    pub fn loss(&mut self, judged: Judged) -> Tensor<1> {
-        let stepped = match &self.engine {
-            Some(engine) => Step {
-                engine: engine.clone(),
-                loss: judged.loss,
-                noise: Arc::new(judged.noise),
-                divergence_weight: judged.divergence_weight as f32,
-            }
-            .take(self.parameters.clone(), judged.inputs, judged.targets),
-            None => self.layer_by_layer(judged),
-        };
-        if !self.plan.statistics.is_empty() {
-            let follow = |running: &mut Tensor<1>, batch: Tensor<1>| {
-                *running =
-                    running.clone().mul_scalar(1.0 - MOMENTUM) + batch.inner().mul_scalar(MOMENTUM);
-            };
-            follow(&mut self.means, stepped.means);
-            follow(&mut self.variances, stepped.variances);
-        }
-        stepped.loss
-    }
-
-    /// The same by Burn's own operations.
-    fn layer_by_layer(&self, judged: Judged) -> Stepped {
-        let mut statistics = Vec::new();
-        let mut run = |layers: &[Layer], x: Tensor<2>| {
-            layers
-                .iter()
-                .fold(x, |x, layer| self.layer(x, layer, &mut statistics))
-        };
-        let mut code = run(&self.plan.encoder, judged.inputs);
-        let mut divergence = None;
-        if self.plan.variational {
-            let [batch, width] = code.dims();
-            let dim = width / 2;
-            let mean = code.clone().slice([0..batch, 0..dim]);
-            // Within ±10: exp() of what a fresh network says must not overflow.
-            let log_variance = code.slice([0..batch, dim..width]).clamp(-10.0, 10.0);
-            let noise = matrix(judged.noise, batch, &self.device);
-            code = mean.clone() + noise * (log_variance.clone() * 0.5).exp();
-            // Divergence of N(mean, variance) from N(0, 1), summed over the code.
-            let sum = (mean.square() + log_variance.clone().exp() - log_variance - 1.0).sum();
-            divergence = Some(sum.mul_scalar(0.5 * judged.divergence_weight / batch as f64));
-        }
-        let logits = run(&self.plan.decoder, code);
-        let loss = reference::sigmoid_loss(logits, judged.targets, judged.loss);
-        let (means, variances) = statistics.into_iter().unzip();
-        let flat = |all: Vec<Tensor<1>>| match all.is_empty() {
-            true => Tensor::zeros([0], &self.device),
-            false => Tensor::cat(all, 0),
-        };
-        Stepped {
-            loss: match divergence {
-                Some(divergence) => loss + divergence,
-                None => loss,
-            },
-            means: flat(means),
-            variances: flat(variances),
+    /// The optimiser as it is now.
+    pub fn adam(&self) -> AdamState {
+        match &self.learner {
+            Learner::Cpu(learner) => learner.adam().clone(),
+            #[cfg(feature = "burn")]
+            Learner::Burn(learner) => learner.adam(),
         }
     }
 
-    /// One layer; batch norm adds its batch's mean and unbiased variance to `statistics`, in the
-    /// order of the plan.
-    fn layer(
-        &self,
-        x: Tensor<2>,
-        layer: &Layer,
-        statistics: &mut Vec<(Tensor<1>, Tensor<1>)>,
-    ) -> Tensor<2> {
-        let ranges = self.plan.parameter_ranges();
-        let parameter = |i: usize| self.parameters.clone().slice([ranges[i].clone()]);
-        match layer {
-            Layer::Convolution {
-                geometry,
-                weight,
-                bias,
-                norm,
-            } => {
-                let bias = bias.map_or_else(
-                    || Tensor::zeros([geometry.out_channels], &self.device),
-                    parameter,
-                );
-                let y = reference::convolution(x, parameter(*weight), bias, *geometry);
-                let Some(norm) = norm else { return y };
-                let [batch, width] = y.dims();
-                let count = (batch * width / norm.channels) as f64;
-                let (gamma, beta) = (parameter(norm.gamma), parameter(norm.beta));
-                let normalised = reference::batch_norm(y, gamma, beta, norm.relu);
-                // The running variance is the unbiased one, as in every framework.
-                let unbiased = count / (count - 1.0).max(1.0);
-                statistics.push((normalised.mean, normalised.variance.mul_scalar(unbiased)));
-                normalised.output
-            }
-            Layer::MaxPool {
-                height,
-                width,
-                channels,
-            } => reference::max_pool(x, *height, *width, *channels),
-            Layer::Linear {
-                outputs,
-                weight,
-                bias,
-                relu,
-            } => reference::linear(x, parameter(*weight), parameter(*bias), *outputs, *relu),
+    /// The mean loss of a batch, images channels last, 0 to 1. Its gradient is kept for
+    /// [`step`](Self::step); the running statistics of batch norm follow the batch's.
+    pub fn loss(&mut self, batch: usize, example: &Example) -> f64 {
+        match &mut self.learner {
+            Learner::Cpu(learner) => learner.loss(batch, example),
+            #[cfg(feature = "burn")]
+            Learner::Burn(learner) => learner.loss(batch, example),
+        }
+    }
+
+    /// Moves the parameters along the last gradient.
+    pub fn step(&mut self, rate: f64) {
+        let step = |taken: u32| adam_step(taken + 1, rate, self.weight_decay);
+        match &mut self.learner {
+            Learner::Cpu(learner) => learner.step(&step(learner.steps())),
+            #[cfg(feature = "burn")]
+            Learner::Burn(learner) => learner.step(&step(learner.steps())),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn gradient(&self) -> Vec<f32> {
+        match &self.learner {
+            Learner::Cpu(learner) => learner.gradient().to_vec(),
+            #[cfg(feature = "burn")]
+            Learner::Burn(learner) => learner.gradient(),
         }
     }
 }
@@ -245,30 +174,17 @@ pub(crate) struct Inference {
 
 /// Encoder or decoder.
 enum Half {
-    Kernels {
-        network: Box<Network>,
-        /// Memory of passes that are over, for those to come.
-        idle: Mutex<Vec<Workspace>>,
-    },
-    Burn {
-        layers: Vec<Layer>,
-        parameters: Vec<Tensor<1>>,
-        device: Device,
-    },
+    Cpu(Box<ops::cpu::Half>),
+    #[cfg(feature = "burn")]
+    Burn(ops::burn::Half),
 }
 
 impl Inference {
-    /// Folds `weights` and puts them on `device`; `normalises` says whether the encoder takes every
+    /// Folds `weights` and hands them to `processor`; `normalises` says whether the encoder takes every
     /// image [normalised](normalise).
-    pub fn new(
-        plan: &Plan,
-        weights: &Weights,
-        device: &Device,
-        path: Path,
-        normalises: bool,
-    ) -> Self {
+    pub fn new(plan: &Plan, weights: &Weights, processor: &Processor, normalises: bool) -> Self {
         let plan = fold(plan, weights);
-        let half = |layers: &[Layer]| Half::new(&plan, layers, device, path);
+        let half = |layers: &[Layer]| Half::new(&plan, layers, processor);
         Self {
             encoder: half(&plan.plan.encoder),
             decoder: half(&plan.plan.decoder),
@@ -342,8 +258,7 @@ impl Trunk {
     pub fn new(
         plan: &Plan,
         weights: &Weights,
-        device: &Device,
-        path: Path,
+        processor: &Processor,
         normalises: bool,
     ) -> Option<Self> {
         let (last, before) = plan.encoder.split_last()?;
@@ -372,7 +287,7 @@ impl Trunk {
         ];
         let folded = fold(&plan, &weights);
         Some(Self {
-            half: Half::new(&folded, &folded.plan.encoder, device, path),
+            half: Half::new(&folded, &folded.plan.encoder, processor),
             input_len: folded.plan.input_len(),
             normalises,
             map,
@@ -390,80 +305,20 @@ impl Trunk {
 }
 
 impl Half {
-    fn new(folded: &Folded, layers: &[Layer], device: &Device, path: Path) -> Self {
-        match path {
-            Path::Kernels => {
-                let layers = engine::layers(&folded.plan, layers);
-                let mut network = Network::new(&layers, false);
-                network.load(&folded.parameters.concat());
-                Self::Kernels {
-                    network: Box::new(network),
-                    idle: Mutex::default(),
-                }
-            }
-            Path::Burn => Self::Burn {
-                layers: layers.to_vec(),
-                parameters: folded
-                    .parameters
-                    .iter()
-                    .map(|p| vector(p, device))
-                    .collect(),
-                device: device.clone(),
-            },
+    fn new(folded: &Folded, layers: &[Layer], processor: &Processor) -> Self {
+        let Folded { plan, parameters } = folded;
+        match processor {
+            Processor::Cpu => Self::Cpu(Box::new(ops::cpu::Half::new(plan, layers, parameters))),
+            #[cfg(feature = "burn")]
+            Processor::Burn(device) => Self::Burn(ops::burn::Half::new(layers, parameters, device)),
         }
     }
 
     fn run(&self, batch: usize, input: Input, output: &mut [f32]) {
         match self {
-            Self::Kernels { network, idle } => {
-                let idle = || idle.lock().unwrap_or_else(PoisonError::into_inner);
-                let taken = idle().pop();
-                let mut workspace = taken.unwrap_or_else(|| Workspace::new(network));
-                network.forward(&mut workspace, batch, input, output);
-                idle().push(workspace);
-            }
-            Self::Burn {
-                layers,
-                parameters,
-                device,
-            } => {
-                let floats = match input {
-                    Input::Floats(floats) => floats.to_vec(),
-                    Input::Bytes(bytes) => {
-                        let mut floats = vec![0.0; bytes.len()];
-                        to_floats(bytes, &mut floats);
-                        floats
-                    }
-                };
-                let x = matrix(floats, batch, device);
-                let y = layers.iter().fold(x, |x, layer| match layer {
-                    Layer::Convolution {
-                        geometry,
-                        weight,
-                        bias,
-                        ..
-                    } => {
-                        let bias = bias.expect("a folded convolution has a bias");
-                        let (weight, bias) = (&parameters[*weight], &parameters[bias]);
-                        reference::convolution(x, weight.clone(), bias.clone(), *geometry)
-                    }
-                    Layer::MaxPool {
-                        height,
-                        width,
-                        channels,
-                    } => reference::max_pool(x, *height, *width, *channels),
-                    Layer::Linear {
-                        outputs,
-                        weight,
-                        bias,
-                        relu,
-                    } => {
-                        let (weight, bias) = (&parameters[*weight], &parameters[*bias]);
-                        reference::linear(x, weight.clone(), bias.clone(), *outputs, *relu)
-                    }
-                });
-                output.copy_from_slice(&to_host(y));
-            }
+            Self::Cpu(half) => half.run(batch, input, output),
+            #[cfg(feature = "burn")]
+            Self::Burn(half) => half.run(batch, input, output),
         }
     }
 }
@@ -533,20 +388,4 @@ pub(crate) fn mean_pixel(pixels: &[u8], shape: InputShape) -> Vec<f32> {
 /// Takes apart what was put one after another.
 pub(crate) fn split(flat: &[f32], ranges: &[Range<usize>]) -> Vec<Vec<f32>> {
     ranges.iter().map(|r| flat[r.clone()].to_vec()).collect()
-}
-
-pub(crate) fn vector(values: &[f32], device: &Device) -> Tensor<1> {
-    Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
-}
-
-pub(crate) fn matrix(values: Vec<f32>, rows: usize, device: &Device) -> Tensor<2> {
-    let columns = values.len() / rows.max(1);
-    Tensor::from_data(TensorData::new(values, [rows, columns]), device)
-}
-
-pub(crate) fn to_host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor
-        .into_data()
-        .try_into_vec()
-        .expect("the networks compute in f32")
 }

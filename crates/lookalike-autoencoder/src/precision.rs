@@ -6,8 +6,8 @@ use std::str::FromStr;
 use lookalike_kernels::{self as kernels, has_bf16};
 use serde::{Deserialize, Serialize};
 
+use crate::device::Processor;
 use crate::error::AutoencoderError;
-use crate::ops::Path;
 
 /// What the user may ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -71,13 +71,16 @@ pub enum Precision {
 
 impl Precision {
     /// As the kernels take it, if this machine and device have it.
-    pub(crate) fn open(self, path: Path) -> Result<kernels::Precision, AutoencoderError> {
-        self.open_where(path, has_bf16())
+    pub(crate) fn open(
+        self,
+        processor: &Processor,
+    ) -> Result<kernels::Precision, AutoencoderError> {
+        self.open_where(*processor == Processor::Cpu, has_bf16())
     }
 
     fn open_where(
         self,
-        path: Path,
+        on_cpu: bool,
         has_bf16: bool,
     ) -> Result<kernels::Precision, AutoencoderError> {
         let fail = |why: &str| {
@@ -87,7 +90,7 @@ impl Precision {
         };
         match self {
             Self::F32 => Ok(kernels::Precision::F32),
-            Self::Bf16 if path != Path::Kernels => {
+            Self::Bf16 if !on_cpu => {
                 fail("it is for the CPU alone, so add --device cpu where the CPU has AVX512-BF16")
             }
             Self::Bf16 if !has_bf16 => fail(
@@ -116,21 +119,20 @@ mod tests {
 
     #[test]
     fn bf16_wants_its_processor() {
-        for (path, has_bf16, told) in [
-            (Path::Kernels, false, "AVX512-BF16"),
-            (Path::Burn, true, "--device cpu"),
-        ] {
-            let error = Precision::Bf16.open_where(path, has_bf16).unwrap_err();
+        for (on_cpu, has_bf16, told) in
+            [(true, false, "AVX512-BF16"), (false, true, "--device cpu")]
+        {
+            let error = Precision::Bf16.open_where(on_cpu, has_bf16).unwrap_err();
             let error = error.to_string();
             assert!(
                 error.contains(told) && error.contains("--precision f32"),
                 "{error}"
             );
-            let plain = Precision::F32.open_where(path, has_bf16);
+            let plain = Precision::F32.open_where(on_cpu, has_bf16);
             assert_eq!(plain.unwrap(), kernels::Precision::F32);
         }
-        let opened = Precision::Bf16.open_where(Path::Kernels, true);
+        let opened = Precision::Bf16.open_where(true, true);
         assert_eq!(opened.unwrap(), kernels::Precision::Bf16);
-        assert_eq!(Precision::Bf16.open(Path::Kernels).is_ok(), has_bf16());
+        assert_eq!(Precision::Bf16.open(&Processor::Cpu).is_ok(), has_bf16());
     }
 }

@@ -248,12 +248,11 @@ impl Making<'_> {
 
     /// The encoder's codes of undistorted images.
     fn codes(&self, images: &[u32], weights: &Weights) -> Result<Vec<f32>, AutoencoderError> {
-        let (device, path) = self.device.open()?;
+        let processor = self.device.open()?;
         let inference = Inference::new(
             self.plan,
             weights,
-            &device,
-            path,
+            &processor,
             self.config.normalises_input(),
         );
         let width = self.plan.code_dim;

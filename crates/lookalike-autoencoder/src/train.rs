@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use lookalike_images::Collection;
-use lookalike_kernels::FlushedDenormals;
+use lookalike_kernels::{Example, FlushedDenormals};
 
 use crate::architecture::{Architecture, Plan};
 use crate::baseline::{mean_image_loss, perfect_loss};
@@ -16,8 +16,8 @@ use crate::direct::Direct;
 use crate::error::AutoencoderError;
 use crate::look::Look;
 use crate::model::Autoencoder;
-use crate::network::{Judged, Trainable, Weights, matrix, mean_pixel, to_host};
-use crate::optimiser::{Adam, AdamState};
+use crate::network::{Trainable, Weights, mean_pixel};
+use crate::optimiser::AdamState;
 use crate::record::{DataRecord, EpochRecord, StageRecord, TrainRecord};
 use crate::stage::{Making, Stage, Task, look_dim};
 
@@ -227,7 +227,6 @@ struct Run<'a> {
     weights: Weights,
     task: Task,
     network: Trainable,
-    adam: Adam,
     position: Position,
 }
 
@@ -241,8 +240,8 @@ impl<'a> Run<'a> {
         task: Task,
         state: State,
     ) -> Result<Self, AutoencoderError> {
-        let (device, path) = device.open()?;
-        let precision = config.precision.open(path)?;
+        let processor = device.open()?;
+        let precision = config.precision.open(&processor)?;
         let decay = match config.optimiser {
             Optimiser::Adam => 0.0,
             Optimiser::AdamW => config.weight_decay,
@@ -254,10 +253,16 @@ impl<'a> Run<'a> {
             config,
             data,
             plan,
-            network: Trainable::new(stage.plan(plan), &learning, &device, path, precision),
+            network: Trainable::new(
+                stage.plan(plan),
+                &learning,
+                state.adam,
+                decay,
+                &processor,
+                precision,
+            ),
             weights: state.weights,
             task,
-            adam: Adam::new(&state.adam, decay, &device, path),
             position: state.position,
         })
     }
@@ -316,11 +321,6 @@ impl<'a> Run<'a> {
     fn step(&mut self, epoch: usize, images: &[u32], steps: usize) -> Result<(), AutoencoderError> {
         let start = Instant::now();
         let batch = self.task.batch(self.collection, images, self.config, epoch);
-        let inputs = matrix(batch.inputs, images.len(), &self.network.device);
-        let targets = match batch.targets {
-            Some(targets) => matrix(targets, images.len(), &self.network.device),
-            None => inputs.clone(),
-        };
         let step = self.position.step;
         let plan = &self.network.plan;
         let noise = match plan.variational {
@@ -330,14 +330,14 @@ impl<'a> Run<'a> {
         // The divergence is weighed on the scale of the reconstruction loss: a mean over the image's
         // values.
         let divergence_weight = self.config.divergence_weight / plan.input_len() as f64;
-        let loss = self.network.loss(Judged {
-            inputs,
-            targets,
+        let example = Example {
+            inputs: &batch.inputs,
+            targets: batch.targets.as_deref().unwrap_or(&batch.inputs),
             loss: self.task.stage.loss(self.config),
-            noise,
-            divergence_weight,
-        });
-        let value = f64::from(to_host(loss.clone().inner())[0]);
+            noise: &noise,
+            divergence_weight: divergence_weight as f32,
+        };
+        let value = self.network.loss(images.len(), &example);
         let stage = self.task.stage;
         let rate = self.config.schedule.rate(
             stage.learning_rate(self.config),
@@ -352,9 +352,7 @@ impl<'a> Run<'a> {
                 learning_rate: rate,
             });
         }
-        let mut grads = loss.backward();
-        self.adam
-            .step(&mut self.network.parameters, &mut grads, rate);
+        self.network.step(rate);
         self.position.loss_sum += value * images.len() as f64;
         self.position.step += 1;
         self.position.seconds += start.elapsed().as_secs_f64();
@@ -391,7 +389,7 @@ impl<'a> Run<'a> {
                 Stage::Refine => self.task.targets.clone(),
                 _ => Vec::new(),
             },
-            adam: self.adam.state(),
+            adam: self.network.adam(),
             position: self.position.clone(),
         };
         let Weights {

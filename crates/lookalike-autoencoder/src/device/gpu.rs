@@ -11,9 +11,8 @@ use std::sync::{Arc, OnceLock};
 use burn::tensor::wgpu::{WgpuBackend, WgpuInitError, wgpu};
 use burn::tensor::{Device, Tensor};
 
-use super::{DeviceChoice, Gpu};
+use super::{DeviceChoice, Gpu, Processor};
 use crate::error::AutoencoderError;
-use crate::ops::Path;
 
 /// A GPU, or why it cannot compute.
 type Opened = Result<Gpu, String>;
@@ -78,8 +77,7 @@ fn tried(device: Device, software: bool) -> Opened {
         Ok(sum) if sum == [7.0] => {
             let name = device.identity().map(|identity| identity.name);
             Ok(Gpu {
-                device,
-                path: Path::Burn,
+                processor: Processor::Burn(device),
                 name: name.unwrap_or_else(|| "unnamed".to_owned()),
                 software,
             })

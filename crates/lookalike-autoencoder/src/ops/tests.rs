@@ -1,15 +1,14 @@
-//! The kernels' path against Burn's own operations: losses, gradients, statistics, codes.
+//! The kernels against Burn's own operations: losses, gradients, statistics, steps, codes.
 
-use burn::tensor::Device;
 use lookalike_images::InputShape;
-use lookalike_kernels::{Loss, Precision};
-use proptest::prelude::*;
+use lookalike_kernels::{Example, Loss, Precision};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::Path;
 use crate::architecture::{Architecture, Plan};
-use crate::network::{Inference, Judged, Trainable, Trunk, Weights, matrix, to_host};
+use crate::device::Processor;
+use crate::network::{Trainable, Weights};
+use crate::optimiser::AdamState;
 
 struct Case {
     plan: Plan,
@@ -20,6 +19,10 @@ struct Case {
     batch: usize,
     loss: Loss,
     /// Whether images are normalised before they are encoded.
+    #[cfg_attr(
+        not(feature = "burn"),
+        expect(dead_code, reason = "only compared where there is Burn")
+    )]
     normalises: bool,
 }
 
@@ -71,154 +74,163 @@ impl Case {
         }
     }
 
-    /// Loss, gradient, running means and variances after one step.
-    fn step(&self, path: Path, precision: Precision) -> [Vec<f32>; 4] {
-        let device = Device::flex();
+    /// Loss, gradient, running means and variances, and parameters after one step.
+    fn step(&self, processor: &Processor, precision: Precision) -> [Vec<f32>; 5] {
         let plan = self.plan.clone();
-        let mut network = Trainable::new(plan, &self.weights, &device, path, precision);
-        let rows = |values: &[f32]| matrix(values.to_vec(), self.batch, &network.device);
-        let judged = Judged {
-            inputs: rows(&self.inputs),
-            targets: rows(&self.targets),
+        let adam = AdamState::new(plan.parameter_count());
+        let mut network = Trainable::new(plan, &self.weights, adam, 0.01, processor, precision);
+        let example = Example {
+            inputs: &self.inputs,
+            targets: &self.targets,
             loss: self.loss,
-            noise: self.noise.clone(),
+            noise: &self.noise,
             divergence_weight: 0.01,
         };
-        let loss = network.loss(judged);
-        let value = to_host(loss.clone().inner());
-        let grads = loss.backward();
-        let gradient = network.parameters.grad(&grads).expect("a gradient");
+        let loss = network.loss(self.batch, &example);
+        let gradient = network.gradient();
+        network.step(1e-3);
         let weights = network.weights();
         [
-            value,
-            to_host(gradient),
+            vec![loss as f32],
+            gradient,
             weights.means.concat(),
             weights.variances.concat(),
+            weights.parameters.concat(),
         ]
     }
+}
 
-    /// The gradient jumps where a ReLU's input is nought and where two pixels of a pooled square
-    /// are the same. Where rounding decides which side such a value falls on, the two paths may
-    /// both be right and yet differ in all that lies before it. A few inputs are therefore tried:
-    /// a fault shows with each of them, a corner that one of them hits is no corner of the next.
-    fn check(mut self) {
-        for attempt in 1.. {
-            match self.compare() {
-                Ok(()) => break,
-                Err(difference) if attempt == ATTEMPTS => panic!("{difference}"),
-                Err(_) => self.inputs.iter_mut().for_each(|x| *x = 0.02 + 0.95 * *x),
+#[cfg(feature = "burn")]
+mod by_burn {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::network::{Inference, Trunk};
+
+    impl Case {
+        /// The gradient jumps where a ReLU's input is nought and where two pixels of a pooled square
+        /// are the same. Where rounding decides which side such a value falls on, the two paths may
+        /// both be right and yet differ in all that lies before it. A few inputs are therefore tried:
+        /// a fault shows with each of them, a corner that one of them hits is no corner of the next.
+        fn check(mut self) {
+            for attempt in 1.. {
+                match self.compare() {
+                    Ok(()) => break,
+                    Err(difference) if attempt == ATTEMPTS => panic!("{difference}"),
+                    Err(_) => self.inputs.iter_mut().for_each(|x| *x = 0.02 + 0.95 * *x),
+                }
+            }
+        }
+
+        fn compare(&self) -> Result<(), String> {
+            let burn = Processor::Burn(burn::tensor::Device::flex());
+            let step = |processor| self.step(processor, Precision::F32);
+            let both = (step(&Processor::Cpu), step(&burn));
+            let names = ["loss", "gradient", "means", "variances", "parameters"];
+            for (name, (kernels, burn)) in names.iter().zip(both.0.iter().zip(&both.1)) {
+                close(name, kernels, burn, 2e-4)?;
+            }
+            // Models are made of both halves.
+            if self.plan.encoder.is_empty() || self.plan.decoder.is_empty() {
+                return Ok(());
+            }
+            let normalises = self.normalises;
+            let answer = |processor| {
+                let network = Inference::new(&self.plan, &self.weights, processor, normalises);
+                let bytes: Vec<u8> = self.inputs.iter().map(|x| (x * 255.0) as u8).collect();
+                let mut codes = vec![0.0; self.batch * self.plan.code_dim];
+                network.encode(&bytes, &mut codes);
+                let images = network.decode(&codes);
+                (codes, images)
+            };
+            let both = (answer(&Processor::Cpu), answer(&burn));
+            close("codes", &both.0.0, &both.1.0, 1e-4)?;
+            close("reconstructions", &both.0.1, &both.1.1, 1e-4)?;
+            let maps = |processor| {
+                let trunk = Trunk::new(&self.plan, &self.weights, processor, normalises)?;
+                let bytes: Vec<u8> = self.inputs.iter().map(|x| (x * 255.0) as u8).collect();
+                Some(trunk.maps(self.batch, &bytes))
+            };
+            match (maps(&Processor::Cpu), maps(&burn)) {
+                (Some(kernels), Some(burn)) => close("maps", &kernels, &burn, 1e-4),
+                (None, None) => Ok(()),
+                _ => Err("one path has a map, the other none".to_owned()),
             }
         }
     }
 
-    fn compare(&self) -> Result<(), String> {
-        let step = |path| self.step(path, Precision::F32);
-        let (kernels, burn) = (step(Path::Kernels), step(Path::Burn));
-        let names = ["loss", "gradient", "means", "variances"];
-        for (name, (kernels, burn)) in names.iter().zip(kernels.iter().zip(&burn)) {
-            close(name, kernels, burn, 2e-4)?;
-        }
-        // Models are made of both halves.
-        if self.plan.encoder.is_empty() || self.plan.decoder.is_empty() {
-            return Ok(());
-        }
-        let device = Device::flex();
-        let normalises = self.normalises;
-        let answer = |path| {
-            let network = Inference::new(&self.plan, &self.weights, &device, path, normalises);
-            let bytes: Vec<u8> = self.inputs.iter().map(|x| (x * 255.0) as u8).collect();
-            let mut codes = vec![0.0; self.batch * self.plan.code_dim];
-            network.encode(&bytes, &mut codes);
-            let images = network.decode(&codes);
-            (codes, images)
-        };
-        let (kernels, burn) = (answer(Path::Kernels), answer(Path::Burn));
-        close("codes", &kernels.0, &burn.0, 1e-4)?;
-        close("reconstructions", &kernels.1, &burn.1, 1e-4)?;
-        let maps = |path| {
-            let trunk = Trunk::new(&self.plan, &self.weights, &device, path, normalises)?;
-            let bytes: Vec<u8> = self.inputs.iter().map(|x| (x * 255.0) as u8).collect();
-            Some(trunk.maps(self.batch, &bytes))
-        };
-        match (maps(Path::Kernels), maps(Path::Burn)) {
-            (Some(kernels), Some(burn)) => close("maps", &kernels, &burn, 1e-4),
-            (None, None) => Ok(()),
-            _ => Err("one path has a map, the other none".to_owned()),
+    /// Inputs tried with the same weights.
+    const ATTEMPTS: usize = 4;
+
+    /// Every value within `tolerance` of the largest.
+    fn close(what: &str, kernels: &[f32], burn: &[f32], tolerance: f32) -> Result<(), String> {
+        assert_eq!(kernels.len(), burn.len(), "{what}");
+        let scale = burn.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
+        let off = |(x, y): &(&f32, &f32)| x.is_nan() || (*x - *y).abs() > tolerance * scale;
+        match kernels.iter().zip(burn).filter(off).count() {
+            0 => Ok(()),
+            off => Err(format!("{off} of {} {what} are off", kernels.len())),
         }
     }
-}
 
-/// Inputs tried with the same weights.
-const ATTEMPTS: usize = 4;
-
-/// Every value within `tolerance` of the largest.
-fn close(what: &str, kernels: &[f32], burn: &[f32], tolerance: f32) -> Result<(), String> {
-    assert_eq!(kernels.len(), burn.len(), "{what}");
-    let scale = burn.iter().fold(1e-3f32, |m, v| m.max(v.abs()));
-    let off = |(x, y): &(&f32, &f32)| x.is_nan() || (*x - *y).abs() > tolerance * scale;
-    match kernels.iter().zip(burn).filter(off).count() {
-        0 => Ok(()),
-        off => Err(format!("{off} of {} {what} are off", kernels.len())),
-    }
-}
-
-prop_compose! {
-    fn cases()(
-        kind in 0usize..6,
-        (height, width) in (8usize..22, 8usize..22),
-        colour in any::<bool>(),
-        batch in 2usize..7,
-        code_dim in 1usize..12,
-        bce in any::<bool>(),
-        seed in 0u64..1000,
-    ) -> Case {
-        let channels = if colour { 3 } else { 1 };
-        let (architecture, shape) = match kind {
-            0 => (Architecture::Conv, InputShape { height, width, channels }),
-            1 => (Architecture::Compact, InputShape { height: 12, width: 20, channels }),
-            _ => (Architecture::Bottleneck, InputShape { height, width, channels }),
-        };
-        let plan = Plan::new(architecture, shape, code_dim, kind == 3).expect("a plan");
-        let pixels = if bce { Loss::BinaryCrossEntropy } else { Loss::MeanSquaredError };
-        match kind {
-            4 => Case::new(plan.encoder_alone(), batch, Loss::LinearSquaredError, seed),
-            5 => Case::new(plan.decoder_alone(), batch, pixels, seed),
-            _ => Case::new(plan, batch, pixels, seed),
+    prop_compose! {
+        fn cases()(
+            kind in 0usize..6,
+            (height, width) in (8usize..22, 8usize..22),
+            colour in any::<bool>(),
+            batch in 2usize..7,
+            code_dim in 1usize..12,
+            bce in any::<bool>(),
+            seed in 0u64..1000,
+        ) -> Case {
+            let channels = if colour { 3 } else { 1 };
+            let (architecture, shape) = match kind {
+                0 => (Architecture::Conv, InputShape { height, width, channels }),
+                1 => (Architecture::Compact, InputShape { height: 12, width: 20, channels }),
+                _ => (Architecture::Bottleneck, InputShape { height, width, channels }),
+            };
+            let plan = Plan::new(architecture, shape, code_dim, kind == 3).expect("a plan");
+            let pixels = if bce { Loss::BinaryCrossEntropy } else { Loss::MeanSquaredError };
+            match kind {
+                4 => Case::new(plan.encoder_alone(), batch, Loss::LinearSquaredError, seed),
+                5 => Case::new(plan.decoder_alone(), batch, pixels, seed),
+                _ => Case::new(plan, batch, pixels, seed),
+            }
         }
     }
-}
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 36, ..ProptestConfig::default() })]
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 36, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_step_agrees_with_burns_own_operations(case in cases()) {
+            case.check();
+        }
+    }
+
+    impl std::fmt::Debug for Case {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.debug_struct("Case")
+                .field("shape", &self.plan.shape)
+                .field("encoder", &self.plan.encoder)
+                .field("batch", &self.batch)
+                .field("loss", &self.loss)
+                .finish_non_exhaustive()
+        }
+    }
 
     #[test]
-    fn a_step_agrees_with_burns_own_operations(case in cases()) {
-        case.check();
-    }
-}
-
-impl std::fmt::Debug for Case {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Case")
-            .field("shape", &self.plan.shape)
-            .field("encoder", &self.plan.encoder)
-            .field("batch", &self.batch)
-            .field("loss", &self.loss)
-            .finish_non_exhaustive()
-    }
-}
-
-#[test]
-fn steps_of_each_stage_agree_with_burns_own_operations() {
-    for channels in [1, 3] {
-        let shape = InputShape {
-            height: 28,
-            width: 21,
-            channels,
-        };
-        let plan = Plan::new(Architecture::Bottleneck, shape, 128, false).unwrap();
-        Case::new(plan.encoder_alone(), 8, Loss::LinearSquaredError, 5).check();
-        Case::new(plan.decoder_alone(), 8, Loss::BinaryCrossEntropy, 6).check();
+    fn steps_of_each_stage_agree_with_burns_own_operations() {
+        for channels in [1, 3] {
+            let shape = InputShape {
+                height: 28,
+                width: 21,
+                channels,
+            };
+            let plan = Plan::new(Architecture::Bottleneck, shape, 128, false).unwrap();
+            Case::new(plan.encoder_alone(), 8, Loss::LinearSquaredError, 5).check();
+            Case::new(plan.decoder_alone(), 8, Loss::BinaryCrossEntropy, 6).check();
+        }
     }
 }
 
@@ -232,8 +244,8 @@ fn a_step_in_bf16_comes_near_that_in_f32() {
         };
         let plan = Plan::new(architecture, shape, 32, false).unwrap();
         let case = Case::new(plan, 9, Loss::BinaryCrossEntropy, 3);
-        let [loss, gradient, ..] = case.step(Path::Kernels, Precision::F32);
-        let [near, near_gradient, ..] = case.step(Path::Kernels, Precision::Bf16);
+        let [loss, gradient, ..] = case.step(&Processor::Cpu, Precision::F32);
+        let [near, near_gradient, ..] = case.step(&Processor::Cpu, Precision::Bf16);
         assert!(
             (near[0] - loss[0]).abs() < 1e-2 * loss[0],
             "{near:?}, not {loss:?}"

@@ -1,5 +1,4 @@
-//! The operations made of Burn's own: the path on every device but the CPU, and the reference
-//! that the kernels are tested against.
+//! A network's layers and losses, made of Burn's own operations.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation;
@@ -7,7 +6,7 @@ use burn::tensor::module;
 use burn::tensor::ops::{ConvOptions, InterpolateMode, InterpolateOptions};
 use lookalike_kernels::{Convolution, Loss};
 
-use super::EPSILON;
+use crate::ops::EPSILON;
 
 /// Output of batch norm in training, with the batch's statistics (biased variance).
 pub(crate) struct Normalised {
