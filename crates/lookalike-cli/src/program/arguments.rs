@@ -329,6 +329,9 @@ pub struct SearchArguments {
     /// Let a query that the gallery has already be among its own answers; otherwise it is left out
     #[arg(long)]
     pub include_self: bool,
+    /// What is done anyway; for scripts that asked for it when it was not
+    #[arg(long = "exclude-self", hide = true, conflicts_with = "include_self")]
+    pub _exclude_self: bool,
     /// Order of the neighbours
     #[arg(long, value_enum, default_value = "none")]
     pub rerank: RerankArgument,
