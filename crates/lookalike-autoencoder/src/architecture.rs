@@ -13,14 +13,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::AutoencoderError;
 
 /// Smallest side, in pixels, that a network takes.
-pub const SMALLEST_SIDE: usize = 8;
+pub const MIN_SIDE: usize = 8;
 /// Largest side, in pixels, that a network takes.
-pub const LARGEST_SIDE: usize = 1024;
-/// Channels of the first strided stage; each further stage doubles them up to [`WIDEST_STAGE`].
+pub const MAX_SIDE: usize = 1024;
+/// Channels of the first strided stage; each further stage doubles them up to [`MAX_STAGE_WIDTH`].
 const FIRST_STAGE: usize = 32;
-const WIDEST_STAGE: usize = 256;
+const MAX_STAGE_WIDTH: usize = 256;
 /// Strided stages are added until the longer side is at most this many pixels.
-const SMALLEST_MAP: usize = 5;
+const MIN_MAP_SIDE: usize = 5;
 
 /// Images that are encoded at a time, and the floats that their largest activation may have, at
 /// most: hundreds of digits, but a few photographs.
@@ -291,13 +291,13 @@ fn consecutive(lengths: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
 }
 
 fn check_shape(shape: InputShape) -> Result<(), AutoencoderError> {
-    let sides = SMALLEST_SIDE..=LARGEST_SIDE;
+    let sides = MIN_SIDE..=MAX_SIDE;
     if !matches!(shape.channels, 1 | 3)
         || !sides.contains(&shape.height)
         || !sides.contains(&shape.width)
     {
         return Err(AutoencoderError::Config(format!(
-            "no network for images of {} channels, {} x {} pixels: channels must be 1 or 3 and sides {SMALLEST_SIDE} to {LARGEST_SIDE}",
+            "no network for images of {} channels, {} x {} pixels: channels must be 1 or 3 and sides {MIN_SIDE} to {MAX_SIDE}",
             shape.channels, shape.height, shape.width
         )));
     }
@@ -414,7 +414,7 @@ impl Builder {
         // Shape before each stage and the stage's channels, for the way back.
         let mut stages = Vec::new();
         let mut channels = FIRST_STAGE;
-        while self.height.max(self.width) > SMALLEST_MAP {
+        while self.height.max(self.width) > MIN_MAP_SIDE {
             stages.push(((self.height, self.width), channels));
             let strided = Options {
                 stride: 2,
@@ -422,7 +422,7 @@ impl Builder {
                 ..Options::default()
             };
             self.convolve(channels, strided);
-            channels = (channels * 2).min(WIDEST_STAGE);
+            channels = (channels * 2).min(MAX_STAGE_WIDTH);
         }
         let map = (self.height, self.width, self.channels);
         let flat = map.0 * map.1 * map.2;

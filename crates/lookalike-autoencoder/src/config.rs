@@ -224,7 +224,7 @@ fn is_zero(number: &f32) -> bool {
 pub const COLOUR_WEIGHT: f32 = 1.2;
 
 /// More, and what was learned would drown.
-pub(crate) const MOST_WEIGHT: f32 = 100.0;
+pub(crate) const MAX_WEIGHT: f32 = 100.0;
 
 /// Passes over a small collection, at most.
 const MAX_EPOCHS: usize = 200;
@@ -394,9 +394,9 @@ impl TrainConfig {
                 return fail(format!("{name} {value}: it must be 0 or more"));
             }
         }
-        if !(0.0..=MOST_WEIGHT).contains(&self.colour_weight) {
+        if !(0.0..=MAX_WEIGHT).contains(&self.colour_weight) {
             return fail(format!(
-                "colour weight {}: it must be 0 to {MOST_WEIGHT}",
+                "colour weight {}: it must be 0 to {MAX_WEIGHT}",
                 self.colour_weight
             ));
         }

@@ -13,7 +13,7 @@ use crate::error::AutoencoderError;
 /// of several would not be fixed.
 const KEY: &str = "lookalike";
 /// No model of this project comes near; more is damage or another program's file.
-const LARGEST_FILE: u64 = 4 << 30;
+const MAX_FILE_BYTES: u64 = 4 << 30;
 
 /// A named tensor of f32, row-major.
 pub(crate) struct Named<'a> {
@@ -85,7 +85,7 @@ impl<'a> Container<'a> {
     }
 }
 
-/// Reads a whole regular file of at most [`LARGEST_FILE`] bytes.
+/// Reads a whole regular file of at most [`MAX_FILE_BYTES`] bytes.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AutoencoderError> {
     let error = |e| AutoencoderError::read(path, e);
     let about = fs::metadata(path).map_err(error)?;
@@ -98,9 +98,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AutoencoderError> {
     if !about.is_file() {
         return refuse("it is no regular file".to_owned());
     }
-    if about.len() > LARGEST_FILE {
+    if about.len() > MAX_FILE_BYTES {
         return refuse(format!(
-            "it has {} bytes; models are smaller than {LARGEST_FILE}",
+            "it has {} bytes; models are smaller than {MAX_FILE_BYTES}",
             about.len()
         ));
     }

@@ -149,7 +149,7 @@ const IMAGES: usize = 2000;
 const COPIES: usize = 500;
 
 /// Images without a copy of their own that must be there for a trial to mean anything.
-const LEAST: usize = 20;
+const MIN_IMAGES: usize = 20;
 
 /// Chooses distortions for a collection of images by name; only [`Distort::Auto`] looks at the images.
 ///
@@ -236,7 +236,7 @@ impl<'a> Yardstick<'a> {
                 .map(|&place| (place, images[place], 0.0))
                 .collect(),
         };
-        if images.len() < LEAST {
+        if images.len() < MIN_IMAGES {
             return None;
         }
         let len = yardstick.view.values();
@@ -257,7 +257,7 @@ impl<'a> Yardstick<'a> {
         let distinct = |copy: &(usize, usize, f32)| copy.2 > 1e-3 * length(copy.0);
         let distinct: Vec<_> = yardstick.copies.iter().copied().filter(distinct).collect();
         yardstick.copies = distinct;
-        (yardstick.copies.len() >= LEAST).then_some(yardstick)
+        (yardstick.copies.len() >= MIN_IMAGES).then_some(yardstick)
     }
 
     /// The strongest of a kind that does not go too far.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Architecture, Plan};
 use crate::checkpoint::{model_tensors, read_weights};
-use crate::config::{MOST_WEIGHT, Objective, TrainConfig};
+use crate::config::{MAX_WEIGHT, Objective, TrainConfig};
 use crate::container::{self, Container};
 use crate::device::{DeviceChoice, Processor};
 use crate::direct::Direct;
@@ -490,7 +490,7 @@ fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     let can_join = plan.shape.channels == 3
         && config.architecture == Architecture::Bottleneck
         && direct.is_none();
-    if joins && !(can_join && (0.0..=MOST_WEIGHT).contains(&config.colour_weight)) {
+    if joins && !(can_join && (0.0..=MAX_WEIGHT).contains(&config.colour_weight)) {
         return Err(format!(
             "it joins colours to its codes with weight {}, which its network or its images do not allow",
             config.colour_weight

@@ -183,7 +183,7 @@ pub struct TrainRecord {
 }
 
 /// A model that removes less than this part of what the mean image gets wrong has learned nothing.
-const LEAST_GAIN: f64 = 0.02;
+const MIN_GAIN: f64 = 0.02;
 
 impl TrainRecord {
     /// Loss of the last epoch.
@@ -197,7 +197,7 @@ impl TrainRecord {
     /// weights are such a model.
     pub fn collapsed(&self) -> bool {
         let room = self.mean_image_loss - self.perfect_loss;
-        self.mean_image_loss - self.final_loss() <= LEAST_GAIN * room
+        self.mean_image_loss - self.final_loss() <= MIN_GAIN * room
     }
 
     /// Wall-clock time of all stages' epochs, in seconds.

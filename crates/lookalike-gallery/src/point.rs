@@ -8,7 +8,7 @@ use crate::GalleryError;
 const NAMESPACE: Uuid = Uuid::from_u128(0x6915_100a_6277_591c_9699_a5f8_5f52_2cb3);
 
 /// Beyond this magnitude a squared component leaves the range of `f32`.
-const LARGEST: f32 = 1e18;
+const MAX_VALUE: f32 = 1e18;
 
 /// The id of the image `key` of `source`: a UUID version 5 over both, the same on every machine and in
 /// every gallery.
@@ -124,7 +124,7 @@ pub(crate) fn check_code(
             expected: dims,
         });
     }
-    let is_bad = |value: &f32| value.is_nan() || value.abs() > LARGEST;
+    let is_bad = |value: &f32| value.is_nan() || value.abs() > MAX_VALUE;
     match code.iter().position(is_bad) {
         None => Ok(()),
         Some(position) => Err(GalleryError::BadCode {

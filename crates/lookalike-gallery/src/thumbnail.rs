@@ -3,7 +3,7 @@
 use crate::GalleryError;
 
 /// The most bytes of one.
-pub(crate) const LARGEST: usize = 16 << 20;
+pub(crate) const MAX_BYTES: usize = 16 << 20;
 
 /// The content that a hash in hexadecimal means, if it means one.
 pub(crate) fn content(hash: &str) -> Option<[u8; 32]> {
@@ -18,10 +18,10 @@ pub(crate) fn checked(hash: &str, bytes: &[u8]) -> Result<[u8; 32], GalleryError
              hexadecimal digits"
         ))
     })?;
-    match bytes.len() <= LARGEST {
+    match bytes.len() <= MAX_BYTES {
         true => Ok(content),
         false => Err(GalleryError::BadRequest(format!(
-            "the thumbnail of the content {hash} has {} bytes; make it smaller than {LARGEST}",
+            "the thumbnail of the content {hash} has {} bytes; make it smaller than {MAX_BYTES}",
             bytes.len()
         ))),
     }

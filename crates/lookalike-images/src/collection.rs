@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::error::SourceError;
 use crate::fit::{InputShape, fit};
-use crate::pixels::{Image, LONGEST_SIDE, Pixels};
+use crate::pixels::{Image, MAX_SIDE, Pixels};
 use crate::source::{Images, Source};
 
 /// A whole collection in memory, as bytes of one shape.
@@ -200,7 +200,7 @@ impl Source for Collection {
 
 /// Refuses a shape before anything is scaled to it.
 fn check_shape(name: &str, shape: InputShape) -> Result<(), SourceError> {
-    let sides = 1..=LONGEST_SIDE;
+    let sides = 1..=MAX_SIDE;
     let exists = matches!(shape.channels, 1 | 3)
         && sides.contains(&shape.width)
         && sides.contains(&shape.height);
@@ -211,7 +211,7 @@ fn check_shape(name: &str, shape: InputShape) -> Result<(), SourceError> {
         name: name.to_owned(),
         reason: format!(
             "no image has the shape {shape} (channels x height x width): there are 1 or 3 channels \
-             and sides of 1 to {LONGEST_SIDE}"
+             and sides of 1 to {MAX_SIDE}"
         ),
     })
 }

@@ -14,7 +14,7 @@ use crate::error::ImageError;
 use crate::fit::{Fit, InputShape, fit_part};
 use crate::grey_range::GreyRange;
 use crate::jpeg;
-use crate::pixels::{LONGEST_SIDE, Pixels};
+use crate::pixels::{MAX_SIDE, Pixels};
 use crate::resample::{Part, whole};
 
 mod jxl;
@@ -283,7 +283,7 @@ impl Budget<'_> {
 
     /// Checks the sides of a picture.
     pub(crate) fn sides(&self, width: usize, height: usize) -> Result<(), ImageError> {
-        let side = 1..=LONGEST_SIDE;
+        let side = 1..=MAX_SIDE;
         if !side.contains(&width) || !side.contains(&height) {
             return Err(ImageError::Sides { width, height });
         }

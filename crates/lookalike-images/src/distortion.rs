@@ -16,7 +16,7 @@ use crate::random::Random;
 const FINEST_GRID: usize = 32;
 
 /// The smallest scale: an image is never turned inside out.
-const SMALLEST_SCALE: f32 = 0.05;
+const MIN_SCALE: f32 = 0.05;
 
 /// Random changes of the input that should not change the code.
 ///
@@ -419,7 +419,7 @@ impl Distorter {
         let (width, height) = (self.shape.width as f32, self.shape.height as f32);
         let mut within = |range: f32| range * random.signed();
         let (sin, cos) = within(distortion.rotation_degrees).to_radians().sin_cos();
-        let scale = (1.0 + within(distortion.scale)).max(SMALLEST_SCALE);
+        let scale = (1.0 + within(distortion.scale)).max(MIN_SCALE);
         let shear = within(distortion.shear);
         let shift_x = within(distortion.shift) * width;
         let shift_y = within(distortion.shift) * height;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pixels::{LONGEST_SIDE, Pixels};
+use crate::pixels::{MAX_SIDE, Pixels};
 use crate::resample::{Part, resample, whole};
 
 /// What a network takes: every image is brought to this.
@@ -98,8 +98,8 @@ pub(crate) fn fit_part(
     background: [u8; 3],
 ) -> Pixels {
     let (height, width) = (
-        shape.height.clamp(1, LONGEST_SIDE),
-        shape.width.clamp(1, LONGEST_SIDE),
+        shape.height.clamp(1, MAX_SIDE),
+        shape.width.clamp(1, MAX_SIDE),
     );
     let grey = shape.channels < 3;
     // Colour becomes grey before it is scaled up, but after it is scaled down, and grey becomes colour after

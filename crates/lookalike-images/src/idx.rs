@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::error::SourceError;
 use crate::fit::InputShape;
-use crate::pixels::{Image, LONGEST_SIDE, Pixels};
+use crate::pixels::{Image, MAX_SIDE, Pixels};
 use crate::source::{Images, Source};
 
 mod stream;
@@ -25,7 +25,7 @@ mod stream;
 use stream::Stream;
 
 /// The most bytes one image may have: 64 Mi, so that a small packed file cannot fill the memory.
-const MOST_BYTES: u64 = 1 << 26;
+const MAX_BYTES: u64 = 1 << 26;
 
 /// A file that is not the IDX file it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -74,8 +74,8 @@ impl<R: Read> IdxImages<R> {
             _ => return Err(stream.error_at(0, expected, describe_magic(magic))),
         };
         let count = stream.dimension("the number of images", u32::MAX)?;
-        let height = stream.dimension("the height", LONGEST_SIDE as u32)?;
-        let width = stream.dimension("the width", LONGEST_SIDE as u32)?;
+        let height = stream.dimension("the height", MAX_SIDE as u32)?;
+        let width = stream.dimension("the width", MAX_SIDE as u32)?;
         let channels = match channels_follow {
             true => stream.dimension("the number of channels", u32::MAX)?,
             false => 1,
@@ -85,10 +85,10 @@ impl<R: Read> IdxImages<R> {
         }
         // Sides are at most 65,535, so this cannot overflow.
         let bytes = u64::from(height) * u64::from(width) * u64::from(channels);
-        if bytes > MOST_BYTES {
+        if bytes > MAX_BYTES {
             return Err(stream.error_at(
                 8,
-                format!("images of at most {MOST_BYTES} bytes"),
+                format!("images of at most {MAX_BYTES} bytes"),
                 format!("{height} x {width} x {channels} = {bytes} bytes"),
             ));
         }

@@ -22,7 +22,7 @@ use crate::pixels::Pixels;
 use crate::resample::Part;
 
 /// Scans of one file. Encoders make about ten; each costs a pass over all blocks, however short it is.
-const MOST_SCANS: usize = 100;
+const MAX_SCANS: usize = 100;
 
 /// From this many blocks on it pays to make the tables that skip coefficients.
 const MANY_BLOCKS: usize = 1500;
@@ -383,8 +383,8 @@ impl<'a> File<'a> {
             return Err(damaged("its data come before its frame header"));
         };
         self.scans += 1;
-        if self.scans > MOST_SCANS {
-            return Err(damaged(format!("it has more than {MOST_SCANS} scans")));
+        if self.scans > MAX_SCANS {
+            return Err(damaged(format!("it has more than {MAX_SCANS} scans")));
         }
         let scan = Scan::new(body, frame)?;
         for &(place, _, _) in &scan.parts {

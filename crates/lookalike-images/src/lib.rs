@@ -1,4 +1,4 @@
-//! Images for Lookalike: where they come from, what they look like, and how answers are drawn.
+//! Images for Lookalike: where they come from, and what they look like.
 //!
 //! # Overview
 //!
@@ -11,7 +11,6 @@
 //! - A [`Collection`] holds a whole source in memory, every image brought to one [`InputShape`] by [`fit`]
 //!   (or [`fit_with`], to crop or to pad).
 //! - [`Distorter`] and [`Noise`] make the inputs of the augmented and the denoising autoencoder.
-//! - [`ContactSheet`] and [`Curve`] draw answers and losses; [`Pixels::write_png`] writes them.
 //!
 //! # Example
 //!
@@ -37,9 +36,7 @@
 //! # Ok::<(), lookalike_images::SourceError>(())
 //! ```
 
-mod canvas;
 mod collection;
-mod curve;
 mod decode;
 mod distortion;
 mod download;
@@ -57,12 +54,10 @@ mod pixels;
 mod png;
 mod random;
 mod resample;
-mod sheet;
 mod source;
 mod thumbnail;
 
 pub use collection::Collection;
-pub use curve::{Curve, Series};
 pub use decode::{DecodeOptions, Decoded, Format, decode, decode_file, deep_values};
 pub use distortion::{Distorter, Distortion};
 pub use download::DownloadProgress;
@@ -74,6 +69,5 @@ pub use grey_range::GreyRange;
 pub use histogram::{COLOURS, FINE_COLOURS, colours, fine_colours, histogram};
 pub use noise::Noise;
 pub use pixels::{Image, Pixels, Region};
-pub use sheet::{Cell, ContactSheet, Mark, Row};
 pub use source::{Images, Source, open, open_image, open_image_in_source};
 pub use thumbnail::thumbnail;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::error::ImageError;
 
 /// The longest side an image may have; products of two sides and three channels stay far from overflow.
-pub(crate) const LONGEST_SIDE: usize = 65_535;
+pub(crate) const MAX_SIDE: usize = 65_535;
 
 /// 8-bit pixels, rows top to bottom, channels interleaved (height x width x channels).
 ///
@@ -70,7 +70,7 @@ impl Pixels {
         if channels != 1 && channels != 3 {
             return Err(ImageError::Channels { channels });
         }
-        let side = 1..=LONGEST_SIDE;
+        let side = 1..=MAX_SIDE;
         if !side.contains(&width) || !side.contains(&height) {
             return Err(ImageError::Sides { width, height });
         }

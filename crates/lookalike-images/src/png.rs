@@ -13,10 +13,10 @@ use crate::pixels::Pixels;
 
 /// The most pixels a picture may have: 64 megapixels, more than any camera of a collection's pictures,
 /// and little enough that a small file cannot fill the memory.
-const MOST_PIXELS: u64 = 1 << 26;
+const MAX_PIXELS: u64 = 1 << 26;
 
 /// The most bytes the decoder may hold beside them.
-const MOST_BYTES: u64 = 1 << 30;
+const MAX_BYTES: u64 = 1 << 30;
 
 impl Pixels {
     /// Decodes a PNG: 1 to 16 bits, grey, colour or palette. Transparency is laid over white. Grey
@@ -90,14 +90,14 @@ fn decode(reader: impl BufRead + Seek) -> Result<Pixels, ImageError> {
         reason: error.to_string(),
     };
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(MOST_BYTES);
+    limits.max_alloc = Some(MAX_BYTES);
     let decoder = PngDecoder::with_limits(reader, limits).map_err(damaged)?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MOST_PIXELS {
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(ImageError::TooLarge {
             width,
             height,
-            limit: MOST_PIXELS,
+            limit: MAX_PIXELS,
         });
     }
     let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;

@@ -4,7 +4,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
 use crate::error::ImageError;
 use crate::fit::scale;
-use crate::pixels::{LONGEST_SIDE, Pixels};
+use crate::pixels::{MAX_SIDE, Pixels};
 
 /// Quality of the JPEG: at 128 pixels differences are hard to see, and a photograph takes about 4 KB.
 const QUALITY: u8 = 80;
@@ -18,7 +18,7 @@ const QUALITY: u8 = 80;
 ///
 /// Only when the encoder fails.
 pub fn thumbnail(pixels: &Pixels, longest_side: usize) -> Result<Vec<u8>, ImageError> {
-    let longest_side = longest_side.clamp(1, LONGEST_SIDE);
+    let longest_side = longest_side.clamp(1, MAX_SIDE);
     let (width, height) = (pixels.width(), pixels.height());
     let longest = width.max(height);
     let reduce = |side: usize| ((side * longest_side + longest / 2) / longest).max(1);

@@ -11,13 +11,13 @@ struct Counting;
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
-    static MOST: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 fn count(bytes: isize) {
     let held = HELD.get() + bytes;
     HELD.set(held);
-    MOST.set(MOST.get().max(held));
+    PEAK.set(PEAK.get().max(held));
 }
 
 // SAFETY: every call goes to the system's allocator as it came; counting beside it neither allocates nor unwinds.
@@ -86,10 +86,10 @@ fn attempt(name: &str, bytes: &[u8]) -> Option<String> {
             most_memory,
             ..DecodeOptions::default()
         };
-        MOST.set(HELD.get());
+        PEAK.set(HELD.get());
         let before = HELD.get();
         let outcome = decode(bytes, &options);
-        let most = MOST.get() - before;
+        let most = PEAK.get() - before;
         assert!(
             most <= most_memory as isize + slack(bytes),
             "{name}: {most} bytes of {most_memory}"
@@ -324,10 +324,10 @@ fn bombs_are_refused() {
     .concat();
     // The text is not needed, so the picture may be given; `attempt` checks what is held meanwhile.
     attempt("png with much text", &texts);
-    MOST.set(HELD.get());
+    PEAK.set(HELD.get());
     let before = HELD.get();
     let _ = decode(&texts, &DecodeOptions::default());
-    let most = MOST.get() - before;
+    let most = PEAK.get() - before;
     assert!(most < 48 << 20, "{most} bytes for texts and profiles");
 
     // Many scans, each of which costs a pass over all blocks.

@@ -338,7 +338,7 @@ impl Cursor {
     }
 }
 
-const MOST_GROUPS: usize = 4;
+const MAX_GROUPS: usize = 4;
 
 /// Runs in a tile, for which code is generated.
 #[inline(always)]
@@ -346,7 +346,7 @@ const fn most_groups(run: usize) -> usize {
     match run {
         5.. => 2,
         4 => 3,
-        _ => MOST_GROUPS,
+        _ => MAX_GROUPS,
     }
 }
 

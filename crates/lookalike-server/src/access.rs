@@ -25,7 +25,7 @@ pub struct Token {
 }
 
 /// The shortest token that is accepted.
-pub const SHORTEST_TOKEN: usize = 12;
+pub const MIN_TOKEN_LEN: usize = 12;
 /// Makes trying out tokens slow.
 pub(crate) const AFTER_WRONG_TOKEN: Duration = Duration::from_millis(300);
 /// What a session's cookie is derived for; another purpose would give another value.
@@ -36,16 +36,16 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// When it is shorter than [`SHORTEST_TOKEN`] characters, or holds others than visible ASCII.
+    /// When it is shorter than [`MIN_TOKEN_LEN`] characters, or holds others than visible ASCII.
     pub fn new(text: &str) -> Result<Self, String> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(
                 "a token consists of letters, digits and signs of ASCII, without spaces".to_owned(),
             );
         }
-        if text.len() < SHORTEST_TOKEN {
+        if text.len() < MIN_TOKEN_LEN {
             return Err(format!(
-                "the token is too short to be safe: give at least {SHORTEST_TOKEN} characters"
+                "the token is too short to be safe: give at least {MIN_TOKEN_LEN} characters"
             ));
         }
         Ok(Self {

@@ -17,7 +17,7 @@ use crate::options::Limits;
 use crate::problem::Problem;
 use crate::work::{Held, Room};
 
-const MOST_REDIRECTS: usize = 5;
+const MAX_REDIRECTS: usize = 5;
 const CONNECT: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(20);
 
@@ -38,7 +38,7 @@ impl Fetcher {
         check: fn(&Url) -> Result<(), String>,
     ) -> Result<Self, lookalike::Error> {
         let redirect = move |attempt: Attempt| {
-            if attempt.previous().len() > MOST_REDIRECTS {
+            if attempt.previous().len() > MAX_REDIRECTS {
                 return attempt.error("it leads from one place to the next without an end");
             }
             match check(attempt.url()) {

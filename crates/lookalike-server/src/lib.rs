@@ -66,7 +66,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-pub use access::{Network, SHORTEST_TOKEN, Token};
+pub use access::{MIN_TOKEN_LEN, Network, Token};
 pub use api::document as openapi;
 pub use options::{Limits, ServeOptions, TlsFiles};
 

@@ -17,7 +17,7 @@ use crate::service::Service;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is taken over from a proxy.
-const LONGEST_ID: usize = 64;
+const MAX_ID_LEN: usize = 64;
 
 /// The most characters of a path that are logged.
 const MAX_PATH: usize = 200;
@@ -150,7 +150,7 @@ fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     let plain = |id: &&str| {
         let sign = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-        !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(sign)
+        !id.is_empty() && id.len() <= MAX_ID_LEN && id.bytes().all(sign)
     };
     match given.filter(plain) {
         Some(id) => id.to_owned(),

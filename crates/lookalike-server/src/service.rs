@@ -468,9 +468,9 @@ impl Service {
                 "diverse neighbours are chosen all at once: ask for more of them with k, not with offset",
             ));
         }
-        if search.diverse.is_some() && search.k > MOST_DIVERSE {
+        if search.diverse.is_some() && search.k > MAX_DIVERSE {
             return Err(Problem::unusable(format!(
-                "{} diverse neighbours are too many: ask for at most {MOST_DIVERSE}",
+                "{} diverse neighbours are too many: ask for at most {MAX_DIVERSE}",
                 search.k
             )));
         }
@@ -479,7 +479,7 @@ impl Service {
 }
 
 /// The most neighbours that differ among themselves: choosing them takes the square of their number.
-const MOST_DIVERSE: usize = 100;
+const MAX_DIVERSE: usize = 100;
 
 /// How images from outside are read: within the server's limits, and as those of the gallery were.
 fn reading(limits: &Limits, gallery: &dyn Gallery) -> Result<Reading, lookalike::Error> {

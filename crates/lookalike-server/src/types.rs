@@ -172,12 +172,12 @@ impl Search {
             && !self.exact
             && self.rerank == RerankName::None
             && self.diverse.is_none();
-        at_hand && plain && self.offset.saturating_add(self.k) <= MOST_SHORT
+        at_hand && plain && self.offset.saturating_add(self.k) <= MAX_SHOWN
     }
 }
 
 /// The most neighbours that are found well below a millisecond.
-const MOST_SHORT: usize = 100;
+const MAX_SHOWN: usize = 100;
 
 fn usual_k() -> usize {
     20

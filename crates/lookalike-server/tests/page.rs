@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use support::{Form, IMAGES, Running, SEVEN, TOKEN, digit, finished, keys, new_digit};
 
 /// Answers at a time, unless one asks for another number.
-const USUAL: usize = 40;
+const DEFAULT_COUNT: usize = 40;
 /// The answers are there, and no others are on their way.
 const ANSWERED: &str = "document.querySelectorAll('.answer').length > 0 && !document.querySelector('#results').hasAttribute('aria-busy')";
 /// A place on a page among answers, and how far the wheel is turned there: beyond what is shown.
@@ -119,7 +119,10 @@ fn pictures_come_in_by_drop_by_choice_and_by_paste() {
             )
             .ok();
         let upload = sent["upload"].as_str().unwrap().to_owned();
-        (json!({"query": {"upload": upload}, "k": USUAL}), upload)
+        (
+            json!({"query": {"upload": upload}, "k": DEFAULT_COUNT}),
+            upload,
+        )
     };
     let files =
         [301, 302].map(|number| file(&server, &format!("{number}.png"), &new_digit(number)));
@@ -189,7 +192,7 @@ fn region(page: &Page) -> [usize; 4] {
 }
 
 fn region_search([x, y, width, height]: [usize; 4]) -> Value {
-    json!({"query": {"id": SEVEN, "region": {"x": x, "y": y, "width": width, "height": height}}, "k": USUAL})
+    json!({"query": {"id": SEVEN, "region": {"x": x, "y": y, "width": width, "height": height}}, "k": DEFAULT_COUNT})
 }
 
 #[test]
@@ -237,7 +240,11 @@ fn a_part_is_drawn_moved_and_cleared() {
     page.press("Delete");
     page.wait("!location.search.includes('region')");
     page.wait("document.querySelector('#region').hidden");
-    wait_answers(&page, &server, &json!({"query": {"id": SEVEN}, "k": USUAL}));
+    wait_answers(
+        &page,
+        &server,
+        &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT}),
+    );
 
     // Without drawing.
     page.click(".query .row .button");
@@ -264,10 +271,12 @@ fn sliders_change_the_answers() {
     let all = server
         .post_json(
             "/api/v1/search",
-            &json!({"query": {"id": SEVEN}, "k": USUAL}),
+            &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT}),
         )
         .ok();
-    let furthest = all["neighbours"][USUAL - 1]["distance"].as_f64().unwrap();
+    let furthest = all["neighbours"][DEFAULT_COUNT - 1]["distance"]
+        .as_f64()
+        .unwrap();
     let [left, top, width, height] = page.place("#threshold");
     page.click_at((left + width / 2.0, top + height / 2.0));
     let most: f64 = wait_parameter(&page, "max").parse().unwrap();
@@ -316,12 +325,12 @@ fn examples_say_what_is_meant() {
     wait_answers(
         &page,
         &server,
-        &json!({"like": [{"id": SEVEN}, {"id": more}], "k": USUAL}),
+        &json!({"like": [{"id": SEVEN}, {"id": more}], "k": DEFAULT_COUNT}),
     );
     page.hover(&format!(".answer[data-id='{less}']"));
     page.click(&format!(".answer[data-id='{less}'] .less"));
     page.wait_address(&format!("unlike=id:{less}"));
-    let both = json!({"like": [{"id": SEVEN}, {"id": more}], "unlike": [{"id": less}], "k": USUAL});
+    let both = json!({"like": [{"id": SEVEN}, {"id": more}], "unlike": [{"id": less}], "k": DEFAULT_COUNT});
     wait_answers(&page, &server, &both);
     assert_eq!(page.count("#examples li.like"), 1);
     assert_eq!(page.count("#examples li.unlike"), 1);
@@ -334,11 +343,15 @@ fn examples_say_what_is_meant() {
     wait_answers(
         &page,
         &server,
-        &json!({"like": [{"id": SEVEN}], "unlike": [{"id": less}], "k": USUAL}),
+        &json!({"like": [{"id": SEVEN}], "unlike": [{"id": less}], "k": DEFAULT_COUNT}),
     );
     page.click("#examples .bare");
     page.wait("document.querySelector('#examples').hidden");
-    wait_answers(&page, &server, &json!({"query": {"id": SEVEN}, "k": USUAL}));
+    wait_answers(
+        &page,
+        &server,
+        &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT}),
+    );
 
     // What is not wanted alone says nothing, and that is said.
     page.open(&format!("/?unlike=id:{less}"));
@@ -354,7 +367,7 @@ fn filters_narrow_the_answers() {
     wait_answers(
         &page,
         &server,
-        &json!({"query": {"id": SEVEN}, "k": USUAL, "filter": "label=3"}),
+        &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT, "filter": "label=3"}),
     );
     page.wait("[...document.querySelectorAll('.answer .caption b')].every((one) => one.textContent === '3')");
     page.wait("document.querySelector('#facets .chip[data-value=\"3\"]').getAttribute('aria-pressed') === 'true'");
@@ -372,7 +385,7 @@ fn filters_narrow_the_answers() {
     wait_answers(
         &page,
         &server,
-        &json!({"query": {"id": SEVEN}, "k": USUAL, "filter": "label=7 and height>=28"}),
+        &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT, "filter": "label=7 and height>=28"}),
     );
     assert_eq!(page.count(".bar .chip"), 2);
     page.check_accessible("filters");
@@ -387,7 +400,11 @@ fn filters_narrow_the_answers() {
     page.wait("document.querySelector('#status').textContent.startsWith('The filter')");
     assert_eq!(page.count(".toast"), 0);
     page.eval("history.back()");
-    wait_answers(&page, &server, &json!({"query": {"id": SEVEN}, "k": USUAL}));
+    wait_answers(
+        &page,
+        &server,
+        &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT}),
+    );
 }
 
 #[test]
@@ -399,18 +416,18 @@ fn answers_are_varied_or_ranked_by_diffusion() {
     wait_answers(
         &page,
         &server,
-        &json!({"query": {"id": SEVEN}, "k": USUAL, "diverse": 0.5}),
+        &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT, "diverse": 0.5}),
     );
     // There is no ranking to go on with.
     page.wait("document.querySelector('.end').textContent.includes('chosen together')");
-    assert_eq!(page.count(".answer"), USUAL);
+    assert_eq!(page.count(".answer"), DEFAULT_COUNT);
     page.eval("document.querySelector('#diverse-amount').focus()");
     page.press("Home");
     wait_parameter_is(&page, "diverse", "0");
     wait_answers(
         &page,
         &server,
-        &json!({"query": {"id": SEVEN}, "k": USUAL, "diverse": 0.0}),
+        &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT, "diverse": 0.0}),
     );
     // More than the server varies are not asked for.
     page.open(&format!("/?q=id:{SEVEN}&diverse=0.5&k=200"));
@@ -495,11 +512,11 @@ fn more_answers_can_be_asked_for_again() {
     page.wheel(AMONG_ANSWERS, FAR);
     page.wait_for(".end button");
     assert!(page.text(".end").contains("could not be fetched"));
-    assert_eq!(page.count(".answer"), USUAL);
+    assert_eq!(page.count(".answer"), DEFAULT_COUNT);
     network(false);
     page.click(".end button");
     page.wait(&format!(
-        "document.querySelectorAll('.answer').length > {USUAL}"
+        "document.querySelectorAll('.answer').length > {DEFAULT_COUNT}"
     ));
     scroll_through(&page);
 }
@@ -904,7 +921,7 @@ fn an_address_is_the_whole_state() {
     wait_answers(
         &first,
         &server,
-        &json!({"query": {"id": SEVEN}, "k": USUAL}),
+        &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT}),
     );
 
     // Pictures are asked for by their content, so that they may be kept for ever.

@@ -5,7 +5,7 @@ import { BASE } from './base.js';
 const ROOT = `${BASE}/api/v1`;
 /** How often a busy server is asked again, and how long it is waited for at most each time. */
 const TRIES = 3;
-const LONGEST_WAIT = 10_000;
+const MAX_WAIT = 10_000;
 
 /** What the server, or the way to it, had against a request. `message` is for people. */
 export class Problem extends Error {
@@ -133,7 +133,7 @@ export function sentence(text) {
 
 function retryAfter(response, otherwise) {
   const seconds = Number(response.headers.get('Retry-After') ?? otherwise);
-  return Math.min(LONGEST_WAIT, 1000 * (Number.isFinite(seconds) ? seconds : otherwise));
+  return Math.min(MAX_WAIT, 1000 * (Number.isFinite(seconds) ? seconds : otherwise));
 }
 
 function pause(milliseconds, signal) {

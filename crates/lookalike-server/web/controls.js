@@ -1,7 +1,7 @@
 // How to search: how many, how near, how varied, by diffusion.
 
 import { el, short } from './dom.js';
-import { USUAL_K } from './state.js';
+import { DEFAULT_K } from './state.js';
 
 /** The threshold reaches so many times as far as the first answers. */
 const BEYOND = 4;
@@ -24,7 +24,7 @@ export function controls({ facts, changed }) {
     set(state) {
       const byExamples = state.like.length + state.unlike.length > 0;
       threshold.set(state.max);
-      k.set(state.k ?? USUAL_K);
+      k.set(state.k ?? DEFAULT_K);
       k.output.textContent = state.k;
       diverse.set(state, byExamples);
       diffusion.set(state, byExamples);

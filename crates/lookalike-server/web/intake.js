@@ -7,7 +7,7 @@ import { go, newSearch, searchPath } from './state.js';
 /** Pictures that were sent from here are kept at hand, to show them at once and to send them again; the newest so many. */
 const KEPT = 12;
 /** More pictures than this make no better examples. */
-const MOST_EXAMPLES = 10;
+const MAX_EXAMPLES = 10;
 
 const sent = new Map();
 const sizes = new Map();
@@ -64,7 +64,7 @@ function addressField() {
 
 /** Sends pictures and shows what looks like them: one is a query, several are examples. */
 export async function searchWith(files) {
-  const pictures = files.filter(isPicture).slice(0, MOST_EXAMPLES);
+  const pictures = files.filter(isPicture).slice(0, MAX_EXAMPLES);
   if (!pictures.length) return toast('That is no picture. JPEG, PNG, WebP, GIF, BMP and TIFF can be searched with.', { error: true });
   document.documentElement.classList.add('sending');
   try {

@@ -13,7 +13,7 @@ import { Thumbnails } from './thumbnails.js';
 import { searchWithImage } from './tiles.js';
 
 /** With more labels than colours, the points have one colour. */
-const MOST_COLOURS = PALETTE.length;
+const MAX_COLOURS = PALETTE.length;
 /** Thumbnails are shown from this zoom on, or sooner where there are few points. */
 const THUMBNAIL_ZOOM = 3;
 const FEW = 250;
@@ -22,7 +22,7 @@ const THUMBNAIL = 52;
 const FADE = 180;
 /** A pointer within this many pixels of a point means it. */
 const REACH = 14;
-const MOST_ZOOM = 400;
+const MAX_ZOOM = 400;
 /** Share of the way that a zoom goes in each frame. */
 const EASE = 0.28;
 
@@ -45,7 +45,7 @@ async function load(progress, signal) {
 class MapPage {
   constructor(host, { labels, stale }, cloud, signal) {
     Object.assign(this, { cloud, labels, signal });
-    this.coloured = labels.length > 0 && labels.length <= MOST_COLOURS;
+    this.coloured = labels.length > 0 && labels.length <= MAX_COLOURS;
     this.view = { x: 0.5, y: 0.5, scale: 1 };
     this.only = -1;
     this.selected = null;
@@ -115,7 +115,7 @@ class MapPage {
     const zoom = Number.parseFloat(url.searchParams.get('zoom'));
     this.showAll();
     if (Number.isFinite(x) && Number.isFinite(y) && zoom > 0) {
-      this.view = { x, y, scale: this.fitting * Math.min(MOST_ZOOM, zoom) };
+      this.view = { x, y, scale: this.fitting * Math.min(MAX_ZOOM, zoom) };
     }
     this.setOnly(this.labels.indexOf(url.searchParams.get('label')), false);
     this.draw();
@@ -157,13 +157,13 @@ class MapPage {
 
   /** Zooms by a factor, softly, about a place on the screen or its middle. */
   zoomBy(factor, place = [this.width / 2, this.height / 2]) {
-    const goal = clamp((this.zooming?.goal ?? this.view.scale) * factor, 0.6 * this.fitting, MOST_ZOOM * this.fitting);
+    const goal = clamp((this.zooming?.goal ?? this.view.scale) * factor, 0.6 * this.fitting, MAX_ZOOM * this.fitting);
     this.zooming = { goal, place };
     this.draw();
   }
 
   zoomNow(factor, [px, py]) {
-    const scale = clamp(this.view.scale * factor, 0.6 * this.fitting, MOST_ZOOM * this.fitting);
+    const scale = clamp(this.view.scale * factor, 0.6 * this.fitting, MAX_ZOOM * this.fitting);
     const [dx, dy] = [px - this.width / 2, py - this.height / 2];
     this.view.x += dx / this.view.scale - dx / scale;
     this.view.y += dy / this.view.scale - dy / scale;

@@ -3,7 +3,7 @@
 import { post, Problem, sentence } from './api.js';
 import { button, complain, el, plural, short } from './dom.js';
 import { sendAgain } from './intake.js';
-import { isVaried, MOST_VARIED, searchBody } from './state.js';
+import { isVaried, MAX_VARIED, searchBody } from './state.js';
 import { searchWithImage, tile, tileList } from './tiles.js';
 
 /** Answers are kept so that going back is at once. */
@@ -138,8 +138,8 @@ async function sentAgain(state) {
 
 /** Varied answers are chosen together, so that there is no ranking to go on with. */
 function ending({ state, shown }) {
-  if (!isVaried(state) || shown < Math.min(state.k, MOST_VARIED)) return 'That is all.';
-  return shown < MOST_VARIED ? 'Varied answers are chosen together. For more of them, raise “Answers at a time”.' : 'More than these cannot be varied at once.';
+  if (!isVaried(state) || shown < Math.min(state.k, MAX_VARIED)) return 'That is all.';
+  return shown < MAX_VARIED ? 'Varied answers are chosen together. For more of them, raise “Answers at a time”.' : 'More than these cannot be varied at once.';
 }
 
 function summary({ shown, more, state }, { milliseconds }) {

@@ -7,7 +7,7 @@ import { searchWithImage } from './tiles.js';
 
 /** Pictures shown, and examples searched with, at most. */
 const SHOWN = 150;
-const MOST_EXAMPLES = 16;
+const MAX_EXAMPLES = 16;
 
 /** The panel. `clear` is called to select nothing, `all` to select what is seen. */
 export function selectionPanel(cloud, { clear, all }) {
@@ -39,7 +39,7 @@ function miniature(id) {
 }
 
 function searchWithThese(cloud, points) {
-  const some = evenly(points, MOST_EXAMPLES);
+  const some = evenly(points, MAX_EXAMPLES);
   if (some.length < points.length) toast(`Searching with ${some.length} of them, taken evenly.`);
   go(searchPath(newSearch({ like: some.map((point) => ({ id: cloud.id(point) })) })));
 }

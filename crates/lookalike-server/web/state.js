@@ -8,7 +8,7 @@ import { pagePath } from './base.js';
  */
 const GESTURE = 1200;
 /** Answers that are fetched at a time, unless the address says otherwise. */
-export const USUAL_K = 40;
+export const DEFAULT_K = 40;
 
 let arrived = () => {};
 let lastGesture = { name: null, time: 0 };
@@ -64,7 +64,7 @@ export function readSearch(url) {
     region: readRegion(parameters.get('region')),
     like: parameters.getAll('like').map(readRef).filter(Boolean),
     unlike: parameters.getAll('unlike').map(readRef).filter(Boolean),
-    k: readWhole(parameters.get('k')) ?? USUAL_K,
+    k: readWhole(parameters.get('k')) ?? DEFAULT_K,
     max: readNumber(parameters.get('max')),
     filter: parameters.get('filter') ?? '',
     diverse: readNumber(parameters.get('diverse')),
@@ -87,7 +87,7 @@ export function searchPath(state) {
   if (state.region) put('region', regionText(state.region));
   for (const ref of state.like) put('like', refText(ref));
   for (const ref of state.unlike) put('unlike', refText(ref));
-  if (state.k !== USUAL_K) put('k', state.k);
+  if (state.k !== DEFAULT_K) put('k', state.k);
   put('max', state.max);
   put('filter', state.filter);
   put('diverse', state.diverse);
@@ -101,14 +101,14 @@ export function searchPath(state) {
 export const asksForSomething = (state) => Boolean(state.q || state.like.length || state.unlike.length);
 
 /** Answers that can be varied at once. */
-export const MOST_VARIED = 100;
+export const MAX_VARIED = 100;
 
 /** Whether the answers to a search are to be varied: examples know nothing of that. */
 export const isVaried = ({ diverse, like, unlike }) => diverse !== null && like.length + unlike.length === 0;
 
 /** The body of a search request, without offset. */
 export function searchBody(state) {
-  const body = { k: isVaried(state) ? Math.min(state.k, MOST_VARIED) : state.k };
+  const body = { k: isVaried(state) ? Math.min(state.k, MAX_VARIED) : state.k };
   const query = state.q && withRegion(state.q, state.region);
   if (state.like.length || state.unlike.length) {
     body.like = query ? [query, ...state.like] : state.like;

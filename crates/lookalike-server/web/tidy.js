@@ -8,8 +8,8 @@ import { go, newSearch, readNumber, searchPath } from './state.js';
 import { tile, tileList } from './tiles.js';
 
 /** Groups that are shown; more are too many to look through. */
-const MOST_GROUPS = 200;
-const USUAL_COUNT = 40;
+const MAX_GROUPS = 200;
+const DEFAULT_COUNT = 40;
 
 const KINDS = { representative: 'largest', exact: 'same content', near: 'near', 'same-file': 'same file', gone: 'file is gone' };
 const BY = { both: 'either', neighbours: 'far from all others', reconstruction: 'poorly rebuilt by the model' };
@@ -60,7 +60,7 @@ export function duplicates(host, { signal }) {
     ask(parameters) {
       threshold.value = parameters.get('threshold') ?? '';
       exact.checked = threshold.disabled = parameters.get('exact') === '1';
-      return { threshold: readNumber(threshold.value), exact_only: exact.checked || null, limit: MOST_GROUPS };
+      return { threshold: readNumber(threshold.value), exact_only: exact.checked || null, limit: MAX_GROUPS };
     },
     show(found) {
       threshold.placeholder = typeof found.threshold === 'number' ? `${short(found.threshold)} (found)` : found.measure === 'pictures' ? 'pictures compared' : 'none';
@@ -108,7 +108,7 @@ export function outliers(host, { signal }) {
     form: el('form', { class: 'options' }, field('by', 'Odd means', by), field('count', 'How many', count)),
     ask(parameters) {
       by.value = BY[parameters.get('by')] ? parameters.get('by') : 'both';
-      count.value = Number.parseInt(parameters.get('count'), 10) || USUAL_COUNT;
+      count.value = Number.parseInt(parameters.get('count'), 10) || DEFAULT_COUNT;
       return { by: by.value, count: count.value };
     },
     show(found) {

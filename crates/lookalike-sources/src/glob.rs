@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The most names that braces may give.
-const MOST: usize = 1_000_000;
+const MAX_NAMES: usize = 1_000_000;
 
 /// Whether a name has anything to expand.
 pub(crate) fn is_pattern(spec: &str) -> bool {
@@ -37,9 +37,9 @@ pub(crate) fn expand_braces(spec: &str) -> Result<Vec<String>, String> {
                 next.push(name);
                 continue;
             };
-            if next.len() + choices.len() > MOST {
+            if next.len() + choices.len() > MAX_NAMES {
                 return Err(format!(
-                    "its braces give more than {MOST} names; give fewer"
+                    "its braces give more than {MAX_NAMES} names; give fewer"
                 ));
             }
             let (before, after) = (&name[..begin], &name[end..]);
@@ -82,7 +82,7 @@ fn choices(inner: &str) -> Option<Vec<String>> {
                 false => 0,
             };
             // One more than may be is enough to be refused.
-            let numbers = (from..=to).take(MOST + 1);
+            let numbers = (from..=to).take(MAX_NAMES + 1);
             let forwards = from <= to;
             return forwards.then(|| numbers.map(|number| format!("{number:0width$}")).collect());
         }

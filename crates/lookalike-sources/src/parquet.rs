@@ -29,7 +29,7 @@ use cells::{Cell, Cells};
 use columns::Columns;
 
 /// The most bytes that a file's metadata may have.
-const MOST_METADATA: u64 = 64 << 20;
+const MAX_METADATA: u64 = 64 << 20;
 
 /// A Parquet file of images.
 #[derive(Clone)]
@@ -297,7 +297,7 @@ fn read_metadata(blob: &Arc<dyn Blob>) -> Result<ParquetMetaData, SkipReason> {
         let reason = "its metadata are encrypted; write it without encryption";
         return Err(SkipReason::new(SkipKind::Encrypted, reason));
     }
-    if &end[4..] != b"PAR1" || size > MOST_METADATA || size + 8 > length {
+    if &end[4..] != b"PAR1" || size > MAX_METADATA || size + 8 > length {
         let reason = "the metadata at its end are missing: it is cut off, or no Parquet file; \
                       download it again";
         return Err(SkipReason::new(SkipKind::Damaged, reason));

@@ -72,7 +72,7 @@ fn place(key: &str, of: u32) -> u32 {
 }
 
 /// The most digits of a number in a name: so many fit into 64 bits.
-const MOST_DIGITS: usize = 18;
+const MAX_DIGITS: usize = 18;
 
 /// A name's last number, 0 if it has none, and the text before and after it. An ending that only says that it is an
 /// image is left away, so that a sequence may have several, and an image is with the sample that is called as it is.
@@ -87,7 +87,7 @@ fn numbered(key: &str) -> (&str, u64, &str) {
     let digits = name.as_bytes()[..end].iter().rev();
     let start = end
         - digits
-            .take(MOST_DIGITS)
+            .take(MAX_DIGITS)
             .take_while(|&byte| is_digit(byte))
             .count();
     // It has only digits, and not too many; no digit at all is no number.

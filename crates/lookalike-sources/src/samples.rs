@@ -15,11 +15,11 @@ use crate::skipped::{SkipKind, SkipReason, Skipped};
 use crate::source::LabelFrom;
 
 /// The most bytes of a label or of a payload.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// An image waits for the label that may follow it; but not more than so many images wait, or bytes of them.
-const MOST_WAITING: usize = 16;
-const MOST_WAITING_BYTES: usize = 64 << 20;
+const MAX_WAITING: usize = 16;
+const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// A member of an archive that matters.
 pub(crate) enum Member {
@@ -43,7 +43,7 @@ impl Side {
     }
 
     pub(crate) const LIMITS: Limits = Limits {
-        item_bytes: MOST_BYTES,
+        item_bytes: MAX_BYTES,
         members: u64::MAX,
         ratio: u64::MAX,
     };
@@ -116,7 +116,7 @@ impl<I: Iterator<Item = (u64, Member)>> Samples<I> {
                     self.waiting_bytes += bytes.len();
                 }
                 self.waiting.push(entry);
-                if self.waiting.len() >= MOST_WAITING || self.waiting_bytes >= MOST_WAITING_BYTES {
+                if self.waiting.len() >= MAX_WAITING || self.waiting_bytes >= MAX_WAITING_BYTES {
                     self.flush();
                 }
             }
@@ -315,7 +315,7 @@ mod tests {
         let members: Vec<_> = (0..100).map(|n| image(&format!("scan.{n}.png"))).collect();
         let mut samples = Samples::new((0..).zip(members), LabelFrom::Usual);
         samples.next().unwrap().1.unwrap();
-        assert!(samples.waiting.len() + samples.ready.len() <= MOST_WAITING);
+        assert!(samples.waiting.len() + samples.ready.len() <= MAX_WAITING);
         assert_eq!(samples.count(), 99);
     }
 }

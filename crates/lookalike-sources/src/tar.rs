@@ -262,7 +262,7 @@ impl Iterator for Members {
 }
 
 /// The most bytes of a long name or of a header's attributes.
-const MOST_HEADER_BYTES: u64 = 1 << 20;
+const MAX_HEADER_BYTES: u64 = 1 << 20;
 
 impl Members {
     fn failed(error: &io::Error) -> SkipReason {
@@ -294,7 +294,7 @@ impl Members {
                 header.extend(attributes);
                 return Ok(Some(header));
             }
-            if header.size > MOST_HEADER_BYTES {
+            if header.size > MAX_HEADER_BYTES {
                 let reason = format!(
                     "a member's name or attributes take {} bytes; the rest of the archive is not \
                      read; pack it again",

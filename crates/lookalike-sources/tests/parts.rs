@@ -18,7 +18,7 @@ use support::stores::{options, s3, web};
 use support::{all, gzip, member, open, open_spec, parquet, read, tar, tar_member, zip, zstandard};
 
 /// The most workers that share a source here.
-const MOST_PARTS: u32 = 64;
+const MAX_PARTS: u32 = 64;
 
 /// Names and contents of images; those without content are passed over.
 type Images = Vec<(String, Vec<u8>)>;
@@ -233,7 +233,7 @@ fn every_kind_of_source_is_divided_without_loss() {
         let everything = all(source.as_ref());
         let whole = keys(&everything);
         assert!(whole.0.len() > 80, "{spec}: {whole:?}");
-        for of in 1..=MOST_PARTS {
+        for of in 1..=MAX_PARTS {
             check_divided(source.as_ref(), &whole, of);
         }
         // By key an image comes from its own part and from no other, and it is the same.
@@ -256,12 +256,12 @@ fn every_kind_of_source_is_divided_without_loss() {
 fn every_kind_of_source_is_divided_within_5_percent() {
     let root = tempfile::tempdir().unwrap();
     // 20 images for each of 64 parts; in three shards 20 for each of 21.
-    let images = numbered(20 * MOST_PARTS as usize);
+    let images = numbered(20 * MAX_PARTS as usize);
     for spec in fill(root.path(), &images) {
         let shards = ["tars", "zips", "packed", "tables", "{"];
         let most = match shards.iter().any(|shard| spec.starts_with(shard)) {
-            true => MOST_PARTS / 8,
-            false => MOST_PARTS,
+            true => MAX_PARTS / 8,
+            false => MAX_PARTS,
         };
         let source = open(&root.path().join(spec));
         let (whole, _) = keys(&all(source.as_ref()));
@@ -322,7 +322,7 @@ fn object_stores_are_divided_and_no_worker_fetches_what_is_anothers() {
             true => 5,
             false => 20,
         };
-        for of in (1..=most).chain([MOST_PARTS]) {
+        for of in (1..=most).chain([MAX_PARTS]) {
             check_divided(source.as_ref(), &whole, of);
         }
     }
@@ -432,7 +432,7 @@ fn what_a_sample_has_stays_together() {
         let source = open(&root.path().join(spec));
         let whole = keys(&all(source.as_ref()));
         assert_eq!((whole.0.len(), whole.1.len()), (180, 0), "{spec}");
-        for of in (1..=16).chain([33, MOST_PARTS]) {
+        for of in (1..=16).chain([33, MAX_PARTS]) {
             check_divided(source.as_ref(), &whole, of);
             let mut seen = BTreeSet::new();
             for part in parts(source.as_ref(), of) {
@@ -506,7 +506,7 @@ proptest! {
 
     /// Whatever names are, in memory as an archive that is read as it is and as one that is a stream.
     #[test]
-    fn parts_are_disjoint_and_complete(names in names(), of in 1..=MOST_PARTS) {
+    fn parts_are_disjoint_and_complete(names in names(), of in 1..=MAX_PARTS) {
         let images = images(names);
         for (name, bytes) in [("a.zip", zipped(&images)), ("a.tar.gz", gzip(&tarball(&images)))] {
             let source = open_bytes(name, bytes, &SourceOptions::default()).unwrap();
@@ -520,7 +520,7 @@ proptest! {
     /// taken once, and what was not at most once.
     #[test]
     fn nothing_is_missed_while_files_come_and_go(
-        lasting in names(), passing in names(), comes_first: bool, of in 1..=MOST_PARTS,
+        lasting in names(), passing in names(), comes_first: bool, of in 1..=MAX_PARTS,
     ) {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &String| root.path().join(name);

@@ -247,7 +247,7 @@ pub struct SelfAssessment {
 }
 
 /// Copies that ask, at most.
-const MOST_COPIES: usize = 2000;
+const MAX_COPIES: usize = 2000;
 /// Makes the copies' draws others than those of any training.
 const COPIES: u64 = 0x636f_7069_6573;
 
@@ -277,7 +277,7 @@ pub fn assess_self(
 ) -> Result<SelfAssessment, Error> {
     let shape = collection.shape();
     let distortion = copying(shape.channels);
-    let asked = collection.len().min(MOST_COPIES);
+    let asked = collection.len().min(MAX_COPIES);
     let originals: Vec<usize> = (0..asked).map(|i| i * collection.len() / asked).collect();
     let copies = distorted(collection, &originals, &distortion, COPIES);
     let score = |gallery: &[f32], queries: &[f32], metric| -> Result<SelfScores, Error> {

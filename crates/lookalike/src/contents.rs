@@ -22,7 +22,7 @@ pub(crate) fn metric_of_likeness(metric: Metric) -> Metric {
 
 /// How many points of a gallery on a cluster are read for computations here: a gigabyte of codes of 128 floats. A cluster
 /// holds what no one machine's memory does.
-const MOST_FROM_CLUSTER: usize = 2_000_000;
+const MAX_FROM_CLUSTER: usize = 2_000_000;
 
 /// What a gallery is, of which all points that pass are about to be read.
 ///
@@ -34,17 +34,17 @@ pub(crate) fn info_to_read(
     filter: Option<&Filter>,
 ) -> Result<GalleryInfo, Error> {
     let info = gallery.describe()?;
-    if info.cluster.is_none() || info.points <= MOST_FROM_CLUSTER {
+    if info.cluster.is_none() || info.points <= MAX_FROM_CLUSTER {
         return Ok(info);
     }
     let points = match filter {
         None => info.points,
         Some(_) => gallery.count(filter)?,
     };
-    match points <= MOST_FROM_CLUSTER {
+    match points <= MAX_FROM_CLUSTER {
         true => Ok(info),
         false => Err(Error::Unusable(format!(
-            "{points} points of {} would have to be read from the cluster at once, and no more than {MOST_FROM_CLUSTER} are: let a filter choose, where one can be given",
+            "{points} points of {} would have to be read from the cluster at once, and no more than {MAX_FROM_CLUSTER} are: let a filter choose, where one can be given",
             info.name
         ))),
     }

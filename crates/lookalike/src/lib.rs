@@ -37,7 +37,7 @@
 //! [`open_source`] opens folders, archives, tables and object stores as well, and [`index_source`] keeps a
 //! gallery in step with one.
 //!
-//! The parts are usable on their own: [`images`] (decoding, distortions, contact sheets), [`sources`] (where files are),
+//! The parts are usable on their own: [`images`] (decoding, distortions, thumbnails), [`sources`] (where files are),
 //! [`autoencoder`] (networks, training, the model file), [`neighbours`] (metrics, exact search,
 //! diffusion), [`gallery`] (keeping and searching codes) and [`eval`] (precision, baselines).
 
@@ -90,7 +90,7 @@ pub use rules::{AskedRules, ReadingRules, reading_of};
 pub use searching::{Question, Searcher, already_in_gallery};
 pub use skips::Skips;
 pub use source::{
-    LOOKED_AT, PADDING, Query, Reading, Source, USUAL_SIDE, label_from, open_queries, open_source,
+    DEFAULT_SIDE, LOOKED_AT, PADDING, Query, Reading, Source, label_from, open_queries, open_source,
 };
 pub use uploads::{Stored, UPLOADS, Upload, Uploads};
 pub use watching::Watch;

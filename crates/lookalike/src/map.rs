@@ -30,9 +30,9 @@ mod umap;
 pub const NO_LABEL: u32 = u32::MAX;
 
 /// Different codes that are laid out together; the others are put among them.
-const MOST: usize = 200_000;
+const MAX_POINTS: usize = 200_000;
 /// Labels that are told apart, the most frequent ones.
-const MOST_LABELS: usize = 65_535;
+const MAX_LABELS: usize = 65_535;
 /// Neighbours of a point in the graph, itself among them.
 const NEIGHBOURS: usize = 15;
 /// Laid-out neighbours that another point is put among.
@@ -127,7 +127,7 @@ pub enum Progress {
 /// When the gallery cannot be read.
 pub fn lay_out(gallery: &dyn Gallery, mut progress: impl FnMut(Progress)) -> Result<Map, Error> {
     let read = Read::new(gallery, |points| progress(Progress::Read(points)))?;
-    lay_out_read(&read, MOST, &mut progress)
+    lay_out_read(&read, MAX_POINTS, &mut progress)
 }
 
 fn lay_out_read(
@@ -242,7 +242,7 @@ impl Map {
                 .filter(|&row| laid_out[row].is_some())
                 .collect();
             if among.is_empty() {
-                return lay_out_read(read, MOST, progress).map(Some);
+                return lay_out_read(read, MAX_POINTS, progress).map(Some);
             }
             let codes = read.rows(&among);
             let codes = Codes::new(&codes, read.dims)?;
@@ -285,7 +285,7 @@ impl Map {
             let frequency = read.frequencies[y].cmp(&read.frequencies[x]);
             frequency.then_with(|| a.cmp(b))
         });
-        order.truncate(MOST_LABELS);
+        order.truncate(MAX_LABELS);
         let mut indices = vec![NO_LABEL; read.labels.len()];
         for (index, &label) in (0..).zip(&order) {
             indices[label] = index;

@@ -40,10 +40,10 @@ pub struct Question {
 }
 
 /// Diverse neighbours are chosen among so many times as are wanted, and at least
-/// [`LEAST_CANDIDATES`].
+/// [`MIN_CANDIDATES`].
 const CANDIDATES: usize = 10;
 /// See [`CANDIDATES`].
-const LEAST_CANDIDATES: usize = 100;
+const MIN_CANDIDATES: usize = 100;
 
 impl Question {
     fn request(&self, code: Vec<f32>) -> SearchRequest {
@@ -58,7 +58,7 @@ impl Question {
             rerank: self.rerank,
             diverse: self.diverse.map(|lambda| Mmr {
                 lambda,
-                candidates: self.k.saturating_mul(CANDIDATES).max(LEAST_CANDIDATES),
+                candidates: self.k.saturating_mul(CANDIDATES).max(MIN_CANDIDATES),
             }),
         }
     }

@@ -158,7 +158,7 @@ impl Source {
     }
 
     /// The shape that suits the source for a network, if nobody says another: that of its images if they are
-    /// small and all alike, and otherwise [`USUAL_SIDE`] pixels each way; grey if no image has colour. Looks at the
+    /// small and all alike, and otherwise [`DEFAULT_SIDE`] pixels each way; grey if no image has colour. Looks at the
     /// first [`LOOKED_AT`] images.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl Source {
             }
             Kind::Files(files) => {
                 let mut options = self.reading.decode.clone();
-                options.target = Some((USUAL_SIDE, USUAL_SIDE));
+                options.target = Some((DEFAULT_SIDE, DEFAULT_SIDE));
                 let limits = self.reading.source.limits;
                 // What cannot be read is told when it is read in earnest, if there is anything else.
                 let first = &mut first;
@@ -379,7 +379,7 @@ const VALUES_EACH: usize = 1 << 14;
 /// Images that are looked at to choose a network's shape.
 pub const LOOKED_AT: usize = 64;
 /// The side of a network's input, in pixels, for images of many or of large sizes.
-pub const USUAL_SIDE: usize = 64;
+pub const DEFAULT_SIDE: usize = 64;
 
 /// What images have in common.
 #[derive(Clone, Copy)]
@@ -413,9 +413,9 @@ impl Looked {
     }
 
     fn shape(self) -> InputShape {
-        let small = |side: usize| (8..=USUAL_SIDE).contains(&side);
+        let small = |side: usize| (8..=DEFAULT_SIDE).contains(&side);
         let sides = self.sides.filter(|&(w, h)| small(w) && small(h));
-        let (width, height) = sides.unwrap_or((USUAL_SIDE, USUAL_SIDE));
+        let (width, height) = sides.unwrap_or((DEFAULT_SIDE, DEFAULT_SIDE));
         InputShape {
             channels: if self.colour { 3 } else { 1 },
             height,

@@ -9,7 +9,7 @@ use lookalike::autoencoder::{
 };
 use lookalike::eval::Scores;
 use lookalike::gallery::{Answer, Rerank};
-use lookalike::images::{Cell, Collection, ContactSheet, Image, Mark, Row, Source, open};
+use lookalike::images::{Collection, Image, Source, open};
 use lookalike::neighbours::{Codes, DiffusionConfig, Metric, Neighbour, nearest};
 use lookalike::{
     Error, Question, Searcher, assess, assess_pixels, create_gallery, default_metric, index,
@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::arguments::DemoArguments;
 use super::console::{Console, duration, table};
+use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, answer_row};
 use super::terminal::plain;
 use super::train::{collapse_warning, remove};

@@ -4,13 +4,13 @@ use lookalike::duplicates::{
     DuplicateOptions, Duplicates, Group, Kind, MAX_DIFFERENCE, Measure, Member, Progress, find,
 };
 use lookalike::gallery::{Filter, Gallery};
-use lookalike::images::{Cell, ContactSheet, Mark, Row};
 use lookalike::open_gallery;
 use serde::Serialize;
 
 use super::Failure;
 use super::arguments::DuplicatesArguments;
 use super::console::{Console, table};
+use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
 use super::spreadsheet::{self, place};
 

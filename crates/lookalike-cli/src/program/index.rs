@@ -35,7 +35,7 @@ struct IndexReport<'a> {
 const IN_USE: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
 /// How long it is waited, at most, between two looks of which the first failed.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// How often a look that failed is tried again before the next change is waited for.
 const ATTEMPTS: usize = 2;
@@ -123,7 +123,7 @@ fn follow(
                 // Something was on its way while the folder was listed, or a disk is gone for a while.
                 _ if attempts < ATTEMPTS => {
                     attempts += 1;
-                    wait = LONGEST_WAIT;
+                    wait = MAX_WAIT;
                 }
                 error => {
                     console.note(format!("{error}; going on with the next change"));
@@ -131,7 +131,7 @@ fn follow(
                 }
             }
             pause(wait, &interruption);
-            wait = (2 * wait).min(LONGEST_WAIT);
+            wait = (2 * wait).min(MAX_WAIT);
         }
     }
     Ok(())

@@ -1,8 +1,9 @@
-//! The commands, a file each; what they share is in [`console`] and [`pictures`].
+//! The commands, a file each; what they share is in [`console`], [`pictures`] and [`drawing`].
 
 mod arguments;
 mod console;
 mod demo;
+mod drawing;
 mod duplicates;
 mod eval;
 mod export;

@@ -2,7 +2,6 @@
 
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{Filter, Gallery};
-use lookalike::images::{Cell, ContactSheet, Mark, Row};
 use lookalike::outliers::{By, Outlier, OutlierOptions, Outliers, Progress, rank};
 use lookalike::{model_of, open_gallery};
 use serde::Serialize;
@@ -10,6 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use super::arguments::OutliersArguments;
 use super::console::{Console, table};
+use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
 use super::spreadsheet::{self, optional, place};
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use lookalike::Error;
 use lookalike::autoencoder::{Autoencoder, EpochRecord};
 use lookalike::gallery::{Answer, Gallery, Hit, Payload};
-use lookalike::images::{Cell, Collection, ContactSheet, Curve, Image, Mark, Pixels, Row, Series};
+use lookalike::images::{Collection, Image, Pixels};
 
 use super::Failure;
+use super::drawing::{Cell, ContactSheet, Curve, Mark, Row, Series};
 
 /// Pairs in a row of a sheet of reconstructions.
 const SHEET_COLUMNS: usize = 10;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::gallery::{Answer, Example, Filter, Gallery, Hit, Point, Rerank};
-use lookalike::images::{ContactSheet, Image, Region, Row};
+use lookalike::images::{Image, Region};
 use lookalike::neighbours::Metric;
 use lookalike::{
     Error, Presence, Presences, Query, Question, Reading, Searcher, Skips, THUMBNAIL,
@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::arguments::SearchArguments;
 use super::console::{Console, table};
+use super::drawing::{ContactSheet, Row};
 use super::pictures::{self, Originals, answer_row};
 use super::spreadsheet::place;
 use super::terminal::Protocol;

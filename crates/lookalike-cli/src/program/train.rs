@@ -311,7 +311,7 @@ fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
 }
 
 /// Bytes of pixels that are learned from unless somebody asks for more: a fair sample of larger collections.
-const MOST_PIXELS: usize = 1 << 30;
+const MAX_PIXELS: usize = 1 << 30;
 
 /// The images, and what is black and white in those of more than 8 bits.
 fn load(a: &TrainArguments, console: &Console) -> Result<(Collection, Option<GreyRange>), Failure> {
@@ -337,7 +337,7 @@ fn load(a: &TrainArguments, console: &Console) -> Result<(Collection, Option<Gre
             }
         }
     };
-    let most = (MOST_PIXELS / shape.values().max(1)).max(1);
+    let most = (MAX_PIXELS / shape.values().max(1)).max(1);
     let mut source = source.fitted(shape, a.fit);
     if a.limit.is_none() {
         source = source.sampled(most, a.seed);

@@ -15,7 +15,7 @@ use super::options::{ClusterOptions, Retries};
 use crate::GalleryError;
 
 /// The longest that a cluster's wish to be left alone is heeded.
-const LONGEST_REST: Duration = Duration::from_secs(60);
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// A cluster that can be asked from any thread, also from one that drives asynchronous work.
 pub(super) struct Connection {
@@ -263,7 +263,7 @@ fn meaning(error: &QdrantError) -> (Code, String, Option<Duration>) {
             status,
             retry_after_seconds,
         } => {
-            let rest = Duration::from_secs(*retry_after_seconds).min(LONGEST_REST);
+            let rest = Duration::from_secs(*retry_after_seconds).min(MAX_BACKOFF);
             (status.code(), status.message().to_owned(), Some(rest))
         }
         QdrantError::Io(error) => (Code::Unavailable, error.to_string(), None),

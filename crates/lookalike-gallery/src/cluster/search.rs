@@ -19,7 +19,7 @@ use crate::answering::{Candidate, Examples, SLACK, Scan, Store, Wanted};
 use crate::{Answer, Filter, GalleryError, Point, SearchRequest};
 
 /// How many points are read, at the most, to be compared or counted here.
-pub(super) const MOST_READ: usize = 100_000;
+pub(super) const MAX_READ: usize = 100_000;
 /// Codes read at a time for a full scan.
 const PAGE: usize = 10_000;
 /// From so many neighbours on it is asked first how many there are: the cluster makes room for as many as are wanted.
@@ -53,7 +53,7 @@ impl Store for ClusterGallery {
         k: usize,
     ) -> Result<Option<Vec<Candidate>>, GalleryError> {
         // Few are better compared with one by one.
-        if !self.is_indexed()? && self.passing(wanted.filter)? <= MOST_READ {
+        if !self.is_indexed()? && self.passing(wanted.filter)? <= MAX_READ {
             return Ok(None);
         }
         let inputs = |codes: &[Vec<f32>]| codes.iter().map(|code| dense(code)).collect();
@@ -135,12 +135,12 @@ impl ClusterGallery {
         doing: &str,
     ) -> Result<(), GalleryError> {
         let passing = self.passing(filter)?;
-        match passing <= MOST_READ {
+        match passing <= MAX_READ {
             true => Ok(()),
             false => Err(GalleryError::NotOnCluster {
                 name: self.address.to_string(),
                 detail: format!(
-                    "{passing} points would have to be read to be {doing}, and no more than {MOST_READ} are; search by the \
+                    "{passing} points would have to be read to be {doing}, and no more than {MAX_READ} are; search by the \
                      gallery's own {} metric, or let a filter leave fewer",
                     self.manifest.metric
                 ),

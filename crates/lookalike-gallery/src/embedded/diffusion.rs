@@ -34,7 +34,7 @@ const RECORD_HEAD: usize = 12;
 const PAIR: usize = 8;
 const RECORD_CHECK: usize = 8;
 /// No header of ours is longer.
-const LONGEST_HEADER: usize = 1 << 16;
+const MAX_HEADER: usize = 1 << 16;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
@@ -166,7 +166,7 @@ impl DiffusionFile {
             return Err(damaged("it has a format that this version does not know"));
         }
         let header_length = u32_at(&preamble, 12) as usize;
-        if header_length > LONGEST_HEADER {
+        if header_length > MAX_HEADER {
             return Err(damaged("its header is too long"));
         }
         let header: Header = serde_json::from_slice(&read(PREAMBLE, header_length)?)

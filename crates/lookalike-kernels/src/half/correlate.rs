@@ -282,8 +282,8 @@ unsafe fn image<P: Pairs, const N: usize>(
         let (mut row, mut part) = (0, 0);
         for tile in 0..tiles {
             let groups = (runs * (tile + 1)) / tiles - (runs * tile) / tiles;
-            let mut from = [input; MOST_GROUPS];
-            let mut to = [output; MOST_GROUPS];
+            let mut from = [input; MAX_GROUPS];
+            let mut to = [output; MAX_GROUPS];
             for group in 0..groups {
                 let column = start + part * run;
                 // SAFETY: row < height and column + run <= width, so both stay inside what the caller
@@ -305,7 +305,7 @@ unsafe fn image<P: Pairs, const N: usize>(
     }
 }
 
-const MOST_GROUPS: usize = 4;
+const MAX_GROUPS: usize = 4;
 
 /// Runs in a tile, for which code is generated.
 #[inline(always)]
@@ -313,7 +313,7 @@ const fn most_groups(run: usize) -> usize {
     match run {
         5.. => 2,
         4 => 3,
-        _ => MOST_GROUPS,
+        _ => MAX_GROUPS,
     }
 }
 
@@ -327,9 +327,9 @@ unsafe fn pick_tile<P: Pairs, const N: usize>(
     run: usize,
     groups: usize,
     geometry: &Geometry,
-    from: &[*const u16; MOST_GROUPS],
+    from: &[*const u16; MAX_GROUPS],
     block: Block,
-    to: &[*mut f32; MOST_GROUPS],
+    to: &[*mut f32; MAX_GROUPS],
 ) {
     macro_rules! pick {
         ($($run:literal x $groups:literal),*) => {
@@ -357,9 +357,9 @@ unsafe fn pick_tile<P: Pairs, const N: usize>(
 #[inline(always)]
 unsafe fn tile<P: Pairs, const N: usize, const RUN: usize, const GROUPS: usize>(
     geometry: &Geometry,
-    from: &[*const u16; MOST_GROUPS],
+    from: &[*const u16; MAX_GROUPS],
     block: Block,
-    to: &[*mut f32; MOST_GROUPS],
+    to: &[*mut f32; MAX_GROUPS],
 ) {
     // SAFETY: every read and write below is inside what the caller vouches for: the pairs of `segments`
     // segments of each of the RUN windows, as many rows of N vectors of pairs of weights, N vectors of

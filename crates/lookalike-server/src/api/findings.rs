@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::images::{MOST_LISTED, check_limit};
+use super::images::{MAX_LISTED, check_limit};
 use super::{Answered, RefusedWork, Shared};
 use crate::access::Client;
 use crate::body::InQuery;
@@ -160,7 +160,7 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
                 threshold: threshold.map(f32::from_bits).filter(|_| !exact_only),
                 exact_only,
                 filter: None,
-                limit: Some(MOST_LISTED),
+                limit: Some(MAX_LISTED),
             };
             let found = duplicates::find(gallery, &options, |progress| match progress {
                 duplicates::Progress::Read(done) => said("reading codes", done, 0),
@@ -170,7 +170,7 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
         }
         Finding::Outliers { by } => {
             let options = OutlierOptions {
-                count: MOST_LISTED,
+                count: MAX_LISTED,
                 by: by.into(),
                 ..OutlierOptions::default()
             };

@@ -24,7 +24,7 @@ use crate::types::{
 };
 
 /// The most images of a page.
-pub(super) const MOST_LISTED: usize = 1_000;
+pub(super) const MAX_LISTED: usize = 1_000;
 /// The most images that one request deletes.
 const MAX_DELETED: usize = 1_000;
 /// The longer side of a thumbnail that is made because none was kept, in pixels.
@@ -61,10 +61,10 @@ pub(super) async fn list(
 
 /// Refuses counts that nobody could want.
 pub(super) fn check_limit(limit: usize) -> Answered<()> {
-    match (1..=MOST_LISTED).contains(&limit) {
+    match (1..=MAX_LISTED).contains(&limit) {
         true => Ok(()),
         false => Err(Problem::unusable(format!(
-            "the limit is {limit}: ask for 1 to {MOST_LISTED} at a time"
+            "the limit is {limit}: ask for 1 to {MAX_LISTED} at a time"
         ))),
     }
 }

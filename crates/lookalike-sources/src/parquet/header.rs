@@ -35,7 +35,7 @@ impl PageHeader {
 }
 
 /// Structures in structures beyond this are no page's header.
-const DEEPEST: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// Passes over a structure, and tells the whole numbers in it by the fields that lead to them.
 fn structure(bytes: &mut &[u8], depth: usize, tell: &mut dyn FnMut(&[i64], i64)) -> Option<()> {
@@ -51,7 +51,7 @@ fn structure(bytes: &mut &[u8], depth: usize, tell: &mut dyn FnMut(&[i64], i64))
             step => field.checked_add(i64::from(step))?,
         };
         value(bytes, kind, depth, &mut |path, value| {
-            let mut longer = [0; DEEPEST + 1];
+            let mut longer = [0; MAX_DEPTH + 1];
             longer[0] = field;
             longer[1..=path.len()].copy_from_slice(path);
             tell(&longer[..=path.len()], value);
@@ -85,11 +85,11 @@ fn value(
             // Each takes a byte at least; so the loop ends with the bytes. Here truth values do too.
             (0..count).try_for_each(|_| match kind {
                 1 | 2 => pass(bytes, 1),
-                kind if depth < DEEPEST - 1 => value(bytes, kind, depth + 1, &mut |_, _| {}),
+                kind if depth < MAX_DEPTH - 1 => value(bytes, kind, depth + 1, &mut |_, _| {}),
                 _ => None,
             })
         }
-        12 if depth < DEEPEST - 1 => structure(bytes, depth + 1, tell),
+        12 if depth < MAX_DEPTH - 1 => structure(bytes, depth + 1, tell),
         // A page's header has no maps.
         _ => None,
     }

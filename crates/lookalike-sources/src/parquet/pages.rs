@@ -65,12 +65,12 @@ impl Chunks {
 impl Column {
     /// The header at a place, once it is known to be reasonable.
     fn header(&self, start: u64) -> Result<Bytes> {
-        const USUAL: u64 = 1 << 12;
-        const MOST: u64 = 1 << 20;
-        let mut bytes = self.read(start, USUAL)?;
+        const TYPICAL_READ: u64 = 1 << 12;
+        const MAX_READ: u64 = 1 << 20;
+        let mut bytes = self.read(start, TYPICAL_READ)?;
         let mut header = PageHeader::parse(&bytes);
         if header.is_none() {
-            bytes = self.read(start, MOST)?;
+            bytes = self.read(start, MAX_READ)?;
             header = PageHeader::parse(&bytes);
         }
         let header = header.ok_or_else(|| damaged("a page's header is damaged"))?;

@@ -207,7 +207,7 @@ impl Source for Folder {
 const AHEAD: usize = 4;
 
 /// An object larger than this is not.
-const MOST_AHEAD: u64 = 16 << 20;
+const MAX_AHEAD: u64 = 16 << 20;
 
 /// How far reading may be behind listing, for the queues between, and still count as going on.
 const BEHIND: u64 = 256;
@@ -246,7 +246,7 @@ impl Walk {
             let object = Object::listed(address, about.location.clone(), self.listed, last_read);
             let object = Arc::new(object);
             entry.content = Content::Lazy(Arc::clone(&object) as _);
-            let small = stamp_of(&about).bytes <= MOST_AHEAD;
+            let small = stamp_of(&about).bytes <= MAX_AHEAD;
             return Some((Ok(entry), small.then_some(object)));
         }
     }

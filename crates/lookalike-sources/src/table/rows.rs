@@ -9,7 +9,7 @@ use crate::blob::Stream;
 use crate::skipped::{SkipKind, SkipReason};
 
 /// The most bytes of one row: a quote that is never closed must not take the rest of the file for one.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// One row of a list.
 pub(super) struct Row {
@@ -185,10 +185,10 @@ fn next_line(reader: &mut BufReader<Stream>, line: &mut u64) -> Next {
         let mut bytes = Vec::new();
         reader
             .by_ref()
-            .take(MOST_BYTES + 1)
+            .take(MAX_BYTES + 1)
             .read_until(b'\n', &mut bytes)
             .map_err(|error| (*line, SkipReason::from_io(&error, "read the list further")))?;
-        if bytes.len() as u64 > MOST_BYTES {
+        if bytes.len() as u64 > MAX_BYTES {
             return Err((*line, too_long()));
         }
         if bytes.is_empty() {
@@ -234,7 +234,7 @@ fn too_long() -> SkipReason {
     SkipReason::new(
         SkipKind::Damaged,
         format!(
-            "the line has more than {MOST_BYTES} bytes, perhaps for a quote that is not closed; the \
+            "the line has more than {MAX_BYTES} bytes, perhaps for a quote that is not closed; the \
              rest of the list is not read"
         ),
     )
@@ -259,7 +259,7 @@ impl<R> Bounded<R> {
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.since > MOST_BYTES {
+        if self.since > MAX_BYTES {
             return Err(too_long().into());
         }
         let read = self.inner.read(buffer)?;

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// The neighbour whose distance is a picture's surroundings, if there are pictures enough.
 pub(super) const SURROUNDINGS: usize = 16;
 /// Of fewer pictures nothing is suggested.
-const FEWEST: usize = 40;
+const MIN_PICTURES: usize = 40;
 /// Of the pictures said to stand out, the share that would do so by chance in a collection without near
 /// duplicates.
 const CHANCE: f64 = 0.01;
@@ -54,7 +54,7 @@ pub struct Suggestion {
 /// How many neighbours of each picture are looked at to suggest a threshold for `pictures` pictures; none if they
 /// are too few for one.
 pub(super) fn looked_at(pictures: usize) -> Option<usize> {
-    (pictures >= FEWEST).then_some(SURROUNDINGS)
+    (pictures >= MIN_PICTURES).then_some(SURROUNDINGS)
 }
 
 /// Suggests a threshold for near duplicates, or says that none stand out.
@@ -84,9 +84,9 @@ pub fn suggest(nearness: &[Nearness], surroundings: usize) -> Suggestion {
             .filter(|usual| usual.is_finite()),
         reason: String::new(),
     };
-    if pictures < FEWEST || surroundings < 4 {
+    if pictures < MIN_PICTURES || surroundings < 4 {
         suggestion.reason = format!(
-            "{pictures} different pictures are too few to tell what is remarkably near ({FEWEST} are needed)"
+            "{pictures} different pictures are too few to tell what is remarkably near ({MIN_PICTURES} are needed)"
         );
         return suggestion;
     }

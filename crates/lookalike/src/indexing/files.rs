@@ -33,7 +33,7 @@ const CHUNK_BYTES: usize = 32 << 20;
 /// Bytes of files that are held while their contents are looked up together.
 const READ_BYTES: u64 = 128 << 20;
 /// What a file is taken to have whose size is not known before it is read.
-const USUAL_BYTES: u64 = 4 << 20;
+const TYPICAL_BYTES: u64 = 4 << 20;
 /// Contents in one question to the gallery: an answer from a cluster takes long, however few it is about.
 const LOOKED_UP: usize = 64;
 /// Bytes of pixels, brought to the model's shape, that are encoded at a time.
@@ -507,7 +507,7 @@ fn read_together(entries: Vec<(Uuid, Entry)>) -> Vec<Vec<(Uuid, Entry)>> {
     let mut groups = vec![Vec::new()];
     let mut held = 0;
     for (id, entry) in entries {
-        let bytes = entry.stamp.map_or(USUAL_BYTES, |stamp| stamp.bytes);
+        let bytes = entry.stamp.map_or(TYPICAL_BYTES, |stamp| stamp.bytes);
         if held > 0 && bytes > READ_BYTES.saturating_sub(held) {
             groups.push(Vec::new());
             held = 0;

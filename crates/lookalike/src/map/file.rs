@@ -7,7 +7,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
-use super::{Kept, MOST_LABELS, Map, MapPoint, NO_LABEL, Way};
+use super::{Kept, MAX_LABELS, Map, MapPoint, NO_LABEL, Way};
 use crate::Error;
 
 const MAGIC: [u8; 8] = *b"LookMap\n";
@@ -90,7 +90,7 @@ fn parse(bytes: &[u8]) -> Result<Map, String> {
     let wrong = |what: &str| format!("it is damaged: {what}");
     let mut rest = Bytes(content);
     let (points, labels) = rest.u64().zip(rest.u32()).ok_or_else(cut)?;
-    if labels as usize > MOST_LABELS {
+    if labels as usize > MAX_LABELS {
         return Err(wrong("it has too many labels"));
     }
     let mut names = Vec::new();

@@ -248,7 +248,7 @@ fn what_comes_is_put_where_its_like_is() {
 
 #[test]
 fn labels_come_by_frequency_and_only_so_many() {
-    let count = MOST_LABELS + 5;
+    let count = MAX_LABELS + 5;
     let read = Read {
         points: (0..count + 2)
             .map(|at| Seen {
@@ -267,8 +267,8 @@ fn labels_come_by_frequency_and_only_so_many() {
             .map(|label| if label == count - 1 { 3 } else { 1 })
             .collect(),
     };
-    let map = lay_out_read(&read, MOST, &mut |_| {}).unwrap();
-    assert_eq!(map.labels().len(), MOST_LABELS);
+    let map = lay_out_read(&read, MAX_POINTS, &mut |_| {}).unwrap();
+    assert_eq!(map.labels().len(), MAX_LABELS);
     assert_eq!(map.labels()[0], format!("{:06}", count - 1));
     assert_eq!(map.labels()[1], "000000");
     let labels: Vec<u32> = map.points().iter().map(|point| point.label).collect();

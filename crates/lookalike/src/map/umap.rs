@@ -18,7 +18,7 @@ const FEW: usize = 10_000;
 /// Points that each is pushed from whenever it is pulled to a neighbour.
 const PUSHES: usize = 5;
 /// Moves are not longer than this, times the epoch's rate.
-const LONGEST: f32 = 4.0;
+const MAX_STEP: f32 = 4.0;
 
 /// How alike neighbours are: symmetrical, and between 0 and 1.
 pub(super) struct Graph {
@@ -176,7 +176,7 @@ fn square(a: [f32; 2], b: [f32; 2]) -> f32 {
 
 fn step(place: &mut [f32; 2], other: [f32; 2], by: f32, rate: f32) {
     for (value, other) in place.iter_mut().zip(other) {
-        *value += (by * (*value - other)).clamp(-LONGEST, LONGEST) * rate;
+        *value += (by * (*value - other)).clamp(-MAX_STEP, MAX_STEP) * rate;
     }
 }
 

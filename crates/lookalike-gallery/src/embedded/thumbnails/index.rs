@@ -14,7 +14,7 @@ use super::segment::{HEAD, HEADER, Segment};
 use super::table::{Entry, Place, Table};
 use crate::GalleryError;
 use crate::embedded::folder::write_aside;
-use crate::thumbnail::LARGEST;
+use crate::thumbnail::MAX_BYTES;
 
 const MAGIC: &[u8; 8] = b"lookthix";
 const FORMAT: u32 = 1;
@@ -106,7 +106,7 @@ pub(super) fn read(path: &Path, segments: &BTreeMap<u32, Segment>) -> Option<Ind
         let end = u64::from(place.offset) + HEAD as u64 + u64::from(place.length);
         let ascends = sorted.last().is_none_or(|last| last.key < key);
         let inside = u64::from(place.offset) >= HEADER && end <= *covered.get(&place.segment)?;
-        if !ascends || !inside || place.length as usize > LARGEST {
+        if !ascends || !inside || place.length as usize > MAX_BYTES {
             return None;
         }
         sorted.push(Entry { key, place });

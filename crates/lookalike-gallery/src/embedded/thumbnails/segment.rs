@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::embedded::folder::forbids_writing;
-use crate::thumbnail::LARGEST;
+use crate::thumbnail::MAX_BYTES;
 
 const MAGIC: &[u8; 8] = b"lookthmb";
 const FORMAT: u32 = 1;
@@ -139,7 +139,7 @@ impl Segment {
             return Ok(None);
         }
         let length = u32::from_le_bytes([head[32], head[33], head[34], head[35]]) as usize;
-        let fits = length <= LARGEST && offset + (HEAD + length) as u64 <= self.length;
+        let fits = length <= MAX_BYTES && offset + (HEAD + length) as u64 <= self.length;
         Ok(fits.then_some((head, length)))
     }
 

@@ -10,29 +10,30 @@ use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
 use embedded_graphics::text::{Baseline, Text};
 use embedded_graphics::{Drawable, mono_font::iso_8859_1 as fonts};
 
-use crate::fit::to_colour;
-use crate::pixels::{LONGEST_SIDE, Pixels};
+use lookalike::images::{InputShape, Pixels, fit};
 
 /// Red, green, blue.
-pub(crate) type Colour = [u8; 3];
+pub type Colour = [u8; 3];
 
-pub(crate) const WHITE: Colour = [255, 255, 255];
+pub const WHITE: Colour = [255, 255, 255];
 /// Titles and captions: dark, not black.
-pub(crate) const INK: Colour = [33, 37, 41];
+pub const INK: Colour = [33, 37, 41];
 /// What explains: axes' numbers, headings.
-pub(crate) const FAINT_INK: Colour = [84, 92, 100];
+pub const FAINT_INK: Colour = [84, 92, 100];
 /// Lines that should not be looked at.
-pub(crate) const HAIRLINE: Colour = [222, 226, 230];
+pub const HAIRLINE: Colour = [222, 226, 230];
 
-pub(crate) const TITLE_FONT: &MonoFont<'static> = &fonts::FONT_9X18_BOLD;
-pub(crate) const BOLD_FONT: &MonoFont<'static> = &fonts::FONT_7X14_BOLD;
-pub(crate) const TEXT_FONT: &MonoFont<'static> = &fonts::FONT_7X14;
+pub const TITLE_FONT: &MonoFont<'static> = &fonts::FONT_9X18_BOLD;
+pub const BOLD_FONT: &MonoFont<'static> = &fonts::FONT_7X14_BOLD;
+pub const TEXT_FONT: &MonoFont<'static> = &fonts::FONT_7X14;
 
+/// The longest side of a picture, as PNG writers and our own pixels have it.
+const MAX_SIDE: usize = 65_535;
 /// The most pixels a drawn picture may have; beyond it the canvas is cut off below.
-const MOST_PIXELS: usize = 1 << 27;
+const MAX_PIXELS: usize = 1 << 27;
 
 /// An RGB picture under construction; what is drawn outside of it is cut off.
-pub(crate) struct Canvas {
+pub struct Canvas {
     width: usize,
     height: usize,
     data: Vec<u8>,
@@ -40,9 +41,9 @@ pub(crate) struct Canvas {
 
 impl Canvas {
     /// A white canvas.
-    pub(crate) fn new(width: usize, height: usize) -> Self {
-        let width = width.clamp(1, LONGEST_SIDE);
-        let height = height.clamp(1, LONGEST_SIDE.min(MOST_PIXELS / width));
+    pub fn new(width: usize, height: usize) -> Self {
+        let width = width.clamp(1, MAX_SIDE);
+        let height = height.clamp(1, MAX_SIDE.min(MAX_PIXELS / width));
         Self {
             width,
             height,
@@ -50,18 +51,12 @@ impl Canvas {
         }
     }
 
-    pub(crate) fn into_pixels(self) -> Pixels {
-        Pixels::trusted(self.width, self.height, 3, self.data)
+    pub fn into_pixels(self) -> Pixels {
+        Pixels::new(self.width, self.height, 3, self.data)
+            .expect("a canvas has as many values as its sides say")
     }
 
-    pub(crate) fn rectangle(
-        &mut self,
-        x: usize,
-        y: usize,
-        width: usize,
-        height: usize,
-        colour: Colour,
-    ) {
+    pub fn rectangle(&mut self, x: usize, y: usize, width: usize, height: usize, colour: Colour) {
         let (right, bottom) = ((x + width).min(self.width), (y + height).min(self.height));
         for y in y..bottom {
             for x in x..right {
@@ -71,8 +66,12 @@ impl Canvas {
     }
 
     /// Draws a picture with its upper left corner at (x, y), each of its pixels `factor` wide and high.
-    pub(crate) fn picture(&mut self, x: usize, y: usize, pixels: &Pixels, factor: usize) {
-        let colour = to_colour(pixels);
+    pub fn picture(&mut self, x: usize, y: usize, pixels: &Pixels, factor: usize) {
+        let shape = InputShape {
+            channels: 3,
+            ..InputShape::of(pixels)
+        };
+        let colour = fit(pixels, shape);
         for (row, pixels) in colour.data().chunks_exact(colour.width() * 3).enumerate() {
             for (column, pixel) in pixels.chunks_exact(3).enumerate() {
                 let colour = [pixel[0], pixel[1], pixel[2]];
@@ -88,7 +87,7 @@ impl Canvas {
     }
 
     /// Writes a line of text, its upper left corner at (x, y).
-    pub(crate) fn text(&mut self, x: usize, y: usize, text: &str, font: &MonoFont, colour: Colour) {
+    pub fn text(&mut self, x: usize, y: usize, text: &str, font: &MonoFont, colour: Colour) {
         let [r, g, b] = colour;
         let style = MonoTextStyle::new(font, Rgb888::new(r, g, b));
         let text = writable(text);
@@ -99,7 +98,7 @@ impl Canvas {
 
     /// Draws lines through points, `thickness` wide, with smooth edges. A point that is not finite
     /// interrupts them.
-    pub(crate) fn smooth_line(
+    pub fn smooth_line(
         &mut self,
         points: &[(f32, f32)],
         thickness: f32,
@@ -195,17 +194,17 @@ fn distance_to_segment(point: (f32, f32), from: (f32, f32), to: (f32, f32)) -> f
 }
 
 /// Width of a text in pixels.
-pub(crate) fn text_width(text: &str, font: &MonoFont) -> usize {
+pub fn text_width(text: &str, font: &MonoFont) -> usize {
     text.chars().count() * font.character_size.width as usize
 }
 
 /// Height of a line of text in pixels.
-pub(crate) fn text_height(font: &MonoFont) -> usize {
+pub fn text_height(font: &MonoFont) -> usize {
     font.character_size.height as usize
 }
 
 /// The text, or its beginning and an ellipsis, so that it is at most `width` pixels wide.
-pub(crate) fn shorten(text: &str, width: usize, font: &MonoFont) -> String {
+pub fn shorten(text: &str, width: usize, font: &MonoFont) -> String {
     let most = width / font.character_size.width as usize;
     let text = writable(text);
     if text.chars().count() <= most {
@@ -272,6 +271,6 @@ mod tests {
     #[test]
     fn endless_canvases_are_cut_off() {
         let canvas = Canvas::new(65_535, usize::MAX);
-        assert!(canvas.width * canvas.height <= MOST_PIXELS);
+        assert!(canvas.width * canvas.height <= MAX_PIXELS);
     }
 }

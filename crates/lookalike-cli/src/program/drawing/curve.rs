@@ -1,10 +1,10 @@
 //! Loss curves.
 
-use crate::canvas::{
+use super::canvas::{
     BOLD_FONT, Canvas, Colour, FAINT_INK, HAIRLINE, INK, TEXT_FONT, TITLE_FONT, shorten,
     text_height, text_width,
 };
-use crate::pixels::Pixels;
+use lookalike::images::Pixels;
 
 const WIDTH: usize = 820;
 const HEIGHT: usize = 460;

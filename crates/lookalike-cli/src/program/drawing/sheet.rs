@@ -1,16 +1,15 @@
 //! Contact sheets: pictures in rows, with captions and frames.
 
-use crate::canvas::{
+use super::canvas::{
     BOLD_FONT, Canvas, Colour, FAINT_INK, HAIRLINE, INK, TEXT_FONT, TITLE_FONT, WHITE, shorten,
     text_height, text_width,
 };
-use crate::fit::scale;
-use crate::pixels::Pixels;
+use lookalike::images::{InputShape, Pixels, fit};
 
 /// Pictures with a longer side below this are enlarged, each pixel to a square.
-const LEAST_SIDE: usize = 100;
+const MIN_CELL_SIDE: usize = 100;
 /// Pictures with a longer side above this are scaled down.
-const MOST_SIDE: usize = 160;
+const MAX_CELL_SIDE: usize = 160;
 /// Around the sheet.
 const MARGIN: usize = 20;
 /// Between cells.
@@ -215,7 +214,7 @@ impl Layout {
         let side = cells()
             .map(|cell| drawn_side(&cell.pixels))
             .max()
-            .unwrap_or(LEAST_SIDE);
+            .unwrap_or(MIN_CELL_SIDE);
         let heading = sheet
             .rows
             .iter()
@@ -338,22 +337,24 @@ impl Layout {
 /// The picture and the whole number by which it is enlarged.
 fn drawn(pixels: &Pixels) -> (Pixels, usize) {
     let longest = pixels.width().max(pixels.height());
-    if longest > MOST_SIDE {
-        let part = |side: usize| (side * MOST_SIDE).div_ceil(longest);
-        return (
-            scale(pixels, part(pixels.width()), part(pixels.height())),
-            1,
-        );
+    if longest > MAX_CELL_SIDE {
+        let part = |side: usize| (side * MAX_CELL_SIDE).div_ceil(longest);
+        let shape = InputShape {
+            channels: pixels.channels(),
+            height: part(pixels.height()),
+            width: part(pixels.width()),
+        };
+        return (fit(pixels, shape), 1);
     }
-    (pixels.clone(), LEAST_SIDE.div_ceil(longest))
+    (pixels.clone(), MIN_CELL_SIDE.div_ceil(longest))
 }
 
 /// The longer side of the picture as drawn.
 fn drawn_side(pixels: &Pixels) -> usize {
     let longest = pixels.width().max(pixels.height());
-    match longest > MOST_SIDE {
-        true => MOST_SIDE,
-        false => longest * LEAST_SIDE.div_ceil(longest),
+    match longest > MAX_CELL_SIDE {
+        true => MAX_CELL_SIDE,
+        false => longest * MIN_CELL_SIDE.div_ceil(longest),
     }
 }
 
