@@ -16,7 +16,7 @@ use super::Placed;
 use crate::Error;
 use crate::contents::Contents;
 
-/// The largest [difference](difference) of a near duplicate from its representative.
+/// The largest [difference](super::Member::difference) of a near duplicate from its representative.
 pub const MAX_DIFFERENCE: f32 = 0.05;
 /// The same, as a share of the difference between a picture and its surroundings: the twelfth of
 /// 16, from the most alike on, of what its code is nearest to. Where all pictures are much alike, as
