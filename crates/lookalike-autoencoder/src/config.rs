@@ -16,10 +16,10 @@ use crate::precision::Precision;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Objective {
-    /// A distorted view in, a description of the undistorted image out: where its edges run, of which
-    /// local structures it is made, which colours it has. Then the code learns to point where the
-    /// eigenvectors of the images' neighbour graph do, and last the decoder learns to draw images
-    /// from codes.
+    /// A distorted view in, a description of the undistorted image out: where its edges run, of
+    /// which local structures it is made, which colours it has. Then the code learns to point where
+    /// the eigenvectors of the images' neighbour graph do, and last the decoder learns to draw
+    /// images from codes.
     Look,
     /// A distorted view in, the undistorted image out: the code must leave out how the image was
     /// distorted (the augmented autoencoder, Sundermeyer et al. 2018).
@@ -196,9 +196,10 @@ pub struct TrainConfig {
     /// How the distortion was chosen, where it was; training reads [`Self::distortion`] only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Chosen>,
-    /// Weight of the image's colours ([`lookalike_images::colours`]) behind the code, which then has length 1 and the
-    /// colours this length: the cosine of two codes is that of what was learned and this weight squared times that
-    /// of the colours, over their sum. 0: codes are what was learned alone. Only for colour images and the bottleneck.
+    /// Weight of the image's colours ([`lookalike_images::colours`]) behind the code, which then
+    /// has length 1 and the colours this length: the cosine of two codes is that of what was
+    /// learned and this weight squared times that of the colours, over their sum. 0: codes are what
+    /// was learned alone. Only for colour images and the bottleneck.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub colour_weight: f32,
     /// The noise of [`Objective::Denoise`].
@@ -234,17 +235,18 @@ const MAX_EPOCHS: usize = 200;
 const LOOK_PIXELS_SEEN: usize = 6 * 60_000 * 28 * 28;
 const MIN_VIEWS: usize = 40_000;
 
-/// Pixels of the images that twelve epochs on MNIST see: what a training run may cost by default, some two minutes
-/// on two cores.
+/// Pixels of the images that twelve epochs on MNIST see: what a training run may cost by default,
+/// some two minutes on two cores.
 const PIXELS_SEEN: usize = 12 * 60_000 * 28 * 28;
 
 impl TrainConfig {
     /// The recipe of [`Self::with_objective`] made to fit a collection of `images` of `shape`.
     ///
-    /// The article's networks keep their recipe. The bottleneck takes smaller batches and more epochs where images
-    /// are few, so that there are steps enough to learn from them, and fewer epochs, three at least, where twelve
-    /// would take long. What it may cost is counted in pixels seen, the same for images of any size. Colour images
-    /// get their colours behind their codes, unless colours are part of what the code learns.
+    /// The article's networks keep their recipe. The bottleneck takes smaller batches and more
+    /// epochs where images are few, so that there are steps enough to learn from them, and fewer
+    /// epochs, three at least, where twelve would take long. What it may cost is counted in pixels
+    /// seen, the same for images of any size. Colour images get their colours behind their codes,
+    /// unless colours are part of what the code learns.
     pub fn suited(
         architecture: Architecture,
         objective: Objective,
@@ -268,8 +270,8 @@ impl TrainConfig {
             return Self {
                 batch,
                 epochs: views.div_ceil(images).clamp(3, MAX_EPOCHS),
-                // The noise of a batch's gradient grows with the root of how small it is. At the rate
-                // of large batches, two of six runs on 796 images lost what they had learned.
+                // The noise of a batch's gradient grows with the root of how small it is. At the
+                // rate of large batches, two of six runs on 796 images lost what they had learned.
                 learning_rate: recipe.learning_rate * (batch as f64 / recipe.batch as f64).sqrt(),
                 ..recipe
             };
@@ -358,7 +360,8 @@ impl TrainConfig {
         Self { epochs, ..self }
     }
 
-    /// Whether every image is brought to mean 0 and standard deviation 1 before the encoder sees it.
+    /// Whether every image is brought to mean 0 and standard deviation 1 before the encoder sees
+    /// it.
     pub(crate) fn normalises_input(&self) -> bool {
         self.objective == Objective::Look
     }

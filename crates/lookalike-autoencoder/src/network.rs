@@ -180,8 +180,8 @@ enum Half {
 }
 
 impl Inference {
-    /// Folds `weights` and hands them to `processor`; `normalises` says whether the encoder takes every
-    /// image [normalised](normalise).
+    /// Folds `weights` and hands them to `processor`; `normalises` says whether the encoder takes
+    /// every image [normalised](normalise).
     pub fn new(plan: &Plan, weights: &Weights, processor: &Processor, normalises: bool) -> Self {
         let plan = fold(plan, weights);
         let half = |layers: &[Layer]| Half::new(&plan, layers, processor);

@@ -1,4 +1,5 @@
-//! A bounded place to compute in, so that a flood of requests waits or is turned away, and memory is bounded.
+//! A bounded place to compute in, so that a flood of requests waits or is turned away, and memory
+//! is bounded.
 
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
@@ -10,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::problem::Problem;
 
-/// Runs blocking work on other threads than those that serve connections: so much at a time, so much waiting.
+/// Runs blocking work on other threads than those that serve connections: so much at a time, so
+/// much waiting.
 pub(crate) struct Workers {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -18,8 +20,8 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// As [`run`](Self::run), but on the spot. For what takes well below a millisecond: to hand that over to another
-    /// thread and back takes about as long as the work.
+    /// As [`run`](Self::run), but on the spot. For what takes well below a millisecond: to hand
+    /// that over to another thread and back takes about as long as the work.
     ///
     /// # Errors
     ///
@@ -150,9 +152,9 @@ fn abandoned_work() -> Problem {
     Problem::busy("the client left before the answer was there")
 }
 
-/// Where what takes long is computed beside requests, in a pool of threads of its own: a search that
-/// compares with every image runs on rayon's global pool, and would wait there for seconds behind
-/// the neighbour graph, as would the code of its picture behind a batch that is encoded.
+/// Where what takes long is computed beside requests, in a pool of threads of its own: a search
+/// that compares with every image runs on rayon's global pool, and would wait there for seconds
+/// behind the neighbour graph, as would the code of its picture behind a batch that is encoded.
 pub(crate) struct Background {
     turn: Mutex<()>,
     pool: ThreadPool,

@@ -2,9 +2,9 @@
 //!
 //! Activations are `[batch, height * width * channels]`, channels last; a network's parameters are
 //! one flat list, in the plan's order. On the CPU a whole training step is one operation of
-//! `lookalike-kernels` ([`cpu`]). On every other device the network is made layer by layer of Burn's
-//! own differentiable operations (`burn`, a Cargo feature, because it costs more to build than all
-//! the rest of this crate).
+//! `lookalike-kernels` ([`cpu`]). On every other device the network is made layer by layer of
+//! Burn's own differentiable operations (`burn`, a Cargo feature, because it costs more to build
+//! than all the rest of this crate).
 
 #[cfg(feature = "burn")]
 pub(crate) mod burn;

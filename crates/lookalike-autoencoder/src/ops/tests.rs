@@ -108,10 +108,11 @@ mod by_burn {
     use crate::network::{Inference, Trunk};
 
     impl Case {
-        /// The gradient jumps where a ReLU's input is nought and where two pixels of a pooled square
-        /// are the same. Where rounding decides which side such a value falls on, the two paths may
-        /// both be right and yet differ in all that lies before it. A few inputs are therefore tried:
-        /// a fault shows with each of them, a corner that one of them hits is no corner of the next.
+        /// The gradient jumps where a ReLU's input is nought and where two pixels of a pooled
+        /// square are the same. Where rounding decides which side such a value falls on, the two
+        /// paths may both be right and yet differ in all that lies before it. A few inputs are
+        /// therefore tried: a fault shows with each of them, a corner that one of them hits is no
+        /// corner of the next.
         fn check(mut self) {
             for attempt in 1.. {
                 match self.compare() {

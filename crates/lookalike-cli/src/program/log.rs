@@ -1,5 +1,6 @@
 //! The server's log, on standard error. Whoever reads that may be slow, or gone: lines wait in
-//! memory, so many at the most, and a thread writes them, so that no request ever waits for the log.
+//! memory, so many at the most, and a thread writes them, so that no request ever waits for the
+//! log.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write};
@@ -56,8 +57,8 @@ pub fn begin(how: LogArgument) -> Log {
 pub struct Log(Arc<Queue>);
 
 impl Log {
-    /// Writes what comes to the queue on a thread; `tell` is called with how many lines there was no
-    /// room for.
+    /// Writes what comes to the queue on a thread; `tell` is called with how many lines there was
+    /// no room for.
     fn written_to(
         mut to: impl Write + Send + 'static,
         queue: Arc<Queue>,

@@ -1,4 +1,5 @@
-//! What is found by comparing everything with everything: duplicates, outliers, the quality of codes.
+//! What is found by comparing everything with everything: duplicates, outliers, the quality of
+//! codes.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -263,12 +264,12 @@ struct Totals {
     contents: usize,
     #[schema(value_type = String, example = "cosine")]
     metric: lookalike::neighbours::Metric,
-    /// How near duplicates were told: `pictures` (compared themselves, small) or `codes` (within the threshold); null
-    /// if none were looked for.
+    /// How near duplicates were told: `pictures` (compared themselves, small) or `codes` (within
+    /// the threshold); null if none were looked for.
     #[schema(value_type = Option<String>, example = "pictures")]
     measure: Option<duplicates::Measure>,
-    /// The largest distance of the code of a near duplicate; null if they were told otherwise, no near ones stand out,
-    /// or none were looked for.
+    /// The largest distance of the code of a near duplicate; null if they were told otherwise, no
+    /// near ones stand out, or none were looked for.
     threshold: Option<f32>,
     /// Different contents that were compared with no other, for want of a thumbnail.
     not_compared: usize,
@@ -297,7 +298,8 @@ struct Member {
     kind: duplicates::Kind,
     /// Of its code from the representative's.
     distance: f32,
-    /// How much a near duplicate differs from the representative, where pictures were compared: 0 is the same picture.
+    /// How much a near duplicate differs from the representative, where pictures were compared: 0
+    /// is the same picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     difference: Option<f32>,
 }

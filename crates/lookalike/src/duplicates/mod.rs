@@ -109,7 +109,8 @@ pub struct Member {
     /// Distance of its code from the representative's; 0 for the same content.
     pub distance: f32,
     /// How much a near duplicate differs from the representative, where pictures were compared: 1
-    /// less the correlation of the two, and half of how their colours differ. 0 is the same picture.
+    /// less the correlation of the two, and half of how their colours differ. 0 is the same
+    /// picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<f32>,
     /// What is known about it: source, key, location, size.
@@ -117,7 +118,8 @@ pub struct Member {
     pub payload: Payload,
 }
 
-/// Pictures that are one, or nearly: the representative, its exact copies, then the others, nearest first.
+/// Pictures that are one, or nearly: the representative, its exact copies, then the others, nearest
+/// first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Group {
     /// At least two, the representative first.
@@ -131,12 +133,13 @@ pub struct Duplicates {
     pub points: usize,
     /// Different contents among them.
     pub contents: usize,
-    /// What codes were compared by: the gallery's metric, or cosine where that is the inner product, of which a
-    /// picture with itself says nothing.
+    /// What codes were compared by: the gallery's metric, or cosine where that is the inner
+    /// product, of which a picture with itself says nothing.
     pub metric: Metric,
     /// How near duplicates were told; none if only exact ones were looked for.
     pub measure: Option<Measure>,
-    /// The threshold for near duplicates by their codes; none if they were told otherwise, or no near ones stand out.
+    /// The threshold for near duplicates by their codes; none if they were told otherwise, or no
+    /// near ones stand out.
     pub threshold: Option<f32>,
     /// How the threshold was found; none if it was given, or there is none to be found.
     pub suggestion: Option<Suggestion>,
@@ -154,7 +157,8 @@ pub struct Duplicates {
     pub gone: usize,
     /// Contents near to some picture in a group, but not to its representative, and in no group.
     pub left_alone: usize,
-    /// The groups, the largest first (of equals, that of the lowest id of a representative), as many as asked for.
+    /// The groups, the largest first (of equals, that of the lowest id of a representative), as
+    /// many as asked for.
     pub groups: Vec<Group>,
 }
 

@@ -19,14 +19,15 @@ use crate::contents::Contents;
 /// The largest [difference](super::Member::difference) of a near duplicate from its representative.
 pub const MAX_DIFFERENCE: f32 = 0.05;
 /// The same, as a share of the difference between a picture and its surroundings: the twelfth of
-/// 16, from the most alike on, of what its code is nearest to. Where all pictures are much alike, as
-/// handwritten digits are, copies must be more so.
+/// 16, from the most alike on, of what its code is nearest to. Where all pictures are much alike,
+/// as handwritten digits are, copies must be more so.
 const MAX_SHARE: f32 = 0.1;
 const SURROUNDINGS: usize = CANDIDATES * 3 / 4;
 /// What counts as the difference from the surroundings at least, as a share of the usual one: those
 /// of a picture with dozens of copies are copies.
 const MIN_SURROUNDINGS: f32 = 0.25;
-/// Neighbours by code that a picture is compared with. One that has more copies is compared with all.
+/// Neighbours by code that a picture is compared with. One that has more copies is compared with
+/// all.
 const CANDIDATES: usize = 16;
 /// Sides of a small picture's luma and of its colours.
 const SIDE: usize = 32;
@@ -37,7 +38,8 @@ const COLOURS: usize = 2 * COLOUR_SIDE * COLOUR_SIDE;
 const CROPS: [f32; 2] = [0.95, 0.9];
 /// What a difference of colours counts beside one of luma.
 const COLOUR_WEIGHT: f32 = 0.5;
-/// Standard deviation of luma, in levels, below which a picture shows nothing that could be compared.
+/// Standard deviation of luma, in levels, below which a picture shows nothing that could be
+/// compared.
 const MIN_DEVIATION: f32 = 1.0;
 /// The same, below which differences of colour are not measured by it: in nearly uniform pictures
 /// they are what compression leaves.
@@ -189,8 +191,8 @@ pub(super) struct Pictures {
 
 impl Pictures {
     /// Compares each picture with those that its code is near to; none if the gallery has
-    /// thumbnails of less than half of them. `points` has one of each content. `progress` hears how many are done, twice: for
-    /// codes, and for pictures.
+    /// thumbnails of less than half of them. `points` has one of each content. `progress` hears how
+    /// many are done, twice: for codes, and for pictures.
     pub fn compare(
         gallery: &dyn Gallery,
         contents: &Contents,
@@ -301,8 +303,8 @@ impl Pictures {
         self.miniatures.iter().filter(|one| one.is_none()).count()
     }
 
-    /// Groups contents, which come in the order in which they would represent: the first takes every
-    /// copy of it, the first of the remaining takes of those that remain, and so on.
+    /// Groups contents, which come in the order in which they would represent: the first takes
+    /// every copy of it, the first of the remaining takes of those that remain, and so on.
     pub fn group(&self, order: &[u32], contents: &Contents) -> Result<Vec<Vec<Placed>>, Error> {
         let codes = contents.codes()?;
         let mut free = vec![false; self.copies.len()];

@@ -59,8 +59,8 @@ pub struct IndexSummary {
     pub skipped: u64,
     /// Images that could not be stored, however often it was tried: only on a cluster.
     pub not_stored: usize,
-    /// Of the images encoded, those that are nothing but the background: transparent drawings of its
-    /// colour among them.
+    /// Of the images encoded, those that are nothing but the background: transparent drawings of
+    /// its colour among them.
     pub flat: usize,
     /// Points in the gallery now.
     pub points: usize,
@@ -130,11 +130,11 @@ fn index_pixels(
 /// What [`index_source`] does besides storing what is new or changed.
 #[derive(Clone, Debug)]
 pub struct IndexOptions {
-    /// Bring the neighbour graph up to date, which [`Rerank::Diffusion`](lookalike_gallery::Rerank) needs, if there are
-    /// no more than [`MAX_DIFFUSED`] points.
+    /// Bring the neighbour graph up to date, which [`Rerank::Diffusion`](lookalike_gallery::Rerank)
+    /// needs, if there are no more than [`MAX_DIFFUSED`] points.
     pub diffusion: bool,
-    /// Remove the points of images that the source no longer has. Nothing is removed unless the source could be
-    /// listed to its end.
+    /// Remove the points of images that the source no longer has. Nothing is removed unless the
+    /// source could be listed to its end.
     pub prune: bool,
     /// Remove also all that is left of a folder that had images and now lists none, and of a source
     /// that lists nothing at all: without this, pruning refuses it, for so does a folder whose disk
@@ -142,8 +142,8 @@ pub struct IndexOptions {
     pub prune_emptied: bool,
     /// Read every image anew, whatever its size and its times say.
     pub reread: bool,
-    /// The longer side in pixels of the thumbnail that is kept of each image that is encoded; 0: none is. Of data sets
-    /// of pixels none is kept: they show themselves.
+    /// The longer side in pixels of the thumbnail that is kept of each image that is encoded; 0:
+    /// none is. Of data sets of pixels none is kept: they show themselves.
     pub thumbnail: usize,
     /// What is asked for of how pictures are read. What is not is as the gallery's
     /// [rules](crate::ReadingRules) say, whatever the source was opened with.
@@ -166,8 +166,8 @@ impl IndexOptions {
 }
 
 impl Default for IndexOptions {
-    /// No neighbour graph, nothing pruned, thumbnails of [`THUMBNAIL`] pixels, read by the gallery's
-    /// rules.
+    /// No neighbour graph, nothing pruned, thumbnails of [`THUMBNAIL`] pixels, read by the
+    /// gallery's rules.
     fn default() -> Self {
         Self {
             diffusion: false,
@@ -181,8 +181,9 @@ impl Default for IndexOptions {
     }
 }
 
-/// What pictures are decoded to for a model and thumbnails of `thumbnail` pixels. A query is decoded to the same as
-/// what it is compared with, so that an image finds itself at no distance at all.
+/// What pictures are decoded to for a model and thumbnails of `thumbnail` pixels. A query is
+/// decoded to the same as what it is compared with, so that an image finds itself at no distance at
+/// all.
 pub fn decode_target(model: &Autoencoder, thumbnail: usize) -> (usize, usize) {
     let shape = model.shape();
     // Decoders give twice the target at the least, if there is as much.
@@ -191,7 +192,8 @@ pub fn decode_target(model: &Autoencoder, thumbnail: usize) -> (usize, usize) {
     (least(shape.width), least(shape.height))
 }
 
-/// The longer side of a thumbnail in pixels, unless another is asked for: about 3 KB of a photograph.
+/// The longer side of a thumbnail in pixels, unless another is asked for: about 3 KB of a
+/// photograph.
 pub const THUMBNAIL: usize = 128;
 
 /// Keeps a gallery in step with a source of any kind: reads, decodes, encodes and stores what is
@@ -206,9 +208,9 @@ pub const THUMBNAIL: usize = 128;
 /// # Errors
 ///
 /// When the gallery belongs to another model or cannot be written, rules are asked for that do not
-/// fit it, or nothing of the source can be read; with `prune` also when the source could not be listed to its end, or a folder of it lists
-/// nothing any more ([`Emptied`](Error::Emptied)); for a sample, and for a part that is to be
-/// pruned. What was stored before the error stays stored.
+/// fit it, or nothing of the source can be read; with `prune` also when the source could not be
+/// listed to its end, or a folder of it lists nothing any more ([`Emptied`](Error::Emptied)); for a
+/// sample, and for a part that is to be pruned. What was stored before the error stays stored.
 pub fn index_source(
     source: AnySource,
     model: &Autoencoder,
