@@ -1,7 +1,8 @@
 //! Sources of every kind, read and decoded.
 //!
-//! `lookalike-sources` lists files, wherever they lie; `lookalike-images` decodes them, and knows the data sets
-//! that hold pixels themselves (MNIST, IDX). [`Source`] is both under one name, so that every command takes every source.
+//! `lookalike-sources` lists files, wherever they lie; `lookalike-images` decodes them, and knows
+//! the data sets that hold pixels themselves (MNIST, IDX). [`Source`] is both under one name, so
+//! that every command takes every source.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -51,8 +52,8 @@ enum Kind {
     Files(Box<dyn Files>),
 }
 
-/// Opens a source of any kind: `mnist:train`, an IDX file, and all that [`lookalike_sources::open`] takes. What is
-/// passed over while it is read goes to `skips`.
+/// Opens a source of any kind: `mnist:train`, an IDX file, and all that [`lookalike_sources::open`]
+/// takes. What is passed over while it is read goes to `skips`.
 ///
 /// # Errors
 ///
@@ -157,9 +158,9 @@ impl Source {
         &self.reading
     }
 
-    /// The shape that suits the source for a network, if nobody says another: that of its images if they are
-    /// small and all alike, and otherwise [`DEFAULT_SIDE`] pixels each way; grey if no image has colour. Looks at the
-    /// first [`LOOKED_AT`] images.
+    /// The shape that suits the source for a network, if nobody says another: that of its images if
+    /// they are small and all alike, and otherwise [`DEFAULT_SIDE`] pixels each way; grey if no
+    /// image has colour. Looks at the first [`LOOKED_AT`] images.
     ///
     /// # Errors
     ///
@@ -176,7 +177,8 @@ impl Source {
                 let mut options = self.reading.decode.clone();
                 options.target = Some((DEFAULT_SIDE, DEFAULT_SIDE));
                 let limits = self.reading.source.limits;
-                // What cannot be read is told when it is read in earnest, if there is anything else.
+                // What cannot be read is told when it is read in earnest, if there is anything
+                // else.
                 let first = &mut first;
                 let seen = files.entries()?.filter_map(|entry| {
                     let looked = entry.and_then(|entry| {
@@ -207,9 +209,9 @@ impl Source {
         }
     }
 
-    /// Which values of grey pictures with more than 8 bits are black and white, by those of the first
-    /// [`LOOKED_AT`] images: from their percentile 0.1 to their percentile 99.9. None where a range
-    /// was asked for, or no picture has more than 8 bits of grey.
+    /// Which values of grey pictures with more than 8 bits are black and white, by those of the
+    /// first [`LOOKED_AT`] images: from their percentile 0.1 to their percentile 99.9. None where a
+    /// range was asked for, or no picture has more than 8 bits of grey.
     ///
     /// # Errors
     ///
@@ -280,12 +282,12 @@ impl Source {
         })
     }
 
-    /// Draws `count` images of all, every set of so many with the same chance: those whose keys have the lowest
-    /// hashes. The order of the listing does not matter, and the sample of fewer is the beginning of
-    /// the sample of more.
+    /// Draws `count` images of all, every set of so many with the same chance: those whose keys
+    /// have the lowest hashes. The order of the listing does not matter, and the sample of fewer is
+    /// the beginning of the sample of more.
     ///
-    /// What a stream gives but once is decoded on the way past if it may be among them, so that no more is held than
-    /// pixels brought to shape; the rest is read when it is known which are.
+    /// What a stream gives but once is decoded on the way past if it may be among them, so that no
+    /// more is held than pixels brought to shape; the rest is read when it is known which are.
     fn draw(&self, mut entries: Entries, count: usize, seed: u64) -> Vec<Held> {
         let mut drawing = Drawing::new(count, seed);
         loop {
@@ -516,7 +518,8 @@ struct Decoding<'a> {
     ready: VecDeque<Image>,
 }
 
-/// Entries decoded at a time. Without a shape to bring them to they are whole pictures, so it is few.
+/// Entries decoded at a time. Without a shape to bring them to they are whole pictures, so it is
+/// few.
 const AT_ONCE: usize = 32;
 
 impl Iterator for Decoding<'_> {
@@ -546,13 +549,14 @@ impl Iterator for Decoding<'_> {
     }
 }
 
-/// Opens queries and hands them to `ask` one by one, with the source's name and a name to show: a picture file, one
-/// image of a source as `SOURCE#KEY`, or all images of a folder, an archive or a table.
+/// Opens queries and hands them to `ask` one by one, with the source's name and a name to show: a
+/// picture file, one image of a source as `SOURCE#KEY`, or all images of a folder, an archive or a
+/// table.
 ///
 /// # Errors
 ///
-/// When there is no such image, or the only one asked for cannot be decoded; what cannot be decoded among many goes
-/// to `skips`. And those of `ask`.
+/// When there is no such image, or the only one asked for cannot be decoded; what cannot be decoded
+/// among many goes to `skips`. And those of `ask`.
 pub fn open_queries<E: From<Error>>(
     spec: &str,
     reading: &Reading,
@@ -633,8 +637,8 @@ pub struct Query {
 }
 
 impl Query {
-    /// A region of it, in pixels of the whole picture, upright. It stays the same image: only what is looked at is
-    /// less.
+    /// A region of it, in pixels of the whole picture, upright. It stays the same image: only what
+    /// is looked at is less.
     ///
     /// # Errors
     ///

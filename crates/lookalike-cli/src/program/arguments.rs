@@ -70,7 +70,8 @@ pub enum Command {
     Index(Box<IndexArguments>),
     /// Find the images of a gallery that look like a given one
     Search(Box<SearchArguments>),
-    /// Score a model's answers by labels and, without any, by finding the originals of distorted copies
+    /// Score a model's answers by labels and, without any, by finding the originals of distorted
+    /// copies
     Eval(Box<EvalArguments>),
     /// Show images beside what the autoencoder makes of them
     Reconstruct(Box<ReconstructArguments>),
@@ -135,10 +136,13 @@ pub struct TrainArguments {
     /// Network: bottleneck, conv (the article's) or compact (its notebook's)
     #[arg(long, default_value = "bottleneck", value_name = "NAME")]
     pub arch: Architecture,
-    /// What to learn: look (to describe what distorted images show), augment (to give back distorted images undistorted), reconstruct, denoise or variational [default: look; the article's networks: reconstruct]
+    /// What to learn: look (to describe what distorted images show), augment (to give back
+    /// distorted images undistorted), reconstruct, denoise or variational [default: look; the
+    /// article's networks: reconstruct]
     #[arg(long, value_name = "NAME")]
     pub objective: Option<Objective>,
-    /// How long to learn: quick (an eighth of the time), default or best (four times as long); in place of --epochs
+    /// How long to learn: quick (an eighth of the time), default or best (four times as long); in
+    /// place of --epochs
     #[arg(
         long,
         default_value = "default",
@@ -146,7 +150,8 @@ pub struct TrainArguments {
         conflicts_with = "epochs"
     )]
     pub effort: Effort,
-    /// Floats that a code learns (bottleneck only); with objective look 48 of shape and, of colour images, 48 of colours stand behind them [default: 128; 64 for objectives other than look]
+    /// Floats that a code learns (bottleneck only); with objective look 48 of shape and, of colour
+    /// images, 48 of colours stand behind them [default: 128; 64 for objectives other than look]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub code_dim: Option<usize>,
     /// mse or bce [default: bce; the article's networks: mse]
@@ -155,7 +160,8 @@ pub struct TrainArguments {
     /// adam or adamw [default: adamw; the article's networks: adam]
     #[arg(long, value_name = "NAME")]
     pub optimiser: Option<Optimiser>,
-    /// Learning rate over the run: onecycle or constant [default: onecycle; the article's networks: constant]
+    /// Learning rate over the run: onecycle or constant [default: onecycle; the article's networks:
+    /// constant]
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<Schedule>,
     /// Highest learning rate
@@ -164,31 +170,42 @@ pub struct TrainArguments {
     /// Decoupled weight decay of adamw
     #[arg(long, value_name = "RATE")]
     pub weight_decay: Option<f64>,
-    /// Images of a step [default: 256, fewer where images are few; the article's networks: 128 and 32]
+    /// Images of a step [default: 256, fewer where images are few; the article's networks: 128 and
+    /// 32]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub batch: Option<usize>,
-    /// Passes over the images [default: 6, up to 200 where images are few, down to 3 where they are many and large; the article's networks: 3 and 2]
+    /// Passes over the images [default: 6, up to 200 where images are few, down to 3 where they are
+    /// many and large; the article's networks: 3 and 2]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub epochs: Option<usize>,
     /// Seed of everything random
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-    /// Numbers that training multiplies: f32, bf16 (only on a CPU with AVX512-BF16) or auto, which is f32 until bf16 has been shown to find as well; encoding is always f32
+    /// Numbers that training multiplies: f32, bf16 (only on a CPU with AVX512-BF16) or auto, which
+    /// is f32 until bf16 has been shown to find as well; encoding is always f32
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub precision: PrecisionChoice,
-    /// Distortions of objectives look and augment: auto (those that make nothing which the collection does not have itself: found from the images in seconds, kind by kind, and kept in the model), none, mild (strength .3) or strong (1: handwriting, few images of many things) [default: auto]
+    /// Distortions of objectives look and augment: auto (those that make nothing which the
+    /// collection does not have itself: found from the images in seconds, kind by kind, and kept in
+    /// the model), none, mild (strength .3) or strong (1: handwriting, few images of many things)
+    /// [default: auto]
     #[arg(long, value_name = "NAME", conflicts_with = "strength")]
     pub distort: Option<Distort>,
-    /// Strength of the geometric distortions in place of --distort: 1 suits handwriting, .3 images whose pose and proportions matter
+    /// Strength of the geometric distortions in place of --distort: 1 suits handwriting, .3 images
+    /// whose pose and proportions matter
     #[arg(long, value_name = "S")]
     pub strength: Option<f32>,
-    /// Whether the distortions mirror images left to right [default: what auto finds, otherwise false]
+    /// Whether the distortions mirror images left to right [default: what auto finds, otherwise
+    /// false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub mirror: Option<bool>,
-    /// Strength of the distortions' changes of colour, 0 for none [default: what auto finds; mild .3 and strong 1 for colour images; with --strength 0]
+    /// Strength of the distortions' changes of colour, 0 for none [default: what auto finds; mild
+    /// .3 and strong 1 for colour images; with --strength 0]
     #[arg(long, value_name = "S")]
     pub distort_colour: Option<f32>,
-    /// Weight in a code of the image's colours, beside 1 for what was learned; 0 leaves them out (bottleneck and colour images only, and not objective look, which has them in the code) [default: 1.2 there]
+    /// Weight in a code of the image's colours, beside 1 for what was learned; 0 leaves them out
+    /// (bottleneck and colour images only, and not objective look, which has them in the code)
+    /// [default: 1.2 there]
     #[arg(long, value_name = "W")]
     pub colour_weight: Option<f32>,
     /// Gaussian noise of objective denoise, standard deviation (pixels are 0 to 1)
@@ -197,13 +214,15 @@ pub struct TrainArguments {
     /// Share of pixels that objective denoise blackens
     #[arg(long, value_name = "P")]
     pub mask: Option<f32>,
-    /// Bring images to this size, as WIDTHxHEIGHT [default: that of the images if they are small and all alike, else 64x64]
+    /// Bring images to this size, as WIDTHxHEIGHT [default: that of the images if they are small
+    /// and all alike, else 64x64]
     #[arg(long, value_name = "WxH", value_parser = size)]
     pub size: Option<(usize, usize)>,
     /// Channels of the network's input: 1 (grey) or 3 [default: 3 if the first images have colour]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=3))]
     pub channels: Option<usize>,
-    /// How images of other proportions are brought to that size: stretch, crop (the middle) or pad (with white)
+    /// How images of other proportions are brought to that size: stretch, crop (the middle) or pad
+    /// (with white)
     #[arg(long, default_value = "stretch", value_name = "HOW")]
     pub fit: Fit,
     /// Learn from the first N images only
@@ -241,7 +260,8 @@ pub struct IndexArguments {
     /// The gallery to make or to bring up to date
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
-    /// cosine, euclidean, dot or manhattan, fixed when the gallery is made [default: cosine; the article's networks: euclidean]
+    /// cosine, euclidean, dot or manhattan, fixed when the gallery is made [default: cosine; the
+    /// article's networks: euclidean]
     #[arg(long, value_name = "NAME")]
     pub metric: Option<Metric>,
     /// Do not build the neighbour graph that `search --rerank diffusion` needs
@@ -260,7 +280,8 @@ pub struct IndexArguments {
     /// The longer side in pixels of the thumbnail kept of each image; 0: none is kept
     #[arg(long, default_value_t = lookalike::THUMBNAIL, value_name = "PIXELS", value_parser = RangedU64ValueParser::<usize>::new().range(0..=2048))]
     pub thumbnail: usize,
-    /// Then go on following the folder: what is added, changed or (with --prune) removed is so in the gallery moments later
+    /// Then go on following the folder: what is added, changed or (with --prune) removed is so in
+    /// the gallery moments later
     #[arg(long, conflicts_with_all = ["part", "sample"])]
     pub watch: bool,
     #[command(flatten)]
@@ -288,7 +309,8 @@ impl From<RerankArgument> for Rerank {
 
 #[derive(Args)]
 pub struct SearchArguments {
-    /// Query images, or sources of many; also images of the gallery, by id or place, whose originals are gone
+    /// Query images, or sources of many; also images of the gallery, by id or place, whose
+    /// originals are gone
     #[arg(required_unless_present = "like", value_name = "IMAGE")]
     pub images: Vec<String>,
     /// Ask once for what is like all of these; repeatable
@@ -323,7 +345,8 @@ pub struct SearchArguments {
     /// Only neighbours at this distance or nearer
     #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = finite)]
     pub max_distance: Option<f32>,
-    /// Only neighbours whose payload passes, as in label=3 or, in quotes for the shell, "width>=100"; repeatable, all must hold
+    /// Only neighbours whose payload passes, as in label=3 or, in quotes for the shell,
+    /// "width>=100"; repeatable, all must hold
     #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
     pub filters: Vec<Filter>,
     /// Let a query that the gallery has already be among its own answers; otherwise it is left out
@@ -335,7 +358,8 @@ pub struct SearchArguments {
     /// Order of the neighbours
     #[arg(long, value_enum, default_value = "none")]
     pub rerank: RerankArgument,
-    /// Neighbours that differ among themselves (maximal marginal relevance): 0, only different, to 1, only near
+    /// Neighbours that differ among themselves (maximal marginal relevance): 0, only different, to
+    /// 1, only near
     #[arg(long, value_name = "LAMBDA", num_args = 0..=1, default_missing_value = "0.5", require_equals = true, value_parser = share, conflicts_with = "like")]
     pub diverse: Option<f32>,
     /// Draw queries and neighbours there (PNG)
@@ -347,7 +371,8 @@ pub struct SearchArguments {
 
 #[derive(Args)]
 pub struct EvalArguments {
-    /// Images: if they have labels, each is a query against all others, right when the labels agree; labelled or not, distorted copies (up to 2,000) look for their originals
+    /// Images: if they have labels, each is a query against all others, right when the labels
+    /// agree; labelled or not, distorted copies (up to 2,000) look for their originals
     pub source: String,
     /// The model to score
     #[arg(long, value_name = "MODEL")]
@@ -396,8 +421,9 @@ pub struct DuplicatesArguments {
     /// Where to look
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
-    /// Take pictures for near duplicates whose codes are within this distance [default: pictures are
-    /// compared themselves; where the gallery has no thumbnails, a distance that the data suggests]
+    /// Take pictures for near duplicates whose codes are within this distance [default: pictures
+    /// are compared themselves; where the gallery has no thumbnails, a distance that the data
+    /// suggests]
     #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = not_negative, conflicts_with = "exact_only")]
     pub threshold: Option<f32>,
     /// Only pictures with the same content, byte for byte
@@ -406,7 +432,8 @@ pub struct DuplicatesArguments {
     /// Show the N largest groups only
     #[arg(long, value_name = "N", value_parser = positive())]
     pub limit: Option<usize>,
-    /// Only among pictures whose payload passes, as in source=photos or, in quotes for the shell, "width>=100"; repeatable, all must hold
+    /// Only among pictures whose payload passes, as in source=photos or, in quotes for the shell,
+    /// "width>=100"; repeatable, all must hold
     #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
     pub filters: Vec<Filter>,
     /// Write the groups there, a picture a line
@@ -445,7 +472,8 @@ pub struct OutliersArguments {
     /// Where to look
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
-    /// The model that the gallery was made with; needed for one on a cluster, which keeps none, unless --by neighbours
+    /// The model that the gallery was made with; needed for one on a cluster, which keeps none,
+    /// unless --by neighbours
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Neighbours that a picture is compared with
@@ -499,22 +527,27 @@ pub struct ServeArguments {
     /// What to serve
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
-    /// Follow this folder: what is added to it or changed is in the gallery, and found, moments later; repeatable
+    /// Follow this folder: what is added to it or changed is in the gallery, and found, moments
+    /// later; repeatable
     #[arg(long, value_name = "FOLDER")]
     pub watch: Vec<PathBuf>,
     /// Remove from the gallery what watched folders no longer have
     #[arg(long, requires = "watch")]
     pub prune: bool,
-    /// The model that the gallery was made with; needed for one on a cluster, which keeps none. Of several, the gallery's own is taken, also when an alias is switched to a collection of another of them
+    /// The model that the gallery was made with; needed for one on a cluster, which keeps none. Of
+    /// several, the gallery's own is taken, also when an alias is switched to a collection of
+    /// another of them
     #[arg(long = "model", value_name = "MODEL")]
     pub models: Vec<PathBuf>,
-    /// Where added images and the map are kept; needed for a gallery on a cluster [default: beside the gallery]
+    /// Where added images and the map are kept; needed for a gallery on a cluster [default: beside
+    /// the gallery]
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], ServeOptions::PORT)))]
     pub listen: SocketAddr,
-    /// What adding and deleting images needs; others on this machine can see what is typed here: --token-file is safer [default: one made for this run]
+    /// What adding and deleting images needs; others on this machine can see what is typed here:
+    /// --token-file is safer [default: one made for this run]
     #[arg(long, value_name = "TOKEN", value_parser = Token::new, conflicts_with = "token_file")]
     pub token: Option<Token>,
     /// A file with the token in its first line
@@ -529,7 +562,8 @@ pub struct ServeArguments {
     /// Answer under this host name only, as behind a proxy; repeatable
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
-    /// Believe this proxy's X-Forwarded-For, which says for which client it asks; an address, or a network as in 10.0.0.0/8; one on this machine always is believed; repeatable
+    /// Believe this proxy's X-Forwarded-For, which says for which client it asks; an address, or a
+    /// network as in 10.0.0.0/8; one on this machine always is believed; repeatable
     #[arg(long = "proxy", value_name = "ADDRESS")]
     pub proxies: Vec<Network>,
     /// Let pages of this origin (https://example.org) read answers; repeatable
@@ -579,7 +613,8 @@ pub enum LogArgument {
 
 #[derive(Subcommand)]
 pub enum GalleryCommand {
-    /// Copy all points, with their thumbnails, and compare the two; run it again to complete a copy that was stopped
+    /// Copy all points, with their thumbnails, and compare the two; run it again to complete a copy
+    /// that was stopped
     Copy(Box<CopyArguments>),
     /// List the sources of a gallery, and how many images of each it holds
     Sources(SourcesArguments),

@@ -1,6 +1,6 @@
-//! Building the index, safe against a crash. The engine swaps its segments one by one in place, and a
-//! process killed in between would leave points doubled; so the work is done on a copy of the shard,
-//! which then takes the shard's place by two renames.
+//! Building the index, safe against a crash. The engine swaps its segments one by one in place, and
+//! a process killed in between would leave points doubled; so the work is done on a copy of the
+//! shard, which then takes the shard's place by two renames.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -113,7 +113,8 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies a file, leaving holes where it holds nothing: the engine's files are mostly holes at first.
+/// Copies a file, leaving holes where it holds nothing: the engine's files are mostly holes at
+/// first.
 pub(super) fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     const BLOCK: usize = 1 << 16;
     let (mut from, mut to) = (File::open(from)?, File::create(to)?);
@@ -142,8 +143,8 @@ pub(super) fn sync_tree(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// The bytes that a folder takes on disk, its files' holes left out; what cannot be looked at counts
-/// nothing.
+/// The bytes that a folder takes on disk, its files' holes left out; what cannot be looked at
+/// counts nothing.
 pub fn disk_usage(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let Ok(metadata) = path.symlink_metadata() else {

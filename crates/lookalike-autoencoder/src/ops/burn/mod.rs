@@ -98,40 +98,21 @@ impl Learner {
     ) -> Tensor<2> {
         let ranges = self.plan.parameter_ranges();
         let parameter = |i: usize| self.parameters.clone().slice([ranges[i].clone()]);
-        match layer {
-            Layer::Convolution {
-                geometry,
-                weight,
-                bias,
-                norm,
-            } => {
-                let bias = bias.map_or_else(
-                    || Tensor::zeros([geometry.out_channels], &self.device),
-                    parameter,
-                );
-                let y = layers::convolution(x, parameter(*weight), bias, *geometry);
-                let Some(norm) = norm else { return y };
-                let [batch, width] = y.dims();
-                let count = (batch * width / norm.channels) as f64;
-                let (gamma, beta) = (parameter(norm.gamma), parameter(norm.beta));
-                let normalised = layers::batch_norm(y, gamma, beta, norm.relu);
-                // The running variance is the unbiased one, as in every framework.
-                let unbiased = count / (count - 1.0).max(1.0);
-                statistics.push((normalised.mean, normalised.variance.mul_scalar(unbiased)));
-                normalised.output
-            }
-            Layer::MaxPool {
-                height,
-                width,
-                channels,
-            } => layers::max_pool(x, *height, *width, *channels),
-            Layer::Linear {
-                outputs,
-                weight,
-                bias,
-                relu,
-            } => layers::linear(x, parameter(*weight), parameter(*bias), *outputs, *relu),
-        }
+        let y = forward(x, layer, parameter, &self.device);
+        let Layer::Convolution {
+            norm: Some(norm), ..
+        } = layer
+        else {
+            return y;
+        };
+        let [batch, width] = y.dims();
+        let count = (batch * width / norm.channels) as f64;
+        let (gamma, beta) = (parameter(norm.gamma), parameter(norm.beta));
+        let normalised = layers::batch_norm(y, gamma, beta, norm.relu);
+        // The running variance is the unbiased one, as in every framework.
+        let unbiased = count / (count - 1.0).max(1.0);
+        statistics.push((normalised.mean, normalised.variance.mul_scalar(unbiased)));
+        normalised.output
     }
 
     /// Moves the parameters along the last gradient.
@@ -210,29 +191,45 @@ impl Half {
         };
         let parameter = |index: usize| self.parameters[index].clone();
         let x = matrix(floats, batch, &self.device);
-        let y = self.layers.iter().fold(x, |x, layer| match layer {
-            Layer::Convolution {
-                geometry,
-                weight,
-                bias,
-                ..
-            } => {
-                let bias = bias.expect("a folded convolution has a bias");
-                layers::convolution(x, parameter(*weight), parameter(bias), *geometry)
-            }
-            Layer::MaxPool {
-                height,
-                width,
-                channels,
-            } => layers::max_pool(x, *height, *width, *channels),
-            Layer::Linear {
-                outputs,
-                weight,
-                bias,
-                relu,
-            } => layers::linear(x, parameter(*weight), parameter(*bias), *outputs, *relu),
-        });
+        let y = self
+            .layers
+            .iter()
+            .fold(x, |x, layer| forward(x, layer, parameter, &self.device));
         output.copy_from_slice(&to_host(y));
+    }
+}
+
+/// One layer, but for its batch norm.
+fn forward(
+    x: Tensor<2>,
+    layer: &Layer,
+    parameter: impl Fn(usize) -> Tensor<1>,
+    device: &Device,
+) -> Tensor<2> {
+    match layer {
+        Layer::Convolution {
+            geometry,
+            weight,
+            bias,
+            ..
+        } => {
+            let bias = match bias {
+                Some(bias) => parameter(*bias),
+                None => Tensor::zeros([geometry.out_channels], device),
+            };
+            layers::convolution(x, parameter(*weight), bias, *geometry)
+        }
+        Layer::MaxPool {
+            height,
+            width,
+            channels,
+        } => layers::max_pool(x, *height, *width, *channels),
+        Layer::Linear {
+            outputs,
+            weight,
+            bias,
+            relu,
+        } => layers::linear(x, parameter(*weight), parameter(*bias), *outputs, *relu),
     }
 }
 
