@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lookalike_images::idx::{IdxImages, IdxLabels};
+use lookalike_sources::idx::{IdxImages, IdxLabels};
 
 /// Some promises are kept by gzip for a very long time; the first images show whether all is well.
 const ENOUGH: usize = 64;
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         for image in images.by_ref().take(ENOUGH) {
             match image {
                 Ok(pixels) => {
-                    assert_eq!(pixels.data().len(), shape.values());
+                    assert_eq!(pixels.data.len(), shape.bytes());
                     read += 1;
                 }
                 Err(error) => {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{Workplace, stderr};
 use lookalike::gallery::Points;
-use lookalike::images::{Collection, open};
+use lookalike::open;
 use serde_json::Value;
 
 /// A place with the folder `photos`: the first `count` test images as PNG files, in a folder for each digit, and a
@@ -18,7 +18,7 @@ use serde_json::Value;
 fn place_with_photos(count: usize) -> Workplace {
     let place = Workplace::new(1);
     let source = open("mnist:test").unwrap();
-    let digits = Collection::load(&*source, None, Some(count)).unwrap();
+    let digits = source.load(None, Some(count)).unwrap();
     for index in 0..digits.len() {
         let folder = place.path("photos").join(digits.label(index).unwrap());
         fs::create_dir_all(&folder).unwrap();
@@ -668,7 +668,7 @@ fn a_folder_that_lists_nothing_is_pruned_only_if_that_is_meant() {
 #[test]
 fn the_library_prunes_by_whole_sources_only() {
     use lookalike::sources::PartNumber;
-    use lookalike::{IndexOptions, Reading, index_source, open_source};
+    use lookalike::{ImageStream, IndexOptions, Reading, index};
 
     let place = place_with_photos(20);
     place.json("index photos --model m --gallery g");
@@ -707,8 +707,8 @@ fn the_library_prunes_by_whole_sources_only() {
         ),
     ] {
         let photos = place.path("photos").display().to_string();
-        let source = open_source(&photos, reading, Default::default()).unwrap();
-        let error = index_source(source, &model, &*gallery, options, |_| {}).unwrap_err();
+        let source = ImageStream::open(&photos, reading, Default::default()).unwrap();
+        let error = index(source, &model, &*gallery, options, |_| {}).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
         assert_eq!(gallery.count(None).unwrap(), 20);
     }
@@ -717,7 +717,7 @@ fn the_library_prunes_by_whole_sources_only() {
 #[test]
 fn the_library_reads_by_the_rules_of_the_gallery() {
     use lookalike::sources::LabelFrom;
-    use lookalike::{AskedRules, IndexOptions, Reading, ReadingRules, index_source, open_source};
+    use lookalike::{AskedRules, ImageStream, IndexOptions, Reading, ReadingRules, index};
 
     let place = place_with_photos(20);
     place.json("index photos --model m --gallery g --background 102030 --label none");
@@ -734,10 +734,10 @@ fn the_library_reads_by_the_rules_of_the_gallery() {
         let mut reading = Reading::default();
         reading.decode.background = [0; 3];
         reading.source.label = LabelFrom::Parent;
-        open_source(&photos, reading, Default::default()).unwrap()
+        ImageStream::open(&photos, reading, Default::default()).unwrap()
     };
     let options = IndexOptions::default();
-    let summary = index_source(open(), &model, &*gallery, options, |_| {}).unwrap();
+    let summary = index(open(), &model, &*gallery, options, |_| {}).unwrap();
     assert_eq!((summary.points, summary.changed), (21, 0));
     assert!(summary.notes.is_empty(), "{:?}", summary.notes);
     let kept = ReadingRules::of(&*gallery).unwrap().unwrap();
@@ -754,7 +754,7 @@ fn the_library_reads_by_the_rules_of_the_gallery() {
         },
         ..IndexOptions::default()
     };
-    let error = index_source(open(), &model, &*gallery, options, |_| {}).unwrap_err();
+    let error = index(open(), &model, &*gallery, options, |_| {}).unwrap_err();
     assert!(error.to_string().contains("asked for is ffffff"), "{error}");
 }
 

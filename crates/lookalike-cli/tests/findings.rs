@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{Workplace, stderr};
-use lookalike::images::{Collection, Pixels, open, thumbnail};
+use lookalike::images::{Collection, Pixels, thumbnail};
+use lookalike::open;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row, RowAccessor};
 use serde_json::Value;
@@ -26,7 +27,7 @@ impl Photos {
         let place = Workplace::new(1);
         let source = open("mnist:test").unwrap();
         let photos = Self {
-            digits: Collection::load(&*source, None, Some(DIGITS)).unwrap(),
+            digits: source.load(None, Some(DIGITS)).unwrap(),
             place,
         };
         fs::create_dir(photos.folder()).unwrap();

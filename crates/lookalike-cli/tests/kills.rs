@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use common::Workplace;
-use lookalike::images::{Collection, open};
+use lookalike::open;
 use serde_json::Value;
 
 /// Starts `line` and kills it after `delay`; whether it had ended by itself before.
@@ -194,7 +194,10 @@ fn a_killed_server_keeps_what_it_acknowledged() {
     place.json(&format!(
         "index {images} --model m --gallery g --no-diffusion"
     ));
-    let digits = Collection::load(&*open("mnist:test").unwrap(), None, Some(THERE + 600)).unwrap();
+    let digits = open("mnist:test")
+        .unwrap()
+        .load(None, Some(THERE + 600))
+        .unwrap();
     let png = |number: usize| digits.picture(number).to_png().unwrap();
 
     let (mut kept, mut gone) = (Vec::<String>::new(), Vec::<String>::new());

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use common::Workplace;
-use lookalike::images::{Collection, open};
+use lookalike::open;
 use serde_json::Value;
 
 /// Images that are indexed; those behind them are new to the gallery.
@@ -77,7 +77,10 @@ fn the_documentations_examples_work() {
     let images = place.images();
     place.json(&format!("train {images} --out m --epochs 1 --batch 64"));
     place.json(&format!("index {images} --model m --gallery g"));
-    let digits = Collection::load(&*open("mnist:test").unwrap(), None, Some(INDEXED + 4)).unwrap();
+    let digits = open("mnist:test")
+        .unwrap()
+        .load(None, Some(INDEXED + 4))
+        .unwrap();
     fs::create_dir_all(place.path("work/more")).unwrap();
     let write = |index: usize, name: &str| {
         let picture = digits.picture(index);

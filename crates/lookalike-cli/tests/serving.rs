@@ -10,7 +10,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use common::{Workplace, stderr};
-use lookalike::images::{Collection, open};
+use lookalike::open;
 use serde_json::Value;
 
 /// A server that ends with the test, whatever becomes of it.
@@ -75,7 +75,7 @@ impl Drop for Serving {
 
 fn place_with_gallery() -> Workplace {
     let place = Workplace::new(1);
-    let digits = Collection::load(&*open("mnist:test").unwrap(), None, Some(40)).unwrap();
+    let digits = open("mnist:test").unwrap().load(None, Some(40)).unwrap();
     fs::create_dir(place.path("photos")).unwrap();
     for index in 0..digits.len() {
         let picture = digits.picture(index);

@@ -2,14 +2,40 @@
 
 use std::collections::HashSet;
 
-use crate::error::SourceError;
+use thiserror::Error;
+
 use crate::fit::{InputShape, fit};
 use crate::pixels::{Image, MAX_SIDE, Pixels};
-use crate::source::{Images, Source};
+
+/// Why images do not make a collection.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CollectionError {
+    /// There is not a single image.
+    #[error("{name} has no images; give a source with at least one")]
+    Empty {
+        /// The collection's name.
+        name: String,
+    },
+    /// Two images have the same key.
+    #[error("{name} has two images with the key {key:?}; keys must be unique: rename one")]
+    DuplicateKey {
+        /// The collection's name.
+        name: String,
+        /// The key that came twice.
+        key: String,
+    },
+    /// The parts of a collection do not belong together.
+    #[error("cannot make the collection {name}: {reason}")]
+    Parts {
+        /// The collection's name.
+        name: String,
+        /// Which parts disagree.
+        reason: String,
+    },
+}
 
 /// A whole collection in memory, as bytes of one shape.
-///
-/// It is a [`Source`] itself, so what was loaded, or made by hand, goes wherever a source does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collection {
     name: String,
@@ -20,40 +46,37 @@ pub struct Collection {
 }
 
 impl Collection {
-    /// Reads a source, up to `limit` images, each brought to `shape`; without one, to that of the first.
+    /// A collection of images, each brought to `shape`; without one, to that of the first.
     ///
     /// # Errors
     ///
-    /// When the source fails, has no images, or gives a key twice, or no image has the shape.
-    pub fn load(
-        source: &dyn Source,
+    /// When there are no images, a key comes twice, or no image has the shape.
+    pub fn of(
+        name: impl Into<String>,
         shape: Option<InputShape>,
-        limit: Option<usize>,
-    ) -> Result<Self, SourceError> {
+        images: impl IntoIterator<Item = Image>,
+    ) -> Result<Self, CollectionError> {
+        let name = name.into();
         if let Some(shape) = shape {
-            check_shape(source.name(), shape)?;
+            check_shape(&name, shape)?;
         }
         let mut shape = shape;
         let mut keys = Vec::new();
         let mut labels = Vec::new();
-        // Not sized by `source.len()`, which may be a damaged header's promise.
         let mut pixels = Vec::new();
-        for image in source.read()?.take(limit.unwrap_or(usize::MAX)) {
-            let image = image?;
+        for image in images {
             let shape = *shape.get_or_insert(InputShape::of(&image.pixels));
-            if InputShape::of(&image.pixels) == shape {
-                pixels.extend_from_slice(image.pixels.data());
-            } else {
-                pixels.extend_from_slice(fit(&image.pixels, shape).data());
+            match InputShape::of(&image.pixels) == shape {
+                true => pixels.extend_from_slice(image.pixels.data()),
+                false => pixels.extend_from_slice(fit(&image.pixels, shape).data()),
             }
             keys.push(image.key);
             labels.push(image.label);
         }
-        let empty = || SourceError::Empty {
-            name: source.name().to_owned(),
-        };
-        let shape = shape.filter(|_| !keys.is_empty()).ok_or_else(empty)?;
-        Self::from_parts(source.name(), shape, keys, labels, pixels)
+        match shape {
+            Some(shape) => Self::from_parts(name, shape, keys, labels, pixels),
+            None => Err(CollectionError::Empty { name }),
+        }
     }
 
     /// A collection from its parts: for each image a key, a label or none, and the pixels (height x width
@@ -68,15 +91,15 @@ impl Collection {
         keys: Vec<String>,
         labels: Vec<Option<String>>,
         pixels: Vec<u8>,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self, CollectionError> {
         let name = name.into();
         if keys.is_empty() {
-            return Err(SourceError::Empty { name });
+            return Err(CollectionError::Empty { name });
         }
         check_shape(&name, shape)?;
         if labels.len() != keys.len() {
             let reason = format!("{} keys but {} labels", keys.len(), labels.len());
-            return Err(SourceError::Parts { name, reason });
+            return Err(CollectionError::Parts { name, reason });
         }
         if keys.len().checked_mul(shape.values()) != Some(pixels.len()) {
             let reason = format!(
@@ -85,12 +108,12 @@ impl Collection {
                 shape.values(),
                 pixels.len()
             );
-            return Err(SourceError::Parts { name, reason });
+            return Err(CollectionError::Parts { name, reason });
         }
         let mut seen = HashSet::new();
         if let Some(key) = keys.iter().find(|key| !seen.insert(key.as_str())) {
             let key = key.clone();
-            return Err(SourceError::DuplicateKey { name, key });
+            return Err(CollectionError::DuplicateKey { name, key });
         }
         Ok(Self {
             name,
@@ -101,7 +124,7 @@ impl Collection {
         })
     }
 
-    /// The name of the source it was loaded from.
+    /// Its name: that of the source that it was loaded from.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -162,7 +185,8 @@ impl Collection {
         self.keys.iter().position(|other| other == key)
     }
 
-    fn copy(&self, index: usize) -> Image {
+    /// A copy of image `index` with its key and its label.
+    pub fn copy(&self, index: usize) -> Image {
         Image {
             key: self.keys[index].clone(),
             label: self.labels[index].clone(),
@@ -171,35 +195,8 @@ impl Collection {
     }
 }
 
-impl Source for Collection {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn len(&self) -> Option<usize> {
-        Some(self.keys.len())
-    }
-
-    fn read(&self) -> Result<Images<'_>, SourceError> {
-        Ok(Box::new(
-            (0..self.keys.len()).map(|index| Ok(self.copy(index))),
-        ))
-    }
-
-    fn get(&self, key: &str) -> Result<Image, SourceError> {
-        match self.position(key) {
-            Some(index) => Ok(self.copy(index)),
-            None => Err(SourceError::NoSuchImage {
-                name: self.name.clone(),
-                key: key.to_owned(),
-                hint: format!("the first of its keys is {:?}", self.keys[0]),
-            }),
-        }
-    }
-}
-
 /// Refuses a shape before anything is scaled to it.
-fn check_shape(name: &str, shape: InputShape) -> Result<(), SourceError> {
+fn check_shape(name: &str, shape: InputShape) -> Result<(), CollectionError> {
     let sides = 1..=MAX_SIDE;
     let exists = matches!(shape.channels, 1 | 3)
         && sides.contains(&shape.width)
@@ -207,7 +204,7 @@ fn check_shape(name: &str, shape: InputShape) -> Result<(), SourceError> {
     if exists {
         return Ok(());
     }
-    Err(SourceError::Parts {
+    Err(CollectionError::Parts {
         name: name.to_owned(),
         reason: format!(
             "no image has the shape {shape} (channels x height x width): there are 1 or 3 channels \

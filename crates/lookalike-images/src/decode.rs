@@ -149,8 +149,8 @@ pub struct Decoded {
     pub width: usize,
     /// Height of the whole picture, upright, in pixels.
     pub height: usize,
-    /// The file's format.
-    pub format: Format,
+    /// The file's format; none of pixels that came without a file.
+    pub format: Option<Format>,
     /// What of the pixels is picture: a reduced one's last pixels may reach beyond its edge.
     part: Part,
 }
@@ -160,6 +160,19 @@ impl Decoded {
     /// edge of a reduced picture may be picture only in part, and count as much.
     pub fn fit(&self, shape: InputShape, how: Fit, background: [u8; 3]) -> Pixels {
         fit_part(&self.pixels, self.part, shape, how, background)
+    }
+}
+
+impl From<Pixels> for Decoded {
+    /// Pixels that a data set holds, or a program made.
+    fn from(pixels: Pixels) -> Self {
+        Self {
+            width: pixels.width(),
+            height: pixels.height(),
+            format: None,
+            part: whole(&pixels),
+            pixels,
+        }
     }
 }
 
@@ -333,7 +346,7 @@ fn decode_jpeg(bytes: &[u8], budget: &Budget) -> Result<Decoded, ImageError> {
         pixels: upright(pixels, orientation),
         width,
         height,
-        format: Format::Jpeg,
+        format: Some(Format::Jpeg),
         part,
     })
 }
@@ -417,11 +430,8 @@ fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded
 fn whole_picture(pixels: Pixels, orientation: Orientation, format: Format) -> Decoded {
     let pixels = upright(pixels, orientation);
     Decoded {
-        width: pixels.width(),
-        height: pixels.height(),
-        part: whole(&pixels),
-        pixels,
-        format,
+        format: Some(format),
+        ..pixels.into()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with one image and with a source of images.
+//! What can go wrong with one image.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::decode::Format;
-use crate::idx::IdxError;
 use crate::pixels::Region;
 
 /// What can go wrong with one image.
@@ -156,92 +155,5 @@ pub enum ImageError {
         expected: &'static str,
         /// What was given.
         found: f32,
-    },
-}
-
-/// What can go wrong with a source of images.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum SourceError {
-    /// What the user typed names no source or image.
-    #[error("cannot open {spec:?}: {reason}")]
-    Spec {
-        /// What was typed.
-        spec: String,
-        /// Why it cannot be opened, and what can.
-        reason: String,
-    },
-    /// The file system refused.
-    #[error("cannot {doing} {}: {source}", path.display())]
-    Io {
-        /// What was being done: "open", "write".
-        doing: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The file system's answer.
-        source: io::Error,
-    },
-    /// An IDX file is damaged, truncated or lies about its size.
-    #[error(transparent)]
-    Idx(#[from] IdxError),
-    /// One image of a source is not usable.
-    #[error("{name}: {source}")]
-    Image {
-        /// The image's name.
-        name: String,
-        /// What is wrong with it.
-        source: ImageError,
-    },
-    /// The source has no image with that key.
-    #[error("{name} has no image {key:?}: {hint}")]
-    NoSuchImage {
-        /// The source's name.
-        name: String,
-        /// The key that was asked for.
-        key: String,
-        /// What keys there are.
-        hint: String,
-    },
-    /// Two images of one source have the same key.
-    #[error("{name} has two images with the key {key:?}; keys must be unique: rename one")]
-    DuplicateKey {
-        /// The source's name.
-        name: String,
-        /// The key that came twice.
-        key: String,
-    },
-    /// A source without a single image.
-    #[error("{name} has no images; give a source with at least one")]
-    Empty {
-        /// The source's name.
-        name: String,
-    },
-    /// The parts of a collection do not belong together.
-    #[error("cannot make the collection {name}: {reason}")]
-    Parts {
-        /// The collection's name.
-        name: String,
-        /// Which parts disagree.
-        reason: String,
-    },
-    /// No mirror gave a good copy of a file.
-    #[error(
-        "cannot download {file}; every mirror failed: {}; put the file into a folder yourself and set LOOKALIKE_DATA to \
-         that folder",
-        failures.join("; ")
-    )]
-    Download {
-        /// The file's name.
-        file: String,
-        /// For each mirror its address and what went wrong.
-        failures: Vec<String>,
-    },
-    /// There is no folder to keep a download in.
-    #[error(
-        "{file} is not on this machine and there is no cache folder to download it to; set LOOKALIKE_DATA to a folder that holds it"
-    )]
-    NoCacheFolder {
-        /// The file's name.
-        file: String,
     },
 }

@@ -61,7 +61,7 @@ mod tests {
             let bytes = thumbnail(&pixels, 60).unwrap();
             assert!(bytes.len() < 1500, "{}", bytes.len());
             let decoded = decode(&bytes, &DecodeOptions::default()).unwrap();
-            assert_eq!(decoded.format, Format::Jpeg);
+            assert_eq!(decoded.format, Some(Format::Jpeg));
             assert_eq!((decoded.width, decoded.height), (60, 20));
             assert_eq!(decoded.pixels.channels(), channels);
             let small = scale(&pixels, 60, 20);

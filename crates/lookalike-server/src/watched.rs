@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use lookalike::gallery::GalleryError;
 use lookalike::{
-    AskedRules, Error, IndexOptions, IndexSummary, Reading, ReadingRules, Skips, Watch,
-    index_source, open_source,
+    AskedRules, Error, ImageStream, IndexOptions, IndexSummary, Reading, ReadingRules, Skips,
+    Watch, index,
 };
 
 use crate::current::Current;
@@ -88,7 +88,7 @@ impl Watched {
         let gallery = service.gallery();
         let skips = Arc::<Skips>::default();
         let spec = self.folder.to_string_lossy();
-        let source = open_source(&spec, Reading::default(), skips.clone())?;
+        let stream = ImageStream::open(&spec, Reading::default(), skips.clone())?;
         // What the gallery has is not read by other limits than before, larger ones among them.
         let kept = ReadingRules::of(gallery)?;
         let options = IndexOptions {
@@ -104,7 +104,7 @@ impl Watched {
         let mut stored = 0;
         let model = service.searcher.model();
         let indexed = background.run(|| {
-            index_source(source, model, gallery, options, |progress| {
+            index(stream, model, gallery, options, |progress| {
                 if progress.stored > stored {
                     stored = progress.stored;
                     service.note_change();

@@ -485,9 +485,9 @@ fn originals_are_sent_as_they_are_read() {
         let model = support::model();
         let gallery = lookalike::create_gallery(folder.path().join("g"), &model, None).unwrap();
         let name = pictures.to_str().unwrap();
-        let source = lookalike::open_source(name, Default::default(), Default::default()).unwrap();
+        let source = lookalike::open(name).unwrap();
         let options = lookalike::IndexOptions::default();
-        lookalike::index_source(source, &model, &gallery, options, |_| {}).unwrap();
+        lookalike::index(source, &model, &gallery, options, |_| {}).unwrap();
     }
     let server = Running::on(folder, |options| options.limits.answers_bytes = 1 << 20);
     let id = server.get("/api/v1/images").ok()["images"][0]["id"].clone();

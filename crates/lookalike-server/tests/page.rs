@@ -1120,10 +1120,10 @@ fn hostile_names_are_text() {
     let path = folder.path().join("g");
     support::gallery(&path);
     let spec = pictures.to_str().unwrap();
-    let source = lookalike::open_source(spec, Default::default(), Default::default()).unwrap();
+    let source = lookalike::open(spec).unwrap();
     let gallery = lookalike::open_gallery(path.to_str().unwrap()).unwrap();
     let options = lookalike::IndexOptions::default();
-    lookalike::index_source(source, &support::model(), &*gallery, options, |_| {}).unwrap();
+    lookalike::index(source, &support::model(), &*gallery, options, |_| {}).unwrap();
     drop(gallery);
     let server = Running::on(folder, |_| {});
 

@@ -40,7 +40,8 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// When the bytes cannot be had, are damaged, or are more than [`Limits::item_bytes`].
+    /// When the bytes cannot be had, are damaged, or are more than [`Limits::item_bytes`]; of
+    /// [raw pixels](Entry::pixels) there is no file.
     pub fn read(&self, limits: &Limits) -> Result<Vec<u8>, SkipReason> {
         self.content.clone().into_bytes(limits)
     }
@@ -52,6 +53,14 @@ impl Entry {
     /// As [`Entry::read`].
     pub fn into_bytes(self, limits: &Limits) -> Result<Vec<u8>, SkipReason> {
         self.content.into_bytes(limits)
+    }
+
+    /// The pixels of an image that is no file but a part of a data set of pixels, such as MNIST.
+    pub fn pixels(&self) -> Option<&RawPixels> {
+        match &self.content {
+            Content::Pixels(pixels) => Some(pixels),
+            _ => None,
+        }
     }
 
     /// That this entry was passed over.
@@ -82,6 +91,22 @@ pub enum Content {
     File(PathBuf),
     /// A member of an archive, or a remote object; read when asked for.
     Lazy(Arc<dyn Lazy>),
+    /// No file: the container holds pixels, which were read on the way past.
+    Pixels(RawPixels),
+}
+
+/// Pixels as a container holds them, not encoded in any format: 8 bits a channel, height x width x
+/// channels.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawPixels {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+    /// `height * width * channels` bytes, rows from top to bottom.
+    pub data: Bytes,
 }
 
 /// Content that is read when it is asked for, by any thread.
@@ -97,7 +122,16 @@ pub trait Lazy: Send + Sync {
 impl Content {
     /// Whether reading is still to come; such an entry holds no bytes.
     pub fn is_lazy(&self) -> bool {
-        !matches!(self, Self::Bytes(_))
+        self.held() == 0
+    }
+
+    /// Bytes that are held already.
+    pub fn held(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Pixels(pixels) => pixels.data.len(),
+            Self::File(_) | Self::Lazy(_) => 0,
+        }
     }
 
     fn into_bytes(self, limits: &Limits) -> Result<Vec<u8>, SkipReason> {
@@ -108,7 +142,17 @@ impl Content {
             }
             Self::File(path) => read_file(&path, limits),
             Self::Lazy(lazy) => lazy.read(limits),
+            Self::Pixels(_) => Err(SkipReason::new(
+                SkipKind::Unsupported,
+                "it is pixels in a data set and no file; take its pixels",
+            )),
         }
+    }
+}
+
+impl fmt::Debug for RawPixels {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} x {} x {}", self.width, self.height, self.channels)
     }
 }
 
@@ -118,6 +162,7 @@ impl fmt::Debug for Content {
             Self::Bytes(bytes) => write!(out, "Bytes({} bytes)", bytes.len()),
             Self::File(path) => write!(out, "File({path:?})"),
             Self::Lazy(_) => out.write_str("Lazy"),
+            Self::Pixels(pixels) => write!(out, "Pixels({pixels:?})"),
         }
     }
 }

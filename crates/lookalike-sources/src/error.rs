@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::idx::IdxError;
 use crate::skipped::Skipped;
 
 /// What makes a whole source unreadable, or one asked-for image of it unobtainable.
@@ -59,6 +60,14 @@ pub enum SourceError {
         /// What keys there are.
         hint: String,
     },
+    /// Two images of one source have the same key.
+    #[error("{name} has two images with the key {key:?}; keys must be unique: rename one")]
+    DuplicateKey {
+        /// The source's name.
+        name: String,
+        /// The key that came twice.
+        key: String,
+    },
     /// The source has something at that key, but it is passed over.
     #[error("the image {:?} cannot be had: {}: {}", .0.key, .0.location, .0.reason)]
     Skipped(Skipped),
@@ -67,5 +76,28 @@ pub enum SourceError {
     Part {
         /// What was given.
         given: String,
+    },
+    /// An IDX file is damaged, truncated or lies about its size.
+    #[error(transparent)]
+    Idx(#[from] IdxError),
+    /// No mirror gave a good copy of a file.
+    #[error(
+        "cannot download {file}; every mirror failed: {}; put the file into a folder yourself and set LOOKALIKE_DATA to \
+         that folder",
+        failures.join("; ")
+    )]
+    Download {
+        /// The file's name.
+        file: String,
+        /// For each mirror its address and what went wrong.
+        failures: Vec<String>,
+    },
+    /// There is no folder to keep a download in.
+    #[error(
+        "{file} is not on this machine and there is no cache folder to download it to; set LOOKALIKE_DATA to a folder that holds it"
+    )]
+    NoCacheFolder {
+        /// The file's name.
+        file: String,
     },
 }

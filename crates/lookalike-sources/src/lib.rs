@@ -3,9 +3,10 @@
 //! # Overview
 //!
 //! [`open`] makes a [`Source`] from what a user typed: a folder, an archive (zip, tar, tar.gz, tar.zst), a table
-//! (Parquet, CSV, TSV, JSON lines), a pattern of many, or an address in an object store. A source lists [`Entry`]s:
-//! keys, labels, payload, and bytes that are read when they are asked for, by any thread. Pixels are another
-//! crate's business.
+//! (Parquet, CSV, TSV, JSON lines), a pattern of many, an address in an object store, or a data set of pixels
+//! ([IDX](idx), [MNIST](mnist)). A source lists [`Entry`]s: keys, labels, payload, and either the bytes of a
+//! picture file, which are read when they are asked for, by any thread, or [raw pixels](RawPixels). Decoding is
+//! another crate's business.
 //!
 //! Nothing is unpacked to disk, and no container is held in memory. What cannot be read is a [`Skipped`] with a
 //! [`SkipKind`], and the reading goes on; only what makes all of a source unreadable is a [`SourceError`]. Bytes from
@@ -18,6 +19,7 @@
 //! | tar on this machine | path in the archive | yes | size, time |
 //! | tar packed or remote | path in the archive | no: on the way past | size, time |
 //! | Parquet | number of the row, from 0 | no: a page at a time | size, the file's time |
+//! | IDX, MNIST | number of the image, from 0 | no: pixels, on the way past | none |
 //! | CSV, TSV, JSON lines | the row's path | yes | size, time; none if remote |
 //! | object store | path below the address | yes, a few ahead | size, time |
 //! | many by a pattern | the shard's name, `/`, the key in it | as the shard | as the shard |
@@ -50,11 +52,15 @@
 //! ```
 
 mod blob;
+mod download;
 mod entry;
 mod error;
 mod folder;
 mod glob;
+pub mod idx;
+mod in_memory;
 mod limits;
+pub mod mnist;
 mod names;
 mod open;
 mod pages;
@@ -73,8 +79,10 @@ mod table;
 mod tar;
 mod zip;
 
-pub use entry::{Content, Entry, Lazy, Stamp};
+pub use download::DownloadProgress;
+pub use entry::{Content, Entry, Lazy, RawPixels, Stamp};
 pub use error::SourceError;
+pub use in_memory::InMemory;
 pub use limits::Limits;
 pub use names::is_image_name;
 pub use open::{SOURCES, open, open_bytes};

@@ -10,7 +10,9 @@ use crate::entry::{Content, Entry, regular_file};
 use crate::error::SourceError;
 use crate::folder::{Folder, canonical, utf8};
 use crate::glob;
+use crate::idx::{self, Idx};
 use crate::limits::Limits;
+use crate::mnist;
 use crate::names::{is_image, parent};
 use crate::parquet::Parquet;
 use crate::paths::existing;
@@ -32,6 +34,8 @@ use crate::zip::Zip;
 /// | `x.parquet` | a table with images inside, as Hugging Face writes them |
 /// | `x.csv`, `x.tsv`, `x.jsonl` | a list of images beside it |
 /// | `x.jpg` | one image |
+/// | `mnist:train`, `mnist:test` | [MNIST](mnist), from this machine or downloaded |
+/// | `x-images-idx3-ubyte`, `x.idx`, packed with gzip or not | an [IDX](crate::idx) file |
 /// | `shards/{000..127}.tar`, `shards/*.parquet`, `photos/**/*.png` | all of those |
 /// | `s3://…`, `gs://…`, `az://…`, `https://…` | the same in an object store; what is none of them is a folder |
 ///
@@ -44,6 +48,10 @@ pub fn open(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, Sour
     // A name of a file may look like an address, or like a pattern.
     if let Some(path) = existing(Path::new(spec)) {
         return open_local(&path, options);
+    }
+    if let Some(part) = spec.strip_prefix("mnist:") {
+        let part = part.parse().map_err(|reason| refuse(spec, reason))?;
+        return Ok(Box::new(mnist::open(part)?.label_from(&options.label)));
     }
     if spec.contains("://") {
         return remote::open(spec, options);
@@ -59,7 +67,7 @@ pub fn open(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, Sour
 
 /// What a source can be, in words.
 pub const SOURCES: &str = "a folder, an archive (zip, tar, tar.gz, tar.zst), a table (parquet, csv, tsv, jsonl), a pattern \
-                           of those, or an address";
+                           of those, an address, an IDX file, mnist:train or mnist:test";
 
 /// Opens a container or a list that is in memory already, such as one that was downloaded. Its name tells what it
 /// is; it may be a path or an address and is not looked at. There is nothing beside a list in memory, so that its
@@ -198,6 +206,9 @@ fn open_local(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, S
     }
     let path = canonical(path)?;
     let name = utf8(&path)?;
+    if idx::is_idx(&path) {
+        return Ok(Box::new(Idx::open(&path)?.label_from(&options.label)));
+    }
     let kind = Kind::of(&name).ok_or_else(|| refuse(&name, UNKNOWN))?;
     if kind == Kind::Image {
         let key = name.rsplit('/').next().unwrap_or_default().to_owned();

@@ -6,7 +6,6 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -14,9 +13,9 @@ use lookalike::autoencoder::{
     Architecture, DeviceChoice, EpochRecord, Observer, TrainConfig, train,
 };
 use lookalike::gallery::{EmbeddedGallery, Gallery, GalleryError, Payload, Point, SearchRequest};
-use lookalike::images::{Collection, Source as _, SourceError, open};
+use lookalike::images::Collection;
 use lookalike::neighbours::{Codes, Metric, nearest};
-use lookalike::{Reading, Searcher, Skips, assess, open_source};
+use lookalike::{Searcher, assess, open};
 
 /// Floats of a code, and the neighbours that are asked for, as the peers have them.
 const DIMS: usize = 64;
@@ -175,13 +174,12 @@ fn in_gallery(gallery: &str, source: &str, queries: usize) -> Outcome {
     let searcher = Searcher::open(gallery, &[], DeviceChoice::Cpu)?;
     println!("open seconds {:.3}", start.elapsed().as_secs_f64());
     let model = searcher.model();
-    let source = open_source(source, Reading::default(), Arc::new(Skips::default()))?
-        .fitted(model.shape(), model.fit());
-    let codes: Vec<Vec<f32>> = source
-        .read()?
+    let stream = open(source)?.fitted(model.shape(), model.fit());
+    let codes: Vec<Vec<f32>> = stream
+        .images()?
         .take(queries)
-        .map(|image| Ok(model.encode_image(&image?.pixels)))
-        .collect::<Result<_, SourceError>>()?;
+        .map(|image| model.encode_image(&image.pixels))
+        .collect();
     let ask = |code: &[f32], exact| -> Result<Vec<_>, GalleryError> {
         let request = SearchRequest {
             exact,
@@ -234,7 +232,7 @@ fn keep_freed_memory() {
 }
 
 fn mnist(name: &str, images: Option<usize>) -> Result<Collection, Box<dyn Error>> {
-    Ok(Collection::load(&*open(name)?, None, images)?)
+    Ok(open(name)?.load(None, images)?)
 }
 
 /// Prints the rate of every epoch over this many images.

@@ -3,8 +3,9 @@
 use lookalike_autoencoder::AutoencoderError;
 use lookalike_eval::EvalError;
 use lookalike_gallery::GalleryError;
-use lookalike_images::{ImageError, SourceError};
+use lookalike_images::{CollectionError, ImageError};
 use lookalike_neighbours::CodesError;
+use lookalike_sources::SourceError;
 
 /// Why one of the crate's steps failed.
 #[non_exhaustive]
@@ -13,9 +14,9 @@ pub enum Error {
     /// A source could not be opened or read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// Files could not be listed or read.
+    /// Images do not make a collection.
     #[error(transparent)]
-    Files(#[from] lookalike_sources::SourceError),
+    Collection(#[from] CollectionError),
     /// A picture could not be decoded, drawn or written.
     #[error(transparent)]
     Image(#[from] ImageError),

@@ -7,35 +7,34 @@
 //!
 //! ```
 //! use lookalike::autoencoder::{Architecture, DeviceChoice, TrainConfig, train};
-//! use lookalike::images::{Collection, open, open_image_in_source};
-//! use lookalike::{Question, Searcher, create_gallery, index};
+//! use lookalike::{IndexOptions, Question, Searcher, create_gallery, index, open};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("digits.gallery");
-//! // Learn an autoencoder from the first 2,000 test images.
-//! let source = open("mnist:test")?;
-//! let collection = Collection::load(&*source, None, Some(2000))?;
+//! // Learn an autoencoder from the first 2,000 images. A folder, an archive or a table do as well.
+//! let images = open("mnist:test")?.load(None, Some(2000))?;
 //! let config = TrainConfig { epochs: 1, ..TrainConfig::new(Architecture::Bottleneck) };
-//! let model = train(&collection, &config, DeviceChoice::Auto, None, &mut ())?;
+//! let model = train(&images, &config, DeviceChoice::Auto, None, &mut ())?;
 //!
-//! // Encode them into a gallery.
+//! // Encode all images into a gallery.
 //! let gallery = create_gallery(&path, &model, None)?;
-//! index(&collection, &model, &gallery, true, |_| {})?;
+//! index(open("mnist:test")?, &model, &gallery, IndexOptions::default(), |_| {})?;
 //!
 //! // Ask for the 5 images most like test image 7, itself left out.
 //! let searcher = Searcher::new(Box::new(gallery), model);
-//! let (source, query) = open_image_in_source("mnist:test#7")?;
+//! let stream = open("mnist:test")?;
+//! let query = stream.query("7")?;
 //! let question = Question { k: 5, exclude_self: true, ..Question::default() };
-//! let answer = searcher.search(&source, &query, &question)?;
+//! let answer = searcher.search(stream.name(), &query.image, &question)?;
 //! assert_eq!(answer.neighbours.len(), 5);
 //! println!("nearest: {} at {}", answer.neighbours[0].payload.key, answer.neighbours[0].distance);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`open_source`] opens folders, archives, tables and object stores as well, and [`index_source`] keeps a
-//! gallery in step with one.
+//! [`ImageStream::open`] says how images are read; [`index`] also keeps a gallery in step with a source that
+//! changes.
 //!
 //! The parts are usable on their own: [`images`] (decoding, distortions, thumbnails), [`sources`] (where files are),
 //! [`autoencoder`] (networks, training, the model file), [`neighbours`] (metrics, exact search,
@@ -59,7 +58,7 @@ pub mod quality;
 mod rules;
 mod searching;
 mod skips;
-mod source;
+mod stream;
 mod uploads;
 mod watching;
 
@@ -80,7 +79,6 @@ pub use copying::{CopyOptions, CopyProgress, CopySummary, copy_gallery, open_cop
 pub use error::Error;
 pub use indexing::{
     IndexOptions, IndexProgress, IndexSummary, MAX_DIFFUSED, THUMBNAIL, decode_target, index,
-    index_source,
 };
 pub use judging::compare;
 pub use opening::{create_gallery, default_metric, model_of, open_gallery, open_or_create_gallery};
@@ -89,8 +87,18 @@ pub use presence::{Identity, Presence, Presences};
 pub use rules::{AskedRules, ReadingRules, reading_of};
 pub use searching::{Question, Searcher, already_in_gallery};
 pub use skips::Skips;
-pub use source::{
-    DEFAULT_SIDE, LOOKED_AT, PADDING, Query, Reading, Source, label_from, open_queries, open_source,
+pub use stream::{
+    DEFAULT_SIDE, ImageStream, LOOKED_AT, PADDING, Query, Reading, label_from, open_queries,
 };
 pub use uploads::{Stored, UPLOADS, Upload, Uploads};
 pub use watching::Watch;
+
+/// Opens the images of a source of any kind (a folder, an archive, a table, `mnist:train` …), read as
+/// is usual; [`ImageStream::open`] says how else.
+///
+/// # Errors
+///
+/// When `spec` names nothing that can be opened.
+pub fn open(spec: &str) -> Result<ImageStream, Error> {
+    ImageStream::open(spec, Reading::default(), Default::default())
+}

@@ -6,11 +6,12 @@ use std::io::{self, Seek as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lookalike_gallery::{Gallery, Payload};
-use lookalike_images::{DecodeOptions, InputShape, Pixels, Source as _, decode, fit};
+use lookalike_images::{DecodeOptions, InputShape, Pixels, decode, fit};
 use lookalike_sources::Content;
 
+use crate::stream::Raw;
 use crate::uploads;
-use crate::{Error, Reading, Skips, Source, open_source, reading_of};
+use crate::{Error, ImageStream, Reading, Skips, reading_of};
 
 /// A picture whose longer side is at most so many pixels, to be shown: the same if it is no larger.
 pub fn reduced(pixels: Pixels, longest: usize) -> Pixels {
@@ -31,7 +32,7 @@ pub fn reduced(pixels: Pixels, longest: usize) -> Pixels {
 pub struct Originals {
     gallery: String,
     reading: Reading,
-    sources: Mutex<HashMap<String, Arc<Source>>>,
+    sources: Mutex<HashMap<String, Arc<ImageStream>>>,
 }
 
 impl Originals {
@@ -73,20 +74,15 @@ impl Originals {
     /// The bytes of the point's original, a picture file; of a data set of pixels a PNG. None as
     /// [`pixels`](Self::pixels).
     pub fn file(&self, payload: &Payload) -> Option<Vec<u8>> {
-        let source = self.source(payload)?;
-        match source.files() {
-            Some(files) => {
-                let entry = files.get(&payload.key).ok()?;
-                let bytes = entry.into_bytes(&self.reading.source.limits).ok()?;
-                (*blake3::hash(&bytes).to_hex() == *payload.blake3).then_some(bytes)
-            }
-            None => {
-                let pixels = source.get(&payload.key).ok()?.pixels;
-                match pixels.blake3() == payload.blake3 {
-                    true => pixels.to_png().ok(),
-                    false => None,
-                }
-            }
+        let stream = self.source(payload)?;
+        let entry = stream.source().get(&payload.key).ok()?;
+        let raw = Raw::read(&entry, &self.reading).ok()?;
+        if raw.blake3() != payload.blake3 {
+            return None;
+        }
+        match raw {
+            Raw::File(bytes) => Some(bytes),
+            Raw::Pixels(pixels) => pixels.to_png().ok(),
         }
     }
 
@@ -94,8 +90,7 @@ impl Originals {
     /// of its own on this machine, so that it need not be held in memory. None for all others, and
     /// as [`pixels`](Self::pixels).
     pub fn open(&self, payload: &Payload) -> Option<(File, u64)> {
-        let source = self.source(payload)?;
-        let entry = source.files()?.get(&payload.key).ok()?;
+        let entry = self.source(payload)?.source().get(&payload.key).ok()?;
         let Content::File(path) = &entry.content else {
             return None;
         };
@@ -114,14 +109,14 @@ impl Originals {
         (*hasher.finalize().to_hex() == *payload.blake3).then_some((file, length))
     }
 
-    fn source(&self, payload: &Payload) -> Option<Arc<Source>> {
+    fn source(&self, payload: &Payload) -> Option<Arc<ImageStream>> {
         let name = &payload.source;
         let sources = || self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(source) = sources().get(name) {
             return Some(source.clone());
         }
         // Without the lock: a bucket may take its time. One that is gone may come back, and is tried again.
-        let opened = open_source(
+        let opened = ImageStream::open(
             &uploads::place(&self.gallery, name),
             self.reading.clone(),
             Arc::new(Skips::default()),

@@ -18,16 +18,15 @@ use std::sync::Arc;
 
 use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::{Filter, Gallery, Payload, point_id};
-use lookalike_images::{Source as _, fit_with};
 use lookalike_neighbours::Metric;
-use lookalike_sources::{Content, Entry, Skipped};
+use lookalike_sources::{Entry, Skipped};
 use rayon::prelude::*;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::contents::{Contents, short};
-use crate::source::{Source, decode_bytes};
-use crate::{Error, Reading, Skips, open_source, reading_of, uploads};
+use crate::stream::{PADDING, Raw};
+use crate::{Error, ImageStream, Reading, Skips, reading_of, uploads};
 
 /// Images read at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 512;
@@ -322,11 +321,8 @@ impl Originals<'_> {
             // What is in the gallery was read, hidden or not.
             reading.source.hidden = true;
             let place = uploads::place(self.gallery, name);
-            let opened = open_source(&place, reading, Arc::new(Skips::default()));
-            let read = opened.and_then(|source| match source.files() {
-                Some(_) => self.read_files(&source, identity, &mut progress),
-                None => self.read_pictures(&source, identity, &mut progress),
-            });
+            let opened = ImageStream::open(&place, reading, Arc::new(Skips::default()));
+            let read = opened.and_then(|stream| self.read(&stream, identity, &mut progress));
             // A source that is gone takes its originals with it, and no others.
             match read {
                 Ok(()) => {}
@@ -350,40 +346,13 @@ impl Originals<'_> {
         self.errors[content as usize].is_none().then_some(content)
     }
 
-    fn read_pictures(
+    fn read(
         &mut self,
-        source: &Source,
+        stream: &ImageStream,
         name: &str,
         progress: &mut dyn FnMut(usize),
     ) -> Result<(), Error> {
-        let (shape, how) = (self.model.shape(), self.model.fit());
-        let background = source.reading().decode.background;
-        let mut batch = Batch::default();
-        for image in source.read()? {
-            let image = image?;
-            let Some(content) = self.wanted(name, &image.key) else {
-                continue;
-            };
-            if short(&image.pixels.blake3()) == self.contents.hashes[content as usize] {
-                batch.contents.push(content);
-                batch
-                    .pixels
-                    .extend(fit_with(&image.pixels, shape, how, background).data());
-            }
-            if batch.contents.len() == CHUNK {
-                self.reconstruct(std::mem::take(&mut batch), progress)?;
-            }
-        }
-        self.reconstruct(batch, progress)
-    }
-
-    fn read_files(
-        &mut self,
-        source: &Source,
-        name: &str,
-        progress: &mut dyn FnMut(usize),
-    ) -> Result<(), Error> {
-        let mut entries = source.entries()?;
+        let mut entries = stream.entries()?;
         loop {
             let mut chunk: Vec<(Entry, u32)> = Vec::new();
             let mut bytes = 0;
@@ -392,9 +361,7 @@ impl Originals<'_> {
                 match item {
                     Ok(entry) => {
                         if let Some(content) = self.wanted(name, &entry.key) {
-                            if let Content::Bytes(held) = &entry.content {
-                                bytes += held.len();
-                            }
+                            bytes += entry.content.held();
                             chunk.push((entry, content));
                         }
                     }
@@ -412,7 +379,7 @@ impl Originals<'_> {
             let read: Vec<Result<Option<_>, Skipped>> = chunk
                 .into_par_iter()
                 .map(|(entry, content)| {
-                    let pixels = self.pixels(source, &entry, content)?;
+                    let pixels = self.pixels(stream, &entry, content)?;
                     Ok(pixels.map(|pixels| (content, pixels)))
                 })
                 .collect();
@@ -437,24 +404,20 @@ impl Originals<'_> {
     /// The original at the model's size, or none if it is another picture now.
     fn pixels(
         &self,
-        source: &Source,
+        stream: &ImageStream,
         entry: &Entry,
         content: u32,
     ) -> Result<Option<Vec<u8>>, Skipped> {
-        let reading = source.reading();
-        let bytes = entry.read(&reading.source.limits);
-        let bytes = bytes.map_err(|why| entry.skipped(why))?;
-        let hash = blake3::hash(&bytes).to_hex();
-        if short(&hash) != self.contents.hashes[content as usize] {
+        let reading = stream.reading();
+        let raw = Raw::read(entry, reading)?;
+        if short(&raw.blake3()) != self.contents.hashes[content as usize] {
             return Ok(None);
         }
         let (shape, how) = (self.model.shape(), self.model.fit());
         let mut options = reading.decode.clone();
         options.target = Some((shape.width, shape.height));
-        let decoded = decode_bytes(entry, &bytes, &options)?;
-        Ok(Some(
-            fit_with(&decoded.pixels, shape, how, options.background).into_data(),
-        ))
+        let decoded = raw.decode(entry, &options)?;
+        Ok(Some(decoded.fit(shape, how, PADDING).into_data()))
     }
 
     fn reconstruct(&mut self, batch: Batch, progress: &mut dyn FnMut(usize)) -> Result<(), Error> {

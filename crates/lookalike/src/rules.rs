@@ -10,8 +10,8 @@ use lookalike_images::GreyRange;
 use lookalike_sources::LabelFrom;
 use serde::{Deserialize, Serialize};
 
-use crate::source::{Reading, label_from};
-use crate::{Error, Source};
+use crate::stream::{Reading, label_from};
+use crate::{Error, ImageStream};
 
 /// What is kept with a gallery of how its pictures are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -176,14 +176,14 @@ pub fn reading_of(gallery: &dyn Gallery) -> Result<Reading, Error> {
 /// When something is asked for that does not fit the gallery, and when the source or the gallery
 /// cannot be read, or the gallery not written.
 pub(crate) fn admit(
-    source: Source,
+    stream: ImageStream,
     asked: &AskedRules,
     model: &Autoencoder,
     gallery: &dyn Gallery,
-) -> Result<(Source, Option<String>), Error> {
+) -> Result<(ImageStream, Option<String>), Error> {
     let kept = ReadingRules::of(gallery)?;
-    let name = lookalike_images::Source::name(&source).to_owned();
-    let mut reading = source.reading().clone();
+    let name = stream.name().to_owned();
+    let mut reading = stream.reading().clone();
     asked.apply_over(kept.as_ref(), &mut reading, gallery)?;
     let is_new = gallery.stubs(&name, None, 1)?.is_empty();
     if let (None, Some(kept)) = (&asked.label, &kept) {
@@ -193,16 +193,16 @@ pub(crate) fn admit(
             (None, true) => reading.source.label,
         };
     }
-    let source = source.read_as(reading)?;
+    let stream = stream.read_as(reading)?;
     // Pictures that are there already were read without, and are not looked at again.
     let range = match (is_new, model.record().grey_range) {
         (false, _) => None,
         (true, Some(range)) => Some(range),
-        (true, None) => source.suitable_grey_range()?,
+        (true, None) => stream.suitable_grey_range()?,
     };
-    let source = source.with_grey_range(range);
-    let note = keep(kept, source.reading(), &name, gallery)?;
-    Ok((source, note))
+    let stream = stream.with_grey_range(range);
+    let note = keep(kept, stream.reading(), &name, gallery)?;
+    Ok((stream, note))
 }
 
 /// Keeps with a gallery how a source is read that is about to be indexed; `kept` is what it keeps.

@@ -8,13 +8,13 @@ use lookalike_gallery::{
     Answer, Example, Filter, Gallery, Mmr, Payload, Point, RecommendRequest, Rerank, SearchRequest,
     point_id,
 };
-use lookalike_images::{Image, Source as _};
+use lookalike_images::Image;
 use lookalike_neighbours::Metric;
 use lookalike_sources::existing;
 use uuid::Uuid;
 
 use crate::catalogue;
-use crate::{Error, Query, Reading, model_of, open_gallery, open_source};
+use crate::{Error, ImageStream, Query, Reading, model_of, open_gallery};
 
 /// What is wanted of a search, besides the image.
 #[derive(Clone, Debug, PartialEq)]
@@ -213,9 +213,9 @@ impl Searcher {
             ids.push(point_id(&catalogue::identity(&*self.gallery, source)?, key));
             // The same source may be written in many ways; its name is one.
             if existing(Path::new(source)).is_some()
-                && let Ok(source) = open_source(source, Reading::default(), Arc::default())
+                && let Ok(stream) = ImageStream::open(source, Reading::default(), Arc::default())
             {
-                let identity = catalogue::identity(&*self.gallery, source.name())?;
+                let identity = catalogue::identity(&*self.gallery, stream.name())?;
                 ids.push(point_id(&identity, key));
             }
         }

@@ -13,8 +13,8 @@ use lookalike_gallery::{Gallery, Point, Upserted, point_id};
 use lookalike_images::{Format, decode, replace_file};
 use uuid::Uuid;
 
-use crate::indexing::{decode_target, files};
-use crate::{Error, Reading, Skips, Source, THUMBNAIL, open_source};
+use crate::indexing::{decode_target, pipeline};
+use crate::{Error, ImageStream, Reading, Skips, THUMBNAIL};
 
 /// The source of images that came as bytes. No folder is called so: their names are absolute paths.
 pub const UPLOADS: &str = "uploads";
@@ -317,17 +317,17 @@ impl Uploads {
             return Ok(Default::default());
         }
         let source = self.source()?;
-        files::store_some(&source, UPLOADS, keys, model, gallery, THUMBNAIL)
+        pipeline::store_some(&source, UPLOADS, keys, model, gallery, THUMBNAIL)
     }
 
-    fn source(&self) -> Result<Source, Error> {
+    fn source(&self) -> Result<ImageStream, Error> {
         let spec = self.folder.to_str().ok_or_else(|| {
             Error::Unusable(format!(
                 "cannot add images at {}: the path is no UTF-8; give the gallery another one",
                 self.folder.display()
             ))
         })?;
-        open_source(spec, self.reading.clone(), Arc::new(Skips::default()))
+        ImageStream::open(spec, self.reading.clone(), Arc::new(Skips::default()))
     }
 
     /// Removes those of the files that have no point: on a full disk they would only be in the way.

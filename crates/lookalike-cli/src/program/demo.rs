@@ -9,11 +9,11 @@ use lookalike::autoencoder::{
 };
 use lookalike::eval::Scores;
 use lookalike::gallery::{Answer, Rerank};
-use lookalike::images::{Collection, Image, Source, open};
+use lookalike::images::{Collection, Image};
 use lookalike::neighbours::{Codes, DiffusionConfig, Metric, Neighbour, nearest};
 use lookalike::{
-    Error, Question, Searcher, assess, assess_pixels, create_gallery, default_metric, index,
-    open_gallery,
+    Error, ImageStream, IndexOptions, Question, Searcher, assess, assess_pixels, create_gallery,
+    default_metric, index, open_gallery,
 };
 use serde::Serialize;
 
@@ -119,7 +119,7 @@ impl<'a> Demo<'a> {
         let folder = &arguments.out;
         std::fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
         console.note(format!("computing on {}", device.describe()?));
-        let load = |name| Collection::load(&*open(name)?, None, arguments.limit);
+        let load = |name| lookalike::open(name)?.load(None, arguments.limit);
         Ok(Self {
             arguments,
             device,
@@ -290,7 +290,12 @@ impl<'a> Demo<'a> {
         self.discard_gallery(&path)?;
         let gallery = create_gallery(&path, &model, None)?;
         let start = Instant::now();
-        index(&self.test, &model, &gallery, true, |_| {})?;
+        let options = IndexOptions {
+            diffusion: true,
+            ..IndexOptions::default()
+        };
+        let test = ImageStream::of_collection(&self.test);
+        index(test, &model, &gallery, options, |_| {})?;
         self.console.say(format!(
             "   {} images encoded and indexed, and their neighbour graph built, in {}",
             self.test.len(),
@@ -360,7 +365,7 @@ impl<'a> Demo<'a> {
             rerank,
             ..Question::default()
         };
-        let answer = searcher.search(Source::name(&self.test), &image, &question)?;
+        let answer = searcher.search(self.test.name(), &image, &question)?;
         Ok((image, answer))
     }
 

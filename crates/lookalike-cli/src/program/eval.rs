@@ -50,11 +50,7 @@ pub fn run(
     let load = |source: &str| -> Result<Collection, Error> {
         let source = arguments.reading.open_for_model(source, &model, &skips)?;
         let source = source.fitted(model.shape(), model.fit());
-        Ok(Collection::load(
-            &source,
-            Some(model.shape()),
-            arguments.limit,
-        )?)
+        source.load(Some(model.shape()), arguments.limit)
     };
     let collection = load(&arguments.source)?;
     let queries = match &arguments.queries {

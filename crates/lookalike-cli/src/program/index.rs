@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
-use lookalike::images::Source as _;
 use lookalike::{
-    Error, IndexOptions, IndexSummary, MAX_DIFFUSED, Source, Watch, index_source, known_source,
-    model_of, open_or_create_gallery,
+    Error, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED, Watch, known_source, model_of,
+    open_or_create_gallery,
 };
 use serde::Serialize;
 
@@ -212,13 +211,13 @@ fn open_gallery(
 /// Brings the gallery up to date, and says what was done.
 fn keep_in_step(
     arguments: &IndexArguments,
-    source: Source,
+    stream: ImageStream,
     model: &Autoencoder,
     gallery: &dyn Gallery,
     console: &Console,
 ) -> Result<(), Failure> {
-    let (name, skips) = (source.name().to_owned(), source.skips().clone());
-    let bar = console.bar(source.len(), "index");
+    let (name, skips) = (stream.name().to_owned(), stream.skips().clone());
+    let bar = console.bar(stream.len_hint(), "index");
     let options = IndexOptions {
         diffusion: !arguments.no_diffusion
             && (!arguments.watch || gallery.describe()?.points <= MAX_DIFFUSED_AT_ONCE),
@@ -230,7 +229,7 @@ fn keep_in_step(
         stop: None,
     };
     let start = Instant::now();
-    let result = index_source(source, model, gallery, options, |progress| {
+    let result = lookalike::index(stream, model, gallery, options, |progress| {
         let seconds = start.elapsed().as_secs_f64();
         let left = progress
             .expected
@@ -278,7 +277,7 @@ fn keep_in_step(
     }
     if summary.points == 0 {
         console.note(format!(
-            "the gallery {} is empty: {} holds no image that could be read (jpg, png, webp, gif, bmp, tif by their names)",
+            "the gallery {} is empty: {} holds no image that could be read (jpg, png, webp, gif, bmp, tif, jxl by their names)",
             arguments.gallery, name
         ));
     }

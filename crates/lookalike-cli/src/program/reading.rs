@@ -10,7 +10,7 @@ use lookalike::autoencoder::Autoencoder;
 use lookalike::gallery::Gallery;
 use lookalike::images::{DecodeOptions, GreyRange};
 use lookalike::sources::{Limits, PartNumber, SkipKind, SourceOptions};
-use lookalike::{AskedRules, Error, Reading, Skips, Source, label_from, open_source};
+use lookalike::{AskedRules, Error, ImageStream, Reading, Skips, label_from};
 
 use super::Failure;
 use super::console::{Console, with_options};
@@ -123,10 +123,10 @@ impl ReadingArguments {
     }
 
     /// Opens a source as it is to be read.
-    pub fn open(&self, spec: &str, seed: u64, skips: &Arc<Skips>) -> Result<Source, Error> {
+    pub fn open(&self, spec: &str, seed: u64, skips: &Arc<Skips>) -> Result<ImageStream, Error> {
         let mut reading = self.alone(seed);
         self.asked().apply(&mut reading);
-        open_source(spec, reading, skips.clone())
+        ImageStream::open(spec, reading, skips.clone())
     }
 
     /// Opens a source for a model, which knows what is black and white to it.
@@ -135,7 +135,7 @@ impl ReadingArguments {
         spec: &str,
         model: &Autoencoder,
         skips: &Arc<Skips>,
-    ) -> Result<Source, Error> {
+    ) -> Result<ImageStream, Error> {
         let source = self.open(spec, 0, skips)?;
         let range = match model.record().grey_range {
             None => source.suitable_grey_range()?,

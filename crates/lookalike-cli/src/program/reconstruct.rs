@@ -1,7 +1,6 @@
 //! `lookalike reconstruct`.
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
-use lookalike::images::Collection;
 use serde::Serialize;
 
 use super::arguments::ReconstructArguments;
@@ -25,7 +24,7 @@ pub fn run(
         .reading
         .open_for_model(&arguments.source, &model, &skips)?;
     let source = source.fitted(model.shape(), model.fit());
-    let collection = Collection::load(&source, Some(model.shape()), Some(arguments.count))?;
+    let collection = source.load(Some(model.shape()), Some(arguments.count))?;
     let title = vec![format!(
         "{}: images and their reconstructions by {}",
         collection.name(),

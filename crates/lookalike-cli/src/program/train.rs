@@ -342,7 +342,7 @@ fn load(a: &TrainArguments, console: &Console) -> Result<(Collection, Option<Gre
     if a.limit.is_none() {
         source = source.sampled(most, a.seed);
     }
-    let collection = Collection::load(&source, Some(shape), a.limit)?;
+    let collection = source.load(Some(shape), a.limit)?;
     if a.limit.is_none() && collection.len() == most {
         console.note(format!(
             "learned from are at most {most} images, a fair sample of all; --sample N asks for another number"

@@ -11,7 +11,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use lookalike::gallery::{Gallery, Payload, Points};
-use lookalike::images::{Collection, open};
+use lookalike::open;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
@@ -47,7 +47,7 @@ pub fn place_with_digits(count: usize) -> Workplace {
 pub fn place_with_photos(count: usize) -> Workplace {
     let place = place_with_digits(1);
     let source = open("mnist:test").unwrap();
-    let digits = Collection::load(&*source, None, Some(count)).unwrap();
+    let digits = source.load(None, Some(count)).unwrap();
     for index in 0..digits.len() {
         let folder = place.path("photos").join(digits.label(index).unwrap());
         fs::create_dir_all(&folder).unwrap();
@@ -60,7 +60,7 @@ pub fn place_with_photos(count: usize) -> Workplace {
 /// Some test image as a PNG file.
 pub fn png(index: usize) -> Vec<u8> {
     let source = open("mnist:test").unwrap();
-    let digits = Collection::load(&*source, None, Some(index + 1)).unwrap();
+    let digits = source.load(None, Some(index + 1)).unwrap();
     digits.picture(index).to_png().unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use lookalike::images::{Collection, open};
+use lookalike::open;
 use serde_json::Value;
 
 /// A folder of its own, with a few of MNIST's images as an IDX file with labels.
@@ -33,7 +33,7 @@ impl Workplace {
     /// Replaces the images by the first `count` test images.
     pub fn write_idx(&self, count: usize) {
         let source = open("mnist:test").unwrap();
-        let digits = Collection::load(&*source, None, Some(count)).unwrap();
+        let digits = source.load(None, Some(count)).unwrap();
         let count = u32::try_from(digits.len()).unwrap();
         let mut images = vec![0, 0, 8, 3];
         for side in [count, 28, 28] {
@@ -45,7 +45,7 @@ impl Workplace {
         labels.extend(count.to_be_bytes());
         labels.extend((0..digits.len()).map(|i| digits.label(i).unwrap().parse::<u8>().unwrap()));
         std::fs::write(self.path("digits-labels-idx1-ubyte"), labels).unwrap();
-        assert_eq!(open(&self.images()).unwrap().len(), Some(digits.len()));
+        assert_eq!(open(&self.images()).unwrap().len_hint(), Some(digits.len()));
     }
 
     /// The command, in this folder, not yet run.

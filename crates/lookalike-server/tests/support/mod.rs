@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};
-use lookalike::images::{Collection, open};
-use lookalike::{Searcher, create_gallery, index, open_gallery};
+use lookalike::images::Collection;
+use lookalike::{ImageStream, IndexOptions, Searcher, create_gallery, index, open, open_gallery};
 use lookalike_server::{ServeOptions, Server, Token};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -25,7 +25,7 @@ pub const SEVEN: &str = "94226bf5-46a4-5ce7-ae48-dce1e14c41de";
 /// The first test images.
 pub fn digits(count: usize) -> Collection {
     let source = open("mnist:test").unwrap();
-    Collection::load(&*source, None, Some(count)).unwrap()
+    source.load(None, Some(count)).unwrap()
 }
 
 /// A model, quickly trained, once.
@@ -58,7 +58,12 @@ pub struct Running {
 pub fn gallery(path: &Path) {
     let (digits, model) = (digits(IMAGES), model());
     let gallery = create_gallery(path, &model, None).unwrap();
-    index(&digits, &model, &gallery, true, |_| {}).unwrap();
+    let options = IndexOptions {
+        diffusion: true,
+        ..IndexOptions::default()
+    };
+    let stream = ImageStream::of_collection(&digits);
+    index(stream, &model, &gallery, options, |_| {}).unwrap();
 }
 
 impl Running {

@@ -12,14 +12,14 @@ const LOST_CALLS: usize = 3;
 /// Stores points; those that a cluster does not take are listed, and storing goes on.
 pub(super) struct Storing<'a> {
     gallery: &'a dyn Gallery,
-    /// Where they are listed; without it, they are an error.
-    skips: Option<&'a Skips>,
+    /// Where they are listed.
+    skips: &'a Skips,
     /// Calls in a row of which nothing was stored.
     lost: usize,
 }
 
 impl<'a> Storing<'a> {
-    pub fn new(gallery: &'a dyn Gallery, skips: Option<&'a Skips>) -> Self {
+    pub fn new(gallery: &'a dyn Gallery, skips: &'a Skips) -> Self {
         Self {
             gallery,
             skips,
@@ -36,12 +36,9 @@ impl<'a> Storing<'a> {
             }
             Err(error) => error,
         };
-        let (
-            GalleryError::NotStored {
-                failed, stored, of, ..
-            },
-            Some(skips),
-        ) = (&error, self.skips)
+        let GalleryError::NotStored {
+            failed, stored, of, ..
+        } = &error
         else {
             return Err(error.into());
         };
@@ -51,7 +48,7 @@ impl<'a> Storing<'a> {
                 continue;
             };
             let payload = &point.payload;
-            skips.add(Skipped {
+            self.skips.add(Skipped {
                 key: payload.key.clone(),
                 location: payload.location.as_ref().unwrap_or(&payload.key).clone(),
                 kind: SkipKind::NotStored,

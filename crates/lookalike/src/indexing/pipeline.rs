@@ -1,4 +1,4 @@
-//! From files to a gallery: listed, read, decoded, encoded and stored, all at the same time.
+//! From a stream of images to a gallery: listed, read, decoded, encoded and stored, all at the same time.
 //!
 //! ```text
 //! list ──(entries)──► compare, read, decode, fit, encode ──(points)──► store
@@ -16,7 +16,7 @@ use std::thread;
 use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::{Gallery, Payload, Point, Upserted, point_id};
 use lookalike_images::{Pixels, thumbnail};
-use lookalike_sources::{Content, Entry, SkipKind, Skipped, Source as Files, is_image_name};
+use lookalike_sources::{Entry, SkipKind, Skipped, is_image_name};
 use rayon::prelude::*;
 use uuid::Uuid;
 
@@ -24,8 +24,8 @@ use crate::catalogue;
 use crate::indexing::pruning::Seen;
 use crate::indexing::storing::Storing;
 use crate::indexing::{IndexOptions, IndexProgress, IndexSummary, decode_target};
-use crate::source::{PADDING, Source, decode_bytes};
-use crate::{Error, Skips};
+use crate::stream::{PADDING, Raw};
+use crate::{Error, ImageStream, Skips};
 
 /// Entries taken at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 1024;
@@ -50,25 +50,24 @@ pub(super) struct Outcome {
 
 /// Brings the gallery up to date with what a source holds; what the source no longer holds stays.
 pub(super) fn store(
-    source: &Source,
-    files: &dyn Files,
+    stream: &ImageStream,
     model: &Autoencoder,
     gallery: &dyn Gallery,
     options: &IndexOptions,
     mut progress: impl FnMut(IndexProgress),
 ) -> Result<Outcome, Error> {
-    let entries = source.entries()?;
+    let entries = stream.entries()?;
     let stage = Stage {
-        source,
-        name: files.name(),
-        identity: catalogue::identity(gallery, files.name())?,
+        stream,
+        name: stream.name(),
+        identity: catalogue::identity(gallery, stream.name())?,
         model,
         gallery,
         thumbnail: options.thumbnail,
         reread: options.reread,
         looks_up: gallery.describe()?.points > 0,
     };
-    let expected = lookalike_images::Source::len(source);
+    let expected = stream.len_hint();
     let chunk = CHUNK.min(PIXEL_BYTES / model.shape().values()).max(1);
     let mut outcome = Outcome {
         summary: IndexSummary::default(),
@@ -82,10 +81,10 @@ pub(super) fn store(
         let (to_work, chunks) = sync_channel(2);
         let (to_store, batches) = sync_channel(1);
         scope.spawn(move || list(entries, chunk, &to_work));
-        let storing = scope.spawn(|| write(gallery, source.skips(), batches, &stored));
+        let storing = scope.spawn(|| write(gallery, stream.skips(), batches, &stored));
         for items in chunks {
             // Leaving the loop hangs up on both threads, which then end.
-            options.check_stop(files.name())?;
+            options.check_stop(stream.name())?;
             let batch = stage.prepare(items, &mut outcome)?;
             if !batch.points.is_empty() && to_store.send(batch).is_err() {
                 break;
@@ -94,7 +93,7 @@ pub(super) fn store(
             progress(IndexProgress {
                 images: outcome.summary.images,
                 stored: stored.points.added + stored.points.changed,
-                skipped: source.skips().total(),
+                skipped: stream.skips().total(),
                 expected,
             });
         }
@@ -107,7 +106,7 @@ pub(super) fn store(
     summary.changed = points.changed;
     summary.not_stored = lost;
     summary.unchanged = summary.images - points.added - points.changed - lost;
-    summary.skipped = source.skips().total();
+    summary.skipped = stream.skips().total();
     Ok(outcome)
 }
 
@@ -118,11 +117,7 @@ fn list(entries: impl Iterator<Item = Item>, most: usize, to: &SyncSender<Vec<It
     let mut chunk = Vec::new();
     let mut bytes = 0;
     for item in entries {
-        if let Ok(entry) = &item
-            && let Content::Bytes(content) = &entry.content
-        {
-            bytes += content.len();
-        }
+        bytes += item.as_ref().map_or(0, |entry| entry.content.held());
         chunk.push(item);
         if chunk.len() == most || bytes >= CHUNK_BYTES {
             if to.send(std::mem::take(&mut chunk)).is_err() {
@@ -152,7 +147,7 @@ fn write(
     batches: Receiver<Batch>,
     done: &Mutex<Done>,
 ) -> Result<(), Error> {
-    let mut storing = Storing::new(gallery, Some(skips));
+    let mut storing = Storing::new(gallery, skips);
     for batch in batches {
         batch.put_thumbnails(gallery)?;
         let (upserted, lost) = storing.store(&batch.points)?;
@@ -165,19 +160,18 @@ fn write(
     Ok(())
 }
 
-/// Brings the points of some of a source's files up to date, under another name for the source: the id of each, in
+/// Brings the points of some of a source's images up to date, under another name for the source: the id of each, in
 /// their order, or why it was passed over; and what storing them did.
 pub(crate) fn store_some(
-    source: &Source,
+    stream: &ImageStream,
     name: &str,
     keys: &[&str],
     model: &Autoencoder,
     gallery: &dyn Gallery,
     thumbnail: usize,
 ) -> Result<(Vec<Result<Uuid, String>>, Upserted), Error> {
-    let files = source.files().expect("it is no data set of pixels");
     let stage = Stage {
-        source,
+        stream,
         name,
         identity: name.to_owned(),
         model,
@@ -191,19 +185,23 @@ pub(crate) fn store_some(
     let mut entries = Vec::with_capacity(keys.len());
     let mut outcomes = Vec::with_capacity(keys.len());
     for (key, id) in keys.iter().zip(&ids) {
-        let entry = files.get(key).map_err(|error| error.to_string());
+        let entry = stream.source().get(key).map_err(|error| error.to_string());
         outcomes.push(entry.map(|entry| {
             entries.push((*id, entry));
             *id
         }));
     }
-    let fates = stage.fates(entries, &there)?;
-    for (outcome, fate) in outcomes.iter_mut().filter(|one| one.is_ok()).zip(&fates) {
-        if let Fate::Skipped(skipped) = fate {
+    let decisions = stage.decisions(entries, &there)?;
+    for (outcome, decision) in outcomes
+        .iter_mut()
+        .filter(|one| one.is_ok())
+        .zip(&decisions)
+    {
+        if let Decision::Skipped(skipped) = decision {
             *outcome = Err(skipped.reason.clone());
         }
     }
-    let batch = stage.assemble(fates, &mut IndexSummary::default())?;
+    let batch = stage.assemble(decisions, &mut IndexSummary::default())?;
     batch.put_thumbnails(gallery)?;
     Ok((outcomes, gallery.upsert(&batch.points)?))
 }
@@ -230,7 +228,7 @@ impl Batch {
 
 /// The middle of the way.
 struct Stage<'a> {
-    source: &'a Source,
+    stream: &'a ImageStream,
     name: &'a str,
     /// What ids are made of.
     identity: String,
@@ -244,8 +242,8 @@ struct Stage<'a> {
     looks_up: bool,
 }
 
-/// What becomes of an entry.
-enum Fate {
+/// What is to be done for an entry.
+enum Decision {
     /// It is there already.
     Unchanged,
     /// Its code is known.
@@ -255,9 +253,9 @@ enum Fate {
     Skipped(Skipped),
 }
 
-/// What a first look at an entry tells.
-enum Sight {
-    Settled(Fate),
+/// What comparing an entry with its point tells.
+enum Comparison {
+    Decided(Decision),
     /// It is new or has changed; its content may be there under another name.
     Read(Box<ReadEntry>),
 }
@@ -265,15 +263,15 @@ enum Sight {
 /// An entry and its content, whose hash is in the payload.
 struct ReadEntry {
     entry: Entry,
-    bytes: Vec<u8>,
+    raw: Raw,
     payload: Payload,
 }
 
-impl Sight {
+impl Comparison {
     /// The hash of a content that is to be looked up.
     fn hash(&self) -> Option<&str> {
         match self {
-            Self::Settled(_) => None,
+            Self::Decided(_) => None,
             Self::Read(read) => Some(&read.payload.blake3),
         }
     }
@@ -306,13 +304,13 @@ impl Stage<'_> {
                 Ok(entry) => entries.push((id, entry)),
                 Err(skipped) => {
                     outcome.complete &= !hides_others(&skipped);
-                    self.source.skips().add(skipped);
+                    self.stream.skips().add(skipped);
                 }
             }
         }
         let there = self.there(&entries.iter().map(|(id, _)| *id).collect::<Vec<_>>())?;
-        let fates = self.fates(entries, &there)?;
-        self.assemble(fates, &mut outcome.summary)
+        let decisions = self.decisions(entries, &there)?;
+        self.assemble(decisions, &mut outcome.summary)
     }
 
     /// The points of these ids that are there.
@@ -325,19 +323,23 @@ impl Stage<'_> {
     }
 
     /// Encodes what is to be encoded; what was passed over is noted.
-    fn assemble(&self, fates: Vec<Fate>, summary: &mut IndexSummary) -> Result<Batch, Error> {
+    fn assemble(
+        &self,
+        decisions: Vec<Decision>,
+        summary: &mut IndexSummary,
+    ) -> Result<Batch, Error> {
         let mut batch = Batch::default();
         let mut payloads = Vec::new();
         let mut pixels = Vec::new();
-        for fate in fates {
-            match fate {
-                Fate::Skipped(skipped) => {
-                    self.source.skips().add(skipped);
+        for decision in decisions {
+            match decision {
+                Decision::Skipped(skipped) => {
+                    self.stream.skips().add(skipped);
                     continue;
                 }
-                Fate::Unchanged => {}
-                Fate::Known(point) => batch.points.push(*point),
-                Fate::Encode(fresh) => {
+                Decision::Unchanged => {}
+                Decision::Known(point) => batch.points.push(*point),
+                Decision::Encode(fresh) => {
                     pixels.extend_from_slice(&fresh.pixels);
                     let hash = fresh.payload.blake3.clone();
                     batch
@@ -360,29 +362,35 @@ impl Stage<'_> {
 
     /// Finds out with as little work as can be what is to be done for each entry: size and time of change first, then
     /// the content's hash, then the picture.
-    fn fates(
+    fn decisions(
         &self,
         entries: Vec<(Uuid, Entry)>,
         there: &HashMap<Uuid, Point>,
-    ) -> Result<Vec<Fate>, Error> {
-        let look = |(id, entry): (Uuid, Entry)| self.look(entry, there.get(&id));
+    ) -> Result<Vec<Decision>, Error> {
+        let compare = |(id, entry): (Uuid, Entry)| self.compare(entry, there.get(&id));
         if !self.looks_up {
             let nothing = HashMap::new();
-            let settled = entries.into_par_iter().map(look);
-            return Ok(settled.map(|sight| self.settle(sight, &nothing)).collect());
+            let compared = entries.into_par_iter().map(compare);
+            return Ok(compared
+                .map(|comparison| self.decide(comparison, &nothing))
+                .collect());
         }
-        let mut fates = Vec::with_capacity(entries.len());
+        let mut decisions = Vec::with_capacity(entries.len());
         for group in read_together(entries) {
-            let sights: Vec<Sight> = group.into_par_iter().map(look).collect();
-            let twins = self.twins(&sights)?;
-            fates.par_extend(sights.into_par_iter().map(|one| self.settle(one, &twins)));
+            let comparisons: Vec<Comparison> = group.into_par_iter().map(compare).collect();
+            let twins = self.twins(&comparisons)?;
+            decisions.par_extend(
+                comparisons
+                    .into_par_iter()
+                    .map(|one| self.decide(one, &twins)),
+            );
         }
-        Ok(fates)
+        Ok(decisions)
     }
 
     /// Points with the contents that were read.
-    fn twins(&self, sights: &[Sight]) -> Result<HashMap<String, Point>, Error> {
-        let hashes: Vec<_> = sights.iter().filter_map(Sight::hash).collect();
+    fn twins(&self, comparisons: &[Comparison]) -> Result<HashMap<String, Point>, Error> {
+        let hashes: Vec<_> = comparisons.iter().filter_map(Comparison::hash).collect();
         let found = hashes
             .par_chunks(LOOKED_UP)
             .map(|hashes| self.gallery.with_content(hashes));
@@ -393,12 +401,13 @@ impl Stage<'_> {
     }
 
     /// What can be told of an entry by its stamp, or else by its content's hash.
-    fn look(&self, entry: Entry, there: Option<&Point>) -> Sight {
+    fn compare(&self, entry: Entry, there: Option<&Point>) -> Comparison {
         let stamped = Payload {
             source: self.name.to_owned(),
             key: entry.key.clone(),
             label: entry.label.clone(),
-            location: Some(entry.location.clone()),
+            // Data sets of pixels hold no files that a person could open.
+            location: entry.pixels().is_none().then(|| entry.location.clone()),
             bytes: entry.stamp.map(|stamp| stamp.bytes),
             modified: entry.stamp.and_then(|stamp| stamp.modified),
             changed: entry.stamp.and_then(|stamp| stamp.changed),
@@ -408,9 +417,9 @@ impl Stage<'_> {
         };
         let same = |point: &Point| {
             let known = under_another_name(point, &stamped);
-            Sight::Settled(match known == *point {
-                true => Fate::Unchanged,
-                false => Fate::Known(Box::new(known)),
+            Comparison::Decided(match known == *point {
+                true => Decision::Unchanged,
+                false => Decision::Known(Box::new(known)),
             })
         };
         if let Some(point) = there
@@ -422,43 +431,43 @@ impl Stage<'_> {
         {
             return same(point);
         }
-        let bytes = match entry.read(&self.source.reading().source.limits) {
-            Ok(bytes) => bytes,
-            Err(why) => return Sight::Settled(Fate::Skipped(entry.skipped(why))),
+        let raw = match Raw::read(&entry, self.stream.reading()) {
+            Ok(raw) => raw,
+            Err(skipped) => return Comparison::Decided(Decision::Skipped(skipped)),
         };
-        let hash = blake3::hash(&bytes).to_hex().to_string();
+        let hash = raw.blake3();
         if let Some(point) = there.filter(|point| point.payload.blake3 == hash) {
             return same(point);
         }
-        Sight::Read(Box::new(ReadEntry {
+        Comparison::Read(Box::new(ReadEntry {
             payload: Payload {
                 blake3: hash,
                 ..stamped
             },
-            bytes,
+            raw,
             entry,
         }))
     }
 
-    /// Decides what is not settled, by the points that have the same contents.
-    fn settle(&self, sight: Sight, twins: &HashMap<String, Point>) -> Fate {
+    /// Decides what is not decided yet, by the points that have the same contents.
+    fn decide(&self, comparison: Comparison, twins: &HashMap<String, Point>) -> Decision {
         let ReadEntry {
             entry,
-            bytes,
+            raw,
             payload,
-        } = match sight {
-            Sight::Settled(fate) => return fate,
-            Sight::Read(read) => *read,
+        } = match comparison {
+            Comparison::Decided(decision) => return decision,
+            Comparison::Read(read) => *read,
         };
         if let Some(twin) = twins.get(&payload.blake3) {
-            return Fate::Known(Box::new(under_another_name(twin, &payload)));
+            return Decision::Known(Box::new(under_another_name(twin, &payload)));
         }
         let (shape, how) = (self.model.shape(), self.model.fit());
-        let mut options = self.source.reading().decode.clone();
+        let mut options = self.stream.reading().decode.clone();
         options.target = Some(decode_target(self.model, self.thumbnail));
-        let decoded = match decode_bytes(&entry, &bytes, &options) {
+        let decoded = match raw.decode(&entry, &options) {
             Ok(decoded) => decoded,
-            Err(skipped) => return Fate::Skipped(skipped),
+            Err(skipped) => return Decision::Skipped(skipped),
         };
         let pixels = decoded.fit(shape, how, PADDING);
         // A side beyond u32 would be an image of more than 16 TiB.
@@ -468,9 +477,10 @@ impl Stage<'_> {
             height: side(decoded.height),
             ..payload
         };
-        // Without its thumbnail an image can still be found.
-        let kept = (self.thumbnail > 0).then(|| thumbnail(&decoded.pixels, self.thumbnail).ok());
-        Fate::Encode(Box::new(Fresh {
+        // Without its thumbnail an image can still be found. Data sets of pixels show themselves.
+        let kept = (self.thumbnail > 0 && entry.pixels().is_none())
+            .then(|| thumbnail(&decoded.pixels, self.thumbnail).ok());
+        Decision::Encode(Box::new(Fresh {
             payload,
             pixels: pixels.into_data(),
             flat: is_flat(&decoded.pixels, options.background),

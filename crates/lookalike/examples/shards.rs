@@ -1,7 +1,7 @@
 //! Makes a large collection: MNIST under fresh distortions, as tar archives of PNG files.
 //!
 //! ```sh
-//! cargo run --release -p lookalike-sources --example shards -- shards 1000000
+//! cargo run --release -p lookalike --example shards -- shards 1000000
 //! ```
 //!
 //! writes `shards/000.tar` and so on, of 10,000 images each; `lookalike index 'shards/{000..099}.tar'` reads them. Image
@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use lookalike_images::{Collection, Distorter, Distortion, Pixels, open};
+use lookalike::images::{Collection, Distorter, Distortion, Pixels};
 use rayon::prelude::*;
 
 /// Images of an archive.
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let folder = PathBuf::from(folder);
     fs::create_dir_all(&folder)?;
-    let digits = Collection::load(&*open("mnist:train")?, None, None)?;
+    let digits = lookalike::open("mnist:train")?.load(None, None)?;
     for shard in 0..count.div_ceil(SHARD) {
         let from = first + shard * SHARD;
         let to = (from + SHARD).min(first + count);

@@ -1,20 +1,20 @@
-//! Sources of every kind, read and decoded.
+//! One stream of images from any source: listed, read, decoded and brought to a model's input.
 //!
-//! `lookalike-sources` lists files, wherever they lie; `lookalike-images` decodes them, and knows
-//! the data sets that hold pixels themselves (MNIST, IDX). [`Source`] is both under one name, so
-//! that every command takes every source.
+//! `lookalike-sources` lists what there is: files, wherever they lie, and data sets that hold pixels
+//! themselves (MNIST, IDX); `lookalike-images` decodes. An [`ImageStream`] joins the two, and is what
+//! training, indexing, evaluation, queries and originals read.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
 use lookalike_images::{
-    DecodeOptions, Decoded, Fit, GreyRange, Image, ImageError, Images, InputShape, Pixels, Region,
-    Source as Pictures, SourceError, decode, deep_values, fit_with, open as open_pictures,
+    Collection, CollectionError, DecodeOptions, Decoded, Fit, GreyRange, Image, ImageError,
+    InputShape, Pixels, Region, decode, deep_values,
 };
 use lookalike_sources::{
-    Drawing, Entries, Entry, LabelFrom, Part, PartNumber, Rank, SkipKind, Skipped, Source as Files,
-    SourceOptions, existing, open as open_files,
+    Content, Drawing, Entries, Entry, InMemory, LabelFrom, Part, PartNumber, Rank, RawPixels,
+    SkipKind, SkipReason, Skipped, Source, SourceOptions, existing, open,
 };
 use rayon::prelude::*;
 
@@ -34,97 +34,87 @@ pub struct Reading {
     pub sample: Option<(usize, u64)>,
 }
 
-/// A source of images of any kind, opened.
-pub struct Source {
-    /// What it was opened by.
-    spec: String,
-    kind: Kind,
+/// The images of a source of any kind, read and decoded by all threads, in bounded batches and in
+/// order. What cannot be read is passed over and counted.
+pub struct ImageStream {
+    /// What it was opened by; none for one that a program gave.
+    spec: Option<String>,
+    source: Box<dyn Source>,
     reading: Reading,
     /// What images are brought to while they are read; none: they come as they are.
     shape: Option<(InputShape, Fit)>,
     skips: Arc<Skips>,
 }
 
-enum Kind {
-    /// Pixels as they are, with numbers for keys.
-    Pictures(Box<dyn Pictures>),
-    /// Files to decode.
-    Files(Box<dyn Files>),
-}
+impl ImageStream {
+    /// Opens a source of any kind by what [`lookalike_sources::open`] takes: a folder, an archive, a
+    /// table, a pattern of many, an address, an IDX file, `mnist:train`. What is passed over while it
+    /// is read goes to `skips`.
+    ///
+    /// # Errors
+    ///
+    /// When `spec` names nothing that can be opened.
+    pub fn open(spec: &str, reading: Reading, skips: Arc<Skips>) -> Result<Self, Error> {
+        let source = open(spec, &reading.source)?;
+        Ok(Self {
+            spec: Some(spec.to_owned()),
+            ..Self::of(source, reading, skips)
+        })
+    }
 
-/// Opens a source of any kind: `mnist:train`, an IDX file, and all that [`lookalike_sources::open`]
-/// takes. What is passed over while it is read goes to `skips`.
-///
-/// # Errors
-///
-/// When `spec` names nothing that can be opened.
-pub fn open_source(spec: &str, reading: Reading, skips: Arc<Skips>) -> Result<Source, Error> {
-    let kind = match is_pictures(spec) {
-        true => Kind::Pictures(open_pictures(spec)?),
-        false => {
-            let files = open_files(spec, &reading.source).map_err(with_pixels)?;
-            Kind::Files(match reading.part {
-                Some(part) => Box::new(Part::new(files, part)),
-                None => files,
-            })
+    /// A stream of a source that a program gives.
+    pub fn of(source: Box<dyn Source>, reading: Reading, skips: Arc<Skips>) -> Self {
+        Self {
+            spec: None,
+            source: match reading.part {
+                Some(part) => Box::new(Part::new(source, part)),
+                None => source,
+            },
+            reading,
+            shape: None,
+            skips,
         }
-    };
-    Ok(Source {
-        spec: spec.to_owned(),
-        kind,
-        reading,
-        shape: None,
-        skips,
-    })
-}
+    }
 
-/// Names the data sets of pixels to somebody whose source was not found.
-fn with_pixels(error: lookalike_sources::SourceError) -> Error {
-    match error {
-        lookalike_sources::SourceError::Spec { spec, reason } => {
-            lookalike_sources::SourceError::Spec {
-                spec,
-                reason: match reason.strip_suffix(lookalike_sources::SOURCES) {
-                    Some(reason) => format!(
-                        "{reason}{}, an IDX file, mnist:train or mnist:test",
-                        lookalike_sources::SOURCES
-                    ),
-                    None => reason,
-                },
+    /// A stream of images in memory.
+    pub fn of_collection(collection: &Collection) -> Self {
+        let entries = (0..collection.len()).map(|index| {
+            let image = collection.copy(index);
+            Entry {
+                location: format!("{}#{}", collection.name(), image.key),
+                key: image.key,
+                label: image.label,
+                sample: None,
+                extra: Default::default(),
+                stamp: None,
+                content: Content::Pixels(RawPixels {
+                    width: image.pixels.width(),
+                    height: image.pixels.height(),
+                    channels: image.pixels.channels(),
+                    data: image.pixels.into_data().into(),
+                }),
             }
-            .into()
-        }
-        other => other.into(),
+        });
+        let source = InMemory::new(collection.name(), entries.collect());
+        let source = source.expect("a collection's keys are unique");
+        Self::of(Box::new(source), Reading::default(), Arc::default())
     }
-}
 
-/// Whether `lookalike-images` opens it: MNIST, or a file that is no other kind by its name.
-fn is_pictures(spec: &str) -> bool {
-    if spec.starts_with("mnist:") {
-        return true;
+    /// The source's name, which is part of its images' ids.
+    pub fn name(&self) -> &str {
+        self.source.name()
     }
-    let path = Path::new(spec);
-    let name = path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
-    // As MNIST's files are called, plain or packed; others are told by their beginning.
-    let idx = ["-ubyte", "-ubyte.gz", ".idx", ".idx.gz"]
-        .iter()
-        .any(|end| name.ends_with(end));
-    path.is_file() && (idx || begins_as_idx(path))
-}
 
-/// IDX begins with two zeros and the type of its numbers.
-fn begins_as_idx(path: &Path) -> bool {
-    use std::io::Read;
-    let mut start = [0xff; 3];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
-    read.is_ok() && start == [0, 0, 8]
-}
+    /// About how many images there are, if that is known without reading. Some may be passed over.
+    pub fn len_hint(&self) -> Option<usize> {
+        let all = self.source.len_hint();
+        let all = all.and_then(|len| usize::try_from(len).ok());
+        all.map(|all| match self.reading.sample {
+            Some((count, _)) => all.min(count),
+            None => all,
+        })
+    }
 
-impl Source {
     /// Brings images to a shape while they are read, by all threads.
     #[must_use]
     pub fn fitted(mut self, shape: InputShape, how: Fit) -> Self {
@@ -140,12 +130,9 @@ impl Source {
         self
     }
 
-    /// The listing of the source, where there is one: none for data sets of pixels.
-    pub(crate) fn files(&self) -> Option<&dyn Files> {
-        match &self.kind {
-            Kind::Files(files) => Some(&**files),
-            Kind::Pictures(_) => None,
-        }
+    /// The source behind it.
+    pub fn source(&self) -> &dyn Source {
+        &*self.source
     }
 
     /// What was passed over.
@@ -168,32 +155,17 @@ impl Source {
     pub fn suitable_shape(&self) -> Result<InputShape, Error> {
         let mut found: Option<Looked> = None;
         let mut first: Option<Skipped> = None;
-        match &self.kind {
-            Kind::Pictures(pictures) => {
-                let image = pictures.read()?.next().transpose()?;
-                found = image.map(|image| Looked::at(&image.pixels));
-            }
-            Kind::Files(files) => {
-                let mut options = self.reading.decode.clone();
-                options.target = Some((DEFAULT_SIDE, DEFAULT_SIDE));
-                let limits = self.reading.source.limits;
-                // What cannot be read is told when it is read in earnest, if there is anything
-                // else.
-                let first = &mut first;
-                let seen = files.entries()?.filter_map(|entry| {
-                    let looked = entry.and_then(|entry| {
-                        let bytes = entry.read(&limits).map_err(|why| entry.skipped(why))?;
-                        decode_bytes(&entry, &bytes, &options)
-                    });
-                    looked
-                        .map_err(|skipped| first.get_or_insert(skipped).clone())
-                        .ok()
-                });
-                for decoded in seen.take(LOOKED_AT) {
-                    let next = Looked::decoded(&decoded);
-                    found = Some(found.map_or(next, |found| found.and(next)));
-                }
-            }
+        let mut reading = self.reading.clone();
+        reading.decode.target = Some((DEFAULT_SIDE, DEFAULT_SIDE));
+        // What cannot be read is told when it is read in earnest, if there is anything else.
+        let seen = self.entries()?.filter_map(|entry| {
+            let looked = entry.and_then(|entry| decode_entry(&entry, &reading));
+            let skipped = |skipped: Skipped| first.get_or_insert(skipped).clone();
+            looked.map_err(skipped).ok()
+        });
+        for (_, decoded) in seen.take(LOOKED_AT) {
+            let next = Looked::at(&decoded);
+            found = Some(found.map_or(next, |found| found.and(next)));
         }
         match (found, first) {
             (Some(looked), _) => Ok(looked.shape()),
@@ -203,7 +175,7 @@ impl Source {
                 skipped.location,
                 skipped.reason
             ))),
-            (None, None) => Err(Error::Source(SourceError::Empty {
+            (None, None) => Err(Error::Collection(CollectionError::Empty {
                 name: self.name().to_owned(),
             })),
         }
@@ -217,17 +189,15 @@ impl Source {
     ///
     /// When the source cannot be read.
     pub fn suitable_grey_range(&self) -> Result<Option<GreyRange>, Error> {
-        let Kind::Files(files) = &self.kind else {
-            return Ok(None);
-        };
         if self.reading.decode.grey_range.is_some() {
             return Ok(None);
         }
         let limits = self.reading.source.limits;
-        let entries: Vec<Entry> = files.entries()?.flatten().take(LOOKED_AT).collect();
+        let entries: Vec<Entry> = self.entries()?.flatten().take(LOOKED_AT).collect();
         let values: Vec<f32> = entries
             .par_iter()
             .filter_map(|entry| {
+                // Raw pixels have 8 bits.
                 let bytes = entry.read(&limits).ok()?;
                 deep_values(&bytes, &self.reading.decode, VALUES_EACH).ok()?
             })
@@ -256,30 +226,35 @@ impl Source {
             && before.source.limits == now.source.limits
             && before.source.hidden == now.source.hidden
             && before.part == now.part;
-        match is_listed_alike {
-            true => Ok(Self { reading, ..self }),
-            false => Ok(Self {
+        match &self.spec {
+            Some(spec) if !is_listed_alike => Ok(Self {
                 shape: self.shape,
-                ..open_source(&self.spec, reading, self.skips)?
+                ..Self::open(spec, reading, self.skips)?
             }),
+            _ => Ok(Self { reading, ..self }),
         }
     }
 
     /// All entries, in order.
     pub(crate) fn entries(&self) -> Result<Entries, Error> {
-        let Kind::Files(files) = &self.kind else {
-            unreachable!("only files have entries");
-        };
-        Ok(files.entries()?)
+        Ok(self.source.entries()?)
     }
 
     /// What is to be read: all, or a sample.
     fn chosen(&self) -> Result<Box<dyn Iterator<Item = Result<Held, Skipped>> + Send + '_>, Error> {
-        let entries = self.entries()?;
-        Ok(match self.reading.sample {
-            Some((count, seed)) => Box::new(self.draw(entries, count, seed).into_iter().map(Ok)),
-            None => Box::new(entries.map(|item| item.map(Held::Entry))),
-        })
+        let mut entries = self.entries()?.peekable();
+        if let Some((count, seed)) = self.reading.sample {
+            // A data set that is wanted whole keeps its order, in which MNIST is trained.
+            let all = self
+                .source
+                .len_hint()
+                .is_some_and(|all| all <= count as u64);
+            if !(all && matches!(entries.peek(), Some(Ok(first)) if first.pixels().is_some())) {
+                let drawn = self.draw(entries, count, seed);
+                return Ok(Box::new(drawn.into_iter().map(Ok)));
+            }
+        }
+        Ok(Box::new(entries.map(|item| item.map(Held::Entry))))
     }
 
     /// Draws `count` images of all, every set of so many with the same chance: those whose keys
@@ -288,7 +263,12 @@ impl Source {
     ///
     /// What a stream gives but once is decoded on the way past if it may be among them, so that no
     /// more is held than pixels brought to shape; the rest is read when it is known which are.
-    fn draw(&self, mut entries: Entries, count: usize, seed: u64) -> Vec<Held> {
+    fn draw(
+        &self,
+        mut entries: impl Iterator<Item = Result<Entry, Skipped>>,
+        count: usize,
+        seed: u64,
+    ) -> Vec<Held> {
         let mut drawing = Drawing::new(count, seed);
         loop {
             let items: Vec<_> = entries.by_ref().take(AT_ONCE).collect();
@@ -335,27 +315,55 @@ impl Source {
     }
 }
 
-/// Reads and decodes an entry: the bytes' BLAKE3 and the picture.
-fn decode_entry(entry: &Entry, reading: &Reading) -> Result<(String, Decoded), Skipped> {
-    let bytes = entry
-        .read(&reading.source.limits)
-        .map_err(|why| entry.skipped(why))?;
-    let hash = blake3::hash(&bytes).to_hex().to_string();
-    Ok((hash, decode_bytes(entry, &bytes, &reading.decode)?))
+/// What an entry holds, read and not decoded.
+pub(crate) enum Raw {
+    /// The bytes of a picture file.
+    File(Vec<u8>),
+    /// Pixels as the data set has them.
+    Pixels(Pixels),
 }
 
-/// Decodes an entry's bytes.
-pub(crate) fn decode_bytes(
-    entry: &Entry,
-    bytes: &[u8],
-    options: &DecodeOptions,
-) -> Result<Decoded, Skipped> {
-    decode(bytes, options).map_err(|error| Skipped {
-        key: entry.key.clone(),
-        location: entry.location.clone(),
-        kind: kind_of(&error),
-        reason: error.to_string(),
-    })
+impl Raw {
+    /// Reads an entry.
+    pub(crate) fn read(entry: &Entry, reading: &Reading) -> Result<Self, Skipped> {
+        let skipped = |kind, reason: String| entry.skipped(SkipReason { kind, reason });
+        match entry.pixels() {
+            Some(raw) => Pixels::new(raw.width, raw.height, raw.channels, raw.data.to_vec())
+                .map(Self::Pixels)
+                .map_err(|error| skipped(kind_of(&error), error.to_string())),
+            None => entry
+                .read(&reading.source.limits)
+                .map(Self::File)
+                .map_err(|why| entry.skipped(why)),
+        }
+    }
+
+    /// BLAKE3 of a file's bytes, or of pixels with their shape.
+    pub(crate) fn blake3(&self) -> String {
+        match self {
+            Self::File(bytes) => blake3::hash(bytes).to_hex().to_string(),
+            Self::Pixels(pixels) => pixels.blake3(),
+        }
+    }
+
+    /// Decodes what was read of `entry`.
+    pub(crate) fn decode(self, entry: &Entry, options: &DecodeOptions) -> Result<Decoded, Skipped> {
+        match self {
+            Self::Pixels(pixels) => Ok(pixels.into()),
+            Self::File(bytes) => decode(&bytes, options).map_err(|error| {
+                entry.skipped(SkipReason {
+                    kind: kind_of(&error),
+                    reason: error.to_string(),
+                })
+            }),
+        }
+    }
+}
+
+/// Reads and decodes an entry: the content's BLAKE3 and the picture.
+fn decode_entry(entry: &Entry, reading: &Reading) -> Result<(String, Decoded), Skipped> {
+    let raw = Raw::read(entry, reading)?;
+    Ok((raw.blake3(), raw.decode(entry, &reading.decode)?))
 }
 
 /// The sort of trouble that a picture gives.
@@ -392,18 +400,12 @@ struct Looked {
 }
 
 impl Looked {
-    fn at(pixels: &Pixels) -> Self {
+    fn at(decoded: &Decoded) -> Self {
         let grey = |pixel: &[u8]| pixel[0] == pixel[1] && pixel[1] == pixel[2];
-        Self {
-            sides: Some((pixels.width(), pixels.height())),
-            colour: pixels.channels() == 3 && !pixels.data().chunks_exact(3).all(grey),
-        }
-    }
-
-    fn decoded(decoded: &Decoded) -> Self {
+        let pixels = &decoded.pixels;
         Self {
             sides: Some((decoded.width, decoded.height)),
-            ..Self::at(&decoded.pixels)
+            colour: pixels.channels() == 3 && !pixels.data().chunks_exact(3).all(grey),
         }
     }
 
@@ -426,82 +428,35 @@ impl Looked {
     }
 }
 
-impl Pictures for Source {
-    fn name(&self) -> &str {
-        match &self.kind {
-            Kind::Pictures(pictures) => pictures.name(),
-            Kind::Files(files) => files.name(),
-        }
-    }
-
-    fn len(&self) -> Option<usize> {
-        match &self.kind {
-            // How many of them are in a part is not known before they are read.
-            Kind::Pictures(pictures) => pictures.len().filter(|_| self.reading.part.is_none()),
-            Kind::Files(files) => files.len_hint().and_then(|len| usize::try_from(len).ok()),
-        }
-        .map(|all| match self.reading.sample {
-            Some((count, _)) => all.min(count),
-            None => all,
+impl ImageStream {
+    /// All images, or those of the part and the sample; what cannot be read goes to the
+    /// [skips](Self::skips).
+    ///
+    /// # Errors
+    ///
+    /// When nothing of the source can be read.
+    pub fn images(&self) -> Result<impl Iterator<Item = Image> + Send + '_, Error> {
+        Ok(Decoding {
+            stream: self,
+            held: self.chosen()?,
+            ready: VecDeque::new(),
         })
     }
 
-    fn read(&self) -> Result<Images<'_>, SourceError> {
-        match &self.kind {
-            Kind::Pictures(pictures) => {
-                let mut images = pictures.read()?;
-                if let Some(part) = self.reading.part {
-                    let has = move |image: &Result<Image, SourceError>| {
-                        image.as_ref().map_or(true, |image| part.has(&image.key))
-                    };
-                    images = Box::new(images.filter(has));
-                }
-                if let Some((count, seed)) = self.reading.sample
-                    && pictures.len().is_none_or(|all| all > count)
-                {
-                    let mut drawing = Drawing::new(count, seed);
-                    for image in images {
-                        let image = image?;
-                        drawing.offer(drawing.rank(&image.key), image);
-                    }
-                    images = Box::new(drawing.into_drawn().into_iter().map(Ok));
-                }
-                let Some((shape, how)) = self.shape else {
-                    return Ok(images);
-                };
-                Ok(Box::new(images.map(move |image| {
-                    image.map(|image| Image {
-                        pixels: fit_with(&image.pixels, shape, how, PADDING),
-                        ..image
-                    })
-                })))
-            }
-            Kind::Files(_) => {
-                let held = self.chosen().map_err(|error| SourceError::Spec {
-                    spec: self.name().to_owned(),
-                    reason: error.to_string(),
-                })?;
-                Ok(Box::new(Decoding {
-                    source: self,
-                    held,
-                    ready: VecDeque::new(),
-                }))
-            }
-        }
-    }
-
-    fn get(&self, key: &str) -> Result<Image, SourceError> {
-        match &self.kind {
-            Kind::Pictures(pictures) => pictures.get(key),
-            Kind::Files(files) => {
-                let failed = |reason: String| SourceError::Spec {
-                    spec: format!("{}#{key}", self.name()),
-                    reason,
-                };
-                let entry = files.get(key).map_err(|error| failed(error.to_string()))?;
-                self.image(entry).map_err(|skipped| failed(skipped.reason))
-            }
-        }
+    /// Reads up to `limit` images into memory, each brought to `shape`; without one, to that of the
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// When the source cannot be read, has no images, or gives a key twice, or no image has the
+    /// shape.
+    pub fn load(
+        &self,
+        shape: Option<InputShape>,
+        limit: Option<usize>,
+    ) -> Result<Collection, Error> {
+        let images = self.images()?.take(limit.unwrap_or(usize::MAX));
+        Ok(Collection::of(self.name(), shape, images)?)
     }
 }
 
@@ -513,7 +468,7 @@ enum Held {
 
 /// Entries read and decoded by all threads, a few at a time, given in their order.
 struct Decoding<'a> {
-    source: &'a Source,
+    stream: &'a ImageStream,
     held: Box<dyn Iterator<Item = Result<Held, Skipped>> + Send + 'a>,
     ready: VecDeque<Image>,
 }
@@ -523,9 +478,9 @@ struct Decoding<'a> {
 const AT_ONCE: usize = 32;
 
 impl Iterator for Decoding<'_> {
-    type Item = Result<Image, SourceError>;
+    type Item = Image;
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<Image> {
         while self.ready.is_empty() {
             let items: Vec<_> = self.held.by_ref().take(AT_ONCE).collect();
             if items.is_empty() {
@@ -534,18 +489,18 @@ impl Iterator for Decoding<'_> {
             let images: Vec<Result<Image, Skipped>> = items
                 .into_par_iter()
                 .map(|item| match item? {
-                    Held::Entry(entry) => self.source.image(entry),
+                    Held::Entry(entry) => self.stream.image(entry),
                     Held::Image(image) => Ok(image),
                 })
                 .collect();
             for image in images {
                 match image {
                     Ok(image) => self.ready.push_back(image),
-                    Err(skipped) => self.source.skips.add(skipped),
+                    Err(skipped) => self.stream.skips.add(skipped),
                 }
             }
         }
-        self.ready.pop_front().map(Ok)
+        self.ready.pop_front()
     }
 }
 
@@ -567,25 +522,24 @@ pub fn open_queries<E: From<Error>>(
         let (source, query) = divided(spec, reading, skips)?;
         return ask(&source, spec, query);
     }
-    if is_pictures(spec) {
+    let stream = ImageStream::open(spec, reading.clone(), skips.clone())?;
+    let mut asked = 0_usize;
+    let mut entries = stream.entries()?.peekable();
+    if matches!(entries.peek(), Some(Ok(first)) if first.pixels().is_some()) {
         return Err(Error::Unusable(format!(
             "{spec} is a whole collection; name one image of it: {spec}#7"
         ))
         .into());
     }
-    let source = open_source(spec, reading.clone(), skips.clone())?;
-    let files = source.files().expect("it is no data set of pixels");
-    let mut asked = 0_usize;
-    let mut entries = source.entries()?.peekable();
     let mut last = None;
     while let Some(item) = entries.next() {
         let alone = asked == 0 && entries.peek().is_none();
-        let found = item.and_then(|entry| Ok((source.query_of(&entry)?, entry)));
+        let found = item.and_then(|entry| Ok((stream.query_of(&entry)?, entry)));
         match found {
             Ok((query, entry)) => {
                 asked += 1;
                 let name = if alone { spec } else { &entry.location };
-                ask(files.name(), name, query)?;
+                ask(stream.name(), name, query)?;
             }
             Err(skipped) => {
                 last = Some(skipped.to_string());
@@ -605,9 +559,9 @@ fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<(String,
     let mut failed = None;
     for (at, _) in spec.match_indices('#') {
         let (source, key) = (&spec[..at], &spec[at + 1..]);
-        let found = open_source(source, reading.clone(), skips.clone()).and_then(|source| {
-            let query = source.query(key)?;
-            Ok((pictures_name(&source), query))
+        let found = ImageStream::open(source, reading.clone(), skips.clone()).and_then(|stream| {
+            let query = stream.query(key)?;
+            Ok((stream.name().to_owned(), query))
         });
         match found {
             Ok(found) => return Ok(found),
@@ -621,10 +575,6 @@ fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<(String,
         }
     }
     Err(failed.unwrap_or_else(|| Error::Unusable(format!("{spec} names no image"))))
-}
-
-fn pictures_name(source: &Source) -> String {
-    Pictures::name(source).to_owned()
 }
 
 /// An image to ask with.
@@ -659,19 +609,15 @@ impl From<Image> for Query {
     }
 }
 
-impl Source {
+impl ImageStream {
     /// The image with a key, to ask with.
     ///
     /// # Errors
     ///
     /// When there is no such image, or it cannot be decoded.
     pub fn query(&self, key: &str) -> Result<Query, Error> {
-        match &self.kind {
-            Kind::Pictures(pictures) => Ok(pictures.get(key)?.into()),
-            Kind::Files(files) => self
-                .query_of(&files.get(key)?)
-                .map_err(|skipped| Error::Unusable(skipped.to_string())),
-        }
+        self.query_of(&self.source.get(key)?)
+            .map_err(|skipped| Error::Unusable(skipped.to_string()))
     }
 
     fn query_of(&self, entry: &Entry) -> Result<Query, Skipped> {

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use crate::download::{DownloadProgress, Wanted, download};
 use crate::error::SourceError;
-use crate::idx::IdxSource;
+use crate::idx::Idx;
 
 /// One of the two parts of MNIST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,16 +122,16 @@ impl Places {
     /// # Errors
     ///
     /// [`SourceError::Download`] when no mirror gives a good copy of a file,
-    /// [`SourceError::NoCacheFolder`] when there is nowhere to keep one, and those of [`IdxSource::open`].
+    /// [`SourceError::NoCacheFolder`] when there is nowhere to keep one, and those of [`Idx::open`].
     pub fn open(
         &self,
         part: Part,
         progress: &mut dyn FnMut(DownloadProgress),
-    ) -> Result<IdxSource, SourceError> {
+    ) -> Result<Idx, SourceError> {
         let [images, labels] = part.files();
         let images = self.find(&images, progress)?;
         let labels = self.find(&labels, progress)?;
-        IdxSource::open_named(part.name(), images, Some(labels))
+        Idx::open_named(part.name(), images, Some(labels))
     }
 
     fn find(
@@ -161,7 +161,7 @@ impl Places {
 /// # Errors
 ///
 /// As [`Places::open`].
-pub fn open(part: Part) -> Result<IdxSource, SourceError> {
+pub fn open(part: Part) -> Result<Idx, SourceError> {
     let mut reported = 0;
     Places::of_this_machine().open(part, &mut |progress| report(progress, &mut reported))
 }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use lookalike_images::mnist::{Part, Places};
-use lookalike_images::{Source, SourceError};
+use lookalike_sources::mnist::{Part, Places};
+use lookalike_sources::{Source, SourceError};
 
 /// What a mirror answers to each request.
 #[derive(Clone, Copy)]
@@ -140,7 +140,11 @@ fn a_download_is_kept_and_tells_how_far_it_is() {
             })
             .unwrap();
         assert_eq!(
-            source.read().unwrap().filter(|image| image.is_ok()).count(),
+            source
+                .entries()
+                .unwrap()
+                .filter(|item| item.is_ok())
+                .count(),
             10_000
         );
         assert_eq!(files(cache.path()), BOTH);
@@ -263,7 +267,11 @@ fn downloads_at_once_do_no_harm() {
         for _ in 0..4 {
             scope.spawn(|| {
                 let source = places.open(Part::Test, &mut |_| {}).unwrap();
-                let count = source.read().unwrap().filter(|image| image.is_ok()).count();
+                let count = source
+                    .entries()
+                    .unwrap()
+                    .filter(|item| item.is_ok())
+                    .count();
                 counts.lock().unwrap().push(count);
             });
         }

@@ -1,4 +1,5 @@
-//! Data sets of pixels in parts and samples; those of files are held against the same in `lookalike-sources`.
+//! Images of files and of data sets, in parts and samples; parts and samples of files are held against the
+//! same in `lookalike-sources`.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
@@ -20,11 +21,8 @@ fn data_set(folder: &Path, images: u32) -> String {
 }
 
 fn read(spec: &str, reading: Reading) -> Vec<Image> {
-    let source = open_source(spec, reading, Arc::default()).unwrap();
-    let images = source.read().unwrap().map(Result::unwrap);
-    let images: Vec<_> = images.collect();
-    assert!(source.len().is_none_or(|len| len == images.len()));
-    images
+    let stream = ImageStream::open(spec, reading, Arc::default()).unwrap();
+    stream.images().unwrap().collect()
 }
 
 fn part(number: u32, of: u32) -> Reading {
@@ -80,16 +78,72 @@ fn a_sample_of_a_part_is_of_that_part() {
                 sample: Some((wanted, 5)),
                 ..part(number, 4)
             };
-            let source = open_source(&spec, reading, Arc::default()).unwrap();
-            let drawn: HashSet<_> = source
-                .read()
-                .unwrap()
-                .map(|image| image.unwrap().key)
-                .collect();
+            let images = read(&spec, reading).into_iter();
+            let drawn: HashSet<_> = images.map(|image| image.key).collect();
             assert_eq!(drawn.len(), expected);
             assert!(drawn.is_subset(&own));
         }
     }
+}
+
+#[test]
+fn a_picture_is_read_whatever_its_name_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let jpeg = include_bytes!("../../../lookalike-images/tests/pictures/420.jpg");
+    let path = folder.path().join("number #7.png");
+    std::fs::write(&path, jpeg).unwrap();
+    let stream = crate::open(folder.path().to_str().unwrap()).unwrap();
+    let image = stream.images().unwrap().next().unwrap();
+    assert_eq!(image.key, "number #7.png");
+    let expected = decode(jpeg, &DecodeOptions::default()).unwrap().pixels;
+    assert_eq!(image.pixels, expected);
+    let query = stream.query("number #7.png").unwrap();
+    assert_eq!(query.image, image);
+    assert_eq!(query.blake3, blake3::hash(jpeg).to_hex().to_string());
+}
+
+#[test]
+fn a_data_set_that_is_wanted_whole_keeps_its_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = data_set(folder.path(), 50);
+    let keys = |sample| -> Vec<usize> {
+        let reading = Reading {
+            sample: Some((sample, 3)),
+            ..Reading::default()
+        };
+        let images = read(&spec, reading).into_iter();
+        images.map(|image| image.key.parse().unwrap()).collect()
+    };
+    assert!(keys(50).is_sorted() && keys(1000).is_sorted());
+    assert_eq!(keys(50).len(), 50);
+    assert!(!keys(49).is_sorted());
+}
+
+#[test]
+fn images_in_memory_are_a_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let stream = crate::open(&data_set(folder.path(), 9)).unwrap();
+    let collection = stream.load(None, Some(5)).unwrap();
+    let copy = ImageStream::of_collection(&collection);
+    assert_eq!((copy.name(), copy.len_hint()), (stream.name(), Some(5)));
+    assert_eq!(copy.load(None, None).unwrap(), collection);
+    assert_eq!(
+        copy.query("3").unwrap().blake3,
+        stream.query("3").unwrap().blake3
+    );
+}
+
+#[test]
+fn a_damaged_rest_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = data_set(folder.path(), 9);
+    let bytes = std::fs::read(&spec).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut packed, &bytes[..bytes.len() - 1]).unwrap();
+    std::fs::write(&spec, packed.finish().unwrap()).unwrap();
+    let stream = crate::open(&spec).unwrap();
+    assert_eq!(stream.images().unwrap().count(), 8);
+    assert_eq!(stream.skips().total(), 1);
 }
 
 proptest! {

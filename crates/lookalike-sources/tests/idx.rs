@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use lookalike_images::idx::{IdxError, IdxImages, IdxLabels, IdxSource};
-use lookalike_images::{
-    Collection, Image, Source, SourceError, open, open_image, open_image_in_source,
-};
+use lookalike_sources::idx::{Idx, IdxError, IdxImages, IdxLabels};
+use lookalike_sources::{Entry, LabelFrom, SkipKind, Source, SourceError, SourceOptions, open};
 use proptest::prelude::*;
 
 fn header(kind: u8, sizes: &[u32]) -> Vec<u8> {
@@ -39,7 +37,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 fn read_images(bytes: &[u8]) -> Result<Vec<Vec<u8>>, IdxError> {
     IdxImages::new(bytes, "test")?
-        .map(|pixels| Ok(pixels?.into_data()))
+        .map(|pixels| Ok(pixels?.data.into()))
         .collect()
 }
 
@@ -174,56 +172,83 @@ fn a_promise_takes_no_memory() {
     assert_eq!(error.found, "the end after 1");
 }
 
+fn opened(path: &Path) -> Box<dyn Source> {
+    open(path.to_str().unwrap(), &SourceOptions::default()).unwrap()
+}
+
+fn entries(source: &dyn Source) -> Vec<Entry> {
+    source.entries().unwrap().map(Result::unwrap).collect()
+}
+
 #[test]
-fn a_collection_has_keys_and_labels() {
+fn a_data_set_has_keys_and_labels() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "x-images-idx3-ubyte", &images());
     write(folder.path(), "x-labels-idx1-ubyte.gz", &gzip(&labels()));
-    let source = open(path.to_str().unwrap()).unwrap();
+    let source = opened(&path);
     assert_eq!(
         source.name(),
         path.canonicalize().unwrap().to_str().unwrap()
     );
-    assert_eq!(source.len(), Some(3));
-    let collection = Collection::load(source.as_ref(), None, None).unwrap();
-    let found: Vec<_> = (0..3)
-        .map(|i| (collection.key(i), collection.label(i)))
+    assert_eq!(source.len_hint(), Some(3));
+    let all = entries(&*source);
+    let found: Vec<_> = all
+        .iter()
+        .map(|entry| (entry.key.as_str(), entry.label.as_deref()))
         .collect();
     assert_eq!(
         found,
         [("0", Some("7")), ("1", Some("0")), ("2", Some("9"))]
     );
-    assert_eq!(collection.pixels(), (0..24).collect::<Vec<u8>>());
-    assert_eq!(
-        Collection::load(source.as_ref(), None, Some(2))
-            .unwrap()
-            .len(),
-        2
-    );
-
-    // The collection is the same source.
-    let copies: Result<Vec<Image>, _> = collection.read().unwrap().collect();
-    let originals: Result<Vec<Image>, _> = source.read().unwrap().collect();
-    assert_eq!(copies.unwrap(), originals.unwrap());
+    for (number, entry) in all.iter().enumerate() {
+        let pixels = entry.pixels().unwrap();
+        assert_eq!((pixels.height, pixels.width, pixels.channels), (2, 4, 1));
+        let first = 8 * number as u8;
+        assert_eq!(pixels.data, (first..first + 8).collect::<Vec<u8>>());
+        let why = entry.read(&Default::default()).unwrap_err();
+        assert_eq!(why.kind, SkipKind::Unsupported, "{why}");
+    }
+    let options = SourceOptions {
+        label: LabelFrom::None,
+        ..SourceOptions::default()
+    };
+    let without = open(path.to_str().unwrap(), &options).unwrap();
+    assert!(entries(&*without).iter().all(|entry| entry.label.is_none()));
 }
 
 #[test]
-fn one_image_is_named_by_its_key() {
+fn one_image_is_got_by_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "x-images-idx3-ubyte.gz", &gzip(&images()));
-    let spec = |key: &str| format!("{}#{key}", path.display());
-    let (source, image) = open_image_in_source(&spec("2")).unwrap();
-    assert_eq!(source, path.canonicalize().unwrap().to_str().unwrap());
+    let source = opened(&path);
+    let entry = source.get("2").unwrap();
     assert_eq!(
-        (image.key.as_str(), image.label, image.pixels.data()[0]),
-        ("2", None, 16)
+        (
+            entry.key.as_str(),
+            &entry.label,
+            entry.pixels().unwrap().data[0]
+        ),
+        ("2", &None, 16)
     );
     for key in ["3", "-1", "+1", "01", "", "x", "99999999999999999999"] {
-        let error = open_image(&spec(key)).unwrap_err();
+        let error = source.get(key).unwrap_err();
         assert!(matches!(error, SourceError::NoSuchImage { .. }), "{error}");
     }
-    let error = open_image(path.to_str().unwrap()).unwrap_err().to_string();
-    assert!(error.contains("#7"), "{error}");
+}
+
+#[test]
+fn a_file_that_breaks_off_gives_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path(), "x.idx.gz", &gzip(&images()[..39]));
+    let items: Vec<_> = opened(&path).entries().unwrap().collect();
+    assert_eq!(items.len(), 3);
+    assert!(items[..2].iter().all(Result::is_ok));
+    let skipped = items[2].as_ref().unwrap_err();
+    assert_eq!(
+        (skipped.key.as_str(), skipped.kind),
+        ("", SkipKind::Damaged)
+    );
+    assert!(skipped.reason.contains("at byte 39"), "{skipped}");
 }
 
 #[test]
@@ -233,7 +258,7 @@ fn files_that_disagree_are_errors() {
     let mut two = header(1, &[2]);
     two.extend([1, 2]);
     let labels_path = write(folder.path(), "x-labels-idx1-ubyte", &two);
-    let error = IdxSource::open(&path).unwrap_err().to_string();
+    let error = Idx::open(&path).unwrap_err().to_string();
     assert!(
         error.contains("3 labels") && error.contains("found 2"),
         "{error}"
@@ -242,18 +267,18 @@ fn files_that_disagree_are_errors() {
 
     // A labels file that ends early is found when it is opened if plain, when it is read if packed.
     std::fs::write(&labels_path, &labels()[..10]).unwrap();
-    assert!(IdxSource::open(&path).is_err());
+    assert!(Idx::open(&path).is_err());
     std::fs::write(&labels_path, gzip(&labels()[..10])).unwrap();
-    let source = IdxSource::open(&path).unwrap();
-    let found: Vec<_> = source.read().unwrap().map(|image| image.is_ok()).collect();
+    let source = Idx::open(&path).unwrap();
+    let found: Vec<_> = source.entries().unwrap().map(|item| item.is_ok()).collect();
     assert_eq!(found, [true, true, false]);
 
     // And one with more than it promises, after the last image.
     let mut longer = labels();
     longer.push(1);
     std::fs::write(&labels_path, gzip(&longer)).unwrap();
-    let source = IdxSource::open(&path).unwrap();
-    let found: Vec<_> = source.read().unwrap().map(|image| image.is_ok()).collect();
+    let source = Idx::open(&path).unwrap();
+    let found: Vec<_> = source.entries().unwrap().map(|item| item.is_ok()).collect();
     assert_eq!(found, [true, true, true, false]);
 }
 
@@ -264,7 +289,7 @@ fn a_plain_file_of_another_length_is_refused_at_once() {
         let mut bytes = images();
         bytes.resize(length, 0);
         let path = write(folder.path(), "digits.idx", &bytes);
-        let error = IdxSource::open(&path).unwrap_err().to_string();
+        let error = Idx::open(&path).unwrap_err().to_string();
         assert!(
             error.contains("40 bytes") && error.contains(&format!("{length} bytes")),
             "{error}"
@@ -274,54 +299,33 @@ fn a_plain_file_of_another_length_is_refused_at_once() {
 
 #[test]
 fn names_of_nothing_are_errors_that_help() {
-    let folder = tempfile::tempdir().unwrap();
     for (spec, help) in [
         ("mnist:validation", "mnist:train and mnist:test"),
-        ("no/such/file", "there is no such file"),
-        ("no/such/file#7", "there is no such file"),
-        (folder.path().to_str().unwrap(), "folder"),
+        ("no/such/file", "an IDX file, mnist:train or mnist:test"),
         ("", "there is no such file"),
-        ("#", "there is no such file"),
     ] {
-        for error in [
-            open(spec).err().map(|e| e.to_string()),
-            open_image(spec).err().map(|e| e.to_string()),
-        ] {
-            let error = error.unwrap();
-            assert!(error.contains("cannot open"), "{error}");
-            assert!(
-                error.contains(help) || error.contains("an image is"),
-                "{error}"
-            );
-        }
+        let error = open(spec, &SourceOptions::default()).err().unwrap();
+        let error = error.to_string();
+        assert!(error.contains("cannot open"), "{error}");
+        assert!(error.contains(help), "{error}");
     }
-    assert!(
-        open_image("mnist:test")
-            .unwrap_err()
-            .to_string()
-            .contains("mnist:test#7")
-    );
 }
 
 #[test]
 fn mnist_is_built_in() {
-    let image = open_image("mnist:test#7").unwrap();
+    let source = open("mnist:test", &SourceOptions::default()).unwrap();
+    let entry = source.get("7").unwrap();
     assert_eq!(
-        (image.key.as_str(), image.label.as_deref()),
+        (entry.key.as_str(), entry.label.as_deref()),
         ("7", Some("9"))
     );
-    let source = open("mnist:test").unwrap();
-    let labels: Vec<_> = source
-        .read()
-        .unwrap()
-        .take(5)
-        .map(|image| image.unwrap().label.unwrap())
+    let all = entries(&*source);
+    let labels: Vec<_> = all[..5]
+        .iter()
+        .map(|entry| entry.label.as_deref())
         .collect();
-    assert_eq!(labels, ["7", "2", "1", "0", "4"]);
-    assert_eq!(
-        source.read().unwrap().filter(|image| image.is_ok()).count(),
-        10_000
-    );
+    assert_eq!(labels, ["7", "2", "1", "0", "4"].map(Some));
+    assert_eq!(all.len(), 10_000);
 }
 
 #[derive(Debug, Clone)]
@@ -375,13 +379,13 @@ proptest! {
             bytes = gzip(&bytes);
         }
         if let Ok(mut parser) = IdxImages::new(&bytes[..], "test") {
-            let (promised, size) = (parser.promised(), parser.shape().values());
+            let (promised, size) = (parser.promised(), parser.shape().bytes());
             let mut read = 0;
             let mut failed = false;
             for image in parser.by_ref() {
                 match image {
                     Ok(image) => {
-                        prop_assert_eq!(image.data().len(), size);
+                        prop_assert_eq!(image.data.len(), size);
                         read += 1;
                     }
                     Err(_) => failed = true,

@@ -6,7 +6,7 @@
 //! (count x height x width x channels), labels one.
 //!
 //! [`IdxImages`] and [`IdxLabels`] parse any [`Read`] as a stream: memory is taken for bytes that have
-//! come, never for bytes that a header promises. [`IdxSource`] is the two files of a data set as a
+//! come, never for bytes that a header promises. [`Idx`] is the two files of a data set as a
 //! [`Source`].
 
 use std::fs::File;
@@ -15,15 +15,17 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::entry::{Content, Entry, RawPixels};
 use crate::error::SourceError;
-use crate::fit::InputShape;
-use crate::pixels::{Image, MAX_SIDE, Pixels};
-use crate::source::{Images, Source};
+use crate::skipped::{SkipKind, SkipReason, Skipped};
+use crate::source::{Entries, LabelFrom, Source};
 
 mod stream;
 
 use stream::Stream;
 
+/// The longest side of an image, in pixels.
+const MAX_SIDE: u32 = 65_535;
 /// The most bytes one image may have: 64 Mi, so that a small packed file cannot fill the memory.
 const MAX_BYTES: u64 = 1 << 26;
 
@@ -52,9 +54,27 @@ pub struct IdxError {
 pub struct IdxImages<R: Read> {
     stream: Stream<R>,
     count: usize,
-    shape: InputShape,
+    shape: IdxShape,
     left: usize,
     ended: bool,
+}
+
+/// The shape of every image of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdxShape {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// 1 (grey) or 3 (red, green, blue).
+    pub channels: usize,
+}
+
+impl IdxShape {
+    /// Bytes of one image.
+    pub fn bytes(self) -> usize {
+        self.height * self.width * self.channels
+    }
 }
 
 impl<R: Read> IdxImages<R> {
@@ -74,8 +94,8 @@ impl<R: Read> IdxImages<R> {
             _ => return Err(stream.error_at(0, expected, describe_magic(magic))),
         };
         let count = stream.dimension("the number of images", u32::MAX)?;
-        let height = stream.dimension("the height", MAX_SIDE as u32)?;
-        let width = stream.dimension("the width", MAX_SIDE as u32)?;
+        let height = stream.dimension("the height", MAX_SIDE)?;
+        let width = stream.dimension("the width", MAX_SIDE)?;
         let channels = match channels_follow {
             true => stream.dimension("the number of channels", u32::MAX)?,
             false => 1,
@@ -105,10 +125,10 @@ impl<R: Read> IdxImages<R> {
         Ok(Self {
             stream,
             count: count as usize,
-            shape: InputShape {
-                channels: channels as usize,
+            shape: IdxShape {
                 height: height as usize,
                 width: width as usize,
+                channels: channels as usize,
             },
             left: count as usize,
             ended: false,
@@ -121,7 +141,7 @@ impl<R: Read> IdxImages<R> {
     }
 
     /// The shape of every image.
-    pub fn shape(&self) -> InputShape {
+    pub fn shape(&self) -> IdxShape {
         self.shape
     }
 
@@ -135,16 +155,16 @@ impl<R: Read> IdxImages<R> {
         self.left -= images;
         let what = "the bytes of the images that the header promises";
         self.stream
-            .pass(images as u64 * self.shape.values() as u64, what)
+            .pass(images as u64 * self.shape.bytes() as u64, what)
     }
 
     fn bytes_in_all(&self) -> u64 {
-        self.stream.offset + self.count as u64 * self.shape.values() as u64
+        self.stream.offset + self.count as u64 * self.shape.bytes() as u64
     }
 }
 
 impl<R: Read> Iterator for IdxImages<R> {
-    type Item = Result<Pixels, IdxError>;
+    type Item = Result<RawPixels, IdxError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ended {
@@ -156,13 +176,18 @@ impl<R: Read> Iterator for IdxImages<R> {
             Some(left) => {
                 let number = self.count - self.left;
                 self.left = left;
-                Some(self.stream.block(shape.values(), || {
+                Some(self.stream.block(shape.bytes(), || {
                     format!("image {number} of {}", self.count)
                 }))
             }
         };
         self.ended = !matches!(answer, Some(Ok(_)));
-        Some(answer?.map(|data| Pixels::trusted(shape.width, shape.height, shape.channels, data)))
+        Some(answer?.map(|data| RawPixels {
+            width: shape.width,
+            height: shape.height,
+            channels: shape.channels,
+            data: data.into(),
+        }))
     }
 }
 
@@ -240,17 +265,18 @@ impl<R: Read> Iterator for IdxLabels<R> {
 /// An IDX file of images, with the labels file beside it if there is one.
 ///
 /// The labels file has the same name with `labels` for `images` and `idx1` for `idx3` (or `idx4`), packed
-/// or not. Keys are the images' places in the file, counted from 0.
+/// or not. Keys are the images' places in the file, counted from 0. A file that breaks off gives the
+/// images before, and its rest as passed over.
 #[derive(Debug, Clone)]
-pub struct IdxSource {
+pub struct Idx {
     name: String,
     images: PathBuf,
     labels: Option<PathBuf>,
     count: usize,
-    shape: InputShape,
+    is_labelled: bool,
 }
 
-impl IdxSource {
+impl Idx {
     /// Opens the file, reads both headers and compares them with each other and, for a file that is not
     /// packed, with its length.
     ///
@@ -277,7 +303,7 @@ impl IdxSource {
         labels: Option<PathBuf>,
     ) -> Result<Self, SourceError> {
         let header = open_images(&images)?;
-        let (count, shape) = (header.promised(), header.shape());
+        let count = header.promised();
         check_length(&images, header.stream.unpacked, header.bytes_in_all())?;
         if let Some(path) = &labels {
             let header = open_labels(path)?;
@@ -300,18 +326,17 @@ impl IdxSource {
             images,
             labels,
             count,
-            shape,
+            is_labelled: true,
         })
     }
 
-    /// The shape of every image.
-    pub fn shape(&self) -> InputShape {
-        self.shape
-    }
-
-    /// The labels file, if there is one.
-    pub fn labels(&self) -> Option<&Path> {
-        self.labels.as_deref()
+    /// Gives images their labels unless they are to have none.
+    #[must_use]
+    pub fn label_from(self, label: &LabelFrom) -> Self {
+        Self {
+            is_labelled: *label != LabelFrom::None,
+            ..self
+        }
     }
 
     fn read_from(&self, first: usize) -> Result<LabelledImages, SourceError> {
@@ -326,27 +351,29 @@ impl IdxSource {
             }
         };
         Ok(LabelledImages {
+            name: self.name.clone(),
             images,
             labels,
+            is_labelled: self.is_labelled,
             next: first,
         })
     }
 }
 
-impl Source for IdxSource {
+impl Source for Idx {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn len(&self) -> Option<usize> {
-        Some(self.count)
+    fn len_hint(&self) -> Option<u64> {
+        Some(self.count as u64)
     }
 
-    fn read(&self) -> Result<Images<'_>, SourceError> {
+    fn entries(&self) -> Result<Entries, SourceError> {
         Ok(Box::new(self.read_from(0)?))
     }
 
-    fn get(&self, key: &str) -> Result<Image, SourceError> {
+    fn get(&self, key: &str) -> Result<Entry, SourceError> {
         let absent = || SourceError::NoSuchImage {
             name: self.name.clone(),
             key: key.to_owned(),
@@ -357,38 +384,71 @@ impl Source for IdxSource {
         if number >= self.count || number.to_string() != key {
             return Err(absent());
         }
-        self.read_from(number)?.next().ok_or_else(absent)?
+        let entry = self.read_from(number)?.next().ok_or_else(absent)?;
+        entry.map_err(SourceError::Skipped)
     }
 }
 
 /// Images and labels read in step.
 struct LabelledImages {
+    name: String,
     images: IdxImages<File>,
     labels: Option<IdxLabels<File>>,
+    /// Whether the labels are given to the images; they are read in any case, to be checked.
+    is_labelled: bool,
     next: usize,
 }
 
 impl Iterator for LabelledImages {
-    type Item = Result<Image, SourceError>;
+    type Item = Result<Entry, Skipped>;
 
     fn next(&mut self) -> Option<Self::Item> {
         // Both are asked at the end too, so that bytes left over in either file are seen.
         let pixels = self.images.next();
         let label = self.labels.as_mut().and_then(Iterator::next).transpose();
-        let label = match label {
-            Ok(label) => label.map(|label| label.to_string()),
-            Err(error) => {
+        let (pixels, label) = match (pixels?, label) {
+            (Ok(pixels), Ok(label)) => (pixels, label),
+            (Err(error), _) | (_, Err(error)) => {
                 self.images.ended = true;
-                return Some(Err(error.into()));
+                return Some(Err(self.damaged(&error)));
             }
         };
         let key = self.next.to_string();
         self.next += 1;
-        Some(match pixels? {
-            Ok(pixels) => Ok(Image { key, label, pixels }),
-            Err(error) => Err(error.into()),
-        })
+        let label = label.filter(|_| self.is_labelled);
+        Some(Ok(Entry {
+            location: format!("{}#{key}", self.name),
+            key,
+            label: label.map(|label| label.to_string()),
+            sample: None,
+            extra: Default::default(),
+            stamp: None,
+            content: Content::Pixels(pixels),
+        }))
     }
+}
+
+impl LabelledImages {
+    /// The rest of the file, which cannot be read.
+    fn damaged(&self, error: &IdxError) -> Skipped {
+        let reason = format!("{error}; copy or download it again");
+        Skipped::new("", &self.name, SkipReason::new(SkipKind::Damaged, reason))
+    }
+}
+
+/// Whether a file is IDX by its name, as MNIST's files are called, or by its beginning: two zeros
+/// and the type of its numbers.
+pub(crate) fn is_idx(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.to_lowercase();
+    let endings = ["-ubyte", "-ubyte.gz", ".idx", ".idx.gz"];
+    path.is_file() && (endings.iter().any(|ending| name.ends_with(ending)) || begins_as_idx(path))
+}
+
+fn begins_as_idx(path: &Path) -> bool {
+    let mut start = [0xff; 3];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == [0, 0, 8]
 }
 
 fn open_file(path: &Path) -> Result<File, SourceError> {
@@ -484,7 +544,7 @@ mod tests {
         .into();
         let mut images = IdxImages::new(&bytes[..], "a").unwrap();
         images.pass(2).unwrap();
-        assert_eq!(images.next().unwrap().unwrap().data(), [5, 6]);
+        assert_eq!(images.next().unwrap().unwrap().data, [5_u8, 6][..]);
         assert!(images.next().is_none());
 
         let mut images = IdxImages::new(&bytes[..19], "a").unwrap();
