@@ -16,8 +16,9 @@
 //! - `work` bounds what is computed at a time. `jobs` is for what takes longer than a request, `layout` for the map.
 //! - `current` is what answers now, and goes over to another gallery when an alias is switched.
 //! - `watched` follows folders, so that the gallery has what is in them.
-//! - `upkeep` says when index and neighbour graph are brought up to date after changes.
-//! - `service` is what all share, `queries` images that were sent to search with, `fetch` images that are fetched.
+//! - `service` is what all requests share. `references` finds the images that requests name, `search` answers searches,
+//!   and `upkeep` brings index and neighbour graph up to date after changes.
+//! - `queries` keeps images that were sent to search with, `fetch` fetches images.
 //!
 //! ```no_run
 //! use lookalike::Searcher;
@@ -48,6 +49,8 @@ mod page;
 mod pictures;
 mod problem;
 mod queries;
+mod references;
+mod search;
 mod service;
 mod types;
 mod upkeep;

@@ -1,6 +1,13 @@
-//! When the index and the neighbour graph are to be brought up to date after changes.
+//! Bringing the index and the neighbour graph up to date after changes: when, and how.
 
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use lookalike::gallery::{DiffusionState, GalleryError};
+use lookalike::neighbours::DiffusionConfig;
+
+use crate::service::Service;
 
 /// How long a gallery must be left alone before it is brought up to date.
 const IDLE_DELAY: Duration = Duration::from_secs(10);
@@ -11,6 +18,8 @@ const MAX_DELAY: Duration = Duration::from_secs(60);
 /// [`MAX_RETRY_DELAY`].
 const RETRY_DELAY: Duration = Duration::from_secs(30);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(3_600);
+/// The most points whose neighbour graph is built anew by the server: that takes seconds.
+const MAX_DIFFUSION_POINTS: usize = 20_000;
 
 /// What has changed since index and neighbour graph were brought up to date. Times are handed in.
 #[derive(Debug, Default)]
@@ -72,6 +81,47 @@ impl Upkeep {
         if work.diffusion {
             self.diffusion = changed;
         }
+    }
+}
+
+impl Service {
+    /// Notes that the gallery was changed.
+    pub fn note_change(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.upkeep().note_change(Instant::now());
+    }
+
+    /// Brings index and diffusion up to date if that is due; to be called now and then. It blocks.
+    pub fn maintain(&self) {
+        let Some(work) = self.upkeep().due(Instant::now()) else {
+            return;
+        };
+        let done = self.background.run(|| self.bring_up_to_date(work));
+        if let Err(error) = &done {
+            tracing::error!(%error, "the index could not be brought up to date; it is tried again later");
+        }
+        self.upkeep().finished(work, done.is_ok(), Instant::now());
+    }
+
+    fn upkeep(&self) -> MutexGuard<'_, Upkeep> {
+        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bring_up_to_date(&self, work: Work) -> Result<(), GalleryError> {
+        let gallery = self.gallery();
+        let began = Instant::now();
+        if work.index {
+            gallery.optimise()?;
+        }
+        let info = gallery.describe()?;
+        let stale = info.diffusion == DiffusionState::Stale;
+        let diffused = work.diffusion && stale && (2..=MAX_DIFFUSION_POINTS).contains(&info.points);
+        if diffused {
+            gallery.build_diffusion(&DiffusionConfig::default())?;
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::info!(seconds, diffused, "the index was brought up to date");
+        Ok(())
     }
 }
 

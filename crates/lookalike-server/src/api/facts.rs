@@ -15,7 +15,8 @@ use super::images::check_limit;
 use super::{Answered, Refused, Shared};
 use crate::access::{Shown, shown};
 use crate::body::InQuery;
-use crate::service::{self, Service};
+use crate::search;
+use crate::service::Service;
 use crate::types::{Facet, Facets, FacetsOf};
 
 /// Images that are looked at for the names of what their source said about them.
@@ -244,7 +245,7 @@ pub(super) async fn facets(
 ) -> Answered<Json<Facets>> {
     check_limit(of.limit)?;
     let facets = service.run(move |service| {
-        let filter = service::filter(of.filter.as_deref())?;
+        let filter = search::filter(of.filter.as_deref())?;
         let found = service
             .gallery()
             .facets(&of.field, filter.as_ref(), of.limit)?;

@@ -18,7 +18,9 @@ use super::{Answered, Refused, RefusedOne, RefusedWrite, Shared};
 use crate::body::{self, InPath, InQuery};
 use crate::pictures;
 use crate::problem::Problem;
-use crate::service::{self, Service};
+use crate::references;
+use crate::search;
+use crate::service::Service;
 use crate::types::{
     Added, Deleted, Ids, Image, ImageForm, Images, ImagesForm, Item, ItemStatus, Page,
 };
@@ -43,7 +45,7 @@ pub(super) async fn list(
 ) -> Answered<Json<Images>> {
     check_limit(page.limit)?;
     let images = service.run(move |service| {
-        let filter = service::filter(page.filter.as_deref())?;
+        let filter = search::filter(page.filter.as_deref())?;
         let points = service
             .gallery()
             .scroll(page.after, page.limit, filter.as_ref())?;
@@ -393,7 +395,7 @@ pub(super) async fn delete(
     InPath(id): InPath<Uuid>,
 ) -> Answered<StatusCode> {
     match remove(&service, vec![id]).await? {
-        0 => Err(service::no_such_image(id)),
+        0 => Err(references::no_such_image(id)),
         _ => Ok(StatusCode::NO_CONTENT),
     }
 }

@@ -163,9 +163,9 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(images::reconstruction))
         .routes(routes!(facts::gallery))
         .routes(routes!(facts::facets))
-        .routes(routes!(findings::duplicates))
-        .routes(routes!(findings::outliers))
-        .routes(routes!(findings::quality))
+        .routes(routes!(findings::duplicates::duplicates))
+        .routes(routes!(findings::outliers::outliers))
+        .routes(routes!(findings::quality::quality))
         .routes(routes!(map::map))
         .routes(routes!(map::points))
         .routes(routes!(session::sign_in, session::sign_out));

@@ -16,7 +16,8 @@ use super::{Answered, RefusedBody, RefusedOne, Shared};
 use crate::body::{self, Body, InPath};
 use crate::pictures;
 use crate::problem::Problem;
-use crate::service::{Asked, Service};
+use crate::references::Asked;
+use crate::service::Service;
 use crate::types::{
     Address, Answer, Code, ImageForm, Kept, OneImage, Pair, Reference, Search, SearchForm,
 };

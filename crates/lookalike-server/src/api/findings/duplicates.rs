@@ -1,0 +1,312 @@
+//! Images that are there more than once, or nearly.
+
+use axum::extract::State;
+use axum::response::Response;
+use lookalike::duplicates::{self, DuplicateOptions};
+use lookalike::gallery::Point;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::{Computed, Finding, Said, What, answer, mismatch, points};
+use crate::access::Client;
+use crate::api::images::{MAX_LISTED, check_limit};
+use crate::api::{Answered, RefusedWork, Shared};
+use crate::body::InQuery;
+use crate::problem::Problem;
+use crate::service::Service;
+use crate::types::{Image, Working};
+
+/// The most members of one answer.
+const MAX_MEMBERS: usize = 10_000;
+
+/// Duplicates without facts about their images.
+pub(super) struct FoundDuplicates {
+    totals: Totals,
+    groups: Vec<Vec<FoundMember>>,
+}
+
+#[derive(Clone, Copy)]
+struct FoundMember {
+    id: Uuid,
+    kind: duplicates::Kind,
+    distance: f32,
+    difference: Option<f32>,
+}
+
+/// Which duplicates to look for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DuplicatesOf {
+    /// The largest distance of a near duplicate, rounded to three digits; none: one that the
+    /// collection suggests.
+    #[param(minimum = 0)]
+    threshold: Option<f32>,
+    /// Only the same content.
+    #[serde(default)]
+    exact_only: bool,
+    /// How many groups, the largest first; 1 to 1,000.
+    #[serde(default = "usual_groups")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: usize,
+    /// How many groups to pass over; their order stays while `computed` does.
+    #[serde(default)]
+    offset: usize,
+    /// How many members of each group; 1 to 1,000, and 10,000 in all groups together.
+    #[serde(default = "usual_members")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    members: usize,
+    /// How many members of each group to pass over, to see more of large ones.
+    #[serde(default)]
+    members_offset: usize,
+}
+
+fn usual_groups() -> usize {
+    100
+}
+
+fn usual_members() -> usize {
+    100
+}
+
+/// Images that are there more than once, or nearly.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Duplicates {
+    #[serde(flatten)]
+    computed: Computed,
+    #[serde(flatten)]
+    totals: Totals,
+    groups: Vec<Group>,
+}
+
+#[derive(Clone, Copy, Serialize, ToSchema)]
+struct Totals {
+    /// Images that were looked at.
+    points: usize,
+    /// Different contents among them.
+    contents: usize,
+    #[schema(value_type = String, example = "cosine")]
+    metric: lookalike::neighbours::Metric,
+    /// How near duplicates were told: `pictures` (compared themselves, small) or `codes` (within
+    /// the threshold); null if none were looked for.
+    #[schema(value_type = Option<String>, example = "pictures")]
+    measure: Option<duplicates::Measure>,
+    /// The largest distance of the code of a near duplicate; null if they were told otherwise, no
+    /// near ones stand out, or none were looked for.
+    threshold: Option<f32>,
+    /// Different contents that were compared with no other, for want of a thumbnail.
+    not_compared: usize,
+    group_count: usize,
+    /// Images in groups, besides the representatives, of the same content.
+    exact: usize,
+    /// Images in groups, besides the representatives, of other content.
+    near: usize,
+    /// Contents near to some image of a group but not to its representative.
+    left_alone: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Group {
+    /// How many members were found; `members` may be only some of them.
+    size: usize,
+    /// The representative first.
+    members: Vec<Member>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Member {
+    image: Image,
+    /// `representative`, `exact`, `near`, `same-file` or `gone`.
+    #[schema(value_type = String, example = "near")]
+    kind: duplicates::Kind,
+    /// Of its code from the representative's.
+    distance: f32,
+    /// How much a near duplicate differs from the representative, where pictures were compared: 0
+    /// is the same picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<f32>,
+}
+
+/// Looks for them in the whole gallery.
+pub(super) fn find(
+    service: &Service,
+    threshold: Option<f32>,
+    exact_only: bool,
+    said: Said<'_>,
+) -> Answered<FoundDuplicates> {
+    let options = DuplicateOptions {
+        threshold: threshold.filter(|_| !exact_only),
+        exact_only,
+        filter: None,
+        limit: Some(MAX_LISTED),
+    };
+    let found = duplicates::find(service.gallery(), &options, |progress| match progress {
+        duplicates::Progress::Read(done) => said("reading codes", done, 0),
+        duplicates::Progress::Compared { done, of } => said("comparing codes", done, of),
+    })?;
+    Ok(found.into())
+}
+
+impl From<duplicates::Duplicates> for FoundDuplicates {
+    fn from(found: duplicates::Duplicates) -> Self {
+        let member = |member: duplicates::Member| FoundMember {
+            id: member.id,
+            kind: member.kind,
+            distance: member.distance,
+            difference: member.difference,
+        };
+        let group =
+            |group: duplicates::Group| group.members.into_iter().map(member).collect::<Vec<_>>();
+        Self {
+            totals: Totals {
+                points: found.points,
+                contents: found.contents,
+                metric: found.metric,
+                measure: found.measure,
+                threshold: found.threshold,
+                not_compared: found.not_compared,
+                group_count: found.group_count,
+                exact: found.exact,
+                near: found.near,
+                left_alone: found.left_alone,
+            },
+            groups: found.groups.into_iter().map(group).collect(),
+        }
+    }
+}
+
+impl FoundDuplicates {
+    pub(super) fn bytes(&self) -> usize {
+        let group = |group: &Vec<FoundMember>| size_of_val(group) + size_of_val(&group[..]);
+        self.groups.iter().map(group).sum()
+    }
+
+    /// What is asked for of it, of images that are there.
+    fn listed(
+        &self,
+        service: &Service,
+        of: &DuplicatesOf,
+        computed: Computed,
+    ) -> Answered<Duplicates> {
+        let mut left = MAX_MEMBERS;
+        let mut chosen: Vec<(&[FoundMember], &[FoundMember])> = Vec::new();
+        for group in self.groups.iter().skip(of.offset).take(of.limit) {
+            let shown = &group[of.members_offset.min(group.len())..];
+            let shown = &shown[..shown.len().min(of.members).min(left)];
+            left -= shown.len();
+            chosen.push((group, shown));
+            if left == 0 {
+                break;
+            }
+        }
+        // The representative as well, for whether it is still there decides what the others are.
+        let ids = chosen
+            .iter()
+            .flat_map(|(group, shown)| group[..1].iter().chain(*shown));
+        let mut points = points(service, ids.map(|member| member.id))?;
+        let groups = chosen.into_iter().filter_map(|(group, shown)| {
+            let has_representative = points.contains_key(&group[0].id);
+            // A point may be asked for by one group only.
+            let mut live: Vec<(FoundMember, Point)> = shown
+                .iter()
+                .filter_map(|member| Some((*member, points.remove(&member.id)?)))
+                .collect();
+            if !has_representative {
+                represent_by_first(&mut live, self.totals.metric);
+            }
+            let gone = shown.len() - live.len();
+            let size = group.len() - gone;
+            (size > 1 && (!live.is_empty() || gone == 0)).then(|| Group {
+                size,
+                members: live
+                    .into_iter()
+                    .map(|(member, point)| Member {
+                        image: Image::new(point.id, point.payload),
+                        kind: member.kind,
+                        distance: member.distance,
+                        difference: member.difference,
+                    })
+                    .collect(),
+            })
+        });
+        Ok(Duplicates {
+            computed,
+            totals: self.totals,
+            groups: groups.collect(),
+        })
+    }
+}
+
+/// Lets the first of a group whose representative is gone represent it.
+fn represent_by_first(members: &mut [(FoundMember, Point)], metric: lookalike::neighbours::Metric) {
+    let Some(((first, by), others)) = members.split_first_mut() else {
+        return;
+    };
+    (first.kind, first.distance) = (duplicates::Kind::Representative, 0.0);
+    first.difference = None;
+    for (member, point) in others {
+        let is_same = point.payload.blake3 == by.payload.blake3;
+        if member.kind != duplicates::Kind::SameFile {
+            member.kind = match is_same {
+                true => duplicates::Kind::Exact,
+                false => duplicates::Kind::Near,
+            };
+        }
+        member.distance = match is_same {
+            true => 0.0,
+            false => metric.distance(&by.code, &point.code),
+        };
+    }
+}
+
+/// Images that are there more than once, or nearly.
+#[utoipa::path(
+    get, path = "/duplicates", tag = "gallery", params(DuplicatesOf),
+    responses(
+        (status = 200, description = "The groups", body = Duplicates),
+        (status = 202, description = "They are being looked for: ask again", body = Working), RefusedWork
+    )
+)]
+pub(crate) async fn duplicates(
+    State(service): Shared,
+    client: Client,
+    InQuery(of): InQuery<DuplicatesOf>,
+) -> Answered<Response> {
+    check_limit(of.limit)?;
+    check_limit(of.members)?;
+    if of
+        .threshold
+        .is_some_and(|threshold| threshold.is_nan() || threshold < 0.0)
+    {
+        return Err(Problem::unusable(
+            "the threshold is a distance: give a number of at least 0",
+        ));
+    }
+    let finding = Finding::Duplicates {
+        threshold: of
+            .threshold
+            .filter(|_| !of.exact_only)
+            .map(|threshold| rounded(threshold).to_bits()),
+        exact_only: of.exact_only,
+    };
+    // There is no end of thresholds.
+    let client = of.threshold.map(|_| client.counted());
+    answer(
+        &service,
+        finding,
+        client,
+        move |service, what, computed| match what {
+            What::Duplicates(found) => found.listed(service, &of, computed),
+            _ => Err(mismatch()),
+        },
+    )
+    .await
+}
+
+/// A threshold of three digits: who moves a slider asks for few different ones. Minus zero is zero.
+fn rounded(threshold: f32) -> f32 {
+    format!("{:.2e}", threshold + 0.0)
+        .parse()
+        .expect("a number that was written can be read")
+}

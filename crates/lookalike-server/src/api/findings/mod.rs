@@ -1,0 +1,165 @@
+//! What is found by comparing everything with everything: duplicates, outliers, the quality of
+//! codes. Each is computed once, kept, and listed from what is kept.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use lookalike::gallery::Point;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::Answered;
+use crate::jobs::{Outcome, Standing, Weigh};
+use crate::problem::Problem;
+use crate::service::Service;
+use crate::types::Working;
+
+pub(super) mod duplicates;
+pub(super) mod outliers;
+pub(super) mod quality;
+
+use duplicates::FoundDuplicates;
+use outliers::{FoundOutliers, Measure};
+
+/// Seconds after which to ask again for what is being computed.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("1");
+
+/// Hears what is being done, how much of it is done, and of how much; of 0 where that is not known.
+type Said<'a> = &'a dyn Fn(&'static str, usize, usize);
+
+/// What is computed over the whole gallery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Finding {
+    Duplicates {
+        /// The bits of the threshold.
+        threshold: Option<u32>,
+        exact_only: bool,
+    },
+    Outliers {
+        by: Measure,
+    },
+    Quality,
+}
+
+/// What was computed over the whole gallery, and when. It has no facts about images: these are read
+/// when it is answered, so that little is kept, and no image is told of that is gone by then.
+pub(crate) struct Found {
+    /// The gallery's generation when it began.
+    generation: u64,
+    /// Seconds since 1970-01-01 00:00 UTC.
+    computed: u64,
+    what: What,
+}
+
+enum What {
+    Duplicates(FoundDuplicates),
+    Outliers(FoundOutliers),
+    Quality(lookalike::quality::Quality),
+}
+
+impl Weigh for Found {
+    fn bytes(&self) -> usize {
+        match &self.what {
+            What::Duplicates(found) => found.bytes(),
+            What::Outliers(found) => found.bytes(),
+            What::Quality(_) => 0,
+        }
+    }
+}
+
+/// Of which state of the gallery something was found.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+struct Computed {
+    /// When it was computed, in seconds since 1970-01-01 00:00 UTC.
+    computed: u64,
+    /// Whether images have been added, changed or deleted since. Those that are gone are left out
+    /// of what is listed, but totals are as they were.
+    stale: bool,
+}
+
+/// Answers with what `answer` makes of a finding, or with how far it is. All that anybody may ask
+/// for is computed at once, so that every limit is answered from one computation.
+async fn answer<A: Serialize + 'static>(
+    service: &Arc<Service>,
+    finding: Finding,
+    client: Option<IpAddr>,
+    answer: impl FnOnce(&Service, &What, Computed) -> Answered<A> + Send + 'static,
+) -> Answered<Response> {
+    let shared = service.clone();
+    let compute = move |report: &dyn Fn(Standing)| {
+        let generation = shared.generation();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Ok(Found {
+            generation,
+            computed: now.map_or(0, |now| now.as_secs()),
+            what: compute(&shared, finding, report)?,
+        })
+    };
+    let generation = service.generation();
+    let found = match service
+        .findings
+        .ask(&finding, generation, client, compute)?
+    {
+        Outcome::Done(found) => found,
+        Outcome::Working(standing) => return Ok(working(standing)),
+    };
+    // Reading facts and writing JSON may take a while: not on a thread that serves connections.
+    let json = service.run(move |service| {
+        let computed = Computed {
+            computed: found.computed,
+            stale: found.generation != service.generation(),
+        };
+        let answer = answer(service, &found.what, computed)?;
+        serde_json::to_vec(&answer).map_err(Problem::internal)
+    });
+    Ok(([(header::CONTENT_TYPE, "application/json")], json.await?).into_response())
+}
+
+fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> Answered<What> {
+    let said = &|doing, done, of| report(Standing { doing, done, of });
+    Ok(match finding {
+        Finding::Duplicates {
+            threshold,
+            exact_only,
+        } => {
+            let threshold = threshold.map(f32::from_bits);
+            What::Duplicates(duplicates::find(service, threshold, exact_only, said)?)
+        }
+        Finding::Outliers { by } => What::Outliers(outliers::find(service, by, said)?),
+        Finding::Quality => What::Quality(quality::find(service, said)?),
+    })
+}
+
+/// The facts about those of the images that are there.
+fn points(service: &Service, ids: impl Iterator<Item = Uuid>) -> Answered<HashMap<Uuid, Point>> {
+    let ids: Vec<Uuid> = ids.collect();
+    let points = service.gallery().retrieve(&ids)?;
+    Ok(points.into_iter().map(|point| (point.id, point)).collect())
+}
+
+/// There is one kind of answer for each kind of finding.
+fn mismatch() -> Problem {
+    Problem::internal("a computation gave the result of another")
+}
+
+/// 202: how far a computation is.
+pub(super) fn working(standing: Standing) -> Response {
+    let body = Json(Working {
+        state: "working",
+        doing: standing.doing.to_owned(),
+        done: standing.done,
+        of: standing.of,
+    });
+    (
+        StatusCode::ACCEPTED,
+        [(header::RETRY_AFTER, ASK_AGAIN)],
+        body,
+    )
+        .into_response()
+}

@@ -1,0 +1,286 @@
+//! The images that requests name: points of the gallery, images that were sent, codes, and parts of pictures.
+
+use std::sync::Arc;
+
+use lookalike::gallery::Point;
+use lookalike::images::{DecodeOptions, Pixels, Region, decode};
+use lookalike::{PADDING, THUMBNAIL, decode_target, reduced};
+use uuid::Uuid;
+
+use crate::problem::Problem;
+use crate::queries::Sent;
+use crate::service::Service;
+use crate::types::Reference;
+use crate::work::stop_if_abandoned;
+
+/// The longer side of what is kept of an image that was sent, in pixels.
+const SENT_SIDE: usize = 1_536;
+
+/// An image to ask with, as far as asking needs it.
+pub(crate) struct Asked {
+    pub code: Vec<f32>,
+    /// The point that it is.
+    pub point: Option<Uuid>,
+    /// The same point, if the image was sent and is there already.
+    pub already: Option<Box<Point>>,
+}
+
+impl Asked {
+    /// An image that was sent, and the gallery's point of the same content.
+    pub fn sent(code: Vec<f32>, known: Option<Point>) -> Self {
+        Self {
+            code,
+            point: known.as_ref().map(|point| point.id),
+            already: known.map(Box::new),
+        }
+    }
+
+    fn of(code: Vec<f32>, point: Option<Uuid>) -> Self {
+        Self {
+            code,
+            point,
+            already: None,
+        }
+    }
+}
+
+impl Service {
+    /// The point with an id.
+    pub fn point(&self, id: Uuid) -> Result<Point, Problem> {
+        let point = self.gallery().retrieve(&[id])?.pop();
+        point.ok_or_else(|| no_such_image(id))
+    }
+
+    /// Decodes an image that was sent, and brings it to the model's shape just as when it is indexed: what is in the
+    /// gallery is found at no distance at all.
+    pub fn fitted(&self, bytes: &[u8]) -> Result<Pixels, Problem> {
+        let model = self.searcher.model();
+        let target = decode_target(model, THUMBNAIL);
+        let decoded = decode(bytes, &self.decode_options(Some(target)))?;
+        Ok(decoded.fit(model.shape(), model.fit(), PADDING))
+    }
+
+    /// How pictures are decoded, for images of about `target` pixels if that is less than they have.
+    pub fn decode_options(&self, target: Option<(usize, usize)>) -> DecodeOptions {
+        DecodeOptions {
+            target,
+            ..self.reading.decode.clone()
+        }
+    }
+
+    /// The code of an image that was sent.
+    pub fn encoded(&self, bytes: &[u8]) -> Result<Vec<f32>, Problem> {
+        Ok(self.searcher.model().encode_image(&self.fitted(bytes)?))
+    }
+
+    /// The gallery's point of this content.
+    pub fn known(&self, hash: &str) -> Result<Option<Point>, Problem> {
+        Ok(self.gallery().with_content(&[hash])?.remove(hash))
+    }
+
+    /// Keeps an image to search with; gives its name.
+    pub fn keep(&self, bytes: &[u8]) -> Result<(String, Arc<Sent>), Problem> {
+        let hash = blake3::hash(bytes).to_hex().to_string();
+        if let Some(sent) = self.queries().get(&hash) {
+            return Ok((hash, sent));
+        }
+        let code = self.encoded(bytes)?;
+        stop_if_abandoned()?;
+        let whole = decode(bytes, &self.decode_options(Some((SENT_SIDE, SENT_SIDE))))?;
+        let sent = Arc::new(Sent {
+            pixels: reduced(whole.pixels, SENT_SIDE),
+            width: whole.width,
+            height: whole.height,
+            code,
+        });
+        self.queries().put(hash.clone(), sent.clone());
+        Ok((hash, sent))
+    }
+
+    /// An image that was kept.
+    pub fn kept(&self, hash: &str) -> Result<Arc<Sent>, Problem> {
+        self.queries().get(hash).ok_or_else(|| {
+            Problem::not_found(
+                "this image is no longer kept here: images to search with are forgotten after a while; send it again",
+            )
+        })
+    }
+
+    /// The picture that a reference means, and the point that it is.
+    fn picture(&self, reference: &Reference) -> Result<(Pixels, Option<Uuid>), Problem> {
+        let (pixels, width, height, id) = match only(reference)? {
+            Which::Id(id) => {
+                let payload = self.point(id)?.payload;
+                let pixels = self.originals.picture(self.gallery(), &payload).ok_or_else(|| {
+                    Problem::not_found(format!(
+                        "the original of {} is gone, and no thumbnail was kept: search with the whole image, by its code",
+                        payload.key
+                    ))
+                })?;
+                (
+                    pixels,
+                    payload.width as usize,
+                    payload.height as usize,
+                    Some(id),
+                )
+            }
+            Which::Upload(hash) => {
+                let sent = self.kept(hash)?;
+                let known = self.known(hash)?.map(|point| point.id);
+                (sent.pixels.clone(), sent.width, sent.height, known)
+            }
+            Which::Code(_) => {
+                return Err(Problem::unusable(
+                    "a code is no picture: give an image by 'id' or 'upload'",
+                ));
+            }
+        };
+        let Some(rectangle) = reference.region else {
+            return Ok((pixels, id));
+        };
+        let region = scaled(rectangle.region(), (width, height), &pixels)?;
+        Ok((pixels.crop(region)?, id))
+    }
+
+    /// The picture that a reference means.
+    pub fn pixels(&self, reference: &Reference) -> Result<Pixels, Problem> {
+        Ok(self.picture(reference)?.0)
+    }
+
+    /// The code that a reference means.
+    pub fn asked(&self, reference: &Reference) -> Result<Asked, Problem> {
+        stop_if_abandoned()?;
+        if reference.region.is_some() {
+            let (pixels, point) = self.picture(reference)?;
+            let code = self.searcher.model().encode_image(&pixels);
+            return Ok(Asked::of(code, point));
+        }
+        Ok(match only(reference)? {
+            Which::Id(id) => {
+                let point = self.point(id)?;
+                Asked::of(point.code, Some(id))
+            }
+            Which::Upload(hash) => {
+                let sent = self.kept(hash)?;
+                Asked::sent(sent.code.clone(), self.known(hash)?)
+            }
+            Which::Code(code) => {
+                let dims = self.searcher.model().code_dim();
+                if code.len() != dims {
+                    return Err(Problem::unusable(format!(
+                        "the code has {} dimensions, the codes of this gallery have {dims}",
+                        code.len()
+                    )));
+                }
+                Asked::of(code.to_vec(), None)
+            }
+        })
+    }
+}
+
+pub(crate) fn no_such_image(id: Uuid) -> Problem {
+    Problem::not_found(format!("the gallery has no image with the id {id}"))
+}
+
+enum Which<'a> {
+    Id(Uuid),
+    Upload(&'a str),
+    Code(&'a [f32]),
+}
+
+/// What a reference means, if it means one thing. URLs have become uploads by now.
+fn only(reference: &Reference) -> Result<Which<'_>, Problem> {
+    let which = match reference {
+        Reference {
+            id: Some(id),
+            upload: None,
+            code: None,
+            url: None,
+            ..
+        } => Which::Id(*id),
+        Reference {
+            id: None,
+            upload: Some(hash),
+            code: None,
+            url: None,
+            ..
+        } => Which::Upload(hash),
+        Reference {
+            id: None,
+            upload: None,
+            code: Some(code),
+            url: None,
+            region: None,
+        } => Which::Code(code),
+        _ => {
+            return Err(Problem::unusable(
+                "name an image by exactly one of 'id', 'upload', 'code' and 'url'; a region goes with the others, not with a code",
+            ));
+        }
+    };
+    Ok(which)
+}
+
+/// A region of the whole picture in the pixels of a smaller copy.
+fn scaled(
+    region: Region,
+    (width, height): (usize, usize),
+    copy: &Pixels,
+) -> Result<Region, Problem> {
+    let inside = |start: usize, length: usize, whole: usize| {
+        length > 0 && start.checked_add(length).is_some_and(|end| end <= whole)
+    };
+    if !inside(region.x, region.width, width) || !inside(region.y, region.height, height) {
+        return Err(Problem::unusable(format!(
+            "the region {region} is not within the image of {width} x {height} pixels"
+        )));
+    }
+    let along = |start: usize, length: usize, whole: usize, side: usize| {
+        let first = (start * side / whole).min(side - 1);
+        let end = ((start + length) * side).div_ceil(whole).min(side);
+        (first, end.saturating_sub(first).max(1))
+    };
+    let (x, width) = along(region.x, region.width, width, copy.width());
+    let (y, height) = along(region.y, region.height, height, copy.height());
+    Ok(Region {
+        x,
+        y,
+        width,
+        height,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_means_the_same_part_of_a_smaller_copy() {
+        let copy = Pixels::new(100, 50, 1, vec![0; 5_000]).unwrap();
+        let region = |x, y, width, height| Region {
+            x,
+            y,
+            width,
+            height,
+        };
+        let of = |r| scaled(r, (1_000, 500), &copy).unwrap();
+        assert_eq!(of(region(0, 0, 1_000, 500)), region(0, 0, 100, 50));
+        assert_eq!(of(region(500, 250, 500, 250)), region(50, 25, 50, 25));
+        assert_eq!(of(region(999, 499, 1, 1)), region(99, 49, 1, 1));
+        assert_eq!(
+            of(region(5, 5, 10, 10)),
+            region(0, 0, 2, 2),
+            "whatever is touched"
+        );
+        for outside in [
+            region(0, 0, 0, 1),
+            region(999, 0, 2, 1),
+            region(0, usize::MAX, 1, 1),
+        ] {
+            assert_eq!(
+                scaled(outside, (1_000, 500), &copy).unwrap_err().status(),
+                422
+            );
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Searches: checking them, asking the gallery, and putting its answers in the API's words.
+
+use std::time::Instant;
+
+use lookalike::gallery::{Example, Filter, Rerank};
+use lookalike::neighbours::Metric;
+use lookalike::{Presence, Question, already_in_gallery};
+
+use crate::problem::Problem;
+use crate::references::Asked;
+use crate::service::Service;
+use crate::types::{Answer, MetricName, Neighbour, Own, Reference, RerankName, Search};
+use crate::work::stop_if_abandoned;
+
+/// The most neighbours that differ among themselves: choosing them takes the square of their number.
+const MAX_DIVERSE: usize = 100;
+
+impl Service {
+    /// Answers a search; `asked` is its query, if it has one that is not among the references.
+    pub fn search(&self, search: &Search, asked: Option<Asked>) -> Result<Answer, Problem> {
+        let began = Instant::now();
+        let most = self.check_search(search)?;
+        let question = Question {
+            k: most,
+            metric: search.metric.map(metric),
+            exact: search.exact,
+            max_distance: search.max_distance,
+            filter: filter(search.filter.as_deref())?,
+            exclude_self: search.exclude_self,
+            rerank: match search.rerank {
+                RerankName::None => Rerank::None,
+                RerankName::Diffusion => Rerank::Diffusion,
+            },
+            diverse: search.diverse,
+        };
+        let asked = match (asked, &search.query) {
+            (None, Some(query)) => Some(self.asked(query)?),
+            (asked, _) => asked,
+        };
+        stop_if_abandoned()?;
+        let (already, mut answer) = match asked {
+            Some(asked) => {
+                let exclude = asked.point.filter(|_| search.exclude_self);
+                let answer = self.searcher.ask_code(asked.code, exclude, &question)?;
+                (asked.already, answer)
+            }
+            None => (None, self.recommend(search, &question)?),
+        };
+        if let Some(own) = &already {
+            let note = already_in_gallery(&own.payload, search.exclude_self);
+            answer.notes.insert(0, note);
+        }
+        let found = answer.neighbours.len();
+        let neighbours = answer.neighbours.into_iter().skip(search.offset);
+        Ok(Answer {
+            metric: answer.metric,
+            exact: answer.exact,
+            notes: answer.notes,
+            already_in_gallery: already.map(|own| Own {
+                id: own.id,
+                source: own.payload.source,
+                key: own.payload.key,
+            }),
+            k: search.k,
+            offset: search.offset,
+            // Those that differ are chosen all at once: there is no further ranking.
+            more: found == most && search.diverse.is_none() && most < self.limits().results,
+            milliseconds: began.elapsed().as_secs_f64() * 1e3,
+            neighbours: neighbours
+                .map(|hit| {
+                    let gone = self.presences.look(&hit.payload) == Presence::Gone;
+                    Neighbour::new(hit, gone)
+                })
+                .collect(),
+        })
+    }
+
+    fn recommend(
+        &self,
+        search: &Search,
+        question: &Question,
+    ) -> Result<lookalike::gallery::Answer, Problem> {
+        let examples = |references: &[Reference]| -> Result<Vec<Example>, Problem> {
+            let each = references.iter().map(|reference| {
+                let asked = self.asked(reference)?;
+                Ok(match asked.point {
+                    // Points are not among the answers; parts of them may be.
+                    Some(id) if reference.region.is_none() => Example::Id(id),
+                    _ => Example::Code(asked.code),
+                })
+            });
+            each.collect()
+        };
+        let (like, unlike) = (examples(&search.like)?, examples(&search.unlike)?);
+        Ok(self.searcher.recommend(like, unlike, question)?)
+    }
+
+    /// Refuses searches that mean nothing; says how many neighbours must be found in all.
+    pub fn check_search(&self, search: &Search) -> Result<usize, Problem> {
+        let limits = self.limits();
+        if !(1..=limits.k).contains(&search.k) {
+            return Err(Problem::unusable(format!(
+                "k is {}: ask for 1 to {} neighbours, and for more with 'offset'",
+                search.k, limits.k
+            )));
+        }
+        let most = search.offset.saturating_add(search.k);
+        if most > limits.results {
+            return Err(Problem::unusable(format!(
+                "offset and k reach {most}: this server pages through the first {} of a ranking; narrow the search with a filter",
+                limits.results
+            )));
+        }
+        let examples = search.like.len() + search.unlike.len();
+        if examples > limits.files {
+            return Err(Problem::unusable(format!(
+                "{examples} examples are too many: give at most {}",
+                limits.files
+            )));
+        }
+        if search.query.is_some() && examples > 0 {
+            return Err(Problem::unusable(
+                "give either 'query', or examples in 'like' and 'unlike', not both",
+            ));
+        }
+        if search.diverse.is_some() && search.offset > 0 {
+            return Err(Problem::unusable(
+                "diverse neighbours are chosen all at once: ask for more of them with k, not with offset",
+            ));
+        }
+        if search.diverse.is_some() && search.k > MAX_DIVERSE {
+            return Err(Problem::unusable(format!(
+                "{} diverse neighbours are too many: ask for at most {MAX_DIVERSE}",
+                search.k
+            )));
+        }
+        Ok(most)
+    }
+}
+/// A filter as it was written.
+pub(crate) fn filter(text: Option<&str>) -> Result<Option<Filter>, Problem> {
+    let text = text.filter(|text| !text.trim().is_empty());
+    Ok(text.map(str::parse).transpose()?)
+}
+
+fn metric(name: MetricName) -> Metric {
+    match name {
+        MetricName::Cosine => Metric::Cosine,
+        MetricName::Euclidean => Metric::Euclidean,
+        MetricName::Dot => Metric::Dot,
+        MetricName::Manhattan => Metric::Manhattan,
+    }
+}
