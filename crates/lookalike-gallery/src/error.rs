@@ -206,6 +206,15 @@ pub enum GalleryError {
         /// What cannot be done, and what can be done instead.
         detail: String,
     },
+    /// A gallery on a cluster, asked of a build that leaves clusters out.
+    #[error(
+        "the gallery {name} is on a cluster, and this build of lookalike knows only folders; use one that was built with \
+         the feature `cluster`"
+    )]
+    WithoutClusters {
+        /// The gallery.
+        name: String,
+    },
     /// A cluster did not take some points, however often it was asked. The others are stored.
     #[error(
         "{} of {of} points could not be stored in the gallery {}: {}; run the same command again, it stores what is \

@@ -1,10 +1,16 @@
+use std::any::Any;
 use std::collections::HashMap;
 
-use lookalike_neighbours::{DiffusionConfig, Metric};
+use lookalike_neighbours::Metric;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{ClusterInfo, Filter, GalleryError, Mmr, Payload, Point, RecommendRequest, Stub};
+#[cfg(feature = "cluster")]
+use crate::ClusterGallery;
+use crate::{
+    ClusterAddress, EmbeddedGallery, Filter, GalleryError, Mmr, Payload, Point, RecommendRequest,
+    Stub,
+};
 
 /// How many points [`Points`] asks for at a time.
 const PAGE: usize = 1_000;
@@ -26,7 +32,7 @@ const STUBS: usize = 10_000;
 /// [`Unreachable`](GalleryError::Unreachable) or [`Refused`](GalleryError::Refused), and with
 /// [`NotOnCluster`](GalleryError::NotOnCluster) for what would mean to read all of it. The methods say what
 /// else can go wrong.
-pub trait Gallery: Send + Sync {
+pub trait Gallery: Any + Send + Sync {
     /// What this gallery is, and what it holds.
     ///
     /// # Errors
@@ -208,37 +214,19 @@ pub trait Gallery: Send + Sync {
     /// [`Engine`](GalleryError::Engine) if writing fails, [`Closed`](GalleryError::Closed) after an earlier
     /// failure.
     fn flush(&self) -> Result<(), GalleryError>;
+}
 
-    /// Computes the neighbour graph of all codes and what [`Rerank::Diffusion`] needs of it. That
-    /// takes all threads of the rayon pool that it is called in: beside searches it is better
-    /// called in another than the global one, in which those compute that compare with every point.
-    ///
-    /// # Errors
-    /// [`NotOnCluster`](GalleryError::NotOnCluster) where there is no diffusion.
-    /// [`BadRequest`](GalleryError::BadRequest) if `config` is not
-    /// [valid](DiffusionConfig::validate) or there are more points than a graph can hold;
-    /// [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if the graph cannot be stored, and
-    /// then an earlier one stays; and those of [reading](Gallery#errors).
-    fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError>;
-
-    /// Copies all that the gallery is, its index and neighbour graph included, to a place of the same kind where nothing is
-    /// yet: the copy gives the very same answers, which an index that is built anew need not. One that was stopped is completed
-    /// by the next. Says whether it did; where it cannot, points are to be copied one by one.
-    ///
-    /// # Errors
-    /// [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if it cannot be written,
-    /// [`InUse`](GalleryError::InUse) if another process is copying to the same place.
-    fn copy_whole(&self, _to: &str) -> Result<bool, GalleryError> {
-        Ok(false)
+/// What only some galleries can do is a method of their own types.
+impl dyn Gallery {
+    /// The gallery in a folder that this is, if it is one.
+    pub fn as_embedded(&self) -> Option<&EmbeddedGallery> {
+        (self as &dyn Any).downcast_ref()
     }
 
-    /// Whether the name that this gallery was opened by means another one by now: an alias was switched. This one goes
-    /// on with what it was opened on.
-    ///
-    /// # Errors
-    /// Those of [reading](Gallery#errors).
-    fn has_moved(&self) -> Result<bool, GalleryError> {
-        Ok(false)
+    /// The gallery on a cluster that this is, if it is one.
+    #[cfg(feature = "cluster")]
+    pub fn as_cluster(&self) -> Option<&ClusterGallery> {
+        (self as &dyn Any).downcast_ref()
     }
 }
 
@@ -359,9 +347,13 @@ pub struct GalleryInfo {
     pub created: u64,
     /// Whether diffusion is possible.
     pub diffusion: DiffusionState,
-    /// Where and how it is kept, if that is on a cluster.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<ClusterInfo>,
+}
+
+impl GalleryInfo {
+    /// Whether the gallery is on a cluster.
+    pub fn is_on_cluster(&self) -> bool {
+        ClusterAddress::is_meant_by(&self.name)
+    }
 }
 
 /// The name of a model: the BLAKE3 of its file, in hexadecimal.
@@ -443,7 +435,7 @@ pub enum Rerank {
     /// By distance.
     #[default]
     None,
-    /// By diffusion on the gallery's neighbour graph; see [`Gallery::build_diffusion`].
+    /// By diffusion on the gallery's neighbour graph; see [`EmbeddedGallery::build_diffusion`].
     Diffusion,
 }
 

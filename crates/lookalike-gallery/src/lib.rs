@@ -49,7 +49,9 @@
 #[cfg(not(unix))]
 compile_error!("galleries need a Unix system, such as Linux or macOS; on Windows use WSL");
 
+mod address;
 mod answering;
+#[cfg(feature = "cluster")]
 mod cluster;
 mod diversity;
 mod embedded;
@@ -58,14 +60,14 @@ mod filter;
 mod gallery;
 mod holder;
 mod manifest;
+mod options;
 mod point;
 mod recommendation;
 mod thumbnail;
 
-pub use cluster::{
-    ClusterAddress, ClusterGallery, ClusterInfo, ClusterOptions, CollectionLayout, IndexKind,
-    PayloadIndex, Quantization, Retries, remove_collection, switch_alias,
-};
+pub use address::ClusterAddress;
+#[cfg(feature = "cluster")]
+pub use cluster::{ClusterGallery, remove_collection, switch_alias};
 pub use diversity::Mmr;
 pub use embedded::{EmbeddedGallery, disk_usage};
 pub use error::GalleryError;
@@ -75,5 +77,8 @@ pub use gallery::{
     Upserted, model_fingerprint,
 };
 pub use holder::Holder;
+pub use options::{
+    ClusterInfo, ClusterOptions, CollectionLayout, IndexKind, PayloadIndex, Quantization, Retries,
+};
 pub use point::{Payload, Point, Stub, point_id};
 pub use recommendation::{Example, RecommendRequest, Strategy};

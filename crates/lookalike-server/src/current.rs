@@ -72,7 +72,7 @@ impl Current {
             return false;
         };
         let service = self.service();
-        let followed = match service.gallery().has_moved() {
+        let followed = match lookalike::has_moved(service.gallery()) {
             Ok(false) => {
                 self.said().clear();
                 return false;

@@ -122,7 +122,7 @@ impl Server {
         })
     }
 
-    /// When the gallery's name comes to mean another gallery ([`Gallery::has_moved`](lookalike::gallery::Gallery)), an
+    /// When the gallery's name comes to mean another gallery ([`lookalike::has_moved`]), an
     /// alias on a cluster that is switched, goes over to what `reopen` opens, within seconds. Requests that have begun are
     /// answered from the gallery before; if the other cannot be opened, all are, and the log says why.
     pub fn following(

@@ -115,10 +115,14 @@ impl Service {
         }
         let info = gallery.describe()?;
         let stale = info.diffusion == DiffusionState::Stale;
-        let diffused = work.diffusion && stale && (2..=MAX_DIFFUSION_POINTS).contains(&info.points);
-        if diffused {
-            gallery.build_diffusion(&DiffusionConfig::default())?;
+        let few = (2..=MAX_DIFFUSION_POINTS).contains(&info.points);
+        let folder = gallery
+            .as_embedded()
+            .filter(|_| work.diffusion && stale && few);
+        if let Some(folder) = folder {
+            folder.build_diffusion(&DiffusionConfig::default())?;
         }
+        let diffused = folder.is_some();
         let seconds = began.elapsed().as_secs_f64();
         tracing::info!(seconds, diffused, "the index was brought up to date");
         Ok(())

@@ -34,7 +34,7 @@ pub(crate) fn info_to_read(
     filter: Option<&Filter>,
 ) -> Result<GalleryInfo, Error> {
     let info = gallery.describe()?;
-    if info.cluster.is_none() || info.points <= MAX_FROM_CLUSTER {
+    if !info.is_on_cluster() || info.points <= MAX_FROM_CLUSTER {
         return Ok(info);
     }
     let points = match filter {

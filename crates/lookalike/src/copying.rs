@@ -6,12 +6,14 @@ use std::thread;
 
 use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::{
-    CollectionLayout, DiffusionState, Gallery, GalleryInfo, Point, Points, model_fingerprint,
+    ClusterAddress, CollectionLayout, DiffusionState, Gallery, GalleryInfo, Point, Points,
+    model_fingerprint,
 };
 use lookalike_neighbours::DiffusionConfig;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::clusters::place;
 use crate::opening::{open_or_create_for, short};
 use crate::{Error, MAX_DIFFUSED};
 
@@ -71,7 +73,7 @@ pub fn open_copy(
     let info = from.describe()?;
     let folder = |name: &str| std::fs::canonicalize(name).ok();
     if let Some(there) = folder(name)
-        && info.cluster.is_none()
+        && !info.is_on_cluster()
         && folder(&info.name) == Some(there)
     {
         // Opened once more, it would only be said to be in use.
@@ -103,7 +105,10 @@ pub fn open_copy(
         &format!("the model of {}", info.name),
         lookalike_autoencoder::DeviceChoice::Cpu,
     )?;
-    let whole = from.copy_whole(name)?;
+    let whole = match from.as_embedded() {
+        Some(folder) if !ClusterAddress::is_meant_by(name) => folder.copy_whole(name)?,
+        _ => false,
+    };
     let metric = info.metric;
     let to = open_or_create_for(name, &bytes, Some(metric), metric, info.dims, layout)?;
     Ok((to, whole))
@@ -123,6 +128,9 @@ pub fn copy_gallery(
     mut progress: impl FnMut(CopyProgress) + Send,
 ) -> Result<CopySummary, Error> {
     let (source, target) = (from.describe()?, to.describe()?);
+    if place(from, &source) == place(to, &target) {
+        return Err(to_itself(&source));
+    }
     check_fits(&source, &target)?;
     let mut summary = CopySummary::default();
     let mut told = CopyProgress {
@@ -190,9 +198,6 @@ pub fn copy_gallery(
 }
 
 fn check_fits(source: &GalleryInfo, target: &GalleryInfo) -> Result<(), Error> {
-    if place(source) == place(target) {
-        return Err(to_itself(source));
-    }
     let of = |info: &GalleryInfo| {
         format!(
             "{} floats by {} of model {}",
@@ -210,14 +215,6 @@ fn check_fits(source: &GalleryInfo, target: &GalleryInfo) -> Result<(), Error> {
             of(source),
             of(target)
         ))),
-    }
-}
-
-/// Where a gallery is: an alias is the collection that it means.
-fn place(info: &GalleryInfo) -> String {
-    match (&info.cluster, info.name.rsplit_once('/')) {
-        (Some(cluster), Some((nodes, _))) => format!("{nodes}/{}", cluster.collection),
-        _ => info.name.clone(),
     }
 }
 
@@ -363,8 +360,14 @@ fn bring_up_to_date(
         to.describe()?.diffusion,
         DiffusionState::Absent | DiffusionState::Stale
     );
-    if options.diffusion && had && lacks && (2..=MAX_DIFFUSED).contains(&points) {
-        to.build_diffusion(&DiffusionConfig::default())?;
+    let few = (2..=MAX_DIFFUSED).contains(&points);
+    if let Some(folder) = to.as_embedded()
+        && options.diffusion
+        && had
+        && lacks
+        && few
+    {
+        folder.build_diffusion(&DiffusionConfig::default())?;
     }
     Ok(to.flush()?)
 }

@@ -352,7 +352,6 @@ mod tests {
             model_fingerprint: "m".into(),
             created: 0,
             diffusion: DiffusionState::Absent,
-            cluster: None,
         }
     }
 

@@ -39,9 +39,17 @@
 //! The parts are usable on their own: [`images`] (decoding, distortions, thumbnails), [`sources`] (where files are),
 //! [`autoencoder`] (networks, training, the model file), [`neighbours`] (metrics, exact search,
 //! diffusion), [`gallery`] (keeping and searching codes) and [`eval`] (precision, baselines).
+//!
+//! # Features
+//!
+//! - `cluster` (default): galleries on Qdrant clusters. Without it, their addresses give an error.
+//! - `map` (default): the map of a gallery in the plane.
+//! - `cuda`, `vulkan`, `metal`: training and encoding on GPUs.
 
 mod assess;
 mod catalogue;
+#[cfg_attr(not(feature = "cluster"), path = "without_clusters.rs")]
+mod clusters;
 mod contents;
 mod copying;
 pub mod duplicates;
@@ -49,6 +57,7 @@ mod error;
 pub mod export;
 mod indexing;
 mod judging;
+#[cfg(feature = "map")]
 pub mod map;
 mod opening;
 mod originals;
@@ -75,6 +84,7 @@ pub use assess::{
     assess_hog, assess_pixels, assess_self, assess_simple, copying, pixel_vectors,
 };
 pub use catalogue::{SourceCount, forget_source, known_source, move_source, sources_in};
+pub use clusters::{cluster_info, has_moved, remove_collection, switch_alias};
 pub use copying::{CopyOptions, CopyProgress, CopySummary, copy_gallery, open_copy};
 pub use error::Error;
 pub use indexing::{

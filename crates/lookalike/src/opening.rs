@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice};
 use lookalike_gallery::{
-    ClusterAddress, ClusterGallery, ClusterOptions, CollectionLayout, EmbeddedGallery, Gallery,
-    model_fingerprint,
+    ClusterAddress, CollectionLayout, EmbeddedGallery, Gallery, model_fingerprint,
 };
 use lookalike_neighbours::Metric;
 
-use crate::Error;
+use crate::{Error, clusters};
 
 /// The metric that suits a model: cosine for the linear bottleneck, Euclidean for the article's
 /// networks.
@@ -41,7 +40,8 @@ pub fn create_gallery(
 }
 
 /// Opens the gallery that `name` means: a folder's path, or an address on a cluster as `qdrant://host/name`
-/// ([`ClusterAddress`]). The cluster's key comes from the environment ([`ClusterOptions::from_environment`]).
+/// ([`ClusterAddress`]). The cluster's key comes from the environment
+/// ([`ClusterOptions::from_environment`](lookalike_gallery::ClusterOptions::from_environment)).
 ///
 /// # Errors
 ///
@@ -49,10 +49,7 @@ pub fn create_gallery(
 pub fn open_gallery(name: &str) -> Result<Box<dyn Gallery>, Error> {
     refuse_half_address(name)?;
     Ok(match ClusterAddress::is_meant_by(name) {
-        true => Box::new(ClusterGallery::open(
-            &name.parse()?,
-            ClusterOptions::from_environment()?,
-        )?),
+        true => clusters::open(name)?,
         false => Box::new(EmbeddedGallery::open(name)?),
     })
 }
@@ -98,15 +95,7 @@ pub(crate) fn open_or_create_for(
     layout: &CollectionLayout,
 ) -> Result<Box<dyn Gallery>, Error> {
     Ok(match ClusterAddress::is_meant_by(name) {
-        true => Box::new(ClusterGallery::open_or_create_with(
-            &name.parse()?,
-            ClusterOptions::from_environment()?,
-            layout,
-            metric,
-            default,
-            dims,
-            model,
-        )?),
+        true => clusters::open_or_create(name, model, metric, default, dims, layout)?,
         false => Box::new(EmbeddedGallery::open_or_create_with(
             name, metric, default, dims, model,
         )?),

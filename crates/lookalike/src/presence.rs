@@ -54,7 +54,7 @@ impl Presences {
     pub fn of(gallery: &GalleryInfo) -> Self {
         Self {
             gallery: gallery.name.clone(),
-            on_cluster: gallery.cluster.is_some(),
+            on_cluster: gallery.is_on_cluster(),
             sources: Mutex::default(),
         }
     }
@@ -161,7 +161,6 @@ mod tests {
             model_fingerprint: String::new(),
             created: 0,
             diffusion: DiffusionState::Absent,
-            cluster: None,
         })
     }
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
-use lookalike::gallery::{ClusterAddress, ClusterOptions, remove_collection, switch_alias};
+use lookalike::gallery::ClusterAddress;
 use lookalike::{
     CopyOptions, CopySummary, Error, SourceCount, copy_gallery, forget_source, move_source,
-    open_copy, open_gallery, sources_in,
+    open_copy, open_gallery, remove_collection, sources_in, switch_alias,
 };
 use serde::Serialize;
 
@@ -161,11 +161,7 @@ fn move_to(arguments: &MoveArguments, console: &Console) -> Result<(), Failure> 
 
 fn alias(arguments: &AliasArguments, console: &Console) -> Result<(), Failure> {
     let address = on_cluster(&arguments.alias, "an alias")?;
-    switch_alias(
-        &address,
-        &arguments.collection,
-        ClusterOptions::from_environment()?,
-    )?;
+    switch_alias(&address, &arguments.collection)?;
     console.say(format!("{address} means {} now", arguments.collection))?;
     console.json(&AliasReport {
         alias: &arguments.alias,
@@ -181,7 +177,7 @@ fn remove(arguments: &RemoveArguments, console: &Console) -> Result<(), Failure>
         ))
         .into());
     }
-    remove_collection(&address, ClusterOptions::from_environment()?)?;
+    remove_collection(&address)?;
     console.say(format!("{address} is removed"))?;
     console.json(&RemoveReport {
         removed: &arguments.gallery,

@@ -5,9 +5,9 @@ use std::path::Path;
 use lookalike::autoencoder::{
     Autoencoder, DeviceChoice, Objective, Part, TrainConfig, TrainRecord,
 };
-use lookalike::gallery::{GalleryInfo, disk_usage, model_fingerprint};
+use lookalike::gallery::{ClusterInfo, GalleryInfo, disk_usage, model_fingerprint};
 use lookalike::images::InputShape;
-use lookalike::{Error, SourceCount, open_gallery, sources_in};
+use lookalike::{Error, SourceCount, cluster_info, open_gallery, sources_in};
 use serde::Serialize;
 
 use super::Failure;
@@ -39,6 +39,8 @@ struct GalleryReport {
     sources: Vec<SourceCount>,
     #[serde(flatten)]
     info: GalleryInfo,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<ClusterInfo>,
     model: Option<TrainConfig>,
 }
 
@@ -226,10 +228,8 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
     ] {
         console.say(line)?;
     }
-    let bytes_on_disk = info
-        .cluster
-        .is_none()
-        .then(|| disk_usage(Path::new(&info.name)));
+    let embedded = gallery.as_embedded();
+    let bytes_on_disk = embedded.map(|gallery| disk_usage(gallery.path()));
     if let Some(bytes) = bytes_on_disk {
         console.say(format!("on disk      {:.1} MB", bytes as f64 / 1e6))?;
     }
@@ -266,7 +266,8 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         };
         console.say(format!("labels       {}{more}", named.join(", ")))?;
     }
-    if let Some(cluster) = &info.cluster {
+    let cluster = cluster_info(&*gallery)?;
+    if let Some(cluster) = &cluster {
         let place = |on_disk| if on_disk { "on disk" } else { "in memory" };
         let alias = cluster.alias.as_ref();
         let of = alias.map_or(String::new(), |alias| format!(", behind the alias {alias}"));
@@ -310,6 +311,7 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         bytes_on_disk,
         sources,
         info,
+        cluster,
         model: config,
     })
 }

@@ -19,15 +19,12 @@ use qdrant_client::qdrant::{
     PayloadIndexParams, ProductQuantization, QuantizationConfig, QuantizationType,
     ScalarQuantization, UpdateCollection, Value, VectorParams, VectorParamsMap, VectorsConfig,
 };
-use serde::Serialize;
 use tonic::Code;
 
-use super::address::ClusterAddress;
 use super::connection::Connection;
-use super::options::{CollectionLayout, IndexKind, Quantization};
-use crate::GalleryError;
 use crate::filter::Field;
 use crate::manifest::{DIMS, FORMAT, Manifest};
+use crate::{ClusterAddress, ClusterInfo, CollectionLayout, GalleryError, IndexKind, Quantization};
 
 /// The vector that is searched.
 pub(super) const CODE: &str = "code";
@@ -47,43 +44,6 @@ const HNSW_M: u32 = 16;
 const HNSW_EF_CONSTRUCT: u32 = 100;
 /// How long a collection that another worker makes is waited for.
 const MAKING: Duration = Duration::from_secs(30);
-
-/// Where and how a gallery on a cluster is kept.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ClusterInfo {
-    /// The collection's own name.
-    pub collection: String,
-    /// The alias that it was opened by.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub alias: Option<String>,
-    /// Whether its index is up to date: `green`, or `yellow` while it is built, `grey` where that waits for the next
-    /// change, `red` after a failure.
-    pub status: String,
-    /// Nodes that have shards of it.
-    pub nodes: usize,
-    /// Number of shards.
-    pub shards: u32,
-    /// Copies of each shard.
-    pub replicas: u32,
-    /// Copies that must have a change before it counts as made.
-    pub write_consistency: u32,
-    /// Copies of shards that cannot answer now.
-    pub inactive_replicas: usize,
-    /// Whether the codes that are searched are kept on disk.
-    pub codes_on_disk: bool,
-    /// Whether the index is kept on disk.
-    pub index_on_disk: bool,
-    /// Edges a node of the index.
-    pub hnsw_m: u64,
-    /// Width of the beam while the index is built.
-    pub hnsw_ef_construct: u64,
-    /// What of the codes is kept in memory to search with.
-    pub quantization: String,
-    /// Parts that each shard's points lie in, all together.
-    pub segments: u64,
-    /// Fields that have an index.
-    pub payload_indexes: Vec<String>,
-}
 
 /// Speaks of one collection.
 pub(super) struct Collection<'a> {

@@ -10,9 +10,7 @@ use qdrant_client::{Qdrant, QdrantError};
 use tokio::runtime::{Builder, Runtime};
 use tonic::Code;
 
-use super::address::ClusterAddress;
-use super::options::{ClusterOptions, Retries};
-use crate::GalleryError;
+use crate::{ClusterAddress, ClusterOptions, GalleryError, Retries};
 
 /// The longest that a cluster's wish to be left alone is heeded.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);

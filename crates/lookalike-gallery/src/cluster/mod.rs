@@ -1,16 +1,14 @@
 //! A gallery on a Qdrant cluster: a collection whose metadata says what it is.
 //!
 //! ```text
-//! address ── where it is            connection ── requests, tried again, on another node where one is lost
-//! options ── how to speak to it,    collection ── made, described, aliases
-//!            what it is made for    points, query ── our points and filters in the cluster's words
-//!                                   store, search ── what a gallery does
+//! connection ── requests, tried again, on another node where one is lost
+//! collection ── made, described, aliases
+//! points, query ── our points and filters in the cluster's words
+//! store, search ── what a gallery does
 //! ```
 
-mod address;
 mod collection;
 mod connection;
-mod options;
 mod points;
 mod query;
 mod search;
@@ -23,7 +21,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lookalike_neighbours::{DiffusionConfig, Metric};
+use lookalike_neighbours::Metric;
 use uuid::Uuid;
 
 use crate::answering;
@@ -32,14 +30,9 @@ use crate::manifest::Manifest;
 use crate::point::check_code;
 use crate::thumbnail;
 use crate::{
-    Answer, DiffusionState, Facet, Filter, Gallery, GalleryError, GalleryInfo, Point,
-    RecommendRequest, SearchRequest, Stub, Upserted,
-};
-
-pub use address::ClusterAddress;
-pub use collection::ClusterInfo;
-pub use options::{
-    ClusterOptions, CollectionLayout, IndexKind, PayloadIndex, Quantization, Retries,
+    Answer, ClusterAddress, ClusterInfo, ClusterOptions, CollectionLayout, DiffusionState, Facet,
+    Filter, Gallery, GalleryError, GalleryInfo, Point, RecommendRequest, SearchRequest, Stub,
+    Upserted,
 };
 
 use collection::Collection;
@@ -55,7 +48,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// A gallery on a Qdrant cluster, which any number of processes may have open, read and fill.
 ///
 /// It is opened by a collection's name or by an alias, and stays with the collection that the alias meant then, so that
-/// codes of two models are never mixed up; [`has_moved`](Gallery::has_moved) tells when the alias means another.
+/// codes of two models are never mixed up; [`has_moved`](Self::has_moved) tells when the alias means another.
 ///
 /// Its methods wait for the cluster, for as long as [`ClusterOptions`] says; they can be called on any thread.
 pub struct ClusterGallery {
@@ -205,6 +198,37 @@ impl ClusterGallery {
         &self.address
     }
 
+    /// The collection's own address, also where an alias was asked for.
+    pub fn collection_address(&self) -> &ClusterAddress {
+        &self.resolved
+    }
+
+    /// Where and how the collection is kept.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
+    pub fn cluster_info(&self) -> Result<ClusterInfo, GalleryError> {
+        let collection = self.collection();
+        let alias = (self.address != self.resolved).then(|| self.address.name().to_owned());
+        collection.describe(&collection.present()?, alias)
+    }
+
+    /// Whether the alias that this gallery was opened by means another collection by now. This one goes on with the
+    /// collection that it was opened on.
+    ///
+    /// # Errors
+    /// Those of [reading](Gallery#errors).
+    pub fn has_moved(&self) -> Result<bool, GalleryError> {
+        let asked = Collection {
+            connection: &self.connection,
+            address: &self.address,
+        };
+        let now = asked.behind_alias()?;
+        let was = (self.address != self.resolved).then(|| self.resolved.name());
+        // An alias that is gone means nothing else.
+        Ok(now.is_some_and(|now| Some(now.as_str()) != was))
+    }
+
     fn path(&self) -> PathBuf {
         PathBuf::from(self.address.to_string())
     }
@@ -287,12 +311,10 @@ pub fn remove_collection(
 
 impl Gallery for ClusterGallery {
     fn describe(&self) -> Result<GalleryInfo, GalleryError> {
-        let collection = self.collection();
-        let info = collection.present()?;
+        let info = self.collection().present()?;
         let points = self.passing(None)?;
         // Each point's vectors count, of which only one is indexed.
         let indexed = info.indexed_vectors_count.unwrap_or(0) as usize;
-        let alias = (self.address != self.resolved).then(|| self.address.name().to_owned());
         Ok(GalleryInfo {
             name: self.address.to_string(),
             metric: self.manifest.metric,
@@ -302,7 +324,6 @@ impl Gallery for ClusterGallery {
             model_fingerprint: self.manifest.model_fingerprint.clone(),
             created: self.manifest.created,
             diffusion: DiffusionState::Unavailable,
-            cluster: Some(collection.describe(&info, alias)?),
         })
     }
 
@@ -448,21 +469,6 @@ impl Gallery for ClusterGallery {
     fn flush(&self) -> Result<(), GalleryError> {
         // What the cluster has acknowledged is in its logs.
         Ok(())
-    }
-
-    fn build_diffusion(&self, _config: &DiffusionConfig) -> Result<(), GalleryError> {
-        Err(self.no_diffusion())
-    }
-
-    fn has_moved(&self) -> Result<bool, GalleryError> {
-        let asked = Collection {
-            connection: &self.connection,
-            address: &self.address,
-        };
-        let now = asked.behind_alias()?;
-        let was = (self.address != self.resolved).then(|| self.resolved.name());
-        // An alias that is gone means nothing else.
-        Ok(now.is_some_and(|now| Some(now.as_str()) != was))
     }
 }
 

@@ -113,21 +113,16 @@ impl Store for ClusterGallery {
         _metric: Metric,
         _answer: &mut Answer,
     ) -> Result<(), GalleryError> {
-        Err(self.no_diffusion())
-    }
-}
-
-impl ClusterGallery {
-    /// What is said wherever diffusion is asked for.
-    pub(super) fn no_diffusion(&self) -> GalleryError {
-        GalleryError::NotOnCluster {
+        Err(GalleryError::NotOnCluster {
             name: self.address.to_string(),
             detail: "re-ranking by diffusion needs a neighbour graph that only a gallery in a folder has; search without \
                      it, or copy the gallery to a folder (`lookalike gallery copy`)"
                 .into(),
-        }
+        })
     }
+}
 
+impl ClusterGallery {
     /// Refuses to read more points than can be read here.
     pub(super) fn check_readable(
         &self,

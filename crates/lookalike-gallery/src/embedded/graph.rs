@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError};
 use lookalike_neighbours::{DiffusionConfig, KnnGraph, Neighbour};
 use rayon::prelude::*;
 
+use super::EmbeddedGallery;
 use super::diffusion::{self, DiffusionFile};
 use super::folder::{self, DIFFUSION, DIFFUSION_STALE};
-use super::{EmbeddedGallery, check_room};
+use super::room::check_room;
 use crate::answering::Scan;
 use crate::{DiffusionState, GalleryError};
 

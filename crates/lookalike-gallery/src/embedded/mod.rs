@@ -10,6 +10,7 @@ mod lookup;
 mod optimise;
 mod query;
 mod repair;
+mod room;
 mod search;
 mod segments;
 mod settings;
@@ -17,10 +18,11 @@ mod shard;
 #[cfg(test)]
 mod tests;
 mod thumbnails;
+mod writing;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use lookalike_neighbours::{DiffusionConfig, Metric};
@@ -31,32 +33,16 @@ use crate::filter::Field;
 use crate::manifest::Manifest;
 use crate::point::check_code;
 use crate::{
-    Answer, ClusterAddress, DiffusionState, Facet, Filter, Gallery, GalleryError, GalleryInfo,
-    Point, RecommendRequest, SearchRequest, Stub, Upserted,
+    Answer, Facet, Filter, Gallery, GalleryError, GalleryInfo, Point, RecommendRequest,
+    SearchRequest, Stub, Upserted,
 };
 use diffusion::DiffusionFile;
-use folder::{DIFFUSION_STALE, Lock, Partial, SHARD, UNCLEAN};
+use folder::{Lock, Partial, SHARD, UNCLEAN};
 pub use optimise::disk_usage;
+use room::{check_room, check_room_to_open};
 use shard::Shard;
 use thumbnails::Keeper;
-
-/// Points that are compared with what is stored at a time.
-const PAGE: usize = 1_000;
-/// Hashes that are read at a time.
-const HASHES: usize = 10_000;
-/// Room that is left on the disk: the engine allocates ahead, and would end the process where it
-/// cannot.
-const SPARE_ROOM: u64 = 32 << 20;
-/// Room without which a gallery is not opened, for the same reason; less, so that one that filled the
-/// disk up to the spare room can still be opened and searched.
-const ROOM_TO_OPEN: u64 = 16 << 20;
-/// Bytes that a point may need beside its code's: payload, ids, log.
-const BYTES_PER_POINT: u64 = 2_048;
-/// Bytes per float of a code: stored twice, logged twice in five bytes each, and rounded up.
-const BYTES_PER_FLOAT: u64 = 32;
-/// When about this much has gone into the engine's log, the shard is closed and opened again so that
-/// the log can be shortened.
-const LOG_LIMIT: u64 = 256 << 20;
+use writing::Writer;
 
 /// A gallery in one folder of this machine, opened by one process at a time.
 ///
@@ -82,14 +68,6 @@ pub struct EmbeddedGallery {
     read_only: Option<tempfile::TempDir>,
     /// Given back last.
     _lock: Option<Lock>,
-}
-
-#[derive(Debug, Default)]
-struct Writer {
-    /// Whether the folder says that changes have begun.
-    unclean: bool,
-    /// About how much this process has written to the engine's log.
-    logged: u64,
 }
 
 impl EmbeddedGallery {
@@ -186,6 +164,45 @@ impl EmbeddedGallery {
         &self.path
     }
 
+    /// Computes the neighbour graph of all codes and what [`Rerank::Diffusion`](crate::Rerank) needs of it. That
+    /// takes all threads of the rayon pool that it is called in: beside searches it is better
+    /// called in another than the global one, in which those compute that compare with every point.
+    ///
+    /// # Errors
+    /// [`BadRequest`](GalleryError::BadRequest) if `config` is not
+    /// [valid](DiffusionConfig::validate) or there are more points than a graph can hold;
+    /// [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if the graph cannot be stored, and
+    /// then an earlier one stays; and those of [reading](Gallery#errors).
+    pub fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError> {
+        self.check_writable("building the neighbour graph")?;
+        // Held throughout: the graph is of exactly the points that are there when it is done.
+        let _writer = self.writer();
+        self.build_graph(config)
+    }
+
+    /// Copies all that the gallery is, its index and neighbour graph included, to a folder where nothing is yet: the copy
+    /// gives the very same answers, which an index that is built anew need not. A copy that was stopped is completed by
+    /// the next. Says whether it copied: where something is already, points are to be copied one by one.
+    ///
+    /// # Errors
+    /// [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if it cannot be written,
+    /// [`InUse`](GalleryError::InUse) if another process is copying to the same place.
+    pub fn copy_whole(&self, to: impl AsRef<Path>) -> Result<bool, GalleryError> {
+        let to = to.as_ref();
+        if to.symlink_metadata().is_ok() {
+            return Ok(false);
+        }
+        // Held throughout: nothing changes while it is copied.
+        let _writer = self.writer();
+        self.read(Shard::flush)?;
+        let parent = folder::parent_of(to);
+        std::fs::create_dir_all(&parent).map_err(GalleryError::io("making the folder", &parent))?;
+        let needed = optimise::disk_usage(&self.path);
+        check_room(&parent, "copying the gallery", needed)?;
+        copy::copy(&self.path, to)?;
+        Ok(true)
+    }
+
     fn open_to_read(path: &Path, manifest: Manifest) -> Result<Self, GalleryError> {
         let lock = Lock::shared(path)?;
         let place = std::env::temp_dir();
@@ -208,7 +225,7 @@ impl EmbeddedGallery {
         let shard = match &read_only {
             Some(copy) => open_shard(copy.path(), &manifest)?,
             None => {
-                check_free(path, "opening the gallery", ROOM_TO_OPEN)?;
+                check_room_to_open(path)?;
                 optimise::recover(path)?;
                 open_shard(path, &manifest)?
             }
@@ -243,17 +260,6 @@ impl EmbeddedGallery {
         self.shard.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses a change where nothing can be written.
-    fn check_writable(&self, doing: &'static str) -> Result<(), GalleryError> {
-        match self.read_only {
-            Some(_) => Err(GalleryError::ReadOnly {
-                doing,
-                path: self.path.clone(),
-            }),
-            None => Ok(()),
-        }
-    }
-
     fn closed(&self) -> GalleryError {
         GalleryError::Closed {
             path: self.path.clone(),
@@ -266,172 +272,6 @@ impl EmbeddedGallery {
         action: impl FnOnce(&Shard) -> Result<T, GalleryError>,
     ) -> Result<T, GalleryError> {
         action(self.shard().as_ref().ok_or_else(|| self.closed())?)
-    }
-
-    /// Runs a change on the shard. Before it can be seen, the folder says that changes have begun and
-    /// that the neighbour graph is stale; when this returns, it is on disk.
-    fn change(
-        &self,
-        writer: &mut Writer,
-        bytes: u64,
-        action: impl FnOnce(&Shard) -> Result<(), GalleryError>,
-    ) -> Result<(), GalleryError> {
-        check_room(&self.path, "storing points", bytes)?;
-        if !writer.unclean {
-            folder::raise_flag(&self.path.join(UNCLEAN))?;
-            writer.unclean = true;
-        }
-        if self.diffusion_flags() == DiffusionState::Fresh {
-            folder::raise_flag(&self.path.join(DIFFUSION_STALE))?;
-        }
-        let done = self.read(|shard| {
-            action(shard)?;
-            shard.flush()
-        });
-        self.generation.fetch_add(1, Ordering::SeqCst);
-        if let Err(error) = done {
-            if matches!(error, GalleryError::Engine { .. }) {
-                *self.shard_mut() = None;
-                // It stays closed, also if the log is long.
-                writer.logged = 0;
-            }
-            return Err(error);
-        }
-        writer.logged += bytes;
-        Ok(())
-    }
-
-    /// The right to change the gallery. If earlier changes have filled the log, it is shortened first:
-    /// now and not after them, so that a failure is not taken for theirs. The next change tries again.
-    fn begin_change(&self) -> Result<MutexGuard<'_, Writer>, GalleryError> {
-        self.check_writable("storing or removing points")?;
-        let mut writer = self.writer();
-        if writer.logged > LOG_LIMIT {
-            let mut shard = self.shard_mut();
-            *shard = None;
-            *shard = Some(open_shard(&self.path, &self.manifest)?);
-            writer.logged = 0;
-        }
-        Ok(writer)
-    }
-
-    /// Stores points whose codes are known to fit.
-    fn store(&self, points: &[Point]) -> Result<Upserted, GalleryError> {
-        let last: HashMap<Uuid, &Point> = points.iter().map(|point| (point.id, point)).collect();
-        let mut ids: Vec<Uuid> = last.keys().copied().collect();
-        ids.sort();
-        let mut writer = self.begin_change()?;
-        let mut result = Upserted::default();
-        let mut wanted: Vec<&Point> = Vec::new();
-        let mut changed: Vec<Uuid> = Vec::new();
-        for ids in ids.chunks(PAGE) {
-            let stored = self.read(|shard| shard.retrieve(ids))?;
-            let stored: HashMap<Uuid, Point> = stored.into_iter().map(|f| (f.id, f)).collect();
-            for id in ids {
-                match stored.get(id) {
-                    Some(found) if found.is(last[id]) => result.unchanged += 1,
-                    Some(_) => {
-                        result.changed += 1;
-                        wanted.push(last[id]);
-                        changed.push(*id);
-                    }
-                    None => {
-                        result.added += 1;
-                        wanted.push(last[id]);
-                    }
-                }
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(result);
-        }
-        if !changed.is_empty() {
-            self.thumbnails.points_go()?;
-        }
-        let per_point = BYTES_PER_POINT + self.manifest.dims as u64 * BYTES_PER_FLOAT;
-        self.change(&mut writer, wanted.len() as u64 * per_point, |shard| {
-            shard.upsert(&wanted)
-        })?;
-        for ids in changed.chunks(PAGE) {
-            let stored = self.read(|shard| shard.retrieve(ids))?;
-            if stored.len() != ids.len() || !stored.iter().all(|found| found.is(last[&found.id])) {
-                return Err(self.change_was_ignored());
-            }
-        }
-        Ok(result)
-    }
-
-    /// Brings the engine's indexes up to date.
-    fn build_index(&self, writer: &mut Writer) -> Result<bool, GalleryError> {
-        let (size, coverage, count, lacking) = self.read(|shard| {
-            shard.flush()?;
-            let (size, coverage) = (shard.size()?, shard.coverage()?);
-            Ok((size, coverage, shard.count(None)?, shard.lacks_fields()))
-        })?;
-        if !lacking && !shard::worth_optimising(&size, &coverage, count) {
-            return Ok(false);
-        }
-        // Once for the copy, once for what the engine builds beside it.
-        let room = 2 * optimise::disk_usage(&self.path.join(SHARD));
-        check_room(&self.path, "building the index", room)?;
-        optimise::copy(&self.path)?;
-        let built = (|| {
-            let next = optimise::next(&self.path);
-            let next = Shard::open(&next, self.manifest.metric, self.manifest.dims)?;
-            if lacking {
-                next.index_fields()?;
-            }
-            let built = next.optimise()?;
-            next.flush()?;
-            Ok((built || lacking) && next.count(None)? == count)
-        })();
-        if !matches!(built, Ok(true)) {
-            // What stays behind is removed with the next copy or opening.
-            let _ = optimise::discard(&self.path);
-            return built;
-        }
-        // All that can be done while searches go on: only the exchange itself keeps them waiting.
-        optimise::sync(&self.path)?;
-        self.read(Shard::flush)?;
-        {
-            let mut shard = self.shard_mut();
-            *shard = None;
-            let exchanged = optimise::exchange(&self.path);
-            // Whichever of the two is in place now.
-            let opened = open_shard(&self.path, &self.manifest);
-            let opened = opened.map(|opened| *shard = Some(opened));
-            exchanged.and(opened)?;
-        }
-        optimise::remove_previous(&self.path);
-        writer.logged = 0;
-        Ok(true)
-    }
-
-    /// Drops thumbnails that no point needs; says whether there were any. Nobody may change the points
-    /// meanwhile.
-    fn sweep_thumbnails(&self) -> Result<bool, GalleryError> {
-        if !self.thumbnails.is_unswept() {
-            return Ok(false);
-        }
-        let mut needed = thumbnails::Needed::new();
-        let mut last = None;
-        loop {
-            let page = self.read(|shard| shard.scroll_hashes(last, HASHES))?;
-            page.iter().for_each(|(_, hash)| needed.add(hash));
-            last = page.last().map(|(id, _)| *id);
-            if page.len() < HASHES {
-                return self.thumbnails.sweep(&needed.sorted());
-            }
-        }
-    }
-
-    /// The engine numbers its changes, and passes over those that look older than what is stored. That
-    /// cannot happen unless its log was tampered with; then it must not pass unseen.
-    fn change_was_ignored(&self) -> GalleryError {
-        GalleryError::Damaged {
-            path: self.path.clone(),
-            detail: "its log does not fit its points, so changes have no effect".into(),
-        }
     }
 }
 
@@ -448,7 +288,6 @@ impl Gallery for EmbeddedGallery {
             model_fingerprint: self.manifest.model_fingerprint.clone(),
             created: self.manifest.created,
             diffusion: self.diffusion_state(),
-            cluster: None,
         })
     }
 
@@ -477,6 +316,7 @@ impl Gallery for EmbeddedGallery {
         self.thumbnails.stored(hashes);
         Ok(upserted)
     }
+
     fn existing(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError> {
         self.read(|shard| shard.hashes(ids))
     }
@@ -533,21 +373,7 @@ impl Gallery for EmbeddedGallery {
     }
 
     fn delete(&self, ids: &[Uuid]) -> Result<usize, GalleryError> {
-        let mut writer = self.begin_change()?;
-        let mut stored = self.read(|shard| shard.present(ids))?;
-        stored.sort();
-        stored.dedup();
-        if stored.is_empty() {
-            return Ok(0);
-        }
-        self.thumbnails.points_go()?;
-        self.change(&mut writer, stored.len() as u64 * ID_BYTES, |shard| {
-            shard.delete(&stored)
-        })?;
-        if !self.read(|shard| shard.present(&stored))?.is_empty() {
-            return Err(self.change_was_ignored());
-        }
-        Ok(stored.len())
+        self.remove(ids)
     }
 
     fn optimise(&self) -> Result<bool, GalleryError> {
@@ -570,33 +396,7 @@ impl Gallery for EmbeddedGallery {
         let _writer = self.writer();
         self.read(Shard::flush)
     }
-
-    fn copy_whole(&self, to: &str) -> Result<bool, GalleryError> {
-        let path = Path::new(to);
-        if ClusterAddress::is_meant_by(to) || path.symlink_metadata().is_ok() {
-            return Ok(false);
-        }
-        // Held throughout: nothing changes while it is copied.
-        let _writer = self.writer();
-        self.read(Shard::flush)?;
-        let parent = folder::parent_of(path);
-        std::fs::create_dir_all(&parent).map_err(GalleryError::io("making the folder", &parent))?;
-        let needed = optimise::disk_usage(&self.path);
-        check_room(&parent, "copying the gallery", needed)?;
-        copy::copy(&self.path, path)?;
-        Ok(true)
-    }
-
-    fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError> {
-        self.check_writable("building the neighbour graph")?;
-        // Held throughout: the graph is of exactly the points that are there when it is done.
-        let _writer = self.writer();
-        self.build_graph(config)
-    }
 }
-
-/// Bytes of an id in the log, and what deleting it costs elsewhere.
-const ID_BYTES: u64 = 256;
 
 impl Drop for EmbeddedGallery {
     fn drop(&mut self) {
@@ -647,24 +447,4 @@ fn open_shard(gallery: &Path, manifest: &Manifest) -> Result<Shard, GalleryError
         }
         other => other,
     })
-}
-
-/// Makes sure that the disk has room, because the engine maps files into memory, and a process that
-/// writes to such a file on a full disk is ended by the system.
-fn check_room(path: &Path, doing: &'static str, bytes: u64) -> Result<(), GalleryError> {
-    check_free(path, doing, bytes + SPARE_ROOM)
-}
-
-fn check_free(path: &Path, doing: &'static str, needed: u64) -> Result<(), GalleryError> {
-    let free = fs4::available_space(path)
-        .map_err(GalleryError::io("asking for the free space of", path))?;
-    if free < needed {
-        return Err(GalleryError::DiskFull {
-            doing,
-            path: path.to_path_buf(),
-            needed,
-            free,
-        });
-    }
-    Ok(())
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use lookalike_neighbours::Metric;
 
+use super::writing::LOG_LIMIT;
 use super::*;
-use crate::Payload;
+use crate::{DiffusionState, Payload};
 
 fn points(from: usize, to: usize) -> Vec<Point> {
     let point = |i: usize| {

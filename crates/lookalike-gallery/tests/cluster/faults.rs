@@ -380,7 +380,7 @@ fn collections_are_made_on_a_bad_way() {
         let server = Qdrant::start();
         let proxy = Proxy::start(server.address(), Faults::all(60 + seed, 0.08));
         let gallery = make(&address(&proxy), options(60)).unwrap();
-        let indexes = gallery.describe().unwrap().cluster.unwrap().payload_indexes;
+        let indexes = gallery.cluster_info().unwrap().payload_indexes;
         assert_eq!(indexes.len(), 9, "{indexes:?}");
         // Done, but the answer was lost, and so it was tried again.
         let lost = Proxy::start(

@@ -3,12 +3,16 @@
 use std::collections::HashSet;
 
 use lookalike_gallery::{
-    Answer, DiffusionState, Filter, GalleryError, Payload, Point, Rerank, SearchRequest,
+    Answer, DiffusionState, Filter, Gallery, GalleryError, Payload, Point, Rerank, SearchRequest,
 };
 use lookalike_neighbours::{DiffusionConfig, Metric};
 
 use crate::suite::samples::points;
 use crate::suite::{DIMS, Factory, filled, ids};
+
+fn build(gallery: &dyn Gallery, config: &DiffusionConfig) -> Result<(), GalleryError> {
+    gallery.as_embedded().unwrap().build_diffusion(config)
+}
 
 fn diffusing(code: Vec<f32>, k: usize) -> SearchRequest {
     SearchRequest {
@@ -58,14 +62,14 @@ pub fn diffusion_needs_its_graph(factory: Factory) {
         alpha: 1.5,
         ..DiffusionConfig::default()
     };
-    let error = subject.gallery.build_diffusion(&config).unwrap_err();
+    let error = build(&*subject.gallery, &config).unwrap_err();
     assert!(error.to_string().contains("alpha"), "{error}");
 }
 
 pub fn diffusion_follows_the_chain(factory: Factory) {
     let points = arcs();
     let subject = filled(factory, Metric::Euclidean, &points);
-    subject.gallery.build_diffusion(&arc_config()).unwrap();
+    build(&*subject.gallery, &arc_config()).unwrap();
     assert_eq!(
         subject.gallery.describe().unwrap().diffusion,
         DiffusionState::Fresh
@@ -118,7 +122,7 @@ pub fn diffusion_respects_the_request(factory: Factory) {
         kept: 6,
         ..DiffusionConfig::default()
     };
-    subject.gallery.build_diffusion(&config).unwrap();
+    build(&*subject.gallery, &config).unwrap();
     for code in [points[3].code.clone(), vec![0.5; DIMS]] {
         for k in [0, 1, 5, 40, 120, 500] {
             let answer = subject.gallery.search(&diffusing(code.clone(), k)).unwrap();
@@ -170,11 +174,7 @@ pub fn changes_make_the_graph_stale(factory: Factory) {
     let subject = filled(factory, Metric::Cosine, &points[..50]);
     let gallery = &subject.gallery;
     let state = || gallery.describe().unwrap().diffusion;
-    let build = || {
-        gallery
-            .build_diffusion(&DiffusionConfig::default())
-            .unwrap()
-    };
+    let build = || build(&**gallery, &DiffusionConfig::default()).unwrap();
     build();
     assert_eq!(state(), DiffusionState::Fresh);
     gallery.upsert(&points[..50]).unwrap();
@@ -222,9 +222,7 @@ pub fn changes_make_the_graph_stale(factory: Factory) {
 pub fn an_empty_gallery_diffuses(factory: Factory) {
     let subject = factory(Metric::Cosine, DIMS);
     let gallery = &subject.gallery;
-    gallery
-        .build_diffusion(&DiffusionConfig::default())
-        .unwrap();
+    build(&**gallery, &DiffusionConfig::default()).unwrap();
     let answer = gallery.search(&diffusing(vec![1.0; DIMS], 5)).unwrap();
     assert!(answer.neighbours.is_empty());
 }

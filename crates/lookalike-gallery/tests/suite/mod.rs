@@ -108,7 +108,7 @@ pub fn describes_itself(factory: Factory) {
         info.model_fingerprint,
         lookalike_gallery::model_fingerprint(MODEL)
     );
-    let diffuses = info.cluster.is_none();
+    let diffuses = subject.gallery.as_embedded().is_some();
     let state = match diffuses {
         true => DiffusionState::Absent,
         false => DiffusionState::Unavailable,

@@ -212,8 +212,12 @@ pub(crate) fn bring_up_to_date(gallery: &dyn Gallery, diffusion: bool) -> Result
         info.diffusion,
         DiffusionState::Absent | DiffusionState::Stale
     );
-    if diffusion && few && due {
-        gallery.build_diffusion(&DiffusionConfig::default())?;
+    if let Some(folder) = gallery.as_embedded()
+        && diffusion
+        && few
+        && due
+    {
+        folder.build_diffusion(&DiffusionConfig::default())?;
     }
     gallery.flush()?;
     Ok(info.points)

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockW
 use super::segment::HEAD;
 use super::{Key, Read, Store, key};
 use crate::GalleryError;
-use crate::embedded::check_room;
 use crate::embedded::folder::{forbids_writing, lower_flag, raise_flag};
+use crate::embedded::room::check_room;
 use crate::thumbnail;
 
 const FOLDER: &str = "thumbnails";

@@ -1,4 +1,4 @@
-//! How a cluster is spoken to, and what a collection is made for.
+//! How a cluster is spoken to, what a collection is made for, and what it says of itself.
 
 use std::fs;
 use std::str::FromStr;
@@ -116,7 +116,8 @@ impl Retries {
 
     /// How long to wait after so many failures in a row: anything up to the limit, by a number from 0 to 1; none if it
     /// is not to be tried again.
-    pub(super) fn wait(&self, failures: usize, jitter: f64) -> Option<Duration> {
+    #[cfg(feature = "cluster")]
+    pub(crate) fn wait(&self, failures: usize, jitter: f64) -> Option<Duration> {
         if failures >= self.attempts {
             return None;
         }
@@ -184,6 +185,43 @@ pub enum Quantization {
     Product,
 }
 
+/// Where and how a gallery on a cluster is kept.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClusterInfo {
+    /// The collection's own name.
+    pub collection: String,
+    /// The alias that it was opened by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// Whether its index is up to date: `green`, or `yellow` while it is built, `grey` where that waits for the next
+    /// change, `red` after a failure.
+    pub status: String,
+    /// Nodes that have shards of it.
+    pub nodes: usize,
+    /// Number of shards.
+    pub shards: u32,
+    /// Copies of each shard.
+    pub replicas: u32,
+    /// Copies that must have a change before it counts as made.
+    pub write_consistency: u32,
+    /// Copies of shards that cannot answer now.
+    pub inactive_replicas: usize,
+    /// Whether the codes that are searched are kept on disk.
+    pub codes_on_disk: bool,
+    /// Whether the index is kept on disk.
+    pub index_on_disk: bool,
+    /// Edges a node of the index.
+    pub hnsw_m: u64,
+    /// Width of the beam while the index is built.
+    pub hnsw_ef_construct: u64,
+    /// What of the codes is kept in memory to search with.
+    pub quantization: String,
+    /// Parts that each shard's points lie in, all together.
+    pub segments: u64,
+    /// Fields that have an index.
+    pub payload_indexes: Vec<String>,
+}
+
 /// An extra field that filters use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadIndex {
@@ -232,6 +270,7 @@ impl FromStr for PayloadIndex {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "cluster")]
     #[test]
     fn waits_grow_to_the_cap_and_end() {
         let retries = Retries {
