@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lookalike::gallery::Point;
 use lookalike::images::{DecodeOptions, Pixels, Region, decode};
-use lookalike::{PADDING, THUMBNAIL, decode_target, reduced};
+use lookalike::{THUMBNAIL, decode_target, reduced};
 use uuid::Uuid;
 
 use crate::problem::Problem;
@@ -53,11 +53,11 @@ impl Service {
 
     /// Decodes an image that was sent, and brings it to the model's shape just as when it is indexed: what is in the
     /// gallery is found at no distance at all.
-    pub fn fitted(&self, bytes: &[u8]) -> Result<Pixels, Problem> {
-        let model = self.searcher.model();
-        let target = decode_target(model, THUMBNAIL);
+    pub fn prepared(&self, bytes: &[u8]) -> Result<Pixels, Problem> {
+        let encoder = self.searcher.encoder();
+        let target = decode_target(encoder, THUMBNAIL);
         let decoded = decode(bytes, &self.decode_options(Some(target)))?;
-        Ok(decoded.fit(model.shape(), model.fit(), PADDING))
+        Ok(encoder.prepare(&decoded))
     }
 
     /// How pictures are decoded, for images of about `target` pixels if that is less than they have.
@@ -70,7 +70,8 @@ impl Service {
 
     /// The code of an image that was sent.
     pub fn encoded(&self, bytes: &[u8]) -> Result<Vec<f32>, Problem> {
-        Ok(self.searcher.model().encode_image(&self.fitted(bytes)?))
+        let prepared = self.prepared(bytes)?;
+        Ok(self.searcher.encoder().encode(prepared.data())?)
     }
 
     /// The gallery's point of this content.
@@ -152,7 +153,7 @@ impl Service {
         stop_if_abandoned()?;
         if reference.region.is_some() {
             let (pixels, point) = self.picture(reference)?;
-            let code = self.searcher.model().encode_image(&pixels);
+            let code = self.searcher.encoder().encode_picture(&pixels.into())?;
             return Ok(Asked::of(code, point));
         }
         Ok(match only(reference)? {
@@ -165,7 +166,7 @@ impl Service {
                 Asked::sent(sent.code.clone(), self.known(hash)?)
             }
             Which::Code(code) => {
-                let dims = self.searcher.model().code_dim();
+                let dims = self.searcher.encoder().code_dim();
                 if code.len() != dims {
                     return Err(Problem::unusable(format!(
                         "the code has {} dimensions, the codes of this gallery have {dims}",

@@ -102,9 +102,9 @@ impl Watched {
             ..IndexOptions::default()
         };
         let mut stored = 0;
-        let model = service.searcher.model();
+        let encoder = service.searcher.encoder();
         let indexed = background.run(|| {
-            index(stream, model, gallery, options, |progress| {
+            index(stream, encoder, gallery, options, |progress| {
                 if progress.stored > stored {
                     stored = progress.stored;
                     service.note_change();

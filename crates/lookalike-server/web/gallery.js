@@ -44,16 +44,21 @@ function galleryFacts({ gallery, program }) {
 
 function modelSection(model) {
   const { channels, height, width } = model.shape;
-  const rows = [
+  const sees = ['Sees', `${width} × ${height} pixels, ${channels === 1 ? 'grey' : 'in colour'}`];
+  const code = ['Code', plural(model.code_dim, 'number')];
+  const section = (rows, ...more) =>
+    el('section', { 'aria-labelledby': 'model' }, el('h2', { id: 'model', text: 'Model' }), el('dl', { class: 'facts' }, rows.map(row)), ...more);
+  if (model.architecture === undefined) {
+    return section([['Trained by', 'others'], sees, code]);
+  }
+  return section([
     ['Learnt from', `${plural(model.images, 'image')} of ${model.data_set}`],
-    ['Sees', `${width} × ${height} pixels, ${channels === 1 ? 'grey' : 'in colour'}`],
+    sees,
     ['Kind', `${model.architecture}, ${model.objective}`],
-    ['Code', plural(model.code_dim, 'number')],
+    code,
     ['Parameters', whole(model.parameters)],
     ['Training took', duration(model.seconds)],
-  ].map(row);
-  return el('section', { 'aria-labelledby': 'model' }, el('h2', { id: 'model', text: 'Model' }), el('dl', { class: 'facts' }, rows),
-    curve({ values: model.epochs.map(({ loss }) => loss), name: model.loss, baseline: model.mean_image_loss }));
+  ], curve({ values: model.epochs.map(({ loss }) => loss), name: model.loss, baseline: model.mean_image_loss }));
 }
 
 async function showQuality(host, signal) {

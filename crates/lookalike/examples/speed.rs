@@ -173,13 +173,12 @@ fn in_gallery(gallery: &str, source: &str, queries: usize) -> Outcome {
     let start = Instant::now();
     let searcher = Searcher::open(gallery, &[], DeviceChoice::Cpu)?;
     println!("open seconds {:.3}", start.elapsed().as_secs_f64());
-    let model = searcher.model();
-    let stream = open(source)?.fitted(model.shape(), model.fit());
-    let codes: Vec<Vec<f32>> = stream
+    let encoder = searcher.encoder();
+    let codes: Vec<Vec<f32>> = open(source)?
         .images()?
         .take(queries)
-        .map(|image| model.encode_image(&image.pixels))
-        .collect();
+        .map(|image| encoder.encode_picture(&image.pixels.into()))
+        .collect::<Result<_, _>>()?;
     let ask = |code: &[f32], exact| -> Result<Vec<_>, GalleryError> {
         let request = SearchRequest {
             exact,

@@ -11,8 +11,8 @@ use lookalike_images::{Collection, Distortion, Gradients};
 use lookalike_neighbours::{Codes, Metric, Pca, map_distances, nearest_others};
 use rayon::prelude::*;
 
-use crate::Error;
 use crate::assess::{distorted, floats, histogram_vector};
+use crate::{Encoder as _, Error};
 
 /// Images that are looked at, at even steps through the collection.
 const MAX_IMAGES: usize = 1000;
@@ -43,7 +43,7 @@ pub fn compare(model: &Autoencoder, collection: &Collection) -> Result<Option<Co
     let judge = Judge::new(&images);
     let codes = model.encode_collection(&images, |_| {})?;
     let copies = model.encode(&judge.copies)?;
-    let metric = crate::default_metric(model);
+    let metric = model.default_metric();
     Ok(Some(Comparison {
         images: images.len(),
         model: judge.judge("model", metric, &codes, &copies),

@@ -22,11 +22,11 @@
 //! index(open("mnist:test")?, &model, &gallery, IndexOptions::default(), |_| {})?;
 //!
 //! // Ask for the 5 images most like test image 7, itself left out.
-//! let searcher = Searcher::new(Box::new(gallery), model);
+//! let searcher = Searcher::new(Box::new(gallery), Box::new(model));
 //! let stream = open("mnist:test")?;
 //! let query = stream.query("7")?;
 //! let question = Question { k: 5, exclude_self: true, ..Question::default() };
-//! let answer = searcher.search(stream.name(), &query.image, &question)?;
+//! let answer = searcher.search(stream.name(), &query, &question)?;
 //! assert_eq!(answer.neighbours.len(), 5);
 //! println!("nearest: {} at {}", answer.neighbours[0].payload.key, answer.neighbours[0].distance);
 //! # Ok(())
@@ -53,6 +53,7 @@ mod clusters;
 mod contents;
 mod copying;
 pub mod duplicates;
+mod encoder;
 mod error;
 pub mod export;
 mod indexing;
@@ -86,12 +87,13 @@ pub use assess::{
 pub use catalogue::{SourceCount, forget_source, known_source, move_source, sources_in};
 pub use clusters::{cluster_info, has_moved, remove_collection, switch_alias};
 pub use copying::{CopyOptions, CopyProgress, CopySummary, copy_gallery, open_copy};
+pub use encoder::Encoder;
 pub use error::Error;
 pub use indexing::{
     IndexOptions, IndexProgress, IndexSummary, MAX_DIFFUSED, THUMBNAIL, decode_target, index,
 };
 pub use judging::compare;
-pub use opening::{create_gallery, default_metric, model_of, open_gallery, open_or_create_gallery};
+pub use opening::{create_gallery, encoder_of, open_gallery, open_or_create_gallery};
 pub use originals::{Originals, reduced};
 pub use presence::{Identity, Presence, Presences};
 pub use rules::{AskedRules, ReadingRules, reading_of};

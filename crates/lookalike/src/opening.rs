@@ -1,40 +1,29 @@
-//! Galleries by their names, in folders and on clusters, and the models that belong to them.
+//! Galleries by their names, in folders and on clusters, and the encoders that belong to them.
 
 use std::path::{Path, PathBuf};
 
-use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice};
-use lookalike_gallery::{
-    ClusterAddress, CollectionLayout, EmbeddedGallery, Gallery, model_fingerprint,
-};
+use lookalike_autoencoder::{Autoencoder, DeviceChoice};
+use lookalike_gallery::{ClusterAddress, CollectionLayout, EmbeddedGallery, Gallery};
 use lookalike_neighbours::Metric;
 
-use crate::{Error, clusters};
+use crate::{Encoder, Error, clusters};
 
-/// The metric that suits a model: cosine for the linear bottleneck, Euclidean for the article's
-/// networks.
-pub fn default_metric(model: &Autoencoder) -> Metric {
-    match model.config().architecture {
-        Architecture::Bottleneck => Metric::Cosine,
-        Architecture::Conv | Architecture::Compact => Metric::Euclidean,
-    }
-}
-
-/// Makes an empty gallery for `model` in a folder, by `metric` or the model's default.
+/// Makes an empty gallery for `encoder` in a folder, by `metric` or the encoder's default.
 ///
 /// # Errors
 ///
 /// When something is there already, or the folder cannot be written.
 pub fn create_gallery(
     path: impl AsRef<Path>,
-    model: &Autoencoder,
+    encoder: &dyn Encoder,
     metric: Option<Metric>,
 ) -> Result<EmbeddedGallery, Error> {
-    let metric = metric.unwrap_or_else(|| default_metric(model));
-    let bytes = model.to_bytes();
+    let metric = metric.unwrap_or_else(|| encoder.default_metric());
+    let bytes = encoder.to_bytes();
     Ok(EmbeddedGallery::create(
         path,
         metric,
-        model.code_dim(),
+        encoder.code_dim(),
         &bytes,
     )?)
 }
@@ -54,7 +43,7 @@ pub fn open_gallery(name: &str) -> Result<Box<dyn Gallery>, Error> {
     })
 }
 
-/// Opens the gallery `name` if it fits `model` and `metric` (none: whatever it has), or makes it; on a cluster as
+/// Opens the gallery `name` if it fits `encoder` and `metric` (none: whatever it has), or makes it; on a cluster as
 /// `layout` says.
 ///
 /// # Errors
@@ -62,13 +51,13 @@ pub fn open_gallery(name: &str) -> Result<Box<dyn Gallery>, Error> {
 /// When it is there with another model or metric, and as [`open_gallery`].
 pub fn open_or_create_gallery(
     name: &str,
-    model: &Autoencoder,
+    encoder: &dyn Encoder,
     metric: Option<Metric>,
     layout: &CollectionLayout,
 ) -> Result<Box<dyn Gallery>, Error> {
     refuse_half_address(name)?;
-    let (default, dims) = (default_metric(model), model.code_dim());
-    open_or_create_for(name, &model.to_bytes(), metric, default, dims, layout)
+    let (default, dims) = (encoder.default_metric(), encoder.code_dim());
+    open_or_create_for(name, &encoder.to_bytes(), metric, default, dims, layout)
 }
 
 /// Refuses what was meant as an address: it would be a folder of that name.
@@ -102,18 +91,18 @@ pub(crate) fn open_or_create_for(
     })
 }
 
-/// The model that a gallery's codes come from: the one of `models` (files) that has its fingerprint or, if none is
+/// The encoder that a gallery's codes come from: the one of `models` (files) that has its fingerprint or, if none is
 /// given, the one that the gallery keeps.
 ///
 /// # Errors
 ///
 /// When none of `models` is the gallery's, none is given for a gallery on a cluster, which keeps none, or a file cannot
 /// be read.
-pub fn model_of(
+pub fn encoder_of(
     gallery: &dyn Gallery,
     models: &[PathBuf],
     device: DeviceChoice,
-) -> Result<Autoencoder, Error> {
+) -> Result<Box<dyn Encoder>, Error> {
     let info = gallery.describe()?;
     let (name, wanted) = (&info.name, &info.model_fingerprint);
     if models.is_empty() {
@@ -124,14 +113,14 @@ pub fn model_of(
             ))
         })?;
         let of = format!("the model of {name}");
-        return Ok(Autoencoder::from_bytes(&bytes, &of, device)?);
+        return Ok(Box::new(Autoencoder::from_bytes(&bytes, &of, device)?));
     }
     let mut others = Vec::new();
     for path in models {
-        let model = Autoencoder::load(path, device)?;
-        let fingerprint = model_fingerprint(&model.to_bytes());
+        let encoder: Box<dyn Encoder> = Box::new(Autoencoder::load(path, device)?);
+        let fingerprint = encoder.fingerprint();
         if fingerprint == *wanted {
-            return Ok(model);
+            return Ok(encoder);
         }
         others.push(format!("{} is {}", path.display(), short(&fingerprint)));
     }

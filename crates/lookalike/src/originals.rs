@@ -60,7 +60,7 @@ impl Originals {
     /// The point's original as it is, or none where its source is gone or holds another picture now.
     pub fn pixels(&self, payload: &Payload) -> Option<Pixels> {
         let query = self.source(payload)?.query(&payload.key).ok()?;
-        (query.blake3 == payload.blake3).then_some(query.image.pixels)
+        (query.blake3 == payload.blake3).then_some(query.picture.pixels)
     }
 
     /// The point's original or else, reduced, its thumbnail.

@@ -4,14 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::Gallery;
 use lookalike_images::GreyRange;
 use lookalike_sources::LabelFrom;
 use serde::{Deserialize, Serialize};
 
 use crate::stream::{Reading, label_from};
-use crate::{Error, ImageStream};
+use crate::{Encoder, Error, ImageStream};
 
 /// What is kept with a gallery of how its pictures are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,7 +167,7 @@ pub fn reading_of(gallery: &dyn Gallery) -> Result<Reading, Error> {
 
 /// Makes a source ready to be indexed into a gallery: to be read as is asked for, and otherwise as
 /// the gallery's rules say, which are kept with it. A source that is new to a gallery without a
-/// range of grey takes the one that the model learned with or, failing that, the one that suits it.
+/// range of grey takes the one that the encoder learned with or, failing that, the one that suits it.
 /// Also says what a person should know: where labels were read from elsewhere before.
 ///
 /// # Errors
@@ -178,7 +177,7 @@ pub fn reading_of(gallery: &dyn Gallery) -> Result<Reading, Error> {
 pub(crate) fn admit(
     stream: ImageStream,
     asked: &AskedRules,
-    model: &Autoencoder,
+    encoder: &dyn Encoder,
     gallery: &dyn Gallery,
 ) -> Result<(ImageStream, Option<String>), Error> {
     let kept = ReadingRules::of(gallery)?;
@@ -195,7 +194,7 @@ pub(crate) fn admit(
     }
     let stream = stream.read_as(reading)?;
     // Pictures that are there already were read without, and are not looked at again.
-    let range = match (is_new, model.record().grey_range) {
+    let range = match (is_new, encoder.grey_range()) {
         (false, _) => None,
         (true, Some(range)) => Some(range),
         (true, None) => stream.suitable_grey_range()?,

@@ -3,18 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lookalike_autoencoder::{Autoencoder, DeviceChoice};
+use lookalike_autoencoder::DeviceChoice;
 use lookalike_gallery::{
     Answer, Example, Filter, Gallery, Mmr, Payload, Point, RecommendRequest, Rerank, SearchRequest,
     point_id,
 };
-use lookalike_images::Image;
 use lookalike_neighbours::Metric;
 use lookalike_sources::existing;
 use uuid::Uuid;
 
 use crate::catalogue;
-use crate::{Error, ImageStream, Query, Reading, model_of, open_gallery};
+use crate::{Encoder, Error, ImageStream, Query, Reading, encoder_of, open_gallery};
 
 /// What is wanted of a search, besides the image.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,16 +89,16 @@ pub fn already_in_gallery(own: &Payload, is_left_out: bool) -> String {
     format!("already in the gallery: {}{left_out}", own.key)
 }
 
-/// A gallery and the model that its codes come from, together answering images.
+/// A gallery and the encoder that its codes come from, together answering images.
 pub struct Searcher {
     gallery: Box<dyn Gallery>,
-    model: Autoencoder,
+    encoder: Box<dyn Encoder>,
 }
 
 impl Searcher {
-    /// Of a gallery and its model.
-    pub fn new(gallery: Box<dyn Gallery>, model: Autoencoder) -> Self {
-        Self { gallery, model }
+    /// Of a gallery and its encoder.
+    pub fn new(gallery: Box<dyn Gallery>, encoder: Box<dyn Encoder>) -> Self {
+        Self { gallery, encoder }
     }
 
     /// Opens the gallery `name` with the model that it keeps or, if some are given, the one of
@@ -110,8 +109,8 @@ impl Searcher {
     /// When the gallery or its model cannot be opened.
     pub fn open(name: &str, models: &[PathBuf], device: DeviceChoice) -> Result<Self, Error> {
         let gallery = open_gallery(name)?;
-        let model = model_of(&*gallery, models, device)?;
-        Ok(Self::new(gallery, model))
+        let encoder = encoder_of(&*gallery, models, device)?;
+        Ok(Self::new(gallery, encoder))
     }
 
     /// The gallery.
@@ -119,12 +118,12 @@ impl Searcher {
         &*self.gallery
     }
 
-    /// The model.
-    pub fn model(&self) -> &Autoencoder {
-        &self.model
+    /// The encoder.
+    pub fn encoder(&self) -> &dyn Encoder {
+        &*self.encoder
     }
 
-    /// Finds the images most like `image`; `source` is the name of the source that it belongs to.
+    /// Finds the images most like `query`; `source` is the name of the source that it belongs to.
     ///
     /// # Errors
     ///
@@ -132,23 +131,14 @@ impl Searcher {
     pub fn search(
         &self,
         source: &str,
-        image: &Image,
+        query: &Query,
         question: &Question,
     ) -> Result<Answer, Error> {
-        self.ask(source, &image.clone().into(), question)
-    }
-
-    /// As [`search`](Self::search), with an image that was read from a file.
-    ///
-    /// # Errors
-    ///
-    /// As [`search`](Self::search).
-    pub fn ask(&self, source: &str, query: &Query, question: &Question) -> Result<Answer, Error> {
         let own = match question.exclude_self {
             true => self.own_point(source, query)?,
             false => None,
         };
-        let code = self.model.encode_image(&query.image.pixels);
+        let code = self.encoder.encode_picture(&query.picture)?;
         self.ask_code(code, own.map(|point| point.id), question)
     }
 
@@ -160,7 +150,7 @@ impl Searcher {
     /// When the gallery cannot be read.
     pub fn own_point(&self, source: &str, query: &Query) -> Result<Option<Point>, Error> {
         let identity = catalogue::identity(&*self.gallery, source)?;
-        let id = point_id(&identity, &query.image.key);
+        let id = point_id(&identity, &query.key);
         if let Some(point) = self.gallery.retrieve(&[id])?.pop() {
             return Ok(Some(point));
         }
@@ -243,17 +233,14 @@ impl Searcher {
     ///
     /// When the gallery cannot be read.
     pub fn example(&self, source: &str, query: &Query) -> Result<Example, Error> {
-        let id = point_id(
-            &catalogue::identity(&*self.gallery, source)?,
-            &query.image.key,
-        );
+        let id = point_id(&catalogue::identity(&*self.gallery, source)?, &query.key);
         if self.gallery.existing(&[id])?.get(&id) == Some(&query.blake3) {
             return Ok(Example::Id(id));
         }
         let hash = query.blake3.as_str();
         Ok(match self.gallery.with_content(&[hash])?.get(hash) {
             Some(twin) => Example::Id(twin.id),
-            None => Example::Code(self.model.encode_image(&query.image.pixels)),
+            None => Example::Code(self.encoder.encode_picture(&query.picture)?),
         })
     }
 

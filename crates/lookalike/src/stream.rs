@@ -580,8 +580,12 @@ fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<(String,
 /// An image to ask with.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// Its key, label and pixels.
-    pub image: Image,
+    /// Its key in its source.
+    pub key: String,
+    /// Its label, if it has one.
+    pub label: Option<String>,
+    /// What it shows.
+    pub picture: Decoded,
     /// BLAKE3 of the original's bytes; of the pixels where there is no file.
     pub blake3: String,
 }
@@ -595,7 +599,7 @@ impl Query {
     /// When the region is not within the image. It must have been read whole, without
     /// [`DecodeOptions::target`].
     pub fn region(mut self, region: Region) -> Result<Self, Error> {
-        self.image.pixels = self.image.pixels.crop(region)?;
+        self.picture = self.picture.pixels.crop(region)?.into();
         Ok(self)
     }
 }
@@ -603,8 +607,20 @@ impl Query {
 impl From<Image> for Query {
     fn from(image: Image) -> Self {
         Self {
+            key: image.key,
+            label: image.label,
             blake3: image.pixels.blake3(),
-            image,
+            picture: image.pixels.into(),
+        }
+    }
+}
+
+impl From<Query> for Image {
+    fn from(query: Query) -> Self {
+        Self {
+            key: query.key,
+            label: query.label,
+            pixels: query.picture.pixels,
         }
     }
 }
@@ -621,13 +637,11 @@ impl ImageStream {
     }
 
     fn query_of(&self, entry: &Entry) -> Result<Query, Skipped> {
-        let (blake3, decoded) = decode_entry(entry, &self.reading)?;
+        let (blake3, picture) = decode_entry(entry, &self.reading)?;
         Ok(Query {
-            image: Image {
-                key: entry.key.clone(),
-                label: entry.label.clone(),
-                pixels: decoded.pixels,
-            },
+            key: entry.key.clone(),
+            label: entry.label.clone(),
+            picture,
             blake3,
         })
     }

@@ -8,13 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::{Gallery, Point, Upserted, point_id};
 use lookalike_images::{Format, decode, replace_file};
 use uuid::Uuid;
 
 use crate::indexing::{decode_target, pipeline};
-use crate::{Error, ImageStream, Reading, Skips, THUMBNAIL};
+use crate::{Encoder, Error, ImageStream, Reading, Skips, THUMBNAIL};
 
 /// The source of images that came as bytes. No folder is called so: their names are absolute paths.
 pub const UPLOADS: &str = "uploads";
@@ -93,7 +92,7 @@ impl Uploads {
     pub fn add(
         &self,
         gallery: &dyn Gallery,
-        model: &Autoencoder,
+        encoder: &dyn Encoder,
         uploads: &[Upload],
     ) -> Result<Vec<Stored>, Error> {
         for label in uploads.iter().filter_map(|upload| upload.label) {
@@ -130,7 +129,7 @@ impl Uploads {
             }
         }
         let keys: Vec<&str> = written.iter().map(|(_, key)| key.as_str()).collect();
-        let outcomes = match self.index(gallery, model, &keys) {
+        let outcomes = match self.index(gallery, encoder, &keys) {
             Ok((outcomes, _)) => outcomes,
             Err(error) => {
                 self.remove_unknown(gallery, &keys);
@@ -167,7 +166,7 @@ impl Uploads {
     pub fn replace(
         &self,
         gallery: &dyn Gallery,
-        model: &Autoencoder,
+        encoder: &dyn Encoder,
         point: &Point,
         bytes: &[u8],
     ) -> Result<Stored, Error> {
@@ -184,12 +183,12 @@ impl Uploads {
         }
         // The one that is there must not make way for one that is none.
         let mut options = self.reading.decode.clone();
-        options.target = Some(decode_target(model, THUMBNAIL));
+        options.target = Some(decode_target(encoder, THUMBNAIL));
         if let Err(error) = decode(bytes, &options) {
             return Ok(Stored::Refused(error.to_string()));
         }
         self.put(&path, bytes)?;
-        let (mut outcomes, stored) = self.index(gallery, model, &[&point.payload.key])?;
+        let (mut outcomes, stored) = self.index(gallery, encoder, &[&point.payload.key])?;
         Ok(match outcomes.pop().expect("one was asked for") {
             Ok(id) if stored.added > 0 => Stored::Added(id),
             Ok(id) => Stored::Changed(id),
@@ -310,14 +309,14 @@ impl Uploads {
     fn index(
         &self,
         gallery: &dyn Gallery,
-        model: &Autoencoder,
+        encoder: &dyn Encoder,
         keys: &[&str],
     ) -> Result<(Vec<Result<Uuid, String>>, Upserted), Error> {
         if keys.is_empty() {
             return Ok(Default::default());
         }
         let source = self.source()?;
-        pipeline::store_some(&source, UPLOADS, keys, model, gallery, THUMBNAIL)
+        pipeline::store_some(&source, UPLOADS, keys, encoder, gallery, THUMBNAIL)
     }
 
     fn source(&self) -> Result<ImageStream, Error> {

@@ -12,8 +12,8 @@ use lookalike::gallery::{Answer, Rerank};
 use lookalike::images::{Collection, Image};
 use lookalike::neighbours::{Codes, DiffusionConfig, Metric, Neighbour, nearest};
 use lookalike::{
-    Error, ImageStream, IndexOptions, Question, Searcher, assess, assess_pixels, create_gallery,
-    default_metric, index, open_gallery,
+    Encoder as _, Error, ImageStream, IndexOptions, Question, Searcher, assess, assess_pixels,
+    create_gallery, index, open_gallery,
 };
 use serde::Serialize;
 
@@ -197,7 +197,7 @@ impl<'a> Demo<'a> {
         let diffusion = Some(DiffusionConfig::default());
         let score = |codes, model: &Autoencoder, rerank| -> Result<Line, Error> {
             let start = Instant::now();
-            let metric = default_metric(model);
+            let metric = model.default_metric();
             let scores = assess(model, &self.test, None, metric, rerank)?;
             Ok(Line {
                 codes,
@@ -301,7 +301,7 @@ impl<'a> Demo<'a> {
             self.test.len(),
             duration(start.elapsed().as_secs_f64())
         ))?;
-        let searcher = Searcher::new(Box::new(gallery), model);
+        let searcher = Searcher::new(Box::new(gallery), Box::new(model));
         let originals = Originals::of(searcher.gallery())?;
         let mut answers = Vec::new();
         for (heading, rerank) in [("ours", Rerank::None), ("+ diffusion", Rerank::Diffusion)] {
@@ -354,18 +354,14 @@ impl<'a> Demo<'a> {
         query: usize,
         rerank: Rerank,
     ) -> Result<(Image, Answer), Error> {
-        let image = Image {
-            key: self.test.key(query).to_owned(),
-            label: self.test.label(query).map(str::to_owned),
-            pixels: self.test.picture(query),
-        };
+        let image = self.test.copy(query);
         let question = Question {
             k: K,
             exclude_self: true,
             rerank,
             ..Question::default()
         };
-        let answer = searcher.search(self.test.name(), &image, &question)?;
+        let answer = searcher.search(self.test.name(), &image.clone().into(), &question)?;
         Ok((image, answer))
     }
 

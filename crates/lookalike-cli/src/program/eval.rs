@@ -8,8 +8,7 @@ use lookalike::gallery::Rerank;
 use lookalike::images::Collection;
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::{
-    Error, SelfAssessment, SimpleScores, assess, assess_self, assess_simple, compare,
-    default_metric,
+    Encoder as _, Error, SelfAssessment, SimpleScores, assess, assess_self, assess_simple, compare,
 };
 use serde::Serialize;
 
@@ -58,7 +57,7 @@ pub fn run(
         None => None,
     };
     let queries = queries.as_ref();
-    let metric = arguments.metric.unwrap_or_else(|| default_metric(&model));
+    let metric = arguments.metric.unwrap_or_else(|| model.default_metric());
     let rerank = Rerank::from(arguments.rerank);
     if rerank == Rerank::Diffusion {
         diffusion_note(&model, console);

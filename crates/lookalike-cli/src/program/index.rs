@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::{
-    Error, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED, Watch, known_source, model_of,
-    open_or_create_gallery,
+    Encoder, Error, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED, Watch, encoder_of,
+    known_source, open_or_create_gallery,
 };
 use serde::Serialize;
 
@@ -78,37 +78,37 @@ fn bring_in_step(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
-    let model = match &arguments.model {
-        Some(path) => Autoencoder::load(path, device)?,
+    let encoder: Box<dyn Encoder> = match &arguments.model {
+        Some(path) => Box::new(Autoencoder::load(path, device)?),
         None => {
             let gallery = lookalike::open_gallery(&arguments.gallery)?;
-            model_of(&*gallery, &[], device)?
+            encoder_of(&*gallery, &[], device)?
         }
     };
     match arguments.watch {
-        true => follow(arguments, &model, console),
-        false => look(arguments, &model, console, None),
+        true => follow(arguments, &*encoder, console),
+        false => look(arguments, &*encoder, console, None),
     }
 }
 
 /// Goes on bringing the gallery up to date whenever the folder changes, until it is told to end.
 fn follow(
     arguments: &IndexArguments,
-    model: &Autoencoder,
+    encoder: &dyn Encoder,
     console: &Console,
 ) -> Result<(), Failure> {
     let mut ours = vec![Path::new(&arguments.gallery)];
     ours.extend(arguments.reading.report());
     // Listening begins before the first look, so that nothing comes between them.
     let watch = Watch::begin(Path::new(&arguments.source), &ours)?;
-    look(arguments, model, console, None)?;
+    look(arguments, encoder, console, None)?;
     let interruption = Interruption::heard();
     console.note(format!("following {}; Ctrl-C ends it", arguments.source));
     while watch.wait(|| interruption.came()) {
         let mut wait = Duration::from_millis(100);
         let mut attempts = 0;
         while !interruption.came() {
-            let error = match look(arguments, model, console, Some(&interruption)) {
+            let error = match look(arguments, encoder, console, Some(&interruption)) {
                 Err(Failure::Error(error)) => error,
                 other => {
                     other?;
@@ -148,7 +148,7 @@ fn pause(wait: Duration, interruption: &Interruption) {
 /// `interruption` that ends the waiting.
 fn look(
     arguments: &IndexArguments,
-    model: &Autoencoder,
+    encoder: &dyn Encoder,
     console: &Console,
     interruption: Option<&Interruption>,
 ) -> Result<(), Failure> {
@@ -158,8 +158,8 @@ fn look(
         Ok(source) => source,
         Err(error) => return Err(explained(arguments, error).into()),
     };
-    let gallery = open_gallery(arguments, model, interruption)?;
-    keep_in_step(arguments, source, model, &*gallery, console)?;
+    let gallery = open_gallery(arguments, encoder, interruption)?;
+    keep_in_step(arguments, source, encoder, &*gallery, console)?;
     arguments.reading.conclude(&skips, console)
 }
 
@@ -185,14 +185,14 @@ fn explained(arguments: &IndexArguments, error: Error) -> Error {
 /// and are waited for.
 fn open_gallery(
     arguments: &IndexArguments,
-    model: &Autoencoder,
+    encoder: &dyn Encoder,
     interruption: Option<&Interruption>,
 ) -> Result<Box<dyn Gallery>, Error> {
     let [mut wait, longest] = IN_USE;
     loop {
         let opened = open_or_create_gallery(
             &arguments.gallery,
-            model,
+            encoder,
             arguments.metric,
             &arguments.layout.layout(),
         );
@@ -212,7 +212,7 @@ fn open_gallery(
 fn keep_in_step(
     arguments: &IndexArguments,
     stream: ImageStream,
-    model: &Autoencoder,
+    encoder: &dyn Encoder,
     gallery: &dyn Gallery,
     console: &Console,
 ) -> Result<(), Failure> {
@@ -229,7 +229,7 @@ fn keep_in_step(
         stop: None,
     };
     let start = Instant::now();
-    let result = lookalike::index(stream, model, gallery, options, |progress| {
+    let result = lookalike::index(stream, encoder, gallery, options, |progress| {
         let seconds = start.elapsed().as_secs_f64();
         let left = progress
             .expected

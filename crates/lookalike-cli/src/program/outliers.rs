@@ -3,7 +3,7 @@
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{Filter, Gallery};
 use lookalike::outliers::{By, Outlier, OutlierOptions, Outliers, Progress, rank};
-use lookalike::{model_of, open_gallery};
+use lookalike::{encoder_of, open_gallery};
 use serde::Serialize;
 
 use super::Failure;
@@ -40,12 +40,13 @@ pub fn run(
         count: arguments.count,
         filter: Filter::all(arguments.filters)?,
     };
-    let model = match options.by {
+    let encoder = match options.by {
         By::Neighbours => None,
-        _ => Some(model_of(&*gallery, arguments.model.as_slice(), device)?),
+        _ => Some(encoder_of(&*gallery, arguments.model.as_slice(), device)?),
     };
+    let model = encoder.as_ref().and_then(|encoder| encoder.autoencoder());
     let bar = console.bar(Some(0), "compare");
-    let found = rank(&*gallery, model.as_ref(), &options, |progress| {
+    let found = rank(&*gallery, model, &options, |progress| {
         let (done, of) = match progress {
             Progress::Read(points) => return bar.set_message(format!("{points} read")),
             Progress::Compared { done, of } => (done, of),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use lookalike::autoencoder::{Autoencoder, DeviceChoice};
+use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{Answer, Example, Filter, Gallery, Hit, Point, Rerank};
 use lookalike::images::{Image, Region};
 use lookalike::neighbours::Metric;
 use lookalike::{
-    Error, Presence, Presences, Query, Question, Reading, Searcher, Skips, THUMBNAIL,
+    Encoder, Error, Presence, Presences, Query, Question, Reading, Searcher, Skips, THUMBNAIL,
     already_in_gallery, decode_target, open_queries,
 };
 use serde::Serialize;
@@ -74,7 +74,7 @@ pub fn run(
     let mut reading = arguments.reading.reading_for(searcher.gallery())?;
     if arguments.region.is_none() {
         // Read as it was when it was indexed; a region is of the whole picture.
-        reading.decode.target = Some(decode_target(searcher.model(), THUMBNAIL));
+        reading.decode.target = Some(decode_target(searcher.encoder(), THUMBNAIL));
     }
     let inline = match console.is_terminal() {
         true => Protocol::of_environment(),
@@ -113,7 +113,7 @@ pub fn run(
             let (own, answer) = match &asked {
                 Asked::Image(source, query) => {
                     let own = searcher.own_point(source, query)?;
-                    let code = searcher.model().encode_image(&query.image.pixels);
+                    let code = searcher.encoder().encode_picture(&query.picture)?;
                     let exclude = own.as_ref().filter(|_| question.exclude_self);
                     let exclude = exclude.map(|point| point.id);
                     let answer = searcher.ask_code(code, exclude, &question)?;
@@ -126,7 +126,7 @@ pub fn run(
         })?;
     }
     if question.rerank == Rerank::Diffusion {
-        diffusion_note(searcher.model(), console);
+        diffusion_note(searcher.encoder(), console);
     }
     if answers.gone > 0 {
         console.note(format!(
@@ -155,8 +155,9 @@ pub fn run(
 }
 
 /// Says so where the model's judge expects diffusion to make answers worse.
-pub fn diffusion_note(model: &Autoencoder, console: &Console) {
-    let judged = model.record().comparison.as_ref();
+pub fn diffusion_note(encoder: &dyn Encoder, console: &Console) {
+    let model = encoder.autoencoder();
+    let judged = model.and_then(|model| model.record().comparison.as_ref());
     if judged.is_some_and(|judged| !judged.diffusion_may_help()) {
         console.note(
             "ranking by diffusion is not expected to help here: too few neighbours of the codes are confirmed by shape \
@@ -177,7 +178,7 @@ impl Asked<'_> {
     /// The picture to show for it, if there is one.
     fn shown(&self, originals: &Originals<'_>) -> Option<Image> {
         match self {
-            Asked::Image(_, query) => Some(query.image.clone()),
+            Asked::Image(_, query) => Some(query.clone().into()),
             Asked::Point(point) => Some(Image {
                 key: point.payload.key.clone(),
                 label: point.payload.label.clone(),
@@ -232,7 +233,7 @@ impl Queries<'_> {
             self.each(spec, |_, asked| {
                 examples.push(match &asked {
                     Asked::Image(_, query) if self.region.is_some() => {
-                        Example::Code(self.searcher.model().encode_image(&query.image.pixels))
+                        Example::Code(self.searcher.encoder().encode_picture(&query.picture)?)
                     }
                     Asked::Image(source, query) => self.searcher.example(source, query)?,
                     Asked::Point(point) => Example::Id(point.id),

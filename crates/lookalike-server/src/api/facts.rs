@@ -5,6 +5,7 @@ use std::path::Path;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use lookalike::Encoder;
 use lookalike::autoencoder::Comparison;
 use lookalike::gallery::{GalleryInfo, point_id};
 use serde::Serialize;
@@ -66,35 +67,44 @@ struct Holdings {
     model_fingerprint: String,
 }
 
-#[derive(Serialize, ToSchema)]
+/// The encoder. What is said of an autoencoder's training is absent of one that others trained.
+#[derive(Default, Serialize, ToSchema)]
 struct Model {
-    #[schema(example = "bottleneck")]
-    architecture: String,
-    #[schema(example = "augment")]
-    objective: String,
-    /// Learned numbers in all.
-    parameters: usize,
     /// What it takes; other images are brought to this.
     shape: Shape,
     code_dim: usize,
+    #[schema(example = "bottleneck")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    architecture: Option<String>,
+    #[schema(example = "augment")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objective: Option<String>,
+    /// Learned numbers in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<usize>,
     /// What it was trained on.
-    data_set: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_set: Option<String>,
     /// How many images that were.
-    images: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<usize>,
     /// How long training took.
-    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
     #[schema(example = "bce")]
-    loss: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loss: Option<String>,
     epochs: Vec<Epoch>,
     /// The loss of always answering with the mean image.
-    mean_image_loss: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_image_loss: Option<f64>,
     /// Whether ranking by diffusion can be expected to help, judged without labels when the model
     /// was trained; absent where it was not judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     diffusion_may_help: Option<bool>,
 }
 
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 struct Shape {
     channels: usize,
     height: usize,
@@ -165,7 +175,7 @@ fn facts(service: &Service, signed_in: bool) -> Answered<Gallery> {
             version: env!("CARGO_PKG_VERSION"),
         },
         gallery: holdings(info),
-        model: model(service.searcher.model()),
+        model: model(service.searcher.encoder()),
         access: Access {
             reads_need_token: options.token_for_reads,
             signed_in,
@@ -202,35 +212,40 @@ fn last_part(name: &str) -> String {
     last.unwrap_or(name).to_owned()
 }
 
-fn model(model: &lookalike::autoencoder::Autoencoder) -> Model {
-    let (config, record, shape) = (model.config(), model.record(), model.shape());
-    Model {
-        architecture: config.architecture.to_string(),
-        objective: config.objective.to_string(),
-        parameters: model.parameters(),
+fn model(encoder: &dyn Encoder) -> Model {
+    let shape = encoder.shape();
+    let any = Model {
         shape: Shape {
             channels: shape.channels,
             height: shape.height,
             width: shape.width,
         },
-        code_dim: model.code_dim(),
-        data_set: last_part(&record.data.name),
-        images: record.data.images,
-        seconds: record.seconds(),
-        loss: config.loss.to_string(),
-        epochs: record
-            .epochs
-            .iter()
-            .map(|epoch| Epoch {
-                loss: epoch.loss,
-                seconds: epoch.seconds,
-            })
-            .collect(),
-        mean_image_loss: record.mean_image_loss,
+        code_dim: encoder.code_dim(),
+        ..Model::default()
+    };
+    let Some(model) = encoder.autoencoder() else {
+        return any;
+    };
+    let (config, record) = (model.config(), model.record());
+    let epochs = record.epochs.iter().map(|epoch| Epoch {
+        loss: epoch.loss,
+        seconds: epoch.seconds,
+    });
+    Model {
+        architecture: Some(config.architecture.to_string()),
+        objective: Some(config.objective.to_string()),
+        parameters: Some(model.parameters()),
+        data_set: Some(last_part(&record.data.name)),
+        images: Some(record.data.images),
+        seconds: Some(record.seconds()),
+        loss: Some(config.loss.to_string()),
+        epochs: epochs.collect(),
+        mean_image_loss: Some(record.mean_image_loss),
         diffusion_may_help: record
             .comparison
             .as_ref()
             .map(Comparison::diffusion_may_help),
+        ..any
     }
 }
 

@@ -262,9 +262,10 @@ pub(super) async fn add(State(service): Shared, request: Request) -> Answered<Js
                 bytes: &sent.bytes,
             })
             .collect();
-        let stored = service
-            .uploads
-            .add(service.gallery(), service.searcher.model(), &uploads)?;
+        let stored =
+            service
+                .uploads
+                .add(service.gallery(), service.searcher.encoder(), &uploads)?;
         let items: Vec<Item> = sent
             .into_iter()
             .zip(stored)
@@ -361,7 +362,7 @@ pub(super) async fn replace(
     let sent = sent.pop().expect("there is one");
     let item = service.run(move |service| {
         let point = service.point(id)?;
-        let (gallery, model) = (service.gallery(), service.searcher.model());
+        let (gallery, encoder) = (service.gallery(), service.searcher.encoder());
         if point.payload.source != lookalike::UPLOADS {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
@@ -371,7 +372,7 @@ pub(super) async fn replace(
                 ),
             ));
         }
-        let stored = service.uploads.replace(gallery, model, &point, &sent.bytes)?;
+        let stored = service.uploads.replace(gallery, encoder, &point, &sent.bytes)?;
         if let Stored::Refused(reason) = stored {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
         }

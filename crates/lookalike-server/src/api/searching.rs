@@ -7,8 +7,9 @@ use axum::body::Bytes;
 use axum::extract::{Multipart, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use lookalike::PADDING;
-use lookalike::images::{Fit, Pixels, fit_with};
+use lookalike::Encoder as _;
+use lookalike::autoencoder::Autoencoder;
+use lookalike::images::{Fit, Pixels};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -245,7 +246,7 @@ pub(super) async fn reconstruct(State(service): Shared, request: Request) -> Ans
     let one = one(&service, request).await?;
     let png = service.run(move |service| {
         let pixels = match one {
-            One::Sent(bytes) => service.fitted(&bytes)?,
+            One::Sent(bytes) => service.prepared(&bytes)?,
             One::Named(reference) => service.pixels(&reference)?,
         };
         reconstruction(service, &pixels)
@@ -273,14 +274,23 @@ async fn one(service: &Arc<Service>, request: Request) -> Answered<One> {
 
 /// What the model makes of a picture, as a PNG.
 pub(super) fn reconstruction(service: &Service, pixels: &Pixels) -> Answered<Vec<u8>> {
-    let model = service.searcher.model();
+    let model = autoencoder(service)?;
     let shape = model.shape();
-    let fitted = fit_with(pixels, shape, model.fit(), PADDING);
+    let prepared = model.prepare(&pixels.clone().into());
     let output = model
-        .reconstruct(fitted.data())
+        .reconstruct(prepared.data())
         .map_err(Problem::internal)?;
     let output = Pixels::new(shape.width, shape.height, shape.channels, output)?;
     pictures::png(&output)
+}
+
+/// The gallery's autoencoder, for what only one can do.
+fn autoencoder(service: &Service) -> Answered<&Autoencoder> {
+    service.searcher.encoder().autoencoder().ok_or_else(|| {
+        Problem::unusable(
+            "the gallery's encoder was trained by others: it can neither rebuild images nor explain likeness",
+        )
+    })
 }
 
 /// How much each part of two images adds to their likeness.
@@ -334,7 +344,7 @@ pub(super) async fn explain(
     let explanation = service.run(move |service| {
         let (query, with) = (service.pixels(&pair.query)?, service.pixels(&pair.with)?);
         stop_if_abandoned()?;
-        let model = service.searcher.model();
+        let model = autoencoder(service)?;
         let metric = service.gallery().describe()?.metric;
         let (a, b) = (
             service.asked(&pair.query)?.code,

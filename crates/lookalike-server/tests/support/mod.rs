@@ -91,7 +91,7 @@ impl Running {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
-                let searcher = Searcher::new(open_gallery(&name).unwrap(), model());
+                let searcher = Searcher::new(open_gallery(&name).unwrap(), Box::new(model()));
                 let server = Server::bind(searcher, options).await.unwrap();
                 bound.send(server.address()).unwrap();
                 let stop = async {

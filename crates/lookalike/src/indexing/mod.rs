@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lookalike_autoencoder::Autoencoder;
-use lookalike_gallery::{DiffusionState, Gallery, model_fingerprint};
+use lookalike_gallery::{DiffusionState, Gallery};
 use lookalike_neighbours::DiffusionConfig;
 use serde::Serialize;
 
 use crate::rules;
-use crate::{AskedRules, Error, ImageStream};
+use crate::{AskedRules, Encoder, Error, ImageStream};
 
 pub(crate) mod pipeline;
 mod pruning;
@@ -111,11 +110,11 @@ impl Default for IndexOptions {
     }
 }
 
-/// What pictures are decoded to for a model and thumbnails of `thumbnail` pixels. A query is
+/// What pictures are decoded to for an encoder and thumbnails of `thumbnail` pixels. A query is
 /// decoded to the same as what it is compared with, so that an image finds itself at no distance at
 /// all.
-pub fn decode_target(model: &Autoencoder, thumbnail: usize) -> (usize, usize) {
-    let shape = model.shape();
+pub fn decode_target(encoder: &dyn Encoder, thumbnail: usize) -> (usize, usize) {
+    let shape = encoder.shape();
     // Decoders give twice the target at the least, if there is as much.
     // Small thumbnails, and none, change nothing.
     let least = |side: usize| side.max(thumbnail.max(THUMBNAIL) / 2);
@@ -137,21 +136,21 @@ pub const THUMBNAIL: usize = 128;
 ///
 /// # Errors
 ///
-/// When the gallery belongs to another model or cannot be written, rules are asked for that do not
+/// When the gallery belongs to another encoder or cannot be written, rules are asked for that do not
 /// fit it, or nothing of the source can be read; with `prune` also when the source could not be
 /// listed to its end, or a folder of it lists nothing any more ([`Emptied`](Error::Emptied)); for a
 /// sample, and for a part that is to be pruned. What was stored before the error stays stored.
 pub fn index(
     stream: ImageStream,
-    model: &Autoencoder,
+    encoder: &dyn Encoder,
     gallery: &dyn Gallery,
     options: IndexOptions,
     progress: impl FnMut(IndexProgress),
 ) -> Result<IndexSummary, Error> {
     refuse_chosen(&stream, options.prune)?;
-    check_model(model, gallery)?;
-    let (stream, note) = rules::admit(stream, &options.rules, model, gallery)?;
-    let outcome = pipeline::store(&stream, model, gallery, &options, progress)?;
+    check_encoder(encoder, gallery)?;
+    let (stream, note) = rules::admit(stream, &options.rules, encoder, gallery)?;
+    let outcome = pipeline::store(&stream, encoder, gallery, &options, progress)?;
     let mut summary = outcome.summary;
     if let Some(seen) = &outcome.seen {
         if !outcome.complete {
@@ -188,10 +187,10 @@ fn refuse_chosen(stream: &ImageStream, prune: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses a model that is not the gallery's.
-fn check_model(model: &Autoencoder, gallery: &dyn Gallery) -> Result<(), Error> {
+/// Refuses an encoder that is not the gallery's.
+fn check_encoder(encoder: &dyn Encoder, gallery: &dyn Gallery) -> Result<(), Error> {
     let info = gallery.describe()?;
-    let fingerprint = model_fingerprint(&model.to_bytes());
+    let fingerprint = encoder.fingerprint();
     if info.model_fingerprint == fingerprint {
         return Ok(());
     }

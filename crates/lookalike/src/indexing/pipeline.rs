@@ -13,7 +13,6 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::{Gallery, Payload, Point, Upserted, point_id};
 use lookalike_images::{Pixels, thumbnail};
 use lookalike_sources::{Entry, SkipKind, Skipped, is_image_name};
@@ -24,8 +23,8 @@ use crate::catalogue;
 use crate::indexing::pruning::Seen;
 use crate::indexing::storing::Storing;
 use crate::indexing::{IndexOptions, IndexProgress, IndexSummary, decode_target};
-use crate::stream::{PADDING, Raw};
-use crate::{Error, ImageStream, Skips};
+use crate::stream::Raw;
+use crate::{Encoder, Error, ImageStream, Skips};
 
 /// Entries taken at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 1024;
@@ -36,7 +35,7 @@ const READ_BYTES: u64 = 128 << 20;
 const TYPICAL_BYTES: u64 = 4 << 20;
 /// Contents in one question to the gallery: an answer from a cluster takes long, however few it is about.
 const LOOKED_UP: usize = 64;
-/// Bytes of pixels, brought to the model's shape, that are encoded at a time.
+/// Bytes of pixels, brought to the encoder's input, that are encoded at a time.
 const PIXEL_BYTES: usize = 64 << 20;
 
 /// What indexing saw of the source.
@@ -51,7 +50,7 @@ pub(super) struct Outcome {
 /// Brings the gallery up to date with what a source holds; what the source no longer holds stays.
 pub(super) fn store(
     stream: &ImageStream,
-    model: &Autoencoder,
+    encoder: &dyn Encoder,
     gallery: &dyn Gallery,
     options: &IndexOptions,
     mut progress: impl FnMut(IndexProgress),
@@ -61,14 +60,14 @@ pub(super) fn store(
         stream,
         name: stream.name(),
         identity: catalogue::identity(gallery, stream.name())?,
-        model,
+        encoder,
         gallery,
         thumbnail: options.thumbnail,
         reread: options.reread,
         looks_up: gallery.describe()?.points > 0,
     };
     let expected = stream.len_hint();
-    let chunk = CHUNK.min(PIXEL_BYTES / model.shape().values()).max(1);
+    let chunk = CHUNK.min(PIXEL_BYTES / encoder.shape().values()).max(1);
     let mut outcome = Outcome {
         summary: IndexSummary::default(),
         // 16 bytes an image, which would add up.
@@ -166,7 +165,7 @@ pub(crate) fn store_some(
     stream: &ImageStream,
     name: &str,
     keys: &[&str],
-    model: &Autoencoder,
+    encoder: &dyn Encoder,
     gallery: &dyn Gallery,
     thumbnail: usize,
 ) -> Result<(Vec<Result<Uuid, String>>, Upserted), Error> {
@@ -174,7 +173,7 @@ pub(crate) fn store_some(
         stream,
         name,
         identity: name.to_owned(),
-        model,
+        encoder,
         gallery,
         thumbnail,
         reread: false,
@@ -232,7 +231,7 @@ struct Stage<'a> {
     name: &'a str,
     /// What ids are made of.
     identity: String,
-    model: &'a Autoencoder,
+    encoder: &'a dyn Encoder,
     gallery: &'a dyn Gallery,
     /// Whether everything is read, whatever its size and its times say.
     reread: bool,
@@ -280,7 +279,7 @@ impl Comparison {
 /// An image whose code is not known.
 struct Fresh {
     payload: Payload,
-    /// Brought to the model's shape.
+    /// The encoder's input.
     pixels: Vec<u8>,
     thumbnail: Option<Vec<u8>>,
     /// Whether it is nothing but the background.
@@ -352,8 +351,8 @@ impl Stage<'_> {
             summary.images += 1;
         }
         summary.encoded += payloads.len();
-        let codes = self.model.encode(&pixels)?;
-        let codes = codes.chunks_exact(self.model.code_dim());
+        let codes = self.encoder.encode(&pixels)?;
+        let codes = codes.chunks_exact(self.encoder.code_dim());
         let encoded = payloads.into_iter().zip(codes);
         let encoded = encoded.map(|(payload, code)| Point::new(code.to_vec(), payload));
         batch.points.extend(encoded);
@@ -462,14 +461,13 @@ impl Stage<'_> {
         if let Some(twin) = twins.get(&payload.blake3) {
             return Decision::Known(Box::new(under_another_name(twin, &payload)));
         }
-        let (shape, how) = (self.model.shape(), self.model.fit());
         let mut options = self.stream.reading().decode.clone();
-        options.target = Some(decode_target(self.model, self.thumbnail));
+        options.target = Some(decode_target(self.encoder, self.thumbnail));
         let decoded = match raw.decode(&entry, &options) {
             Ok(decoded) => decoded,
             Err(skipped) => return Decision::Skipped(skipped),
         };
-        let pixels = decoded.fit(shape, how, PADDING);
+        let pixels = self.encoder.prepare(&decoded);
         // A side beyond u32 would be an image of more than 16 TiB.
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
         let payload = Payload {

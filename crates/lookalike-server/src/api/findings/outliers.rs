@@ -117,7 +117,7 @@ pub(super) fn find(service: &Service, by: Measure, said: Said<'_>) -> Answered<F
         by: by.into(),
         ..OutlierOptions::default()
     };
-    let model = Some(service.searcher.model());
+    let model = service.searcher.encoder().autoencoder();
     let found = outliers::rank(
         service.gallery(),
         model,

@@ -1,0 +1,101 @@
+//! The border between what makes codes of images and all that uses them.
+
+use lookalike_autoencoder::{Architecture, Autoencoder};
+use lookalike_gallery::model_fingerprint;
+use lookalike_images::{Decoded, GreyRange, InputShape, Pixels};
+use lookalike_neighbours::Metric;
+
+use crate::Error;
+use crate::stream::PADDING;
+
+/// What makes codes of images: an [`Autoencoder`], or an encoder of one's own.
+///
+/// Indexing, searching and serving see nothing else. An encoder owns how a picture is brought to its
+/// input ([`prepare`](Self::prepare)), so that no two callers need to agree on it.
+pub trait Encoder: Send + Sync {
+    /// The shape of its input.
+    fn shape(&self) -> InputShape;
+
+    /// Brings a picture to the encoder's input: its [`shape`](Self::shape), 8 bits a channel.
+    fn prepare(&self, picture: &Decoded) -> Pixels;
+
+    /// Encodes prepared pictures, any number of height x width x channels bytes one after another:
+    /// [`code_dim`](Self::code_dim) floats for each.
+    ///
+    /// # Errors
+    ///
+    /// When `inputs` is no whole number of pictures, or the encoder fails.
+    fn encode(&self, inputs: &[u8]) -> Result<Vec<f32>, Error>;
+
+    /// Floats of a code.
+    fn code_dim(&self) -> usize;
+
+    /// The metric that suits its codes.
+    fn default_metric(&self) -> Metric;
+
+    /// What a gallery keeps of the encoder. Equal bytes mean equal codes.
+    fn to_bytes(&self) -> Vec<u8>;
+
+    /// Tells encoders apart: codes of two with the same fingerprint can be compared.
+    fn fingerprint(&self) -> String {
+        model_fingerprint(&self.to_bytes())
+    }
+
+    /// Which values of grey pictures with more than 8 bits are black and white to it, if it knows.
+    fn grey_range(&self) -> Option<GreyRange> {
+        None
+    }
+
+    /// The autoencoder that it is, which can also [reconstruct](Autoencoder::reconstruct) images and
+    /// [explain](Autoencoder::explain) likeness; none for other encoders.
+    fn autoencoder(&self) -> Option<&Autoencoder> {
+        None
+    }
+
+    /// Prepares and encodes one picture.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    fn encode_picture(&self, picture: &Decoded) -> Result<Vec<f32>, Error> {
+        self.encode(self.prepare(picture).data())
+    }
+}
+
+impl Encoder for Autoencoder {
+    fn shape(&self) -> InputShape {
+        self.shape()
+    }
+
+    fn prepare(&self, picture: &Decoded) -> Pixels {
+        picture.fit(self.shape(), self.fit(), PADDING)
+    }
+
+    fn encode(&self, inputs: &[u8]) -> Result<Vec<f32>, Error> {
+        Ok(self.encode(inputs)?)
+    }
+
+    fn code_dim(&self) -> usize {
+        self.code_dim()
+    }
+
+    /// Cosine for the linear bottleneck, Euclidean for the article's networks.
+    fn default_metric(&self) -> Metric {
+        match self.config().architecture {
+            Architecture::Bottleneck => Metric::Cosine,
+            Architecture::Conv | Architecture::Compact => Metric::Euclidean,
+        }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.to_bytes()
+    }
+
+    fn grey_range(&self) -> Option<GreyRange> {
+        self.record().grey_range
+    }
+
+    fn autoencoder(&self) -> Option<&Autoencoder> {
+        Some(self)
+    }
+}
