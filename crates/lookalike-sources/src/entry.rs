@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,6 +118,12 @@ pub trait Lazy: Send + Sync {
     ///
     /// As [`Entry::read`].
     fn read(&self, limits: &Limits) -> Result<Vec<u8>, SkipReason>;
+
+    /// Reads at most `length` bytes from `offset`, where that costs less than reading all of it;
+    /// otherwise none.
+    fn read_at(&self, _offset: u64, _length: usize) -> Option<io::Result<Bytes>> {
+        None
+    }
 }
 
 impl Content {
@@ -134,7 +141,7 @@ impl Content {
         }
     }
 
-    fn into_bytes(self, limits: &Limits) -> Result<Vec<u8>, SkipReason> {
+    pub(crate) fn into_bytes(self, limits: &Limits) -> Result<Vec<u8>, SkipReason> {
         match self {
             Self::Bytes(bytes) => {
                 limits.check_item(bytes.len() as u64)?;

@@ -112,7 +112,9 @@ impl Source for Folder {
             let first = self.get(file)?;
             // The file may be spelled otherwise than it was asked for.
             let wanted = format!("{}{}", first.key, &key[file.len()..]);
-            let page = further(&first).into_iter().find(|page| page.key == wanted);
+            let page = further(&first, &self.options.limits)
+                .into_iter()
+                .find(|page| page.key == wanted);
             return page.ok_or_else(absent);
         }
         if !clean || hidden || !is_image(key.as_bytes()) {
@@ -235,7 +237,7 @@ impl Walk {
         match self.folder.entry(place.key.clone(), place.path.clone()) {
             Ok(entry) => {
                 if paged {
-                    self.pages = further(&entry).into_iter();
+                    self.pages = further(&entry, &self.folder.options.limits).into_iter();
                 }
                 wanted.then_some(Ok(entry))
             }

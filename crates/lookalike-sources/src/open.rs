@@ -14,6 +14,7 @@ use crate::idx::{self, Idx};
 use crate::limits::Limits;
 use crate::mnist;
 use crate::names::{is_image, parent};
+use crate::pages::Paged;
 use crate::parquet::Parquet;
 use crate::paths::existing;
 use crate::remote;
@@ -88,6 +89,7 @@ pub fn open_bytes(
         return Ok(Box::new(Single::new(
             name.to_owned(),
             image_in_memory(name, key, bytes, options),
+            &options.limits,
         )));
     }
     let beside = Arc::new(Nothing);
@@ -144,13 +146,19 @@ pub(crate) fn open_blob(
     beside: Arc<dyn Beside>,
     options: &SourceOptions,
 ) -> Result<Box<dyn Source>, SourceError> {
+    let limits = options.limits;
     Ok(match kind {
-        Kind::Zip => Box::new(Zip::open(name, blob, options)?),
-        Kind::Tar(packing) => Box::new(Tar::open(name, blob, packing, local, options)?),
+        Kind::Zip => paged(Zip::open(name, blob, options)?, limits),
+        Kind::Tar(packing) => paged(Tar::open(name, blob, packing, local, options)?, limits),
         Kind::Parquet => Box::new(Parquet::open(name, blob, options)?),
-        Kind::Table(format) => Box::new(Table::open(name, blob, format, beside, options)?),
+        Kind::Table(format) => paged(Table::open(name, blob, format, beside, options)?, limits),
         Kind::Image => return Err(refuse(&name, "it is an image and no container")),
     })
+}
+
+/// A container in which pages are images of their own.
+pub(crate) fn paged(source: impl Source + 'static, limits: Limits) -> Box<dyn Source> {
+    Box::new(Paged { source, limits })
 }
 
 /// Said of files whose names tell nothing.
@@ -212,7 +220,11 @@ fn open_local(path: &Path, options: &SourceOptions) -> Result<Box<dyn Source>, S
     let kind = Kind::of(&name).ok_or_else(|| refuse(&name, UNKNOWN))?;
     if kind == Kind::Image {
         let key = name.rsplit('/').next().unwrap_or_default().to_owned();
-        return Ok(Box::new(Single::new(name, local_image(path, key, options))));
+        return Ok(Box::new(Single::new(
+            name,
+            local_image(path, key, options),
+            &options.limits,
+        )));
     }
     let blob: Arc<dyn Blob> =
         Arc::new(LocalFile::open(&path).map_err(|source| SourceError::Io {

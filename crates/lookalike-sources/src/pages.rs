@@ -3,19 +3,23 @@
 //! A page is the file with its header pointing to that page, so that whoever reads it needs to know
 //! nothing of pages, and contents differ where pages do.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::Arc;
+use std::thread;
 
-use crate::entry::{Content, Entry, Lazy, read_file};
+use crate::entry::{Content, Entry, Lazy};
+use crate::error::SourceError;
 use crate::limits::Limits;
 use crate::names::extension;
-use crate::skipped::{SkipKind, SkipReason};
+use crate::skipped::{SkipKind, SkipReason, Skipped};
+use crate::source::{Entries, Source, Wanted};
 
 /// Pages of one file that are looked at.
 const MAX_PAGES: usize = 10_000;
+/// Files that are looked at at the same time: a store may take its time to answer.
+const AT_ONCE: usize = 16;
 /// Says what a page is for.
 const NEW_SUBFILE_TYPE: u64 = 254;
 
@@ -35,24 +39,19 @@ pub(crate) fn page_of(key: &str) -> Option<(&str, usize)> {
 
 /// The entries of all pages but the first of a file, whose own entry is given. A file that cannot
 /// be understood has one page: whoever decodes it says what is wrong.
-pub(crate) fn further(first: &Entry) -> Vec<Entry> {
-    let Content::File(path) = &first.content else {
-        return Vec::new();
-    };
+pub(crate) fn further(first: &Entry, limits: &Limits) -> Vec<Entry> {
     if !may_have_pages(&first.key) {
         return Vec::new();
     }
-    let Ok(pages) = pages(path) else {
-        return Vec::new();
-    };
-    pages
+    pages_of(first, limits)
+        .unwrap_or_default()
         .into_iter()
         .filter(|page| page.number > 1)
         .map(|page| Entry {
             key: format!("{}#{}", first.key, page.number),
             location: format!("{}#{}", first.location, page.number),
-            content: Content::Lazy(Arc::new(FilePage {
-                path: path.clone(),
+            content: Content::Lazy(Arc::new(PageOf {
+                whole: first.content.clone(),
                 page,
             })),
             ..first.clone()
@@ -60,15 +59,66 @@ pub(crate) fn further(first: &Entry) -> Vec<Entry> {
         .collect()
 }
 
+/// The pages of an entry's file, of which as little is read as its container allows.
+fn pages_of(entry: &Entry, limits: &Limits) -> io::Result<Vec<Page>> {
+    match (&entry.content, entry.stamp) {
+        (Content::File(path), _) => pages(File::open(path)?),
+        (Content::Bytes(bytes), _) => pages(Cursor::new(bytes)),
+        (Content::Lazy(lazy), Some(stamp)) if lazy.read_at(0, 0).is_some() => pages(Ranged {
+            lazy: Arc::clone(lazy),
+            at: 0,
+            length: stamp.bytes,
+        }),
+        _ => pages(Cursor::new(entry.read(limits)?)),
+    }
+}
+
+/// Content that can be read in ranges, as a file.
+struct Ranged {
+    lazy: Arc<dyn Lazy>,
+    at: u64,
+    length: u64,
+}
+
+impl Read for Ranged {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.length.saturating_sub(self.at);
+        let length = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        if length == 0 {
+            return Ok(0);
+        }
+        let read = self.lazy.read_at(self.at, length);
+        let bytes = read.unwrap_or_else(|| Err(io::ErrorKind::Unsupported.into()))?;
+        let read = bytes.len().min(length);
+        buffer[..read].copy_from_slice(&bytes[..read]);
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Ranged {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.length.checked_add_signed(by),
+        }
+        .ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
 /// A page of a file.
-struct FilePage {
-    path: PathBuf,
+struct PageOf {
+    whole: Content,
     page: Page,
 }
 
-impl Lazy for FilePage {
+impl Lazy for PageOf {
     fn read(&self, limits: &Limits) -> Result<Vec<u8>, SkipReason> {
-        let mut bytes = read_file(&self.path, limits)?;
+        let mut bytes = self.whole.clone().into_bytes(limits)?;
         let changed = || {
             SkipReason::new(
                 SkipKind::Damaged,
@@ -83,6 +133,107 @@ impl Lazy for FilePage {
     }
 }
 
+/// A source in which the pages of TIFF files are images of their own, as they are in a folder.
+pub(crate) struct Paged<S> {
+    pub(crate) source: S,
+    pub(crate) limits: Limits,
+}
+
+impl<S: Source> Source for Paged<S> {
+    fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    fn len_hint(&self) -> Option<u64> {
+        self.source.len_hint()
+    }
+
+    fn entries(&self) -> Result<Entries, SourceError> {
+        Ok(Box::new(PagedEntries {
+            files: self.source.entries()?,
+            limits: self.limits,
+            ready: VecDeque::new(),
+        }))
+    }
+
+    fn entries_wanted(&self, wanted: Wanted) -> Result<Entries, SourceError> {
+        let asked = Arc::clone(&wanted);
+        // Of a file that is not wanted itself, a page may be.
+        let files = self
+            .source
+            .entries_wanted(Arc::new(move |key| may_have_pages(key) || asked(key)))?;
+        let pages = PagedEntries {
+            files,
+            limits: self.limits,
+            ready: VecDeque::new(),
+        };
+        Ok(Box::new(pages.filter(move |item| match item {
+            Ok(entry) => wanted(entry.sample.as_deref().unwrap_or(&entry.key)),
+            Err(skipped) => skipped.key.is_empty() || wanted(&skipped.key),
+        })))
+    }
+
+    fn get(&self, key: &str) -> Result<Entry, SourceError> {
+        // A name may look like that of a page.
+        match (self.source.get(key), page_of(key)) {
+            (Err(SourceError::NoSuchImage { name, key, hint }), Some((file, _))) => {
+                let first = self.source.get(file)?;
+                let mut pages = further(&first, &self.limits).into_iter();
+                let page = pages.find(|page| page.key == key);
+                page.ok_or(SourceError::NoSuchImage { name, key, hint })
+            }
+            (found, _) => found,
+        }
+    }
+}
+
+/// Files, each followed by its further pages.
+struct PagedEntries {
+    files: Entries,
+    limits: Limits,
+    ready: VecDeque<Result<Entry, Skipped>>,
+}
+
+impl Iterator for PagedEntries {
+    type Item = Result<Entry, Skipped>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(item) = self.ready.pop_front() {
+            return Some(item);
+        }
+        let has_pages = |item: &Self::Item| {
+            let entry = item.as_ref();
+            entry.is_ok_and(|entry| may_have_pages(&entry.key) && entry.pixels().is_none())
+        };
+        let first = self.files.next()?;
+        if !has_pages(&first) {
+            return Some(first);
+        }
+        let others = self.files.by_ref().take(AT_ONCE - 1);
+        let items: Vec<_> = std::iter::once(first).chain(others).collect();
+        let limits = &self.limits;
+        let pages: Vec<Vec<Entry>> = thread::scope(|scope| {
+            let looking: Vec<_> = items
+                .iter()
+                .map(|item| {
+                    let entry = item.as_ref().ok().filter(|_| has_pages(item))?;
+                    Some(scope.spawn(move || further(entry, limits)))
+                })
+                .collect();
+            let pages = looking.into_iter().map(|looking| {
+                let pages = looking.map(|looking| looking.join().expect("looking does not panic"));
+                pages.unwrap_or_default()
+            });
+            pages.collect()
+        });
+        for (item, pages) in items.into_iter().zip(pages) {
+            self.ready.push_back(item);
+            self.ready.extend(pages.into_iter().map(Ok));
+        }
+        self.ready.pop_front()
+    }
+}
+
 /// Where a page is.
 #[derive(Clone, Debug, PartialEq)]
 struct Page {
@@ -94,14 +245,13 @@ struct Page {
 
 /// The pages of a TIFF file that are pictures of their own: not reduced copies of others, nor
 /// masks.
-fn pages(path: &Path) -> io::Result<Vec<Page>> {
+fn pages(file: impl Read + Seek) -> io::Result<Vec<Page>> {
     let mut file = Numbers {
-        file: io::BufReader::with_capacity(1 << 12, File::open(path)?),
+        file: io::BufReader::with_capacity(1 << 12, file),
+        at: 0,
         big: false,
     };
-    let mut start = [0; 4];
-    file.file.read_exact(&mut start)?;
-    let (big, wide) = match start {
+    let (big, wide) = match file.bytes(4)?[..] {
         [b'I', b'I', 42, 0] => (false, false),
         [b'M', b'M', 0, 42] => (true, false),
         [b'I', b'I', 43, 0] => (false, true),
@@ -114,7 +264,7 @@ fn pages(path: &Path) -> io::Result<Vec<Page>> {
         false => (4, 2, 12, 4),
         true => (8, 8, 20, 8),
     };
-    file.file.seek(SeekFrom::Start(place as u64))?;
+    file.go_to(place as u64)?;
     let mut offset = file.bytes(offset_size)?;
     let mut pages = Vec::new();
     let mut seen = HashSet::new();
@@ -124,7 +274,7 @@ fn pages(path: &Path) -> io::Result<Vec<Page>> {
             break;
         }
         // A chain that leads out of the file ends there.
-        if file.file.seek(SeekFrom::Start(at)).is_err() {
+        if file.go_to(at).is_err() {
             break;
         }
         let Ok(entries) = file.number(count_size) else {
@@ -159,15 +309,26 @@ fn pages(path: &Path) -> io::Result<Vec<Page>> {
 }
 
 /// A file of numbers in one byte order.
-struct Numbers {
-    file: io::BufReader<File>,
+struct Numbers<R> {
+    file: io::BufReader<R>,
+    at: u64,
     big: bool,
 }
 
-impl Numbers {
+impl<R: Read + Seek> Numbers<R> {
+    /// What was read already is not read again where it is near.
+    fn go_to(&mut self, place: u64) -> io::Result<()> {
+        let by = i128::from(place) - i128::from(self.at);
+        let by = i64::try_from(by).map_err(|_| io::ErrorKind::InvalidInput)?;
+        self.file.seek_relative(by)?;
+        self.at = place;
+        Ok(())
+    }
+
     fn bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; count];
         self.file.read_exact(&mut bytes)?;
+        self.at += count as u64;
         Ok(bytes)
     }
 
@@ -253,15 +414,68 @@ mod tests {
 
     #[test]
     fn what_is_no_tiff_has_one_page() {
-        let root = tempfile::tempdir().unwrap();
         let whole = file(&[0, 0], false, 0);
-        let path = root.path().join("x.tif");
         for length in 0..whole.len() - 8 {
-            std::fs::write(&path, &whole[..length]).unwrap();
-            let found = pages(&path).map(|pages| pages.len()).unwrap_or(0);
+            let found = pages(Cursor::new(&whole[..length])).map_or(0, |pages| pages.len());
             assert!(found <= 1, "{length}: {found}");
         }
-        std::fs::write(&path, b"\x89PNG no TIFF").unwrap();
-        assert!(pages(&path).is_err());
+        assert!(pages(Cursor::new(b"\x89PNG no TIFF")).is_err());
+    }
+
+    /// What a source gives of the file of five pages, of which two are pictures.
+    fn check(source: &dyn Source, prefix: &str, bytes: &[u8]) {
+        let limits = Limits::default();
+        let entries: Vec<_> = source.entries().unwrap().map(Result::unwrap).collect();
+        let keys: Vec<_> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        let expected = ["a.png", "scan.tif", "scan.tif#2", "scan.tif#5", "z.png"];
+        assert_eq!(keys, expected.map(|key| format!("{prefix}{key}")));
+        assert_eq!(entries[1].read(&limits).unwrap(), bytes);
+        for entry in &entries {
+            let found = source.get(&entry.key).unwrap();
+            assert_eq!(found.location, entry.location);
+            assert_eq!(found.read(&limits).unwrap(), entry.read(&limits).unwrap());
+        }
+        let pages: HashSet<_> = entries[1..4]
+            .iter()
+            .map(|entry| entry.read(&limits).unwrap())
+            .collect();
+        assert_eq!(pages.len(), 3, "contents differ where pages do");
+        for missing in ["scan.tif#3", "scan.tif#02", "a.png#2"] {
+            assert!(source.get(&format!("{prefix}{missing}")).is_err());
+        }
+        let one = Arc::new(|key: &str| key.ends_with("scan.tif#5"));
+        let wanted: Vec<_> = source.entries_wanted(one).unwrap().flatten().collect();
+        assert_eq!(wanted.len(), 1);
+        assert_eq!(wanted[0].key, format!("{prefix}scan.tif#5"));
+    }
+
+    #[test]
+    fn archives_have_pages_too() {
+        let root = tempfile::tempdir().unwrap();
+        let scan = file(&[0, 2, 1, 4, 0], false, 0);
+        let members: [(&str, &[u8]); 3] = [("a.png", b"1"), ("scan.tif", &scan), ("z.png", b"2")];
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, bytes) in members {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o644);
+            header.set_mtime(1);
+            tar.append_data(&mut header, name, bytes).unwrap();
+        }
+        let tar = tar.into_inner().unwrap();
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        io::Write::write_all(&mut packed, &tar).unwrap();
+        let options = SourceOptions::default();
+        for (name, bytes) in [("x.tar", tar), ("x.tar.gz", packed.finish().unwrap())] {
+            let path = root.path().join(name);
+            std::fs::write(&path, &bytes).unwrap();
+            let source = open(path.to_str().unwrap(), &options).unwrap();
+            check(&*source, "", &scan);
+            let memory = crate::open_bytes(name, bytes, &options).unwrap();
+            check(&*memory, "", &scan);
+        }
+        let pattern = root.path().join("*.tar");
+        let shards = open(pattern.to_str().unwrap(), &options).unwrap();
+        check(&*shards, "x.tar/", &scan);
     }
 }

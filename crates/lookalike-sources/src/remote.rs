@@ -22,7 +22,7 @@ use crate::error::SourceError;
 use crate::glob;
 use crate::limits::Limits;
 use crate::names::{key_of_member, parent};
-use crate::open::{Kind, open_blob, refuse, split_pattern};
+use crate::open::{Kind, open_blob, paged, refuse, split_pattern};
 use crate::shards::{Opener, Shards};
 use crate::single::Single;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
@@ -66,7 +66,7 @@ fn open_address(
     let name = name.trim_end_matches('/').to_owned();
     let kind = match Kind::of(&name) {
         Some(kind) if !address.is_folder => kind,
-        _ => return Ok(Box::new(Folder::open(name, address, options)?)),
+        _ => return Ok(paged(Folder::open(name, address, options)?, options.limits)),
     };
     let about = look(address).map_err(|error| SourceError::Remote {
         doing: "look at",
@@ -78,6 +78,7 @@ fn open_address(
         return Ok(Box::new(Single::new(
             name,
             image(address, &about, key, options),
+            &options.limits,
         )));
     }
     let blob: Arc<dyn Blob> = Arc::new(RemoteBlob {
@@ -172,20 +173,23 @@ impl Blob for RemoteBlob {
     }
 
     fn fetch(&self, offset: u64, length: usize) -> Fetch {
-        let (store, path) = (Arc::clone(&self.store), self.path.clone());
-        let range = offset..offset + length as u64;
-        let work = async move {
-            let got = store.get_range(&path, range).await;
-            got.map_err(|error| io::Error::from(reason_of(&error)))
-        };
-        match runtime::begin(work) {
-            Ok(coming) => Fetch::Coming(coming),
-            Err(error) => Fetch::Here(Err(error)),
-        }
+        fetch_range(Arc::clone(&self.store), self.path.clone(), offset, length)
     }
 
     fn stride(&self) -> (usize, bool) {
         (4 << 20, true)
+    }
+}
+
+fn fetch_range(store: Arc<dyn ObjectStore>, path: Path, offset: u64, length: usize) -> Fetch {
+    let range = offset..offset.saturating_add(length as u64);
+    let work = async move {
+        let got = store.get_range(&path, range).await;
+        got.map_err(|error| io::Error::from(reason_of(&error)))
+    };
+    match runtime::begin(work) {
+        Ok(coming) => Fetch::Coming(coming),
+        Err(error) => Fetch::Here(Err(error)),
     }
 }
 
@@ -258,6 +262,14 @@ impl Lazy for Object {
             .map_err(|_| failed(io::Error::other("the reading was given up")))??;
         limits.check_item(bytes.len() as u64)?;
         Ok(bytes)
+    }
+
+    fn read_at(&self, offset: u64, length: usize) -> Option<io::Result<Bytes>> {
+        if length == 0 {
+            return Some(Ok(Bytes::new()));
+        }
+        let (store, path) = (Arc::clone(&self.store), self.path.clone());
+        Some(fetch_range(store, path, offset, length).wait())
     }
 }
 

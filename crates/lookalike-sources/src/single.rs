@@ -2,6 +2,7 @@
 
 use crate::entry::Entry;
 use crate::error::SourceError;
+use crate::limits::Limits;
 use crate::pages::further;
 use crate::skipped::Skipped;
 use crate::source::{Entries, Source, find};
@@ -13,8 +14,11 @@ pub(crate) struct Single {
 }
 
 impl Single {
-    pub(crate) fn new(name: String, item: Result<Entry, Skipped>) -> Self {
-        let pages = item.as_ref().map(further).unwrap_or_default();
+    pub(crate) fn new(name: String, item: Result<Entry, Skipped>, limits: &Limits) -> Self {
+        let pages = item
+            .as_ref()
+            .map(|entry| further(entry, limits))
+            .unwrap_or_default();
         let items = std::iter::once(item)
             .chain(pages.into_iter().map(Ok))
             .collect();

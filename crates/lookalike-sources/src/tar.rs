@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 
-use crate::blob::{Blob, Stream, read_exactly_at};
+use crate::blob::{Blob, Stream, read_at, read_exactly_at};
 use crate::entry::{Content, Entry, Lazy, Stamp};
 use crate::error::SourceError;
 use crate::limits::{Counted, Limits, Reasonable};
@@ -439,5 +439,11 @@ impl Lazy for Section {
         read_exactly_at(self.blob.as_ref(), self.offset, self.length)
             .map(Vec::from)
             .map_err(|error| SkipReason::from_io(&error, "read it from the archive"))
+    }
+
+    fn read_at(&self, offset: u64, length: usize) -> Option<io::Result<Bytes>> {
+        let left = self.length.saturating_sub(offset);
+        let at = self.offset.saturating_add(offset);
+        Some(read_at(self.blob.as_ref(), at, left.min(length as u64)))
     }
 }

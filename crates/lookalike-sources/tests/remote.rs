@@ -105,6 +105,52 @@ fn everything_can_lie_in_a_bucket() {
     assert_eq!(read(&all(source.as_ref()).0[0]), pictures[0].1);
 }
 
+/// A TIFF file of pages of which nothing but the chain is there.
+fn pages(count: u32) -> Vec<u8> {
+    let mut bytes = b"II*\0".to_vec();
+    bytes.extend(8_u32.to_le_bytes());
+    for page in 1..=count {
+        // One tag, the width, and the place of the next page.
+        bytes.extend([1, 0, 0, 1, 3, 0, 1, 0, 0, 0]);
+        bytes.extend(page.to_le_bytes());
+        let next = bytes.len() as u32 + 4;
+        bytes.extend(if page == count { 0 } else { next }.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn pages_in_a_bucket_are_images_of_their_own() {
+    let root = tempfile::tempdir().unwrap();
+    let bucket = root.path().join("bucket");
+    for number in 0..20 {
+        write(&bucket.join(format!("scans/{number:02}.tif")), &pages(3));
+    }
+    write(&bucket.join("scans/90.png"), b"no pages");
+    write(&bucket.join("scans/91.tif"), b"no TIFF");
+    write(
+        &bucket.join("scans.zip"),
+        &zip(&[member("a.tif", &pages(2))]),
+    );
+    let options = s3(root.path());
+    let source = open_spec("s3://bucket/scans/", &options);
+    let (entries, skipped) = all(source.as_ref());
+    assert!(skipped.is_empty(), "{skipped:?}");
+    assert_eq!(entries.len(), 62);
+    let keys: Vec<_> = entries[..4]
+        .iter()
+        .map(|entry| entry.key.as_str())
+        .collect();
+    assert_eq!(keys, ["00.tif", "00.tif#2", "00.tif#3", "01.tif"]);
+    let page = source.get("07.tif#3").unwrap();
+    assert_eq!(read(&page)[..4], *b"II*\0");
+    assert_ne!(read(&page), pages(3));
+    source.get("07.tif#4").unwrap_err();
+    source.get("91.tif#2").unwrap_err();
+    let (entries, _) = all(open_spec("s3://bucket/scans.zip", &options).as_ref());
+    assert_eq!(entries[1].key, "a.tif#2");
+}
+
 #[test]
 fn threads_read_remote_objects_at_once() {
     let root = tempfile::tempdir().unwrap();
