@@ -121,6 +121,22 @@ fn who_holds_a_gallery_is_named_and_can_follow_a_folder() {
 }
 
 #[test]
+fn an_address_in_use_is_named_with_the_option_that_changes_it() {
+    let place = place_with_gallery();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let output = place.run(&format!("serve --gallery g --listen {address}"));
+    assert_eq!(output.status.code(), Some(1));
+    let said = stderr(&output);
+    assert!(
+        said.contains(&format!(
+            "cannot listen on {address}: something else does already"
+        )) && said.contains("choose another address with --listen"),
+        "{said}"
+    );
+}
+
+#[test]
 fn only_a_folder_can_be_watched() {
     let place = place_with_gallery();
     let output = place.run("serve --gallery g --listen 127.0.0.1:0 --watch photos/0.png");

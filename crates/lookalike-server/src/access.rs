@@ -386,7 +386,10 @@ fn check_host(service: &Service, uri: &Uri, headers: &HeaderMap) -> Result<(), P
     }
     Err(Problem::new(
         StatusCode::FORBIDDEN,
-        "this server does not answer to that host name: ask for it by its own, or start it with --host NAME",
+        format!(
+            "this server does not answer to that host name: ask for it by its own, or allow this one with {}",
+            options.names.hosts
+        ),
     ))
 }
 

@@ -71,7 +71,8 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use access::{MIN_TOKEN_LEN, Network, Token};
 pub use api::document as openapi;
-pub use options::{Limits, ServeOptions, TlsFiles};
+pub use listen::StartError;
+pub use options::{Limits, OptionNames, ServeOptions, TlsFiles};
 
 use current::Current;
 use listen::Listener;
@@ -99,18 +100,15 @@ impl Server {
     ///
     /// When the address cannot be taken, an option cannot be used, the TLS files cannot be read, or
     /// a folder cannot be watched.
-    pub async fn bind(searcher: Searcher, options: ServeOptions) -> Result<Self, Error> {
+    pub async fn bind(searcher: Searcher, options: ServeOptions) -> Result<Self, StartError> {
         for origin in &options.origins {
             if !is_origin(origin) {
-                return Err(Error::Unusable(format!(
-                    "'{origin}' is no origin: give the beginning of an address, as https://example.org"
-                )));
+                let why = "is no origin: give the beginning of an address, as https://example.org";
+                return Err(Error::Unusable(format!("'{origin}' {why}")).into());
             }
         }
         let listener = Listener::bind(options.listen, options.tls.as_ref()).await?;
-        let address = listener
-            .address()
-            .map_err(|error| Error::Unusable(format!("cannot listen: {error}")))?;
+        let address = listener.address();
         let watched = Watched::all(&options)?;
         let service = Service::new(searcher, options, address.port())?;
         Ok(Self {

@@ -38,28 +38,53 @@ const BUFFER: usize = 64 << 10;
 /// After an error of the system, such as too many open files: for it to pass.
 const AFTER_TROUBLE: Duration = Duration::from_millis(100);
 
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {}; choose another address", why(source))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// An option cannot be used, or a file or folder that it names.
+    #[error(transparent)]
+    Options(#[from] Error),
+}
+
+fn why(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "something else does already".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// A place to accept connections at.
 pub(crate) struct Listener {
     listener: TcpListener,
+    address: SocketAddr,
     tls: Option<TlsAcceptor>,
 }
 
 impl Listener {
-    pub async fn bind(address: SocketAddr, tls: Option<&TlsFiles>) -> Result<Self, Error> {
+    pub async fn bind(address: SocketAddr, tls: Option<&TlsFiles>) -> Result<Self, StartError> {
         let tls = tls.map(acceptor).transpose()?;
-        let listener = TcpListener::bind(address).await.map_err(|error| {
-            Error::Unusable(match error.kind() {
-                io::ErrorKind::AddrInUse => format!(
-                    "cannot listen on {address}: something else does already; choose another with --listen"
-                ),
-                _ => format!("cannot listen on {address}: {error}; choose another with --listen"),
-            })
-        })?;
-        Ok(Self { listener, tls })
+        let refused = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        Ok(Self {
+            listener,
+            address,
+            tls,
+        })
     }
 
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Where it listens: the port is never 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Serves connections until `stop` comes true; then lets requests finish, for a while.

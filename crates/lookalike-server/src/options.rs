@@ -38,6 +38,27 @@ pub struct ServeOptions {
     pub on_cluster: bool,
     /// What a request may cost.
     pub limits: Limits,
+    /// What these options are called where the server was started.
+    pub names: OptionNames,
+}
+
+/// What options are called where the server was started, for problems that say how they are
+/// changed: the fields of [`ServeOptions`] unless set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OptionNames {
+    /// [`ServeOptions::hosts`].
+    pub hosts: &'static str,
+    /// [`ServeOptions::fetch_urls`].
+    pub fetch_urls: &'static str,
+}
+
+impl Default for OptionNames {
+    fn default() -> Self {
+        Self {
+            hosts: "the option `hosts`",
+            fetch_urls: "the option `fetch_urls`",
+        }
+    }
 }
 
 /// The two files that TLS needs, in PEM.
@@ -129,6 +150,7 @@ impl ServeOptions {
             folder: folder.into(),
             on_cluster: false,
             limits: Limits::default(),
+            names: OptionNames::default(),
         }
     }
 }

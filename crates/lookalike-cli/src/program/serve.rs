@@ -6,7 +6,7 @@ use std::time::Duration;
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::ClusterAddress;
 use lookalike::{Error, Searcher};
-use lookalike_server::{Limits, ServeOptions, Server, TlsFiles, Token};
+use lookalike_server::{Limits, OptionNames, ServeOptions, Server, StartError, TlsFiles, Token};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
@@ -49,7 +49,8 @@ pub fn run(
     let token = options.token.clone();
     let served: Result<(), Failure> = runtime.block_on(async {
         let on_cluster = options.on_cluster;
-        let mut server = Server::bind(searcher, options).await?;
+        let bound = Server::bind(searcher, options).await;
+        let mut server = bound.map_err(advised)?;
         if on_cluster {
             server = server.following(open);
         }
@@ -69,6 +70,15 @@ pub fn run(
     });
     runtime.shutdown_timeout(LAST);
     served
+}
+
+/// What to type, where a server cannot start.
+fn advised(error: StartError) -> Error {
+    match error {
+        StartError::Options(error) => error,
+        error @ StartError::Listen { .. } => Error::Unusable(format!("{error} with --listen")),
+        error => Error::Unusable(error.to_string()),
+    }
 }
 
 fn how_to_write(url: &str, token: &Token) -> String {
@@ -132,6 +142,10 @@ fn options(arguments: &ServeArguments) -> Result<ServeOptions, Error> {
             connections: arguments.connections,
             request: Duration::from_secs(arguments.timeout),
             ..usual.limits
+        },
+        names: OptionNames {
+            hosts: "--host NAME",
+            fetch_urls: "--fetch-urls",
         },
     })
 }

@@ -148,9 +148,10 @@ async fn fetch(service: &Arc<Service>, reference: &mut Reference) -> Answered<()
 async fn fetch_url(service: &Service, url: &str) -> Answered<(Vec<u8>, Held)> {
     match &service.fetcher {
         Some(fetcher) => fetcher.fetch(url, &service.room).await,
-        None => Err(Problem::unusable(
-            "this server fetches nothing by URL: send the image itself (who runs it can allow it with --fetch-urls)",
-        )),
+        None => Err(Problem::unusable(format!(
+            "this server fetches nothing by URL: send the image itself (whoever runs the server can allow it with {})",
+            service.options.names.fetch_urls
+        ))),
     }
 }
 
