@@ -3,12 +3,13 @@
 //! Everything random is a function of the seed, the epoch and the image, never of what was drawn
 //! before: that makes a resumed run equal to an unbroken one, on any number of threads.
 
-use lookalike_images::{Collection, Distorter};
+use lookalike_images::Collection;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::augment::Augmenter;
 use crate::config::{Objective, TrainConfig};
 
 /// Streams of randomness that must not meet.
@@ -101,9 +102,9 @@ pub(crate) fn prepare(
             config.noise.apply(source, shape, seed(image), out);
         }),
         _ => rows.for_each_init(
-            || Distorter::new(&config.distortion, shape),
-            |distorter, (out, &image)| {
-                distorter.apply(collection.image(image as usize), seed(image), out);
+            || Augmenter::new(&config.augmentation, shape),
+            |augmenter, (out, &image)| {
+                augmenter.apply(collection.image(image as usize), seed(image), out);
             },
         ),
     }

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lookalike_images::{Distortion, Fit, InputShape, Noise};
+use lookalike_images::{Fit, InputShape};
 use lookalike_kernels::Loss as LossKernel;
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
-use crate::distort::Chosen;
+use crate::augment::{Augmentation, ChosenAugmentation, Noise};
 use crate::error::AutoencoderError;
 use crate::precision::Precision;
 
@@ -191,11 +191,12 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Decides the initial weights, the order of the images and every random change.
     pub seed: u64,
-    /// The distorted views of [`Objective::Augment`].
-    pub distortion: Distortion,
-    /// How the distortion was chosen, where it was; training reads [`Self::distortion`] only.
+    /// The distorted views of [`Objective::Look`] and [`Objective::Augment`].
+    #[serde(rename = "distortion")]
+    pub augmentation: Augmentation,
+    /// How the augmentation was chosen, where it was; training reads [`Self::augmentation`] only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub chosen: Option<Chosen>,
+    pub chosen: Option<ChosenAugmentation>,
     /// Weight of the image's colours ([`lookalike_images::colours`]) behind the code, which then
     /// has length 1 and the colours this length: the cosine of two codes is that of what was
     /// learned and this weight squared times that of the colours, over their sum. 0: codes are what
@@ -315,7 +316,7 @@ impl TrainConfig {
             batch: 128,
             epochs: 3,
             seed: 0,
-            distortion: Distortion::strength(1.0),
+            augmentation: Augmentation::strength(1.0),
             chosen: None,
             colour_weight: 0.0,
             noise: Noise::default(),
@@ -421,11 +422,8 @@ impl TrainConfig {
                 self.colour_weight
             ));
         }
-        self.distortion
-            .check()
-            .and_then(|()| self.noise.check())
-            .map_err(|e| AutoencoderError::Config(e.to_string()))?;
-        Ok(())
+        self.augmentation.check()?;
+        self.noise.check()
     }
 }
 

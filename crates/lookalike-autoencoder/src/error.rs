@@ -76,6 +76,11 @@ impl AutoencoderError {
         ))
     }
 
+    /// "scale must be 0 to 0.9, not 2".
+    pub(crate) fn setting(name: &str, expected: &str, found: f32) -> Self {
+        Self::Config(format!("{name} must be {expected}, not {found}"))
+    }
+
     pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             action: "read",

@@ -28,6 +28,7 @@
 //! ```
 
 mod architecture;
+mod augment;
 mod baseline;
 mod batch;
 mod checkpoint;
@@ -35,7 +36,6 @@ mod config;
 mod container;
 mod device;
 mod direct;
-mod distort;
 mod error;
 mod explain;
 mod look;
@@ -45,15 +45,19 @@ mod ops;
 mod optimiser;
 mod precision;
 mod record;
+mod sample;
 mod stage;
 mod train;
 
 pub use architecture::Architecture;
+pub use augment::{
+    Augmentation, AugmentationChoice, AugmentationKind, AugmentationTrial, Augmenter,
+    ChosenAugmentation, Noise, choose_augmentation,
+};
 pub use checkpoint::Checkpointing;
 pub use config::{COLOUR_WEIGHT, Effort, Loss, Objective, Optimiser, Schedule, TrainConfig};
 pub use device::DeviceChoice;
 pub use direct::{DirectPart, DirectRecord};
-pub use distort::{Chosen, Distort, Kind, Trial, choose};
 pub use error::AutoencoderError;
 pub use explain::{Contributions, Explanation};
 pub use look::{COLOURS, Part, PartNeighbours, overlap};

@@ -4,7 +4,7 @@
 //! the encoder learns to describe images; then also to point where the eigenvectors of their
 //! neighbour graph do; then the decoder learns to draw images from the finished codes.
 
-use lookalike_images::{Collection, Distorter};
+use lookalike_images::Collection;
 use lookalike_kernels::Loss;
 use lookalike_neighbours::{
     Codes, DiffusionConfig, KnnGraph, Metric, SpectralConfig, spectral_embedding,
@@ -12,13 +12,14 @@ use lookalike_neighbours::{
 use rayon::prelude::*;
 
 use crate::architecture::Plan;
+use crate::augment::Augmenter;
 use crate::batch::{Batch, image_seed, normalise, prepare, to_floats};
 use crate::config::{Objective, TrainConfig};
 use crate::device::DeviceChoice;
-use crate::distort::even;
 use crate::error::AutoencoderError;
 use crate::look::Look;
 use crate::network::{Inference, Weights};
+use crate::sample::evenly_spaced;
 
 /// Images that the neighbour graph is made of, and that the last two stages learn from, at most:
 /// the exact graph costs their number squared.
@@ -71,7 +72,7 @@ impl Stage {
             Self::Whole | Self::Look => count,
             Self::Refine | Self::Decode => MAX_GRAPH_IMAGES,
         };
-        even(count, most)
+        evenly_spaced(count, most)
             .into_iter()
             .map(|image| image as u32)
             .collect()
@@ -317,10 +318,10 @@ fn views(collection: &Collection, images: &[u32], config: &TrainConfig, epoch: u
         .zip(images)
         .with_min_len(16)
         .for_each_init(
-            || Distorter::new(&config.distortion, shape),
-            |distorter, (view, &image)| {
+            || Augmenter::new(&config.augmentation, shape),
+            |augmenter, (view, &image)| {
                 let seed = image_seed(config.seed, epoch, image);
-                distorter.apply(collection.image(image as usize), seed, view);
+                augmenter.apply(collection.image(image as usize), seed, view);
                 normalise(view);
             },
         );

@@ -146,14 +146,4 @@ pub enum ImageError {
         /// The file system's answer.
         source: io::Error,
     },
-    /// A distortion's or noise's setting outside its range.
-    #[error("{setting} must be {expected}, not {found}")]
-    Setting {
-        /// The field's name.
-        setting: &'static str,
-        /// Its range, in words.
-        expected: &'static str,
-        /// What was given.
-        found: f32,
-    },
 }

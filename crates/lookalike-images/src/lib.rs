@@ -8,7 +8,6 @@
 //!   holds many images of one shape in memory.
 //! - [`histogram`] is the plainest code of an image: its colours; [`colours`] the same, smoothed, as a part of better
 //!   codes. [`Gradients`] describes its edges.
-//! - [`Distorter`] and [`Noise`] make the inputs of the augmented and the denoising autoencoder.
 //!
 //! # Example
 //!
@@ -31,7 +30,6 @@
 
 mod collection;
 mod decode;
-mod distortion;
 mod error;
 mod files;
 mod fit;
@@ -39,22 +37,18 @@ mod gradients;
 mod grey_range;
 mod histogram;
 mod jpeg;
-mod noise;
 mod pixels;
 mod png;
-mod random;
 mod resample;
 mod thumbnail;
 
 pub use collection::{Collection, CollectionError};
 pub use decode::{DecodeOptions, Decoded, Format, decode, decode_file, deep_values};
-pub use distortion::{Distorter, Distortion};
 pub use error::ImageError;
 pub use files::{Replacement, replace_file};
 pub use fit::{Fit, InputShape, fit, fit_with};
 pub use gradients::{Gradients, LocalGradients, gradient_energy};
 pub use grey_range::GreyRange;
 pub use histogram::{COLOURS, FINE_COLOURS, colours, fine_colours, histogram};
-pub use noise::Noise;
 pub use pixels::{Image, Pixels, Region};
 pub use thumbnail::thumbnail;

@@ -14,7 +14,8 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
-use lookalike::images::{Collection, Distorter, Distortion, Pixels};
+use lookalike::autoencoder::{Augmentation, Augmenter};
+use lookalike::images::{Collection, Pixels};
 use rayon::prelude::*;
 
 /// Images of an archive.
@@ -45,8 +46,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let pictures: Vec<(String, Vec<u8>)> = (from..to)
             .into_par_iter()
             .map_init(
-                || Distorter::new(&Distortion::strength(STRENGTH), digits.shape()),
-                |distorter, number| picture(&digits, distorter, number),
+                || Augmenter::new(&Augmentation::strength(STRENGTH), digits.shape()),
+                |augmenter, number| picture(&digits, augmenter, number),
             )
             .collect();
         let path = folder.join(format!("{:03}.tar", from / SHARD));
@@ -69,11 +70,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// An image of the collection: its key, and its PNG file.
-fn picture(digits: &Collection, distorter: &mut Distorter, number: usize) -> (String, Vec<u8>) {
+fn picture(digits: &Collection, augmenter: &mut Augmenter, number: usize) -> (String, Vec<u8>) {
     let index = number % digits.len();
     let shape = digits.shape();
     let mut distorted = vec![0.0; shape.values()];
-    distorter.apply(digits.image(index), number as u64, &mut distorted);
+    augmenter.apply(digits.image(index), number as u64, &mut distorted);
     let data = distorted.iter().map(|value| (255.0 * value).round() as u8);
     let pixels = Pixels::new(shape.width, shape.height, shape.channels, data.collect());
     let png = pixels.and_then(|pixels| pixels.to_png());

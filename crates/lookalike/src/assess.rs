@@ -1,11 +1,11 @@
 //! How good a model's answers are: by labels, and, where there are none, by finding the originals of changed copies.
 
-use lookalike_autoencoder::Autoencoder;
+use lookalike_autoencoder::{Augmentation, Augmenter, Autoencoder};
 use lookalike_eval::{
     Baselines, EvalError, Labelled, Options, Scores, SelfScores, baselines, evaluate,
     evaluate_half_whitened, self_retrieval,
 };
-use lookalike_images::{Collection, Distorter, Distortion, Gradients, Pixels, histogram};
+use lookalike_images::{Collection, Gradients, Pixels, histogram};
 use lookalike_neighbours::{Codes, DiffusionConfig, Metric};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -235,7 +235,7 @@ pub fn assess_simple(
 #[derive(Serialize, Clone, PartialEq, Debug)]
 pub struct SelfAssessment {
     /// How the copies were changed.
-    pub distortion: Distortion,
+    pub distortion: Augmentation,
     /// The model's codes.
     pub model: SelfScores,
     /// Raw pixels, cosine distance.
@@ -252,10 +252,10 @@ const MAX_COPIES: usize = 2000;
 const COPIES: u64 = 0x636f_7069_6573;
 
 /// The change of [`assess_self`]'s copies: a crop to 85 % to 100 % of each side, half of
-/// [`Distortion::strength`]'s range (rotation 8.5°, scale 7.5 %, shear 0.1, shift 5 %, elastic 0.1), and for colour
-/// images half of [`Distortion::with_colour`]'s (brightness, contrast and saturation 10 %, hue 3°, gamma 0.075).
-pub fn copying(channels: usize) -> Distortion {
-    let places = Distortion::strength(0.5).with_crop(0.15);
+/// [`Augmentation::strength`]'s range (rotation 8.5°, scale 7.5 %, shear 0.1, shift 5 %, elastic 0.1), and for colour
+/// images half of [`Augmentation::with_colour`]'s (brightness, contrast and saturation 10 %, hue 3°, gamma 0.075).
+pub fn copying(channels: usize) -> Augmentation {
+    let places = Augmentation::strength(0.5).with_crop(0.15);
     match channels {
         3 => places.with_colour(0.5),
         _ => places,
@@ -313,7 +313,7 @@ pub fn assess_self(
 pub(crate) fn distorted(
     collection: &Collection,
     originals: &[usize],
-    distortion: &Distortion,
+    augmentation: &Augmentation,
     seed: u64,
 ) -> Vec<u8> {
     let shape = collection.shape();
@@ -322,9 +322,14 @@ pub(crate) fn distorted(
         .par_chunks_exact_mut(shape.values())
         .zip(originals)
         .for_each_init(
-            || (Distorter::new(distortion, shape), vec![0.0; shape.values()]),
-            |(distorter, floats), (copy, &original)| {
-                distorter.apply(collection.image(original), seed ^ original as u64, floats);
+            || {
+                (
+                    Augmenter::new(augmentation, shape),
+                    vec![0.0; shape.values()],
+                )
+            },
+            |(augmenter, floats), (copy, &original)| {
+                augmenter.apply(collection.image(original), seed ^ original as u64, floats);
                 for (byte, &value) in copy.iter_mut().zip(floats.iter()) {
                     *byte = (value * 255.0).round() as u8;
                 }

@@ -6,8 +6,10 @@
 //! distorted copy is nearer to its original than to others. Neighbours shared with shape are
 //! counted too, to say whether diffusion may help.
 
-use lookalike_autoencoder::{Autoencoder, COLOURS, Comparison, Judgement, PartNeighbours, overlap};
-use lookalike_images::{Collection, Distortion, Gradients};
+use lookalike_autoencoder::{
+    Augmentation, Autoencoder, COLOURS, Comparison, Judgement, PartNeighbours, overlap,
+};
+use lookalike_images::{Collection, Gradients};
 use lookalike_neighbours::{Codes, Metric, Pca, map_distances, nearest_others};
 use rayon::prelude::*;
 
@@ -145,9 +147,9 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(images: &'a Collection) -> Self {
-        let distortion = Distortion::strength(0.5).with_crop(0.15);
+        let augmentation = Augmentation::strength(0.5).with_crop(0.15);
         let all: Vec<usize> = (0..images.len()).collect();
-        let copies = distorted(images, &all, &distortion, COPIES);
+        let copies = distorted(images, &all, &augmentation, COPIES);
         Self {
             images,
             copies,

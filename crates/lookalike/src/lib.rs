@@ -36,7 +36,7 @@
 //! [`ImageStream::open`] says how images are read; [`index`] also keeps a gallery in step with a source that
 //! changes.
 //!
-//! The parts are usable on their own: [`images`] (decoding, distortions, thumbnails), [`sources`] (where files are),
+//! The parts are usable on their own: [`images`] (decoding, fitting, thumbnails), [`sources`] (where files are),
 //! [`autoencoder`] (networks, training, the model file), [`neighbours`] (metrics, exact search,
 //! diffusion), [`gallery`] (keeping and searching codes) and [`eval`] (precision, baselines).
 //!

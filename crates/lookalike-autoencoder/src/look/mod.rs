@@ -25,7 +25,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::direct::Direct;
-use crate::distort::even;
+use crate::sample::evenly_spaced;
 use structure::Structure;
 
 /// One part of a description, and how much it counts.
@@ -187,7 +187,7 @@ pub(crate) struct Look {
 impl Look {
     /// Finds out what tells the images of `collection` apart; descriptions have `dims` floats.
     pub fn fit(collection: &Collection, dims: usize) -> Self {
-        let sample = even(collection.len(), SAMPLE);
+        let sample = evenly_spaced(collection.len(), SAMPLE);
         let images: Vec<&[u8]> = sample.iter().map(|&i| collection.image(i)).collect();
         let shape = collection.shape();
         let contrast = contrast(&images, shape);

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lookalike::autoencoder::{
-    Architecture, DeviceChoice, Distort, Effort, Loss, Objective, Optimiser, PrecisionChoice,
-    Schedule,
+    Architecture, AugmentationChoice, DeviceChoice, Effort, Loss, Objective, Optimiser,
+    PrecisionChoice, Schedule,
 };
 use lookalike::gallery::{Filter, Rerank};
 use lookalike::images::{Fit, Region};
@@ -190,7 +190,7 @@ pub struct TrainArguments {
     /// the model), none, mild (strength .3) or strong (1: handwriting, few images of many things)
     /// [default: auto]
     #[arg(long, value_name = "NAME", conflicts_with = "strength")]
-    pub distort: Option<Distort>,
+    pub distort: Option<AugmentationChoice>,
     /// Strength of the geometric distortions in place of --distort: 1 suits handwriting, .3 images
     /// whose pose and proportions matter
     #[arg(long, value_name = "S")]

@@ -158,7 +158,7 @@ fn parts(parts: &[Part]) -> String {
 
 /// The distortions in words: the ranges, and how they were chosen.
 fn distortions(config: &TrainConfig) -> String {
-    let d = &config.distortion;
+    let d = &config.augmentation;
     if d.is_identity() {
         return match &config.chosen {
             Some(chosen) => format!("none ({chosen})"),

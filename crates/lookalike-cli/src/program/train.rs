@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lookalike::autoencoder::{
-    Architecture, Autoencoder, Checkpointing, Chosen, Comparison, DataRecord, DeviceChoice,
-    Distort, EpochRecord, Objective, Optimiser, TrainConfig, TrainRecord, Verdict, choose, train,
+    Architecture, Augmentation, AugmentationChoice, Autoencoder, Checkpointing, ChosenAugmentation,
+    Comparison, DataRecord, DeviceChoice, EpochRecord, Objective, Optimiser, TrainConfig,
+    TrainRecord, Verdict, choose_augmentation, train,
 };
-use lookalike::images::{Collection, Distortion, GreyRange, InputShape};
+use lookalike::images::{Collection, GreyRange, InputShape};
 use lookalike::{Error, compare};
 use serde::Serialize;
 
@@ -32,7 +33,7 @@ pub struct TrainReport {
     pub code_dim: usize,
     /// How the distortions were chosen, if they were.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub chosen: Option<Chosen>,
+    pub chosen: Option<ChosenAugmentation>,
     pub mean_image_loss: f64,
     pub collapsed: bool,
     /// Beside simple descriptors, judged without labels; absent for very few images.
@@ -227,7 +228,7 @@ fn config(a: &TrainArguments, collection: &Collection) -> Result<TrainConfig, Er
         colour_weight
     );
     if matches!(config.objective, Objective::Look | Objective::Augment) {
-        distort(a, collection, &mut config);
+        augment(a, collection, &mut config);
     }
     if let Some(gaussian) = a.noise {
         config.noise.gaussian = gaussian;
@@ -239,24 +240,25 @@ fn config(a: &TrainArguments, collection: &Collection) -> Result<TrainConfig, Er
 }
 
 /// The distortions asked for, or chosen by the images.
-fn distort(a: &TrainArguments, collection: &Collection, config: &mut TrainConfig) {
+fn augment(a: &TrainArguments, collection: &Collection, config: &mut TrainConfig) {
     match a.strength {
-        Some(strength) => config.distortion = Distortion::strength(strength),
+        Some(strength) => config.augmentation = Augmentation::strength(strength),
         None => {
-            let chosen = choose(a.distort.unwrap_or(Distort::Auto), collection, a.seed);
-            config.distortion = chosen.distortion();
+            let choice = a.distort.unwrap_or(AugmentationChoice::Auto);
+            let chosen = choose_augmentation(choice, collection, a.seed);
+            config.augmentation = chosen.augmentation();
             config.chosen = Some(chosen);
         }
     }
     // What is asked for is what is recorded, whatever was chosen.
     if let Some(mirror) = a.mirror {
-        config.distortion.mirror = mirror;
+        config.augmentation.mirror = mirror;
         if let Some(chosen) = &mut config.chosen {
             chosen.mirror = mirror;
         }
     }
     if let Some(strength) = a.distort_colour {
-        config.distortion = config.distortion.clone().with_colour(strength);
+        config.augmentation = config.augmentation.clone().with_colour(strength);
         if let Some(chosen) = &mut config.chosen {
             chosen.colour_strength = strength;
         }

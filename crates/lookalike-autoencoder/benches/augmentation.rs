@@ -1,9 +1,10 @@
-//! How many images a second one thread distorts: `cargo bench -p lookalike-images`.
+//! How many images a second one thread augments: `cargo bench -p lookalike-autoencoder`.
 
 use std::hint::black_box;
 use std::time::Instant;
 
-use lookalike_images::{Distorter, Distortion, InputShape, Noise};
+use lookalike_autoencoder::{Augmentation, Augmenter, Noise};
+use lookalike_images::InputShape;
 
 fn main() {
     for (channels, side, images) in [(1, 28, 60_000), (3, 64, 6_000), (3, 224, 500)] {
@@ -14,9 +15,9 @@ fn main() {
         };
         let source: Vec<u8> = (0..shape.values()).map(|i| (i * 7 % 256) as u8).collect();
         let mut out = vec![0.0; shape.values()];
-        let mut distorter = Distorter::new(&Distortion::strength(1.0), shape);
-        rate(&format!("distortion {shape}"), images, |seed| {
-            distorter.apply(black_box(&source), seed, &mut out);
+        let mut augmenter = Augmenter::new(&Augmentation::strength(1.0), shape);
+        rate(&format!("augmentation {shape}"), images, |seed| {
+            augmenter.apply(black_box(&source), seed, &mut out);
             black_box(&out);
         });
         rate(&format!("noise {shape}"), images, |seed| {

@@ -7,9 +7,9 @@ const GREY: InputShape = InputShape {
     width: 28,
 };
 
-fn distorted(distortion: &Distortion, source: &[u8], shape: InputShape, seed: u64) -> Vec<f32> {
+fn distorted(augmentation: &Augmentation, source: &[u8], shape: InputShape, seed: u64) -> Vec<f32> {
     let mut out = vec![f32::NAN; shape.values()];
-    distortion.apply(source, shape, seed, &mut out);
+    augmentation.apply(source, shape, seed, &mut out);
     out
 }
 
@@ -29,13 +29,13 @@ fn blob(shape: InputShape) -> Vec<u8> {
 }
 
 /// The displacement of every pixel, in pixels.
-fn displacements(distortion: &Distortion, shape: InputShape, seed: u64) -> Vec<(f32, f32)> {
-    let mut distorter = Distorter::new(distortion, shape);
-    let affine = distorter.draw(seed);
+fn displacements(augmentation: &Augmentation, shape: InputShape, seed: u64) -> Vec<(f32, f32)> {
+    let mut augmenter = Augmenter::new(augmentation, shape);
+    let affine = augmenter.draw(seed);
     let mut all = Vec::new();
     for y in 0..shape.height {
-        distorter.places(&affine, y);
-        for (x, (to_x, to_y)) in distorter.xs.iter().zip(&distorter.ys).enumerate() {
+        augmenter.places(&affine, y);
+        for (x, (to_x, to_y)) in augmenter.xs.iter().zip(&augmenter.ys).enumerate() {
             all.push((to_x - 1.0 - x as f32, to_y - 1.0 - y as f32));
         }
     }
@@ -72,8 +72,8 @@ fn cubic_weights_are_those_of_pytorch() {
 #[test]
 fn a_small_nudge_is_nearly_the_identity() {
     let source = blob(GREY);
-    let plain = distorted(&Distortion::strength(0.0), &source, GREY, 1);
-    let nudged = distorted(&Distortion::strength(1e-4), &source, GREY, 1);
+    let plain = distorted(&Augmentation::strength(0.0), &source, GREY, 1);
+    let nudged = distorted(&Augmentation::strength(1e-4), &source, GREY, 1);
     for (a, b) in plain.iter().zip(&nudged) {
         assert!((a - b).abs() < 2e-3, "{a} {b}");
     }
@@ -82,9 +82,9 @@ fn a_small_nudge_is_nearly_the_identity() {
 #[test]
 fn a_shift_by_whole_pixels_moves_them() {
     // The draw of a seed is known from its displacements, so the moved image can be made by hand.
-    let shift = Distortion {
+    let shift = Augmentation {
         shift: 0.25,
-        ..Distortion::strength(0.0)
+        ..Augmentation::strength(0.0)
     };
     let source = blob(GREY);
     let (dx, dy) = displacements(&shift, GREY, 5)[0];
@@ -114,9 +114,9 @@ fn a_shift_by_whole_pixels_moves_them() {
 
 #[test]
 fn a_half_turn_turns_the_image_round() {
-    let turn = Distortion {
+    let turn = Augmentation {
         rotation_degrees: 180.0,
-        ..Distortion::strength(0.0)
+        ..Augmentation::strength(0.0)
     };
     let shape = InputShape {
         channels: 1,
@@ -140,12 +140,12 @@ fn a_half_turn_turns_the_image_round() {
 
 #[test]
 fn mirroring_happens_half_the_time_and_is_exact() {
-    let mirror = Distortion {
+    let mirror = Augmentation {
         mirror: true,
-        ..Distortion::strength(0.0)
+        ..Augmentation::strength(0.0)
     };
     let source = blob(GREY);
-    let plain = distorted(&Distortion::strength(0.0), &source, GREY, 0);
+    let plain = distorted(&Augmentation::strength(0.0), &source, GREY, 0);
     let flipped: Vec<f32> = plain
         .chunks(28)
         .flat_map(|row| row.iter().rev().copied())
@@ -169,7 +169,7 @@ fn outside_has_the_colour_of_the_border() {
     };
     let source: Vec<u8> = (0..256).flat_map(|_| [250, 128, 10]).collect();
     for seed in 0..20 {
-        for pixel in distorted(&Distortion::strength(1.5), &source, shape, seed).chunks(3) {
+        for pixel in distorted(&Augmentation::strength(1.5), &source, shape, seed).chunks(3) {
             for (found, value) in pixel.iter().zip([250.0, 128.0, 10.0]) {
                 assert!((found - value / 255.0).abs() < 1e-5, "{found} {value}");
             }
@@ -179,13 +179,13 @@ fn outside_has_the_colour_of_the_border() {
 
 #[test]
 fn mean_displacements_are_those_of_the_range() {
-    let only = |set: fn(&mut Distortion)| {
-        let mut distortion = Distortion::strength(0.0);
-        set(&mut distortion);
-        distortion
+    let only = |set: fn(&mut Augmentation)| {
+        let mut augmentation = Augmentation::strength(0.0);
+        set(&mut augmentation);
+        augmentation
     };
-    let mean = |distortion: &Distortion| {
-        let all = (0..400).flat_map(|seed| displacements(distortion, GREY, seed));
+    let mean = |augmentation: &Augmentation| {
+        let all = (0..400).flat_map(|seed| displacements(augmentation, GREY, seed));
         let (sum, count) = all.fold((0.0, 0), |(sum, count), (dx, _)| {
             (sum + f64::from(dx.abs()), count + 1)
         });
@@ -204,20 +204,20 @@ fn mean_displacements_are_those_of_the_range() {
 
 #[test]
 fn ranges_are_checked_and_harmless() {
-    assert!(Distortion::strength(1.5).check().is_ok());
+    assert!(Augmentation::strength(1.5).check().is_ok());
     for strength in [-1.0, f32::NAN, f32::INFINITY, 100.0] {
-        let distortion = Distortion::strength(strength);
-        assert!(distortion.check().is_err(), "{strength}");
-        let out = distorted(&distortion, &blob(GREY), GREY, 3);
+        let augmentation = Augmentation::strength(strength);
+        assert!(augmentation.check().is_err(), "{strength}");
+        let out = distorted(&augmentation, &blob(GREY), GREY, 3);
         assert!(out.iter().all(|v| (0.0..=1.0).contains(v)), "{strength}");
     }
     for elastic_grid in [0, 33, usize::MAX] {
-        let distortion = Distortion {
+        let augmentation = Augmentation {
             elastic_grid,
-            ..Distortion::strength(1.0)
+            ..Augmentation::strength(1.0)
         };
-        assert!(distortion.check().is_err());
-        distorted(&distortion, &blob(GREY), GREY, 3);
+        assert!(augmentation.check().is_err());
+        distorted(&augmentation, &blob(GREY), GREY, 3);
     }
 }
 
@@ -228,11 +228,11 @@ const COLOUR: InputShape = InputShape {
 };
 
 /// Each change of colour alone, at a range that shows.
-fn colour_changes() -> Vec<Distortion> {
-    let only = |set: fn(&mut Distortion)| {
-        let mut distortion = Distortion::strength(0.0);
-        set(&mut distortion);
-        distortion
+fn colour_changes() -> Vec<Augmentation> {
+    let only = |set: fn(&mut Augmentation)| {
+        let mut augmentation = Augmentation::strength(0.0);
+        set(&mut augmentation);
+        augmentation
     };
     vec![
         only(|d| d.brightness = 0.5),
@@ -250,9 +250,9 @@ fn colours() -> Vec<u8> {
 #[test]
 fn without_colours_files_are_as_before() {
     let old = r#"{"rotation_degrees":17.0,"scale":0.15,"shear":0.2,"shift":0.1,"elastic":0.2,"elastic_grid":4,"mirror":false}"#;
-    let distortion: Distortion = serde_json::from_str(old).unwrap();
-    assert_eq!(distortion, Distortion::strength(1.0));
-    assert_eq!(serde_json::to_string(&distortion).unwrap(), old);
+    let augmentation: Augmentation = serde_json::from_str(old).unwrap();
+    assert_eq!(augmentation, Augmentation::strength(1.0));
+    assert_eq!(serde_json::to_string(&augmentation).unwrap(), old);
 }
 
 #[test]
@@ -260,8 +260,8 @@ fn colours_change_beside_places() {
     // The places of a seed are the same with and without a change of colour: a black and white image with
     // more contrast stays what it is.
     let source: Vec<u8> = (0..28 * 28).map(|i| (i % 28 / 14 * 255) as u8).collect();
-    let places = Distortion::strength(1.0);
-    let both = Distortion {
+    let places = Augmentation::strength(1.0);
+    let both = Augmentation {
         brightness: 0.3,
         ..places.clone()
     };
@@ -283,13 +283,13 @@ fn colours_change_beside_places() {
 #[test]
 fn each_change_of_colour_is_what_it_says() {
     let source = colours();
-    let plain = distorted(&Distortion::strength(0.0), &source, COLOUR, 0);
+    let plain = distorted(&Augmentation::strength(0.0), &source, COLOUR, 0);
     let luma = |p: &[f32]| 0.2126 * p[0] + 0.7152 * p[1] + 0.0722 * p[2];
     let mean = |v: &[f32]| v.chunks(3).map(luma).sum::<f32>() / 20.0;
-    for (change, distortion) in colour_changes().iter().enumerate() {
+    for (change, augmentation) in colour_changes().iter().enumerate() {
         for seed in 0..20 {
-            let out = distorted(distortion, &source, COLOUR, seed);
-            assert_ne!(out, plain, "{distortion:?} {seed}");
+            let out = distorted(augmentation, &source, COLOUR, seed);
+            assert_ne!(out, plain, "{augmentation:?} {seed}");
             let factor = match change {
                 0 => out[0] / plain[0],
                 1 => (out[0] - mean(&plain)) / (plain[0] - mean(&plain)),
@@ -327,14 +327,14 @@ fn each_change_of_colour_is_what_it_says() {
 #[test]
 fn grey_has_no_hue_and_no_saturation() {
     let source = blob(GREY);
-    let plain = distorted(&Distortion::strength(0.0), &source, GREY, 0);
-    for distortion in &colour_changes()[2..4] {
-        assert_eq!(distorted(distortion, &source, GREY, 3), plain);
+    let plain = distorted(&Augmentation::strength(0.0), &source, GREY, 0);
+    for augmentation in &colour_changes()[2..4] {
+        assert_eq!(distorted(augmentation, &source, GREY, 3), plain);
     }
     // Nor do grey pixels of a colour image change in hue or saturation.
     let grey: Vec<u8> = (0..20).flat_map(|i| [i * 12; 3]).collect();
-    for distortion in &colour_changes()[2..4] {
-        for pixel in distorted(distortion, &grey, COLOUR, 3).chunks(3) {
+    for augmentation in &colour_changes()[2..4] {
+        for pixel in distorted(augmentation, &grey, COLOUR, 3).chunks(3) {
             assert!((pixel[0] - pixel[1]).abs() < 1e-6 && (pixel[1] - pixel[2]).abs() < 1e-6);
         }
     }
@@ -342,11 +342,11 @@ fn grey_has_no_hue_and_no_saturation() {
 
 #[test]
 fn changes_of_colour_are_checked_and_drawn_by_the_seed() {
-    let all = Distortion::strength(1.0).with_colour(1.0);
+    let all = Augmentation::strength(1.0).with_colour(1.0);
     assert!(all.check().is_ok() && !all.is_identity());
-    assert!(!Distortion::strength(0.0).with_colour(0.1).is_identity());
+    assert!(!Augmentation::strength(0.0).with_colour(0.1).is_identity());
     for strength in [-1.0, f32::NAN, 100.0] {
-        let wild = Distortion::strength(0.0).with_colour(strength);
+        let wild = Augmentation::strength(0.0).with_colour(strength);
         assert!(wild.check().is_err());
         let out = distorted(&wild, &colours(), COLOUR, 3);
         assert!(out.iter().all(|v| (0.0..=1.0).contains(v)), "{strength}");
@@ -371,7 +371,7 @@ proptest! {
 
     #[test]
     fn strength_zero_is_the_identity(source in proptest::collection::vec(any::<u8>(), 28 * 28), seed: u64) {
-        let out = distorted(&Distortion::strength(0.0), &source, GREY, seed);
+        let out = distorted(&Augmentation::strength(0.0), &source, GREY, seed);
         prop_assert!(out.iter().zip(&source).all(|(&out, &v)| out == f32::from(v) / 255.0));
     }
 
@@ -379,34 +379,34 @@ proptest! {
     fn bounded_deterministic_and_without_memory(
         shape in any_shape(), strength in 0f32..3.0, mirror: bool, seed: u64, pattern: u8,
     ) {
-        let distortion = Distortion { mirror, ..Distortion::strength(strength) };
+        let augmentation = Augmentation { mirror, ..Augmentation::strength(strength) };
         let source: Vec<u8> = (0..shape.values()).map(|i| (i as u8).wrapping_mul(pattern)).collect();
-        let out = distorted(&distortion, &source, shape, seed);
+        let out = distorted(&augmentation, &source, shape, seed);
         prop_assert!(out.iter().all(|v| (0.0..=1.0).contains(v)));
-        let mut distorter = Distorter::new(&distortion, shape);
+        let mut augmenter = Augmenter::new(&augmentation, shape);
         let mut again = vec![0.0; out.len()];
-        distorter.apply(&vec![255; shape.values()], seed ^ 1, &mut again);
-        distorter.apply(&source, seed, &mut again);
+        augmenter.apply(&vec![255; shape.values()], seed ^ 1, &mut again);
+        augmenter.apply(&source, seed, &mut again);
         prop_assert_eq!(out, again);
     }
 
     #[test]
     fn colours_move_together(seed: u64, strength in 0f32..2.0) {
         let colour = InputShape { channels: 3, ..GREY };
-        let grey = distorted(&Distortion::strength(strength), &blob(GREY), GREY, seed);
-        let all = distorted(&Distortion::strength(strength), &blob(colour), colour, seed);
+        let grey = distorted(&Augmentation::strength(strength), &blob(GREY), GREY, seed);
+        let all = distorted(&Augmentation::strength(strength), &blob(colour), colour, seed);
         prop_assert!(all.chunks(3).zip(&grey).all(|(pixel, grey)| pixel.iter().all(|v| v == grey)));
     }
 
     #[test]
     fn displacements_stay_within_the_ranges(seed: u64, shift in 0f32..0.3, elastic in 0f32..0.3) {
-        let none = Distortion::strength(0.0);
+        let none = Augmentation::strength(0.0);
         let most = shift * 28.0 + 1e-3;
-        for (dx, dy) in displacements(&Distortion { shift, ..none.clone() }, GREY, seed) {
+        for (dx, dy) in displacements(&Augmentation { shift, ..none.clone() }, GREY, seed) {
             prop_assert!(dx.abs() <= most && dy.abs() <= most);
         }
         let most = elastic * 14.0 * 1.9 + 1e-3;
-        for (dx, dy) in displacements(&Distortion { elastic, ..none }, GREY, seed) {
+        for (dx, dy) in displacements(&Augmentation { elastic, ..none }, GREY, seed) {
             prop_assert!(dx.abs() <= most && dy.abs() <= most);
         }
     }
@@ -419,7 +419,7 @@ fn a_crop_shows_a_window_of_the_image() {
         height: 20,
         width: 40,
     };
-    let crop = Distortion::strength(0.0).with_crop(0.3);
+    let crop = Augmentation::strength(0.0).with_crop(0.3);
     let mut smallest = f32::INFINITY;
     for seed in 0..200 {
         let moved = displacements(&crop, shape, seed);
@@ -442,7 +442,7 @@ fn a_crop_shows_a_window_of_the_image() {
 #[test]
 fn a_crop_leaves_the_other_draws_as_they_were() {
     let source = blob(GREY);
-    let strong = Distortion::strength(1.0);
+    let strong = Augmentation::strength(1.0);
     let nearly = strong.clone().with_crop(1e-6);
     let (a, b) = (
         distorted(&strong, &source, GREY, 5),

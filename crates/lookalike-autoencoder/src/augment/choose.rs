@@ -1,4 +1,4 @@
-//! Which distortions suit a collection, found without labels and before training.
+//! Which augmentation suits a collection, found without labels and before training.
 //!
 //! A distortion helps where it makes of an image what could be another image of the collection: handwriting leans
 //! every way, and a code that forgets how a digit leans finds more of the same digit. It harms where it makes what
@@ -9,33 +9,35 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lookalike_images::{Collection, Distorter, Distortion, InputShape};
+use lookalike_images::{Collection, InputShape};
 use lookalike_neighbours::{Codes, Metric, nearest};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::{Augmentation, Augmenter};
 use crate::error::AutoencoderError;
+use crate::sample::evenly_spaced;
 
-/// Distortions by name.
+/// An augmentation by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Distort {
-    /// Whatever [`choose`] finds to suit the collection.
+pub enum AugmentationChoice {
+    /// Whatever [`choose_augmentation`] finds to suit the collection.
     Auto,
     /// None: the objective becomes plain reconstruction.
     None,
-    /// [`Distortion::strength`] 0.3, and colours 0.3.
+    /// [`Augmentation::strength`] 0.3, and colours 0.3.
     Mild,
-    /// [`Distortion::strength`] 1, and colours 1.
+    /// [`Augmentation::strength`] 1, and colours 1.
     Strong,
 }
 
-impl Distort {
+impl AugmentationChoice {
     /// Every one, in the order of the command line's help.
-    pub const ALL: [Distort; 4] = [Self::Auto, Self::None, Self::Mild, Self::Strong];
+    pub const ALL: [AugmentationChoice; 4] = [Self::Auto, Self::None, Self::Mild, Self::Strong];
 }
 
-impl fmt::Display for Distort {
+impl fmt::Display for AugmentationChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",
@@ -46,7 +48,7 @@ impl fmt::Display for Distort {
     }
 }
 
-impl FromStr for Distort {
+impl FromStr for AugmentationChoice {
     type Err = AutoencoderError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
@@ -57,10 +59,10 @@ impl FromStr for Distort {
     }
 }
 
-/// What is tried, one apart from the others.
+/// What is tried, each kind on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum AugmentationKind {
     /// Rotation and shear. They decide on scale, shift and elastic fields as well, which take every image out of a
     /// collection whose images fill their frames, whether they help or not.
     Places,
@@ -70,12 +72,12 @@ pub enum Kind {
     Colours,
 }
 
-/// One distortion tried on a collection.
+/// One kind of change tried on a collection, at one strength.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Trial {
+pub struct AugmentationTrial {
     /// Of what.
-    pub kind: Kind,
+    pub kind: AugmentationKind,
     /// How strong; 1 for the mirror.
     pub strength: f32,
     /// How much further than its original a copy is from the nearest other image: 1.05 is 5 %. The geometric mean,
@@ -86,35 +88,35 @@ pub struct Trial {
 /// What was chosen, and why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Chosen {
+pub struct ChosenAugmentation {
     /// Who chose.
-    pub by: Distort,
-    /// Multiple of [`Distortion::strength`].
+    pub by: AugmentationChoice,
+    /// Multiple of [`Augmentation::strength`].
     pub strength: f32,
     /// Whether every second image is mirrored.
     pub mirror: bool,
-    /// Multiple of [`Distortion::with_colour`].
+    /// Multiple of [`Augmentation::with_colour`].
     pub colour_strength: f32,
-    /// What [`Distort::Auto`] tried, in order: each kind until one strength went too far.
+    /// What [`AugmentationChoice::Auto`] tried, in order: each kind until one strength went too far.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub trials: Vec<Trial>,
+    pub trials: Vec<AugmentationTrial>,
 }
 
-impl Chosen {
-    /// The distortion.
-    pub fn distortion(&self) -> Distortion {
-        Distortion {
+impl ChosenAugmentation {
+    /// The augmentation.
+    pub fn augmentation(&self) -> Augmentation {
+        Augmentation {
             mirror: self.mirror,
-            ..Distortion::strength(self.strength).with_colour(self.colour_strength)
+            ..Augmentation::strength(self.strength).with_colour(self.colour_strength)
         }
     }
 }
 
-impl fmt::Display for Chosen {
+impl fmt::Display for ChosenAugmentation {
     /// One line, as in `auto: strength 0.3 (copies 1.9 % further out), no mirror (28.8 %), colours 0.2 (2.6 %)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let excess = |kind: Kind, strength: f32, words: &str| -> String {
-            let of = |t: &&Trial| t.kind == kind && t.strength == strength;
+        let excess = |kind: AugmentationKind, strength: f32, words: &str| -> String {
+            let of = |t: &&AugmentationTrial| t.kind == kind && t.strength == strength;
             match self.trials.iter().find(of) {
                 Some(trial) => format!(" ({:+.1} %{words})", 100.0 * (trial.ratio - 1.0)),
                 None => String::new(),
@@ -125,12 +127,21 @@ impl fmt::Display for Chosen {
             "{}: strength {}{}",
             self.by,
             self.strength,
-            excess(Kind::Places, self.strength, " to the nearest other image")
+            excess(
+                AugmentationKind::Places,
+                self.strength,
+                " to the nearest other image"
+            )
         )?;
         let mirror = if self.mirror { "mirror" } else { "no mirror" };
-        write!(f, ", {mirror}{}", excess(Kind::Mirror, 1.0, ""))?;
-        if self.colour_strength > 0.0 || self.trials.iter().any(|t| t.kind == Kind::Colours) {
-            let excess = excess(Kind::Colours, self.colour_strength, "");
+        write!(f, ", {mirror}{}", excess(AugmentationKind::Mirror, 1.0, ""))?;
+        if self.colour_strength > 0.0
+            || self
+                .trials
+                .iter()
+                .any(|t| t.kind == AugmentationKind::Colours)
+        {
+            let excess = excess(AugmentationKind::Colours, self.colour_strength, "");
             write!(f, ", colours {}{excess}", self.colour_strength)?;
         }
         Ok(())
@@ -142,16 +153,16 @@ impl fmt::Display for Chosen {
 /// At strength 1 rotation and shear take handwriting 4 % out and unrelated stamps 6 %, where they help; flags 13 %,
 /// icons and clip art 22 to 24 %, 8 x 8 digits 30 %, clothes 42 %, where they do not, or harm. Icons are harmed a
 /// little by strength 0.3 already, at 7 %.
-const FURTHEST: f32 = 1.03;
+const MAX_RATIO: f32 = 1.03;
 
 /// Images that copies are held against, and copies, at most.
-const IMAGES: usize = 2000;
-const COPIES: usize = 500;
+const MAX_IMAGES: usize = 2000;
+const MAX_COPIES: usize = 500;
 
 /// Images without a copy of their own that must be there for a trial to mean anything.
 const MIN_IMAGES: usize = 20;
 
-/// Chooses distortions for a collection of images by name; only [`Distort::Auto`] looks at the images.
+/// Chooses an augmentation for a collection of images by name; only [`AugmentationChoice::Auto`] looks at the images.
 ///
 /// `auto` tries each kind on up to 500 images against 2,000, chosen at even steps: rotation and shear, then changes
 /// of colour (of colour images), at strengths 0.1, 0.2, … 1, and the mirror. The strongest is taken whose copies, and
@@ -159,48 +170,52 @@ const MIN_IMAGES: usize = 20;
 /// images that differ get `mild`.
 ///
 /// The same seed and images give the same choice. It takes seconds at most.
-pub fn choose(distort: Distort, collection: &Collection, seed: u64) -> Chosen {
+pub fn choose_augmentation(
+    choice: AugmentationChoice,
+    collection: &Collection,
+    seed: u64,
+) -> ChosenAugmentation {
     let colour = collection.shape().channels == 3;
-    let fixed = |strength: f32| Chosen {
-        by: distort,
+    let fixed = |strength: f32| ChosenAugmentation {
+        by: choice,
         strength,
         mirror: false,
         colour_strength: if colour { strength } else { 0.0 },
         trials: Vec::new(),
     };
-    match distort {
-        Distort::None => return fixed(0.0),
-        Distort::Mild => return fixed(0.3),
-        Distort::Strong => return fixed(1.0),
-        Distort::Auto => {}
+    match choice {
+        AugmentationChoice::None => return fixed(0.0),
+        AugmentationChoice::Mild => return fixed(0.3),
+        AugmentationChoice::Strong => return fixed(1.0),
+        AugmentationChoice::Auto => {}
     }
     let Some(yardstick) = Yardstick::new(collection, seed) else {
         return fixed(0.3);
     };
     let mut chosen = fixed(0.0);
-    chosen.strength = yardstick.strongest(Kind::Places, &mut chosen.trials);
-    let mirror = yardstick.trial(Kind::Mirror, 1.0);
-    chosen.mirror = mirror.ratio <= FURTHEST;
+    chosen.strength = yardstick.strongest(AugmentationKind::Places, &mut chosen.trials);
+    let mirror = yardstick.trial(AugmentationKind::Mirror, 1.0);
+    chosen.mirror = mirror.ratio <= MAX_RATIO;
     chosen.trials.push(mirror);
     if colour {
-        chosen.colour_strength = yardstick.strongest(Kind::Colours, &mut chosen.trials);
+        chosen.colour_strength = yardstick.strongest(AugmentationKind::Colours, &mut chosen.trials);
     }
     chosen
 }
 
-/// The part of a distortion that is tried.
-fn tried(kind: Kind, strength: f32) -> Distortion {
-    let still = Distortion::strength(0.0);
-    let full = Distortion::strength(strength);
+/// The part of an augmentation that is tried.
+fn tried(kind: AugmentationKind, strength: f32) -> Augmentation {
+    let still = Augmentation::strength(0.0);
+    let full = Augmentation::strength(strength);
     match kind {
-        Kind::Places => Distortion {
+        AugmentationKind::Places => Augmentation {
             rotation_degrees: full.rotation_degrees,
             shear: full.shear,
             ..still
         },
         // Always mirrored: see `copies`.
-        Kind::Mirror => still,
-        Kind::Colours => still.with_colour(strength),
+        AugmentationKind::Mirror => still,
+        AugmentationKind::Colours => still.with_colour(strength),
     }
 }
 
@@ -220,8 +235,8 @@ impl<'a> Yardstick<'a> {
     /// `None` where too few images differ.
     fn new(collection: &'a Collection, seed: u64) -> Option<Self> {
         let view = View::new(collection.shape());
-        let images = even(collection.len(), IMAGES);
-        let asked = even(images.len(), COPIES);
+        let images = evenly_spaced(collection.len(), MAX_IMAGES);
+        let asked = evenly_spaced(images.len(), MAX_COPIES);
         let mut yardstick = Self {
             collection,
             seed,
@@ -261,12 +276,12 @@ impl<'a> Yardstick<'a> {
     }
 
     /// The strongest of a kind that does not go too far.
-    fn strongest(&self, kind: Kind, trials: &mut Vec<Trial>) -> f32 {
+    fn strongest(&self, kind: AugmentationKind, trials: &mut Vec<AugmentationTrial>) -> f32 {
         let mut strongest = 0.0;
         for tenth in 1..=10 {
             let trial = self.trial(kind, tenth as f32 / 10.0);
             trials.push(trial);
-            if trial.ratio > FURTHEST {
+            if trial.ratio > MAX_RATIO {
                 break;
             }
             strongest = trial.strength;
@@ -274,17 +289,17 @@ impl<'a> Yardstick<'a> {
         strongest
     }
 
-    fn trial(&self, kind: Kind, strength: f32) -> Trial {
-        let distortion = tried(kind, strength);
+    fn trial(&self, kind: AugmentationKind, strength: f32) -> AugmentationTrial {
+        let augmentation = tried(kind, strength);
         let shape = self.collection.shape();
-        let distorter = Distorter::new(&distortion, shape);
+        let augmenter = Augmenter::new(&augmentation, shape);
         let copies = self.view.of(&self.copies, |&(_, image, _), floats| {
             // Neighbouring images, and neighbouring seeds, are far apart.
             let seed = self.seed ^ (image as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            distorter
+            augmenter
                 .clone()
                 .apply(self.collection.image(image), seed, floats);
-            if kind == Kind::Mirror {
+            if kind == AugmentationKind::Mirror {
                 mirror(floats, shape);
             }
         });
@@ -298,7 +313,7 @@ impl<'a> Yardstick<'a> {
                 f64::from((copy.max(1e-9) / original).ln().clamp(-1.5, 1.5))
             });
         let ratio = (excesses.sum::<f64>() / self.copies.len() as f64).exp() as f32;
-        Trial {
+        AugmentationTrial {
             kind,
             strength,
             ratio,
@@ -319,12 +334,6 @@ impl<'a> Yardstick<'a> {
             })
             .collect()
     }
-}
-
-/// Up to `most` of `count` places, at even steps.
-pub(crate) fn even(count: usize, most: usize) -> Vec<usize> {
-    let taken = count.min(most);
-    (0..taken).map(|i| i * count / taken).collect()
 }
 
 fn mirror(floats: &mut [f32], shape: InputShape) {
@@ -478,20 +487,25 @@ mod tests {
     }
 
     #[test]
-    fn distortions_follow_the_data() {
-        let leaning = choose(Distort::Auto, &bars(300, |i| spread(i, 40.0)), 0);
-        let upright = choose(Distort::Auto, &bars(300, |_| 0.0), 0);
+    fn augmentations_follow_the_data() {
+        let leaning =
+            choose_augmentation(AugmentationChoice::Auto, &bars(300, |i| spread(i, 40.0)), 0);
+        let upright = choose_augmentation(AugmentationChoice::Auto, &bars(300, |_| 0.0), 0);
         assert!(leaning.strength >= 0.8, "{leaning}");
         assert!(upright.strength <= 0.2, "{upright}");
-        assert_eq!(leaning.by, Distort::Auto);
+        assert_eq!(leaning.by, AugmentationChoice::Auto);
         assert!(
             leaning.mirror,
             "what leans both ways may be mirrored: {leaning}"
         );
-        let one_way = choose(Distort::Auto, &bars(300, |i| 40.0 + spread(i, 10.0)), 0);
+        let one_way = choose_augmentation(
+            AugmentationChoice::Auto,
+            &bars(300, |i| 40.0 + spread(i, 10.0)),
+            0,
+        );
         assert!(!one_way.mirror, "{one_way}");
         assert_eq!(
-            leaning.distortion().rotation_degrees,
+            leaning.augmentation().rotation_degrees,
             17.0 * leaning.strength
         );
         assert_eq!(leaning.colour_strength, 0.0);
@@ -502,8 +516,8 @@ mod tests {
     fn the_same_seed_chooses_the_same() {
         let images = bars(100, |i| spread(i, 20.0));
         assert_eq!(
-            choose(Distort::Auto, &images, 7),
-            choose(Distort::Auto, &images, 7)
+            choose_augmentation(AugmentationChoice::Auto, &images, 7),
+            choose_augmentation(AugmentationChoice::Auto, &images, 7)
         );
     }
 
@@ -518,7 +532,7 @@ mod tests {
             let pixels = (0..200).flat_map(|i| [colour(i); 64]).flatten().collect();
             let keys = (0..200).map(|i| i.to_string()).collect();
             let images = Collection::from_parts("plain", shape, keys, vec![None; 200], pixels);
-            choose(Distort::Auto, &images.unwrap(), 0)
+            choose_augmentation(AugmentationChoice::Auto, &images.unwrap(), 0)
         };
         // Of every colour, or of one that has its shades but is never more or less brown.
         let any = plain(&|i| [37, 61, 89].map(|step| (60 + i * step % 139) as u8));
@@ -530,13 +544,20 @@ mod tests {
     #[test]
     fn names_need_no_images() {
         let images = bars(3, |_| 0.0);
-        assert!(choose(Distort::None, &images, 0).distortion().is_identity());
+        assert!(
+            choose_augmentation(AugmentationChoice::None, &images, 0)
+                .augmentation()
+                .is_identity()
+        );
         assert_eq!(
-            choose(Distort::Strong, &images, 0).distortion(),
-            Distortion::strength(1.0)
+            choose_augmentation(AugmentationChoice::Strong, &images, 0).augmentation(),
+            Augmentation::strength(1.0)
         );
         // Nothing to hold copies against.
-        assert_eq!(choose(Distort::Auto, &images, 0).strength, 0.3);
+        assert_eq!(
+            choose_augmentation(AugmentationChoice::Auto, &images, 0).strength,
+            0.3
+        );
         let alike = Collection::from_parts(
             "black",
             SHAPE,
@@ -544,11 +565,17 @@ mod tests {
             vec![None; 50],
             vec![0; 50 * 784],
         );
-        assert_eq!(choose(Distort::Auto, &alike.unwrap(), 0).strength, 0.3);
-        for distort in Distort::ALL {
-            assert_eq!(distort.to_string().parse::<Distort>().unwrap(), distort);
+        assert_eq!(
+            choose_augmentation(AugmentationChoice::Auto, &alike.unwrap(), 0).strength,
+            0.3
+        );
+        for choice in AugmentationChoice::ALL {
+            assert_eq!(
+                choice.to_string().parse::<AugmentationChoice>().unwrap(),
+                choice
+            );
         }
-        assert!("some".parse::<Distort>().is_err());
+        assert!("some".parse::<AugmentationChoice>().is_err());
     }
 
     #[test]

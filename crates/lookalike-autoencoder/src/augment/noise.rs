@@ -1,10 +1,10 @@
 //! The noise of the denoising autoencoder.
 
+use lookalike_images::InputShape;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ImageError;
-use crate::fit::InputShape;
-use crate::random::Random;
+use super::random::Random;
+use crate::error::AutoencoderError;
 
 /// Noise that the denoising autoencoder must see through (Vincent et al., "Stacked Denoising
 /// Autoencoders", 2010).
@@ -32,19 +32,15 @@ impl Noise {
     ///
     /// # Errors
     ///
-    /// [`ImageError::Setting`] when `gaussian` is outside 0 to 10 or `mask` outside 0 to 1.
-    pub fn check(&self) -> Result<(), ImageError> {
+    /// `gaussian` outside 0 to 10 or `mask` outside 0 to 1.
+    pub fn check(&self) -> Result<(), AutoencoderError> {
         let settings = [
             ("gaussian", self.gaussian, 10.0, "0 to 10"),
             ("mask", self.mask, 1.0, "0 to 1"),
         ];
         for (setting, found, most, expected) in settings {
             if !(0.0..=most).contains(&found) {
-                return Err(ImageError::Setting {
-                    setting,
-                    expected,
-                    found,
-                });
+                return Err(AutoencoderError::setting(setting, expected, found));
             }
         }
         Ok(())
