@@ -109,5 +109,5 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AutoencoderError> {
 
 /// Replaces a file whole.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), AutoencoderError> {
-    lookalike_images::replace_file(path, bytes).map_err(|e| AutoencoderError::write(path, e))
+    lookalike_files::replace_file(path, bytes).map_err(|e| AutoencoderError::write(path, e))
 }

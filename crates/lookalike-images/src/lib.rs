@@ -31,7 +31,6 @@
 mod collection;
 mod decode;
 mod error;
-mod files;
 mod fit;
 mod gradients;
 mod grey_range;
@@ -45,7 +44,6 @@ mod thumbnail;
 pub use collection::{Collection, CollectionError};
 pub use decode::{DecodeOptions, Decoded, Format, decode, decode_file, deep_values};
 pub use error::ImageError;
-pub use files::{Replacement, replace_file};
 pub use fit::{Fit, InputShape, fit, fit_with};
 pub use gradients::{Gradients, LocalGradients, gradient_energy};
 pub use grey_range::GreyRange;

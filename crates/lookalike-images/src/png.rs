@@ -76,7 +76,7 @@ impl Pixels {
     pub fn write_png(&self, path: impl AsRef<Path>) -> Result<(), ImageError> {
         let path = path.as_ref();
         let bytes = self.to_png()?;
-        crate::replace_file(path, &bytes).map_err(|source| ImageError::Io {
+        lookalike_files::replace_file(path, &bytes).map_err(|source| ImageError::Io {
             doing: "write",
             path: path.to_owned(),
             source,

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lookalike_eval::npy::{self, NpyError};
+use lookalike_files::Replacement;
 use lookalike_gallery::{Filter, Gallery, GalleryInfo, Point, Points};
-use lookalike_images::Replacement;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;

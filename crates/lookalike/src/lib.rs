@@ -74,6 +74,7 @@ mod watching;
 
 pub use lookalike_autoencoder as autoencoder;
 pub use lookalike_eval as eval;
+pub use lookalike_files as files;
 pub use lookalike_gallery as gallery;
 pub use lookalike_images as images;
 pub use lookalike_kernels as kernels;

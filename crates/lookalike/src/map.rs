@@ -14,8 +14,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use lookalike_files::replace_file;
 use lookalike_gallery::{Gallery, Points};
-use lookalike_images::replace_file;
 use lookalike_neighbours::Pca;
 use lookalike_neighbours::{Codes, Metric, nearest};
 use uuid::Uuid;

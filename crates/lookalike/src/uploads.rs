@@ -8,8 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lookalike_files::replace_file;
 use lookalike_gallery::{Gallery, Point, Upserted, point_id};
-use lookalike_images::{Format, decode, replace_file};
+use lookalike_images::{Format, decode};
 use uuid::Uuid;
 
 use crate::indexing::{decode_target, pipeline};

@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 
 use lookalike::Error;
+use lookalike::files::Replacement;
 use lookalike::gallery::Payload;
-use lookalike::images::Replacement;
 
 /// Writes rows as CSV, quoted where they must be, replacing the file whole or not at all. After the columns of `heading`
 /// come those of [`payload`] and the id.

@@ -36,13 +36,17 @@ fn aside(to: &Path) -> Result<PathBuf, GalleryError> {
 
 /// What is not part of a gallery at rest: locks, and what an index that is being built or a file that is being written
 /// leaves behind when it is interrupted.
-fn is_passing(name: &str) -> bool {
-    name == LOCK || name == "shard.next" || name == "shard.previous" || name.ends_with(".partial")
+fn is_unfinished(name: &str) -> bool {
+    name == LOCK
+        || name == "shard.next"
+        || name == "shard.previous"
+        || name.ends_with(".part")
+        || name.ends_with(".partial")
 }
 
 /// Makes `to` hold what `from` holds.
 fn bring_in_step(from: &Path, to: &Path, is_top: bool) -> io::Result<()> {
-    let skips = |name: &str| is_top && is_passing(name);
+    let skips = |name: &str| is_top && is_unfinished(name);
     for entry in fs::read_dir(to)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -114,7 +118,7 @@ mod tests {
             ("shard/deep/a", "first"),
             ("shard/b", "second"),
             ("lock", "1"),
-            ("diffusion.partial", "half"),
+            ("diffusion.bin.part", "half"),
         ] {
             fs::write(from.join(name), text).unwrap();
         }
@@ -134,7 +138,7 @@ mod tests {
         assert_eq!(read("gallery.json"), "what it is");
         assert_eq!(read("shard/deep/a"), "first");
         assert_eq!(read("shard/b"), "second");
-        assert!(!to.join("shard/gone").exists() && !to.join("diffusion.partial").exists());
+        assert!(!to.join("shard/gone").exists() && !to.join("diffusion.bin.part").exists());
         let now = fs::metadata(to.join("gallery.json"))
             .unwrap()
             .modified()

@@ -2,9 +2,11 @@
 //! comes into being whole or not at all.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, Write};
+use std::io::{BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use lookalike_files::Replacement;
 
 use crate::manifest::{DIMS, FORMAT, Manifest};
 use crate::{GalleryError, Holder, model_fingerprint};
@@ -348,23 +350,14 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), GalleryError>
 /// As [`write_whole`], for a file that is written piece by piece.
 pub(super) fn write_aside(
     path: &Path,
-    write: impl FnOnce(&mut std::io::BufWriter<&File>) -> std::io::Result<()>,
+    write: impl FnOnce(&mut BufWriter<Replacement>) -> std::io::Result<()>,
 ) -> Result<(), GalleryError> {
-    let aside = path.with_extension("partial");
     let attempt = || {
-        let file = File::create(&aside)?;
-        let mut buffered = std::io::BufWriter::new(&file);
+        let mut buffered = BufWriter::new(Replacement::new(path)?);
         write(&mut buffered)?;
-        buffered.flush()?;
-        drop(buffered);
-        file.sync_all()?;
-        fs::rename(&aside, path)
+        buffered.into_inner()?.commit()
     };
-    attempt().map_err(|e| {
-        let _ = fs::remove_file(&aside);
-        GalleryError::io("writing", path)(e)
-    })?;
-    sync_folder(&parent_of(path))
+    attempt().map_err(GalleryError::io("writing", path))
 }
 
 /// Puts an empty file in place, durably.

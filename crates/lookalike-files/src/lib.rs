@@ -1,4 +1,5 @@
-//! Writing a file so that it is there whole or not at all.
+//! Writing a file so that it is there whole or not at all: [`replace_file`] at once,
+//! [`Replacement`] as it is written.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
