@@ -8,8 +8,8 @@
 //! look where the processor multiplies them itself, and slower than `f32` elsewhere.
 
 use lookalike_kernels::{
-    Convolution, FlushedDenormals, InstructionSet, Padding, Precision, conv_backward_in,
-    conv_forward_in, has_bf16, linear_backward_in, linear_forward_in,
+    Convolution, FlushedDenormals, InstructionSet, Padding, Precision, conv_backward, conv_forward,
+    has_bf16, linear_backward, linear_forward,
 };
 use std::hint::black_box;
 use std::time::Instant;
@@ -54,9 +54,9 @@ fn table(threads: usize, batch: usize, precision: Precision) {
         let dy = y.clone();
         let (mut dx, mut dweight, mut dbias) = (x.clone(), weight.clone(), bias.clone());
         let forward =
-            fastest(|| conv_forward_in(precision, &c, batch, &x, &weight, Some(&bias), &mut y));
+            fastest(|| conv_forward(precision, &c, batch, &x, &weight, Some(&bias), &mut y));
         let dw = fastest(|| {
-            conv_backward_in(
+            conv_backward(
                 precision,
                 &c,
                 batch,
@@ -70,7 +70,7 @@ fn table(threads: usize, batch: usize, precision: Precision) {
             )
         });
         let both = fastest(|| {
-            conv_backward_in(
+            conv_backward(
                 precision,
                 &c,
                 batch,
@@ -97,17 +97,17 @@ fn table(threads: usize, batch: usize, precision: Precision) {
         let dy = y.clone();
         let (mut dx, mut dw) = (x.clone(), w.clone());
         let forward = fastest(|| {
-            linear_forward_in(
+            linear_forward(
                 precision, batch, inputs, outputs, &x, &w, None, false, &mut y,
             )
         });
         let weights = fastest(|| {
-            linear_backward_in(
+            linear_backward(
                 precision, batch, inputs, outputs, &x, &w, &y, false, &dy, None, &mut dw, None,
             );
         });
         let both = fastest(|| {
-            linear_backward_in(
+            linear_backward(
                 precision,
                 batch,
                 inputs,

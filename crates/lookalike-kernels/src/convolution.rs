@@ -1,12 +1,11 @@
 //! 3x3 convolutions, forward and backward.
 
-use crate::correlate::{Correlation, Filter};
 use crate::dispatch::InstructionSet;
+use crate::factors::{Bf16, Buffer, F32, Factor};
 use crate::filters::Filters;
 use crate::frame::{Frame, Load, channel_sums, sum_boxes};
-use crate::half::{Buffer, HalfFilter, round, round_pairs};
 use crate::pool::{pool_rows, pool_rows_only};
-use crate::precision::{Arithmetic, PairSet, Precision, Products, Ways};
+use crate::precision::{Arithmetic, Precision, Products, Ways};
 use crate::scratch::{Lines, Scratch};
 use crate::taps::{Axis, Phases};
 use crate::weight_gradient::WeightGradient;
@@ -164,22 +163,6 @@ impl Convolution {
 ///
 /// If a slice's length does not fit the sizes, or the sizes contradict each other.
 pub fn conv_forward(
-    c: &Convolution,
-    batch: usize,
-    x: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    y: &mut [f32],
-) {
-    forward(InstructionSet::in_use(), c, batch, x, weight, bias, y);
-}
-
-/// [`conv_forward`] with factors of that precision.
-///
-/// # Panics
-///
-/// If a slice's length does not fit the sizes, or the sizes contradict each other.
-pub fn conv_forward_in(
     precision: Precision,
     c: &Convolution,
     batch: usize,
@@ -201,36 +184,6 @@ pub fn conv_forward_in(
 ///
 /// If a slice's length does not fit the sizes, or the sizes contradict each other.
 pub fn conv_backward(
-    c: &Convolution,
-    batch: usize,
-    x: &[f32],
-    weight: &[f32],
-    y: &[f32],
-    dy: &[f32],
-    dx: Option<&mut [f32]>,
-    dweight: &mut [f32],
-    dbias: Option<&mut [f32]>,
-) {
-    backward(
-        InstructionSet::in_use(),
-        c,
-        batch,
-        x,
-        weight,
-        y,
-        dy,
-        dx,
-        dweight,
-        dbias,
-    );
-}
-
-/// [`conv_backward`] with factors of that precision.
-///
-/// # Panics
-///
-/// If a slice's length does not fit the sizes, or the sizes contradict each other.
-pub fn conv_backward_in(
     precision: Precision,
     c: &Convolution,
     batch: usize,
@@ -262,7 +215,7 @@ pub(crate) struct Prepared {
     pooled: bool,
     inputs: Frame,
     outputs: Frame,
-    products: Products<Filters<Filter>, Filters<HalfFilter>>,
+    products: Products<Filters<F32>, Filters<Bf16>>,
     gradient: WeightGradient,
     /// Added after the boxes, where the image is upsampled.
     bias: Lines,
@@ -282,10 +235,10 @@ pub(crate) trait Backward {
     fn wrote(&mut self, image: usize);
 }
 
-impl<F: Correlation> Ways<Filters<F>> {
+impl<T: Factor> Ways<Filters<T>> {
     /// The phases of either direction are those of the vertical axis, then of the horizontal one.
     fn convolution(
-        set: F::Set,
+        set: T::Set,
         c: &Convolution,
         forward: [&Phases; 2],
         inputs: &Frame,
@@ -378,16 +331,16 @@ impl Prepared {
         match &self.products {
             Products::F32(ways) => self.forward_framed(&ways.forward, &padded, y, choice),
             Products::Bf16(set, ways) => {
-                let halves = halves(*set, &padded);
-                self.forward_framed(&ways.forward, &halves, y, choice);
+                let padded = Bf16::elements(*set, &padded);
+                self.forward_framed(&ways.forward, &padded, y, choice);
             }
         }
     }
 
-    fn forward_framed<F: Correlation>(
+    fn forward_framed<T: Factor>(
         &self,
-        forward: &Filters<F>,
-        padded: &[F::Element],
+        forward: &Filters<T>,
+        padded: &[T::Element],
         y: &mut [f32],
         mut choice: Option<&mut [u8]>,
     ) {
@@ -424,12 +377,7 @@ impl Prepared {
     }
 
     /// All rows of the output, before pooling.
-    fn apply_whole<F: Correlation>(
-        &self,
-        forward: &Filters<F>,
-        padded: &[F::Element],
-        y: &mut [f32],
-    ) {
+    fn apply_whole<T: Factor>(&self, forward: &Filters<T>, padded: &[T::Element], y: &mut [f32]) {
         if !self.c.upsample {
             forward.apply(padded, y);
             return;
@@ -456,17 +404,20 @@ impl Prepared {
     ) {
         match &self.products {
             Products::F32(ways) => {
-                self.backward_floats(ways.backward.as_ref(), images, what, sums);
+                self.backward_factors(self.set, ways.backward.as_ref(), images, what, sums);
             }
             Products::Bf16(set, ways) => {
-                self.backward_pairs(*set, ways.backward.as_ref(), images, what, sums);
+                self.backward_factors(*set, ways.backward.as_ref(), images, what, sums);
             }
         }
     }
 
-    fn backward_floats(
+    /// The gradient of the weight is summed over as many images at a time as a lane has elements: see
+    /// [`factors`](crate::factors). Those images are a *bundle*.
+    fn backward_factors<T: Factor>(
         &self,
-        backward: Option<&Filters<Filter>>,
+        set: T::Set,
+        backward: Option<&Filters<T>>,
         images: usize,
         what: &mut impl Backward,
         sums: &mut [f32],
@@ -474,20 +425,33 @@ impl Prepared {
         let (weight_sums, bias_sums) = sums.split_at_mut(self.gradient.sums_len());
         let (inputs, outputs) = (&self.gradient.inputs, &self.outputs);
         let whole = self.strip == outputs.height;
+        // Bundles taken together.
         let group = match whole {
             true => PIXELS_PER_GROUP
                 .div_ceil(outputs.height * outputs.width)
-                .min(images),
+                .min(images.div_ceil(T::PER_LANE)),
             false => 1,
         };
         let slack = self.set.lanes() * 2;
-        let mut slopes = Scratch::new(group * outputs.len() + slack);
-        let mut framed = Scratch::new(group * inputs.len() + slack);
-        for first in (0..images).step_by(group) {
-            let count = group.min(images - first);
-            for image in 0..count {
-                let framed = &mut framed[image * inputs.len()..][..inputs.len()];
-                inputs.put(self.set, &what.input(first + image), framed);
+        let mut slopes = Buffer::<T::Lane>::new(group * outputs.len() + slack);
+        let mut framed = Buffer::<T::Lane>::new(group * inputs.len() + slack);
+        // The images of a bundle, before they are joined.
+        let mut room = Scratch::new(match T::PER_LANE {
+            1 => 0,
+            several => several * inputs.len().max(outputs.len()),
+        });
+        for first in (0..images).step_by(T::PER_LANE * group) {
+            let end = (first + T::PER_LANE * group).min(images);
+            let bundles = (end - first).div_ceil(T::PER_LANE);
+            for bundle in 0..bundles {
+                let to = &mut framed[bundle * inputs.len()..][..inputs.len()];
+                T::join_filled(set, &mut room, to, |which, frame| {
+                    let image = first + bundle * T::PER_LANE + which;
+                    match image < end {
+                        true => inputs.put(self.set, &what.input(image), frame),
+                        false => frame.fill(0.0),
+                    }
+                });
             }
             for top in (0..outputs.height).step_by(self.strip) {
                 let rows = top..(top + self.strip).min(outputs.height);
@@ -496,92 +460,27 @@ impl Prepared {
                 } else {
                     rows.len() * outputs.row()
                 };
-                for image in 0..count {
-                    let slopes = &mut slopes[image * len..][..len];
-                    outputs.put(self.set, &what.slopes(first + image, rows.clone()), slopes);
-                    channel_sums(self.set, slopes, bias_sums);
-                    if self.c.upsample {
-                        outputs.add_neighbours(self.set, slopes);
-                    }
-                    if let Some(backward) = backward {
-                        backward.apply(slopes, what.dx(first + image));
-                        what.wrote(first + image);
-                    }
-                }
-                self.gradient
-                    .add_to(self.set, count, rows, &framed, &slopes, weight_sums);
-            }
-        }
-    }
-
-    /// In bf16 the gradient of the weight is summed over pairs of images: see [`half`](crate::half).
-    fn backward_pairs(
-        &self,
-        set: PairSet,
-        backward: Option<&Filters<HalfFilter>>,
-        images: usize,
-        what: &mut impl Backward,
-        sums: &mut [f32],
-    ) {
-        let (weight_sums, bias_sums) = sums.split_at_mut(self.gradient.sums_len());
-        let (inputs, outputs) = (&self.gradient.inputs, &self.outputs);
-        let whole = self.strip == outputs.height;
-        // Pairs taken together.
-        let group = match whole {
-            true => PIXELS_PER_GROUP
-                .div_ceil(outputs.height * outputs.width)
-                .min(images.div_ceil(2)),
-            false => 1,
-        };
-        let slack = self.set.lanes() * 2;
-        let mut slopes = Buffer::<u32>::new(group * outputs.len() + slack);
-        let mut framed = Buffer::<u32>::new(group * inputs.len() + slack);
-        // The two images of a pair, before they are rounded.
-        let mut both = Scratch::new(2 * inputs.len().max(outputs.len()));
-        for first in (0..images).step_by(2 * group) {
-            let end = (first + 2 * group).min(images);
-            let pairs = (end - first).div_ceil(2);
-            for pair in 0..pairs {
-                let (one, other) = both[..2 * inputs.len()].split_at_mut(inputs.len());
-                let image = first + 2 * pair;
-                inputs.put(self.set, &what.input(image), one);
-                match image + 1 < end {
-                    true => inputs.put(self.set, &what.input(image + 1), other),
-                    false => other.fill(0.0),
-                }
-                let to = &mut framed[pair * inputs.len()..][..inputs.len()];
-                round_pairs(set, one, other, to);
-            }
-            for top in (0..outputs.height).step_by(self.strip) {
-                let rows = top..(top + self.strip).min(outputs.height);
-                let len = if whole {
-                    outputs.len()
-                } else {
-                    rows.len() * outputs.row()
-                };
-                for pair in 0..pairs {
-                    let both = &mut both[..2 * len];
-                    let image = first + 2 * pair;
-                    for (image, single) in (image..image + 2).zip(both.chunks_exact_mut(len)) {
-                        if image == end {
-                            single.fill(0.0);
-                            continue;
+                for bundle in 0..bundles {
+                    let to = &mut slopes[bundle * len..][..len];
+                    T::join_filled(set, &mut room, to, |which, slopes| {
+                        let image = first + bundle * T::PER_LANE + which;
+                        if image >= end {
+                            slopes.fill(0.0);
+                            return;
                         }
-                        outputs.put(self.set, &what.slopes(image, rows.clone()), single);
-                        channel_sums(self.set, single, bias_sums);
+                        outputs.put(self.set, &what.slopes(image, rows.clone()), slopes);
+                        channel_sums(self.set, slopes, bias_sums);
                         if self.c.upsample {
-                            outputs.add_neighbours(self.set, single);
+                            outputs.add_neighbours(self.set, slopes);
                         }
                         if let Some(backward) = backward {
-                            backward.apply(&halves(set, single), what.dx(image));
+                            backward.apply(&T::elements(set, slopes), what.dx(image));
                             what.wrote(image);
                         }
-                    }
-                    let (one, other) = both.split_at(len);
-                    round_pairs(set, one, other, &mut slopes[pair * len..][..len]);
+                    });
                 }
                 self.gradient
-                    .add_to(set, pairs, rows, &framed, &slopes, weight_sums);
+                    .add_to::<T>(set, bundles, rows, &framed, &slopes, weight_sums);
             }
         }
     }
@@ -596,14 +495,6 @@ impl Prepared {
             dbias.copy_from_slice(&total[self.gradient.sums_len()..]);
         }
     }
-}
-
-/// A framed image in bf16, and the element that a filter may read behind it.
-fn halves(set: PairSet, framed: &[f32]) -> Buffer<u16> {
-    let mut halves = Buffer::new(framed.len() + 1);
-    halves[framed.len()] = 0;
-    round(set, framed, &mut halves[..framed.len()]);
-    halves
 }
 
 pub(crate) fn forward(

@@ -12,15 +12,18 @@
 //!
 //! With four output channels or fewer most lanes would be idle. Then the lanes lie along the window
 //! instead, and are added up at its end.
+//!
+//! The loops are written once over the kind of factors. What is said of floats here goes for `f32`;
+//! for bf16 a step through the window takes two elements: see [`factors`](crate::factors).
 
 // The tiles' loops count registers, in arrays that the compiler takes apart; iterators hide that.
 #![allow(clippy::needless_range_loop)]
 
-use crate::dispatch::{InstructionSet, per_instruction_set};
+use crate::factors::{Buffer, Factor, Factors, Kernel};
 use crate::scratch::{Lines, Scratch};
 use crate::vector::Vector;
 
-/// Where windows and outputs lie, in floats.
+/// Where windows and outputs lie: windows in elements of the input, outputs in floats.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
     /// Rows of output pixels.
@@ -33,7 +36,7 @@ pub(crate) struct Geometry {
     pub(crate) input_row: usize,
     /// Segments in a window.
     pub(crate) segments: usize,
-    /// Floats in a segment.
+    /// Elements in a segment.
     pub(crate) segment_len: usize,
     /// From a segment to the next one of the same window.
     pub(crate) segment_stride: usize,
@@ -46,17 +49,54 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// Floats in a window.
-    fn depth(&self) -> usize {
-        self.segments * self.segment_len
+    /// Lanes in a segment.
+    fn segment_lanes<T: Factor>(&self) -> usize {
+        self.segment_len.div_ceil(T::PER_LANE)
     }
 
-    /// Floats that the input must have.
-    pub(crate) fn input_len(&self) -> usize {
+    /// Lanes in a window.
+    #[inline(always)]
+    fn depth<T: Factor>(&self) -> usize {
+        self.segments * self.segment_lanes::<T>()
+    }
+
+    /// Runs of lanes that lie one behind the other in a window. There is one for each segment, and one
+    /// more for the last element of a segment that is not whole lanes.
+    #[inline(always)]
+    fn runs<T: Factor>(&self) -> usize {
+        self.segments << (self.segment_len % T::PER_LANE)
+    }
+
+    /// Where run `index` of the window begins, in elements, and how many lanes it has.
+    #[inline(always)]
+    fn run<T: Factor>(&self, index: usize) -> (usize, usize) {
+        let odd = self.segment_len % T::PER_LANE;
+        let begin = (index >> odd) * self.segment_stride;
+        if index & odd == 0 {
+            (begin, self.segment_len / T::PER_LANE)
+        } else {
+            // The last element once more with the one before it, if there is one.
+            (begin + self.segment_len.saturating_sub(2), 1)
+        }
+    }
+
+    /// Which elements of the segment its lane number `lane` counts.
+    fn lane_elements<T: Factor>(&self, lane: usize) -> [Option<usize>; 2] {
+        let first = T::PER_LANE * lane;
+        match self.segment_len - first {
+            _ if T::PER_LANE == 1 => [Some(first), None],
+            1 if first == 0 => [Some(0), None],
+            1 => [None, Some(first)],
+            _ => [Some(first), Some(first + 1)],
+        }
+    }
+
+    /// Elements that the input must have.
+    pub(crate) fn input_len<T: Factor>(&self) -> usize {
         (self.height - 1) * self.input_row
             + (self.width - 1) * self.input_pixel
             + (self.segments - 1) * self.segment_stride
-            + self.segment_len
+            + self.segment_len.max(T::PER_LANE)
     }
 
     /// Floats that the output must have.
@@ -66,54 +106,68 @@ impl Geometry {
 }
 
 /// A geometry with its weights packed for an instruction set, to be applied to many images.
-pub(crate) struct Filter {
-    set: InstructionSet,
+pub(crate) struct Filter<T: Factor> {
+    set: T::Set,
     geometry: Geometry,
     /// Lanes along the window rather than along the output channels.
     narrow: bool,
-    /// Narrow: (channels, depth). Else: blocks of two vectors of channels (the last may be of one),
-    /// each (depth, channels of the block), missing channels zero.
-    weights: Lines,
+    /// Narrow: (channels, lanes of the window). Else: blocks of two vectors of channels (the last may be
+    /// of one), each (lanes of the window, channels of the block), missing channels zero.
+    weights: Buffer<T::Lane, Lines>,
     /// Channels rounded up to whole vectors.
     bias: Lines,
     floor: f32,
 }
 
 /// Output channels up to which the lanes lie along the window.
-pub(crate) const NARROW: usize = 4;
+const NARROW: usize = 4;
 
-impl Correlation for Filter {
-    type Set = InstructionSet;
-    type Element = f32;
-
-    fn new(set: InstructionSet, geometry: Geometry, relu: bool) -> Self {
-        let (depth, channels, lanes) = (geometry.depth(), geometry.channels, set.lanes());
+impl<T: Factor> Filter<T> {
+    /// Weights and bias are zero until [`pack`](Self::pack) is called.
+    pub(crate) fn new(set: T::Set, geometry: Geometry, relu: bool) -> Self {
+        let (depth, channels, lanes) = (geometry.depth::<T>(), geometry.channels, T::lanes(set));
         let padded = channels.next_multiple_of(lanes);
         let narrow = channels <= NARROW && geometry.segment_len >= lanes;
         Self {
             set,
             geometry,
             narrow,
-            weights: Lines::zeroed(depth * if narrow { channels } else { padded }),
+            weights: Buffer::kept(depth * if narrow { channels } else { padded }),
             bias: Lines::zeroed(padded),
             floor: if relu { 0.0 } else { f32::NEG_INFINITY },
         }
     }
 
-    fn pack(&mut self, fill: impl Fn(usize, &mut [f32]), bias: Option<&[f32]>) {
-        let (depth, channels) = (self.geometry.depth(), self.geometry.channels);
-        let lanes = self.set.lanes();
-        let mut row = Scratch::zeroed(channels.next_multiple_of(lanes));
+    /// `fill(k, row)` writes what element `k` of the window counts for each output channel.
+    pub(crate) fn pack(&mut self, fill: impl Fn(usize, &mut [f32]), bias: Option<&[f32]>) {
+        let (geometry, lanes) = (&self.geometry, T::lanes(self.set));
+        let (depth, channels) = (geometry.depth::<T>(), geometry.channels);
+        let padded = channels.next_multiple_of(lanes);
+        let segment_lanes = geometry.segment_lanes::<T>();
+        let mut rows = [Scratch::zeroed(padded), Scratch::zeroed(padded)];
         for k in 0..depth {
-            fill(k, &mut row[..channels]);
+            let (segment, lane) = (k / segment_lanes, k % segment_lanes);
+            let elements = geometry.lane_elements::<T>(lane).into_iter();
+            for (row, element) in rows.iter_mut().zip(elements).take(T::PER_LANE) {
+                match element {
+                    Some(element) => fill(
+                        segment * geometry.segment_len + element,
+                        &mut row[..channels],
+                    ),
+                    None => row.fill(0.0),
+                }
+            }
+            let [first, second] = &rows;
             if self.narrow {
-                for (o, &value) in row[..channels].iter().enumerate() {
-                    self.weights[o * depth + k] = value;
+                for o in 0..channels {
+                    self.weights[o * depth + k] = T::lane([first[o], second[o]]);
                 }
             } else {
-                for (block, row) in row.chunks(2 * lanes).enumerate() {
-                    let at = block * 2 * lanes * depth + k * row.len();
-                    self.weights[at..at + row.len()].copy_from_slice(row);
+                let blocks = first.chunks(2 * lanes).zip(second.chunks(2 * lanes));
+                for (block, (first, second)) in blocks.enumerate() {
+                    let at = block * 2 * lanes * depth + k * first.len();
+                    let to = &mut self.weights[at..][..first.len()];
+                    T::join(self.set, [first, second], to);
                 }
             }
         }
@@ -123,144 +177,130 @@ impl Correlation for Filter {
         }
     }
 
-    fn apply(&self, input: &[f32], output: &mut [f32]) {
-        self.apply_to(&self.geometry, input, output);
+    /// Writes every output pixel of one image.
+    ///
+    /// If segments are shorter than a lane (one element of bf16), the element behind each of them is
+    /// read and counts zero: the input must go on for one element, and where that is infinite or not a
+    /// number the output is not a number. (In a frame it is the next pixel's or a zero.) So it is for
+    /// rows.
+    pub(crate) fn apply(&self, input: &[T::Element], output: &mut [f32]) {
+        self.apply_to(self.geometry, input, output);
     }
 
-    fn apply_rows(&self, rows: usize, input: &[f32], output: &mut [f32]) {
-        self.apply_to(
-            &Geometry {
-                height: rows,
-                ..self.geometry
-            },
-            input,
-            output,
-        );
+    /// Writes `rows` rows of output pixels; `input` and `output` begin with what belongs to the first.
+    pub(crate) fn apply_rows(&self, rows: usize, input: &[T::Element], output: &mut [f32]) {
+        let geometry = Geometry {
+            height: rows,
+            ..self.geometry
+        };
+        self.apply_to(geometry, input, output);
     }
 
-    fn input_row(&self) -> usize {
+    /// [`apply`](Self::apply) for an image of one row that has `width` pixels.
+    pub(crate) fn apply_row(&self, width: usize, input: &[T::Element], output: &mut [f32]) {
+        let geometry = Geometry {
+            height: 1,
+            width,
+            ..self.geometry
+        };
+        self.apply_to(geometry, input, output);
+    }
+
+    /// From the window of an output pixel to that of the pixel below.
+    pub(crate) fn input_row(&self) -> usize {
         self.geometry.input_row
     }
 
-    fn apply_row(&self, width: usize, input: &[f32], output: &mut [f32]) {
-        self.apply_to(
-            &Geometry {
-                height: 1,
-                width,
-                ..self.geometry
-            },
-            input,
-            output,
-        );
-    }
-}
-
-impl Filter {
-    fn apply_to(&self, geometry: &Geometry, input: &[f32], output: &mut [f32]) {
+    fn apply_to(&self, geometry: Geometry, input: &[T::Element], output: &mut [f32]) {
         if geometry.height == 0 || geometry.width == 0 {
             return;
         }
         assert!(
-            input.len() >= geometry.input_len(),
+            input.len() >= geometry.input_len::<T>(),
             "correlation: the input is too short"
         );
         assert!(
             output.len() >= geometry.output_len(),
             "correlation: the output is too short"
         );
+        let operands = Operands {
+            geometry,
+            input,
+            weights: &self.weights,
+            bias: &self.bias,
+            floor: self.floor,
+            output,
+        };
         if self.narrow {
-            apply_narrow(
-                self.set,
-                geometry,
-                input,
-                &self.weights,
-                &self.bias,
-                self.floor,
-                output,
-            );
+            T::run(self.set, Narrow(operands));
         } else {
-            apply_wide(
-                self.set,
-                geometry,
-                input,
-                &self.weights,
-                &self.bias,
-                self.floor,
-                output,
-            );
+            T::run(self.set, Wide(operands));
         }
     }
 }
 
-/// A geometry with packed weights, whatever they are: what [`Filters`](crate::filters::Filters) are made of.
-pub(crate) trait Correlation {
-    /// What it is compiled for.
-    type Set: Copy;
-    /// A number of the input.
-    type Element;
-
-    /// Weights and bias are zero until [`pack`](Self::pack) is called.
-    fn new(set: Self::Set, geometry: Geometry, relu: bool) -> Self;
-
-    /// `fill(k, row)` writes what element `k` of the window counts for each output channel.
-    fn pack(&mut self, fill: impl Fn(usize, &mut [f32]), bias: Option<&[f32]>);
-
-    /// Writes every output pixel of one image.
-    fn apply(&self, input: &[Self::Element], output: &mut [f32]);
-
-    /// Writes `rows` rows of output pixels; `input` and `output` begin with what belongs to the first.
-    fn apply_rows(&self, rows: usize, input: &[Self::Element], output: &mut [f32]);
-
-    /// [`apply`](Self::apply) for an image of one row that has `width` pixels.
-    fn apply_row(&self, width: usize, input: &[Self::Element], output: &mut [f32]);
-
-    /// From the window of an output pixel to that of the pixel below.
-    fn input_row(&self) -> usize;
+/// What a filter is applied to. The lengths have been checked against the geometry.
+struct Operands<'a, T: Factor> {
+    geometry: Geometry,
+    input: &'a [T::Element],
+    weights: &'a [T::Lane],
+    bias: &'a [f32],
+    floor: f32,
+    output: &'a mut [f32],
 }
+
+/// With the lanes along the output channels.
+struct Wide<'a, T: Factor>(Operands<'a, T>);
+
+/// With the lanes along the window.
+struct Narrow<'a, T: Factor>(Operands<'a, T>);
 
 /// One tile's place: where its weights, bias and output channels begin and how many there are.
 #[derive(Clone, Copy)]
-struct Block {
-    weights: *const f32,
+struct Block<E> {
+    weights: *const E,
     bias: *const f32,
     floor: f32,
     /// Channels in the last vector of the block.
     last: usize,
 }
 
-per_instruction_set! {
-    fn apply_wide<V>(
-        geometry: &Geometry,
-        input: &[f32],
-        weights: &[f32],
-        bias: &[f32],
-        floor: f32,
-        output: &mut [f32],
-    ) {
-        let depth = geometry.depth();
+impl<T: Factor> Kernel<T> for Wide<'_, T> {
+    #[inline(always)]
+    unsafe fn run<F: Factors<T>>(self) {
+        let Operands {
+            geometry,
+            input,
+            weights,
+            bias,
+            floor,
+            output,
+        } = self.0;
+        let lanes = F::Sums::LANES;
+        let depth = geometry.depth::<T>();
         let mut first = 0;
         while first < geometry.channels {
             let left = geometry.channels - first;
-            let vectors = if left > V::LANES { 2 } else { 1 };
-            let last = (left - (vectors - 1) * V::LANES).min(V::LANES);
-            // SAFETY: `weights` and `bias` cover the channels rounded up to whole vectors, so the block
-            // at `first` is inside both; `Filter::apply` has checked the input's and the output's
-            // lengths against the geometry, and a block writes only channels below `channels`.
+            let vectors = if left > lanes { 2 } else { 1 };
+            let last = (left - (vectors - 1) * lanes).min(lanes);
+            // SAFETY: the caller has the set. `weights` and `bias` cover the channels rounded up to whole
+            // vectors, so the block at `first` is inside both; the input's and the output's lengths have
+            // been checked against the geometry, and a block writes only channels below `channels`.
             unsafe {
                 let block = Block {
-                    weights: weights.as_ptr().add(first * depth),
+                    weights: weights.as_ptr().add(first * depth).cast(),
                     bias: bias.as_ptr().add(first),
                     floor,
                     last,
                 };
                 let output = output.as_mut_ptr().add(first);
                 if vectors == 2 {
-                    image::<V, 2>(geometry, input.as_ptr(), block, output);
+                    image::<T, F, 2>(&geometry, input.as_ptr(), block, output);
                 } else {
-                    image::<V, 1>(geometry, input.as_ptr(), block, output);
+                    image::<T, F, 1>(&geometry, input.as_ptr(), block, output);
                 }
             }
-            first += vectors * V::LANES;
+            first += vectors * lanes;
         }
     }
 }
@@ -269,16 +309,17 @@ per_instruction_set! {
 ///
 /// # Safety
 ///
-/// `input` and `output` must be good for the geometry's lengths, and `block` for `N` vectors.
+/// The processor has the set of `F`; `input` and `output` must be good for the geometry's lengths, and
+/// `block` for `N` vectors.
 #[inline(always)]
-unsafe fn image<V: Vector, const N: usize>(
+unsafe fn image<T: Factor, F: Factors<T>, const N: usize>(
     geometry: &Geometry,
-    input: *const f32,
-    block: Block,
+    input: *const T::Element,
+    block: Block<T::Element>,
     output: *mut f32,
 ) {
     // At most 14 pixels a tile: beyond that the window's addresses no longer fit the registers.
-    let most = (V::SUMS / N).min(14);
+    let most = (F::Sums::SUMS / N).min(14);
     let longest = most.min(7);
     // A row is cut into runs as even as can be: `longer` runs of `short + 1` pixels, then those of
     // `short`.
@@ -304,25 +345,25 @@ unsafe fn image<V: Vector, const N: usize>(
         // SAFETY: the cursor walks over `count` runs of `run` pixels in each row, from column `start`
         // on, which with `run` more is inside the row.
         unsafe {
-            pick_tiles::<V, N>(run, groups + 1, more, geometry, &mut cursor, block);
-            pick_tiles::<V, N>(run, groups, tiles - more, geometry, &mut cursor, block);
+            pick_tiles::<T, F, N>(run, groups + 1, more, geometry, &mut cursor, block);
+            pick_tiles::<T, F, N>(run, groups, tiles - more, geometry, &mut cursor, block);
         }
     }
 }
 
 /// Which run of pixels is next.
-struct Cursor {
+struct Cursor<E> {
     /// Where the row's first run begins.
-    row: *const f32,
+    row: *const E,
     output_row: *mut f32,
     part: usize,
     /// Runs in a row.
     parts: usize,
 }
 
-impl Cursor {
+impl<E> Cursor<E> {
     #[inline(always)]
-    fn next(&mut self, run: usize, geometry: &Geometry) -> (*const f32, *mut f32) {
+    fn next(&mut self, run: usize, geometry: &Geometry) -> (*const E, *mut f32) {
         let column = self.part * run;
         let at = (
             self.row.wrapping_add(column * geometry.input_pixel),
@@ -356,13 +397,13 @@ const fn most_groups(run: usize) -> usize {
 ///
 /// As for [`tile`], for as many runs as that.
 #[inline(always)]
-unsafe fn pick_tiles<V: Vector, const N: usize>(
+unsafe fn pick_tiles<T: Factor, F: Factors<T>, const N: usize>(
     run: usize,
     groups: usize,
     count: usize,
     geometry: &Geometry,
-    cursor: &mut Cursor,
-    block: Block,
+    cursor: &mut Cursor<T::Element>,
+    block: Block<T::Element>,
 ) {
     if count == 0 {
         return;
@@ -370,11 +411,11 @@ unsafe fn pick_tiles<V: Vector, const N: usize>(
     macro_rules! pick {
         ($($run:literal x $groups:literal),*) => {
             match (run, groups) {
-                $(($run, $groups) if $run * $groups * N <= V::SUMS => {
+                $(($run, $groups) if $run * $groups * N <= F::Sums::SUMS => {
                     for _ in 0..count {
                         let at: [_; $groups] = std::array::from_fn(|_| cursor.next($run, geometry));
                         // SAFETY: the caller's promise, for this many runs of this length.
-                        unsafe { tile::<V, N, $run, $groups>(geometry, &at, block) }
+                        unsafe { tile::<T, F, N, $run, $groups>(geometry, &at, block) }
                     }
                 })*
                 _ => unreachable!("no tile of {groups} runs of {run} pixels"),
@@ -391,50 +432,52 @@ unsafe fn pick_tiles<V: Vector, const N: usize>(
 ///
 /// # Safety
 ///
-/// Of each pair in `runs`, the first must be good for the windows of `RUN` pixels and the second for
-/// their outputs; `block` must be good for `N` vectors of channels.
+/// The processor has the set of `F`; of each pair in `runs`, the first must be good for the windows of
+/// `RUN` pixels and the second for their outputs; `block` must be good for `N` vectors of channels.
 #[inline(always)]
-unsafe fn tile<V: Vector, const N: usize, const RUN: usize, const GROUPS: usize>(
+unsafe fn tile<T: Factor, F: Factors<T>, const N: usize, const RUN: usize, const GROUPS: usize>(
     geometry: &Geometry,
-    runs: &[(*const f32, *mut f32); GROUPS],
-    block: Block,
+    runs: &[(*const T::Element, *mut f32); GROUPS],
+    block: Block<T::Element>,
 ) {
-    // SAFETY: every read and write below is inside what the caller vouches for: `segments` times
-    // `segment_len` floats of each of the RUN windows, as many rows of N vectors of weights, N vectors
-    // of bias, and N vectors of output per pixel, the last one cut to `last` channels.
+    // SAFETY: every read and write below is inside what the caller vouches for: the lanes of each of the
+    // RUN windows, as many rows of N vectors of weights, N vectors of bias, and N vectors of output per
+    // pixel, the last one cut to `last` channels.
     unsafe {
-        let bias: [V; N] = std::array::from_fn(|n| V::load(block.bias.add(n * V::LANES)));
+        let lanes = F::Sums::LANES;
+        let bias: [F::Sums; N] = std::array::from_fn(|n| F::Sums::load(block.bias.add(n * lanes)));
         let mut sums = [[bias; RUN]; GROUPS];
         let mut weights = block.weights;
         let pixel = geometry.input_pixel;
-        for segment in 0..geometry.segments {
-            let mut at: [*const f32; GROUPS] =
-                std::array::from_fn(|g| runs[g].0.add(segment * geometry.segment_stride));
-            for _ in 0..geometry.segment_len {
-                let w: [V; N] = std::array::from_fn(|n| V::load(weights.add(n * V::LANES)));
+        for run in 0..geometry.runs::<T>() {
+            let (skip, depth) = geometry.run::<T>(run);
+            let mut at: [*const T::Element; GROUPS] = std::array::from_fn(|g| runs[g].0.add(skip));
+            for _ in 0..depth {
+                let w: [F; N] =
+                    std::array::from_fn(|n| F::load(weights.add(n * lanes * T::PER_LANE)));
                 for g in 0..GROUPS {
                     for q in 0..RUN {
-                        let x = V::splat(*at[g].add(q * pixel));
+                        let x = F::broadcast(at[g].add(q * pixel));
                         for n in 0..N {
                             sums[g][q][n] = x.multiply_add(w[n], sums[g][q][n]);
                         }
                     }
-                    at[g] = at[g].add(1);
+                    at[g] = at[g].add(T::PER_LANE);
                 }
-                weights = weights.add(N * V::LANES);
+                weights = weights.add(N * lanes * T::PER_LANE);
             }
         }
-        let floor = V::splat(block.floor);
+        let floor = F::Sums::splat(block.floor);
         for g in 0..GROUPS {
             for q in 0..RUN {
                 let out = runs[g].1.add(q * geometry.output_pixel);
                 for n in 0..N {
                     // In this order a NaN stays one.
                     let sum = floor.max(sums[g][q][n]);
-                    if n + 1 == N && block.last < V::LANES {
-                        sum.store_partial(out.add(n * V::LANES), block.last);
+                    if n + 1 == N && block.last < lanes {
+                        sum.store_partial(out.add(n * lanes), block.last);
                     } else {
-                        sum.store(out.add(n * V::LANES));
+                        sum.store(out.add(n * lanes));
                     }
                 }
             }
@@ -442,24 +485,28 @@ unsafe fn tile<V: Vector, const N: usize, const RUN: usize, const GROUPS: usize>
     }
 }
 
-per_instruction_set! {
-    fn apply_narrow<V>(
-        geometry: &Geometry,
-        input: &[f32],
-        weights: &[f32],
-        bias: &[f32],
-        floor: f32,
-        output: &mut [f32],
-    ) {
-        let (input, weights, output) = (input.as_ptr(), weights.as_ptr(), output.as_mut_ptr());
-        // SAFETY: `Filter::apply` has checked the lengths against the geometry; the weights are
-        // `channels` rows of a window's length.
+impl<T: Factor> Kernel<T> for Narrow<'_, T> {
+    #[inline(always)]
+    unsafe fn run<F: Factors<T>>(self) {
+        let Operands {
+            geometry,
+            input,
+            weights,
+            bias,
+            floor,
+            output,
+        } = self.0;
+        let (input, output) = (input.as_ptr(), output.as_mut_ptr());
+        let weights = weights.as_ptr().cast();
+        let geometry = &geometry;
+        // SAFETY: the caller has the set. The lengths have been checked against the geometry; the weights
+        // are `channels` rows of a window's length.
         unsafe {
             match geometry.channels {
-                1 => narrow_image::<V, 1, 8>(geometry, input, weights, bias, floor, output),
-                2 => narrow_image::<V, 2, 4>(geometry, input, weights, bias, floor, output),
-                3 => narrow_image::<V, 3, 2>(geometry, input, weights, bias, floor, output),
-                _ => narrow_image::<V, 4, 2>(geometry, input, weights, bias, floor, output),
+                1 => narrow_image::<T, F, 1, 8>(geometry, input, weights, bias, floor, output),
+                2 => narrow_image::<T, F, 2, 4>(geometry, input, weights, bias, floor, output),
+                3 => narrow_image::<T, F, 3, 2>(geometry, input, weights, bias, floor, output),
+                _ => narrow_image::<T, F, 4, 2>(geometry, input, weights, bias, floor, output),
             }
         }
     }
@@ -469,12 +516,13 @@ per_instruction_set! {
 ///
 /// # Safety
 ///
-/// The pointers must be good for the geometry's lengths, `weights` for `C` windows.
+/// The processor has the set of `F`; the pointers must be good for the geometry's lengths, `weights` for
+/// `C` windows.
 #[inline(always)]
-unsafe fn narrow_image<V: Vector, const C: usize, const P: usize>(
+unsafe fn narrow_image<T: Factor, F: Factors<T>, const C: usize, const P: usize>(
     geometry: &Geometry,
-    input: *const f32,
-    weights: *const f32,
+    input: *const T::Element,
+    weights: *const T::Element,
     bias: &[f32],
     floor: f32,
     output: *mut f32,
@@ -489,10 +537,14 @@ unsafe fn narrow_image<V: Vector, const C: usize, const P: usize>(
                 if geometry.width >= P {
                     // The last tile of a row goes back over pixels done already.
                     column = column.min(geometry.width - P);
-                    narrow_tile::<V, C, P>(geometry, input, weights, bias, floor, output, column);
+                    narrow_tile::<T, F, C, P>(
+                        geometry, input, weights, bias, floor, output, column,
+                    );
                     column += P;
                 } else {
-                    narrow_tile::<V, C, 1>(geometry, input, weights, bias, floor, output, column);
+                    narrow_tile::<T, F, C, 1>(
+                        geometry, input, weights, bias, floor, output, column,
+                    );
                     column += 1;
                 }
             }
@@ -506,58 +558,61 @@ unsafe fn narrow_image<V: Vector, const C: usize, const P: usize>(
 ///
 /// As for [`narrow_image`]; `input` and `output` point at the row, which has `column + P` pixels.
 #[inline(always)]
-unsafe fn narrow_tile<V: Vector, const C: usize, const P: usize>(
+unsafe fn narrow_tile<T: Factor, F: Factors<T>, const C: usize, const P: usize>(
     geometry: &Geometry,
-    input: *const f32,
-    weights: *const f32,
+    input: *const T::Element,
+    weights: *const T::Element,
     bias: &[f32],
     floor: f32,
     output: *mut f32,
     column: usize,
 ) {
-    // SAFETY: reads `segments` times `segment_len` floats of each window and of each channel's weights,
-    // the tail of a segment by a partial load; writes `C` floats per pixel.
+    // SAFETY: reads the lanes of each window and of each channel's weights, the tail of a run by a partial
+    // load; writes `C` floats per pixel.
     unsafe {
-        let mut sums = [[V::splat(0.0); C]; P];
-        let from: [*const f32; P] =
+        let lanes = F::Sums::LANES;
+        let window = geometry.depth::<T>() * T::PER_LANE;
+        let mut sums = [[F::Sums::splat(0.0); C]; P];
+        let from: [*const T::Element; P] =
             std::array::from_fn(|p| input.add((column + p) * geometry.input_pixel));
-        let whole = geometry.segment_len / V::LANES * V::LANES;
-        let tail = geometry.segment_len - whole;
-        for segment in 0..geometry.segments {
-            let skip = segment * geometry.segment_stride;
-            let weights = weights.add(segment * geometry.segment_len);
+        let mut weights = weights;
+        for run in 0..geometry.runs::<T>() {
+            let (skip, depth) = geometry.run::<T>(run);
+            let whole = depth / lanes * lanes;
+            let tail = depth - whole;
             let mut at = 0;
             while at < whole {
-                let w: [V; C] =
-                    std::array::from_fn(|c| V::load(weights.add(c * geometry.depth() + at)));
+                let w: [F; C] =
+                    std::array::from_fn(|c| F::load(weights.add(c * window + at * T::PER_LANE)));
                 for p in 0..P {
-                    let x = V::load(from[p].add(skip + at));
+                    let x = F::load(from[p].add(skip + at * T::PER_LANE));
                     for c in 0..C {
                         sums[p][c] = x.multiply_add(w[c], sums[p][c]);
                     }
                 }
-                at += V::LANES;
+                at += lanes;
             }
             if tail > 0 {
-                let w: [V; C] = std::array::from_fn(|c| {
-                    V::load_partial(weights.add(c * geometry.depth() + at), tail)
+                let w: [F; C] = std::array::from_fn(|c| {
+                    F::load_partial(weights.add(c * window + at * T::PER_LANE), tail)
                 });
                 for p in 0..P {
-                    let x = V::load_partial(from[p].add(skip + at), tail);
+                    let x = F::load_partial(from[p].add(skip + at * T::PER_LANE), tail);
                     for c in 0..C {
                         sums[p][c] = x.multiply_add(w[c], sums[p][c]);
                     }
                 }
             }
+            weights = weights.add(depth * T::PER_LANE);
         }
         // Eight totals at a time cost a third of eight on their own. (A full tile has six to eight.)
-        let mut eight = [V::splat(0.0); 8];
+        let mut eight = [F::Sums::splat(0.0); 8];
         for p in 0..P {
             for c in 0..C {
                 eight[p * C + c] = sums[p][c];
             }
         }
-        let totals = V::totals(eight);
+        let totals = F::Sums::totals(eight);
         for p in 0..P {
             let to = output.add((column + p) * geometry.output_pixel);
             for c in 0..C {

@@ -1,7 +1,8 @@
 //! A convolution, or the gradient of its input, as correlations.
 
 use crate::convolution::Convolution;
-use crate::correlate::{Correlation, Geometry};
+use crate::correlate::{Filter, Geometry};
+use crate::factors::Factor;
 use crate::frame::Frame;
 use crate::scratch::Scratch;
 use crate::taps::Phases;
@@ -16,28 +17,28 @@ pub(crate) enum Direction {
 }
 
 /// One pair of phases: where it reads, where it writes, and its filter.
-struct Phased<F> {
+struct Phased<T: Factor> {
     from: usize,
     to: usize,
     vertical: &'static [u8],
     horizontal: &'static [u8],
-    filter: F,
+    filter: Filter<T>,
 }
 
 /// The filters that make up one convolution (or the gradient of its input), one for each pair of
 /// phases: at most four.
-pub(crate) struct Filters<F> {
+pub(crate) struct Filters<T: Factor> {
     direction: Direction,
     /// Channels read and written.
     channels: (usize, usize),
-    phases: [Option<Phased<F>>; 4],
+    phases: [Option<Phased<T>>; 4],
 }
 
-impl<F: Correlation> Filters<F> {
+impl<T: Factor> Filters<T> {
     /// `frame` holds the image that is read, `target` has the width and the channels of the one that
     /// is written.
     pub(crate) fn new(
-        set: F::Set,
+        set: T::Set,
         direction: Direction,
         vertical: &Phases,
         horizontal: &Phases,
@@ -68,7 +69,7 @@ impl<F: Correlation> Filters<F> {
                 to: (v.first * target_width + h.first) * channels,
                 vertical: v.taps,
                 horizontal: h.taps,
-                filter: F::new(set, geometry, relu),
+                filter: Filter::new(set, geometry, relu),
             });
         }
         Self {
@@ -105,7 +106,7 @@ impl<F: Correlation> Filters<F> {
     }
 
     /// Writes every pixel of one image.
-    pub(crate) fn apply(&self, padded: &[F::Element], out: &mut [f32]) {
+    pub(crate) fn apply(&self, padded: &[T::Element], out: &mut [f32]) {
         for phased in self.phases.iter().flatten() {
             phased
                 .filter
@@ -123,7 +124,7 @@ impl<F: Correlation> Filters<F> {
         &self,
         top: usize,
         rows: usize,
-        padded: &[F::Element],
+        padded: &[T::Element],
         out: &mut [f32],
     ) {
         for phased in self.phases.iter().flatten() {
@@ -154,10 +155,10 @@ fn taps_first(weight: &[f32], direction: Direction, read: usize, written: usize)
     taps
 }
 
-impl<F: Correlation> Filters<F> {
+impl<T: Factor> Filters<T> {
     /// For a whole convolution.
     pub(crate) fn forward(
-        set: F::Set,
+        set: T::Set,
         c: &Convolution,
         vertical: &Phases,
         horizontal: &Phases,
@@ -172,7 +173,7 @@ impl<F: Correlation> Filters<F> {
 
     /// For the gradient of its input.
     pub(crate) fn backward(
-        set: F::Set,
+        set: T::Set,
         c: &Convolution,
         vertical: &Phases,
         horizontal: &Phases,

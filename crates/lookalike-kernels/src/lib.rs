@@ -5,7 +5,7 @@
 //! [`set_threads`] once before.
 //!
 //! ```
-//! use lookalike_kernels::{Convolution, Padding, conv_forward};
+//! use lookalike_kernels::{Convolution, Padding, Precision, conv_forward};
 //!
 //! let layer = Convolution {
 //!     height: 28, width: 28, in_channels: 1, out_channels: 32,
@@ -13,7 +13,7 @@
 //! };
 //! let (images, weight) = (vec![0.5; layer.input_len(2)], vec![0.1; layer.weight_len()]);
 //! let mut y = vec![0.0; layer.output_len(2)];
-//! conv_forward(&layer, 2, &images, &weight, None, &mut y);
+//! conv_forward(Precision::F32, &layer, 2, &images, &weight, None, &mut y);
 //! assert!((y[29 * 32] - 9.0 * 0.5 * 0.1).abs() < 1e-6);
 //! ```
 //!
@@ -26,7 +26,8 @@
 //!
 //! # Two primitives
 //!
-//! All layers with weights come down to two loops, each written once over a vector type:
+//! All layers with weights come down to two loops, each written once over the instruction set and over
+//! what is multiplied (`factors`: floats, or pairs of bf16):
 //!
 //! * `correlate`: output pixel = window · matrix. Forward passes, gradients of inputs, linear layers.
 //! * `outer`: sum over pixels of window ⊗ vector. Gradients of weights.
@@ -56,11 +57,11 @@
 //!
 //! # Precision
 //!
-//! [`Network::in_precision`], [`conv_forward_in`] and its like take a [`Precision`]: with [`Precision::Bf16`]
-//! the factors of all products are rounded to bf16 after the copy into the frames, and added up in `f32` as
-//! ever. AVX512-BF16 does two multiply-adds in one ([`has_bf16`]); elsewhere the same sums take twice the
+//! [`Network::in_precision`], [`conv_forward`] and its like take a [`Precision`]: with [`Precision::Bf16`]
+//! the factors of all products are rounded to bf16 after the copy into the frames; their sums are `f32`.
+//! AVX512-BF16 does two multiply-adds in one ([`has_bf16`]); elsewhere the same sums take twice the
 //! instructions. All that lies between products stays `f32`: outputs, batch norm, pooling, losses, Adam and
-//! the weights that it changes. The module `half` has the layouts.
+//! the weights that it changes. The module `factors` has the layouts.
 //!
 //! # Threads
 //!
@@ -112,8 +113,8 @@
 //!
 //! # Unsafe code
 //!
-//! It is in the vector types (`arch`), in the two primitives and their forms in `half`, whose entrances
-//! check every length before a pointer is made, in the working memory's alignment and its use for bf16, in
+//! It is in the vector types (`arch`, `factors`), in the two primitives, whose entrances check every length
+//! before a pointer is made, in the working memory's alignment and its use for bf16, in
 //! setting the control register, and in the buffers that a network's threads share (`network::plane`):
 //! each takes the rows of its own images.
 
@@ -125,9 +126,9 @@ mod arch;
 mod convolution;
 mod correlate;
 mod dispatch;
+mod factors;
 mod filters;
 mod frame;
-mod half;
 mod linear;
 mod loss;
 mod network;
@@ -143,12 +144,10 @@ mod vector;
 mod weight_gradient;
 
 pub use adam::{AdamStep, adam};
-pub use convolution::{
-    Convolution, Padding, conv_backward, conv_backward_in, conv_forward, conv_forward_in,
-};
+pub use convolution::{Convolution, Padding, conv_backward, conv_forward};
 pub use dispatch::InstructionSet;
-pub use linear::{linear_backward, linear_backward_in, linear_forward, linear_forward_in};
-pub use loss::{Loss, sigmoid, sigmoid_loss};
+pub use linear::{linear_backward, linear_forward};
+pub use loss::{Loss, sigmoid};
 pub use network::{BatchNorm, Example, Gradient, Input, Layer, Network, Workspace};
 pub use precision::{Precision, has_bf16};
 pub use threads::{FlushedDenormals, in_pool, pool, set_threads};

@@ -1,12 +1,13 @@
 //! Linear layers: matrix products on the two primitives of the convolutions.
 
-use crate::correlate::{Correlation, Filter, Geometry};
+use crate::correlate::{Filter, Geometry};
 use crate::dispatch::{InstructionSet, per_instruction_set};
-use crate::half::{self, HalfFilter};
+use crate::factors::{Bf16, Buffer, F32, Factor};
 use crate::outer::{Outer, Strides};
 use crate::precision::{Arithmetic, Precision, Products, Ways};
 use crate::scratch::Scratch;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// y = x · w + b, with ReLU after it if asked; x is (rows, inputs), w (inputs, outputs), y (rows,
 /// outputs).
@@ -15,34 +16,6 @@ use rayon::prelude::*;
 ///
 /// If a slice's length does not fit the sizes.
 pub fn linear_forward(
-    rows: usize,
-    inputs: usize,
-    outputs: usize,
-    x: &[f32],
-    w: &[f32],
-    b: Option<&[f32]>,
-    relu: bool,
-    y: &mut [f32],
-) {
-    forward(
-        InstructionSet::in_use(),
-        rows,
-        inputs,
-        outputs,
-        x,
-        w,
-        b,
-        relu,
-        y,
-    );
-}
-
-/// [`linear_forward`] with factors of that precision.
-///
-/// # Panics
-///
-/// If a slice's length does not fit the sizes.
-pub fn linear_forward_in(
     precision: Precision,
     rows: usize,
     inputs: usize,
@@ -64,40 +37,6 @@ pub fn linear_forward_in(
 ///
 /// If a slice's length does not fit the sizes.
 pub fn linear_backward(
-    rows: usize,
-    inputs: usize,
-    outputs: usize,
-    x: &[f32],
-    w: &[f32],
-    y: &[f32],
-    relu: bool,
-    dy: &[f32],
-    dx: Option<&mut [f32]>,
-    dw: &mut [f32],
-    db: Option<&mut [f32]>,
-) {
-    backward(
-        InstructionSet::in_use(),
-        rows,
-        inputs,
-        outputs,
-        x,
-        w,
-        y,
-        relu,
-        dy,
-        dx,
-        dw,
-        db,
-    );
-}
-
-/// [`linear_backward`] with factors of that precision.
-///
-/// # Panics
-///
-/// If a slice's length does not fit the sizes.
-pub fn linear_backward_in(
     precision: Precision,
     rows: usize,
     inputs: usize,
@@ -118,7 +57,7 @@ pub fn linear_backward_in(
 }
 
 /// Rows in a piece of work: two of the largest tiles.
-pub(crate) const ROWS: usize = 28;
+const ROWS: usize = 28;
 
 fn check(rows: usize, inputs: usize, outputs: usize, x: usize, w: usize, y: usize) {
     assert!(
@@ -146,10 +85,18 @@ fn product(rows: usize, from: usize, to: usize) -> Geometry {
     }
 }
 
-fn apply(filter: &Filter, from: usize, to: usize, x: &[f32], y: &mut [f32]) {
+/// Rows of `from` floats to rows of `to`.
+fn apply<T: Factor>(
+    set: T::Set,
+    filter: &Filter<T>,
+    from: usize,
+    to: usize,
+    x: &[f32],
+    y: &mut [f32],
+) {
     x.par_chunks(ROWS * from)
         .zip(y.par_chunks_mut(ROWS * to))
-        .for_each(|(x, y)| filter.apply_row(x.len() / from, x, y));
+        .for_each(|(x, y)| filter.apply_row(x.len() / from, &T::elements(set, x), y));
 }
 
 /// A linear layer made ready for a precision and an instruction set; the weight is packed whenever it
@@ -159,14 +106,14 @@ pub(crate) struct Prepared {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     pub(crate) relu: bool,
-    products: Products<Filter, HalfFilter>,
+    products: Products<Filter<F32>, Filter<Bf16>>,
 }
 
-impl<F: Correlation> Ways<F> {
-    fn linear(set: F::Set, inputs: usize, outputs: usize, relu: bool, dx: bool) -> Self {
+impl<T: Factor> Ways<Filter<T>> {
+    fn linear(set: T::Set, inputs: usize, outputs: usize, relu: bool, dx: bool) -> Self {
         Self {
-            forward: F::new(set, product(ROWS, inputs, outputs), relu),
-            backward: dx.then(|| F::new(set, product(ROWS, outputs, inputs), false)),
+            forward: Filter::new(set, product(ROWS, inputs, outputs), relu),
+            backward: dx.then(|| Filter::new(set, product(ROWS, outputs, inputs), false)),
         }
     }
 }
@@ -234,10 +181,8 @@ impl Prepared {
     pub(crate) fn forward(&self, x: &[f32], y: &mut [f32]) {
         let (inputs, outputs) = (self.inputs, self.outputs);
         match &self.products {
-            Products::F32(ways) => apply(&ways.forward, inputs, outputs, x, y),
-            Products::Bf16(set, ways) => {
-                half::linear::apply(*set, &ways.forward, inputs, outputs, x, y);
-            }
+            Products::F32(ways) => apply(self.set, &ways.forward, inputs, outputs, x, y),
+            Products::Bf16(set, ways) => apply(*set, &ways.forward, inputs, outputs, x, y),
         }
     }
 
@@ -271,18 +216,29 @@ impl Prepared {
         let rows = dy.len() / outputs;
         match &self.products {
             Products::F32(ways) => {
-                weight_gradient(self.set, rows, inputs, outputs, x, dy, dw);
-                if let Some(backward) = &ways.backward {
-                    apply(backward, outputs, inputs, dy, dx);
-                }
+                let sizes = (rows, inputs, outputs);
+                backward_factors(self.set, ways.backward.as_ref(), sizes, x, dy, dx, dw);
             }
             Products::Bf16(set, ways) => {
-                half::linear::weight_gradient(*set, rows, inputs, outputs, x, dy, dw);
-                if let Some(backward) = &ways.backward {
-                    half::linear::apply(*set, backward, outputs, inputs, dy, dx);
-                }
+                let sizes = (rows, inputs, outputs);
+                backward_factors(*set, ways.backward.as_ref(), sizes, x, dy, dx, dw);
             }
         }
+    }
+}
+
+fn backward_factors<T: Factor>(
+    set: T::Set,
+    backward: Option<&Filter<T>>,
+    (rows, inputs, outputs): (usize, usize, usize),
+    x: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+    dw: &mut [f32],
+) {
+    weight_gradient::<T>(set, rows, inputs, outputs, x, dy, dw);
+    if let Some(backward) = backward {
+        apply(set, backward, outputs, inputs, dy, dx);
     }
 }
 
@@ -361,8 +317,10 @@ pub(crate) fn backward(
 }
 
 /// dw = xᵀ · dy. Split by rows of dw, not by rows of x, so that nothing has to be added up afterwards.
-fn weight_gradient(
-    set: InstructionSet,
+///
+/// The sum is over rows of x and dy: as many of them are joined as a lane has elements.
+fn weight_gradient<T: Factor>(
+    set: T::Set,
     rows: usize,
     inputs: usize,
     outputs: usize,
@@ -370,16 +328,20 @@ fn weight_gradient(
     dy: &[f32],
     dw: &mut [f32],
 ) {
-    let width = 2 * set.lanes();
+    let joined = rows.div_ceil(T::PER_LANE);
+    let width = 2 * T::lanes(set);
     let padded = outputs.next_multiple_of(width);
+    let zeros = Scratch::zeroed(width.max(inputs));
+    let zeros = &*zeros;
     // A tile walks down two vectors of dy: in panels that wide they are one run of memory, where rows
-    // of a few thousand floats would all meet in the same few sets of the cache.
-    let mut panels = Scratch::new(padded * rows);
-    for (panel, to) in panels.chunks_exact_mut((width * rows).max(1)).enumerate() {
-        let (first, end) = (panel * width, ((panel + 1) * width).min(outputs));
-        for (row, to) in to.chunks_exact_mut(width).enumerate() {
-            to[end - first..].fill(0.0);
-            to[..end - first].copy_from_slice(&dy[row * outputs + first..row * outputs + end]);
+    // of a few thousand numbers would all meet in the same few sets of the cache.
+    let mut panels = Buffer::<T::Lane>::new(padded * joined);
+    for (panel, to) in panels.chunks_exact_mut((width * joined).max(1)).enumerate() {
+        let columns = panel * width..((panel + 1) * width).min(outputs);
+        for (i, to) in to.chunks_exact_mut(width).enumerate() {
+            let (to, rest) = to.split_at_mut(columns.len());
+            rest.fill(T::Lane::default());
+            join_rows::<T>(set, dy, outputs, columns.clone(), zeros, i, to);
         }
     }
     let panels = &*panels;
@@ -388,14 +350,14 @@ fn weight_gradient(
         .enumerate()
         .for_each(|(index, dw)| {
             let (first, count) = (index * strip, dw.len() / outputs);
-            let mut left = Scratch::new(rows * count);
-            for (left, x) in left.chunks_exact_mut(count).zip(x.chunks_exact(inputs)) {
-                left.copy_from_slice(&x[first..first + count]);
+            let mut left = Buffer::<T::Lane>::new(joined * count);
+            for (i, left) in left.chunks_exact_mut(count).enumerate() {
+                join_rows::<T>(set, x, inputs, first..first + count, zeros, i, left);
             }
             let outer = Outer {
                 images: 1,
                 height: 1,
-                width: rows,
+                width: joined,
                 left: Strides {
                     pixel: count,
                     row: 0,
@@ -415,18 +377,33 @@ fn weight_gradient(
             let mut sums = Scratch::new(count * width);
             for panel in 0..padded / width {
                 sums.fill(0.0);
-                outer.add_to(
-                    set,
-                    &left,
-                    &panels[panel * width * rows..][..width * rows],
-                    &mut sums,
-                );
+                let right = &panels[panel * width * joined..][..width * joined];
+                outer.add_to::<T>(set, &left, right, &mut sums);
                 let (first, end) = (panel * width, ((panel + 1) * width).min(outputs));
                 for (dw, sums) in dw.chunks_exact_mut(outputs).zip(sums.chunks_exact(width)) {
                     dw[first..end].copy_from_slice(&sums[..end - first]);
                 }
             }
         });
+}
+
+/// Some columns of a matrix with rows of `width` floats: the rows of lane `i`, joined. Where the matrix
+/// has too few, zeros are joined to them.
+fn join_rows<T: Factor>(
+    set: T::Set,
+    matrix: &[f32],
+    width: usize,
+    columns: Range<usize>,
+    zeros: &[f32],
+    i: usize,
+    to: &mut [T::Lane],
+) {
+    let mut rows = matrix[T::PER_LANE * i * width..].chunks_exact(width);
+    let mut next = || {
+        rows.next()
+            .map_or(&zeros[..columns.len()], |row| &row[columns.clone()])
+    };
+    T::join(set, [next(), next()], to);
 }
 
 /// w as (outputs, inputs).

@@ -1,6 +1,7 @@
 //! The sigmoid, the two losses behind it, and one without it.
 
 use crate::dispatch::{InstructionSet, per_instruction_set};
+#[cfg(test)]
 use crate::scratch::Scratch;
 use rayon::prelude::*;
 
@@ -13,19 +14,6 @@ pub enum Loss {
     BinaryCrossEntropy,
     /// (output - target)², without a sigmoid, for targets of any size.
     LinearSquaredError,
-}
-
-/// The mean loss of `logits`, through a sigmoid where `kind` has one, against `targets` over all
-/// elements; `grad` becomes its gradient with
-/// respect to the logits.
-///
-/// Computed from the logits, so neither infinite nor flat where the sigmoid saturates.
-///
-/// # Panics
-///
-/// If the slices differ in length.
-pub fn sigmoid_loss(kind: Loss, logits: &[f32], targets: &[f32], grad: &mut [f32]) -> f64 {
-    loss(InstructionSet::in_use(), kind, logits, targets, grad)
 }
 
 /// σ(logit) = 1 / (1 + e^-logit), element by element.
@@ -42,6 +30,11 @@ pub(crate) const PIECE: usize = 4096;
 /// Sums kept side by side within a piece, so that the loop is vectorised.
 const SUMS: usize = 32;
 
+/// The mean loss of `logits`, through a sigmoid where `kind` has one, against `targets` over all
+/// elements; `grad` becomes its gradient with respect to the logits. Networks take it in the same pieces.
+///
+/// Computed from the logits, so neither infinite nor flat where the sigmoid saturates.
+#[cfg(test)]
 pub(crate) fn loss(
     set: InstructionSet,
     kind: Loss,

@@ -6,11 +6,14 @@
 //! 14 floats of the window times one or two vectors of the right-hand side in registers while it walks
 //! over every pixel of a group of images: per pixel it loads two vectors and 14 broadcasts for 28
 //! multiply-adds, and memory sees the sums only once per group.
+//!
+//! In bf16 every number is a pair of them, of two images: see [`factors`](crate::factors). All sizes are
+//! then in pairs, and `images` counts pairs of images.
 
 // The tiles' loops count registers, in arrays that the compiler takes apart; iterators hide that.
 #![allow(clippy::needless_range_loop)]
 
-use crate::dispatch::{InstructionSet, per_instruction_set};
+use crate::factors::{Factor, Factors, Kernel};
 use crate::vector::Vector;
 
 /// Distances in floats from one pixel to the next, to the one below, and to the next image's.
@@ -35,28 +38,10 @@ pub(crate) struct Outer {
     /// From a segment to the next one.
     pub(crate) segment_stride: usize,
     pub(crate) right: Strides,
-    /// Floats of the right-hand factor, rounded up to whole vectors by [`InstructionSet::lanes`].
+    /// Floats of the right-hand factor, rounded up to whole vectors by [`Factor::lanes`].
     pub(crate) right_len: usize,
     /// From a row of sums to the next; there is one row per float of the left-hand factor.
     pub(crate) sums_row: usize,
-}
-
-/// A number of which both sides of outer products consist.
-pub(crate) trait Factor: Sized {
-    /// What the loops are compiled for.
-    type Set: Copy;
-
-    /// Adds the outer products of `left` and `right` over all pixels to `sums`; as
-    /// [`Outer::add_to`].
-    fn add(outer: &Outer, set: Self::Set, left: &[Self], right: &[Self], sums: &mut [f32]);
-}
-
-impl Factor for f32 {
-    type Set = InstructionSet;
-
-    fn add(outer: &Outer, set: InstructionSet, left: &[f32], right: &[f32], sums: &mut [f32]) {
-        outer.add_to(set, left, right, sums);
-    }
 }
 
 impl Outer {
@@ -71,22 +56,31 @@ impl Outer {
     ///
     /// `right` must be readable up to `right_len` floats from its last pixel on: floats beyond the real
     /// ones may be anything, their sums are to be ignored.
-    pub(crate) fn add_to(
+    pub(crate) fn add_to<T: Factor>(
         &self,
-        set: InstructionSet,
-        left: &[f32],
-        right: &[f32],
+        set: T::Set,
+        left: &[T::Lane],
+        right: &[T::Lane],
         sums: &mut [f32],
     ) {
         if self.images * self.height * self.width == 0 {
             return;
         }
-        self.check(set.lanes(), left.len(), right.len(), sums.len());
-        run(set, self, left, right, sums);
+        self.check(T::lanes(set), left.len(), right.len(), sums.len());
+        let outer = *self;
+        T::run(
+            set,
+            AddTo::<T> {
+                outer,
+                left,
+                right,
+                sums,
+            },
+        );
     }
 
     /// The lengths of both factors and of the sums, where there is at least one pixel.
-    pub(crate) fn check(&self, lanes: usize, left: usize, right: usize, sums: usize) {
+    fn check(&self, lanes: usize, left: usize, right: usize, sums: usize) {
         let window = (self.segments - 1) * self.segment_stride + self.segment_len;
         let rows = self.segments * self.segment_len;
         assert_eq!(
@@ -111,7 +105,7 @@ impl Outer {
     /// How many segments a tile takes of which each is short, so that there are sums enough to hide the
     /// latency: `vectors` sums for each float, at most `most`.
     #[inline(always)]
-    pub(crate) fn together(&self, vectors: usize, most: usize) -> usize {
+    fn together(&self, vectors: usize, most: usize) -> usize {
         match self.segments {
             _ if self.segment_len > 4 => 1,
             segments if segments % 3 == 0 && 3 * self.segment_len * vectors <= most => 3,
@@ -121,22 +115,42 @@ impl Outer {
     }
 }
 
-per_instruction_set! {
-    fn run<V>(outer: &Outer, left: &[f32], right: &[f32], sums: &mut [f32]) {
+/// [`Outer::add_to`], which has checked the lengths.
+struct AddTo<'a, T: Factor> {
+    outer: Outer,
+    left: &'a [T::Lane],
+    right: &'a [T::Lane],
+    sums: &'a mut [f32],
+}
+
+impl<T: Factor> Kernel<T> for AddTo<'_, T> {
+    #[inline(always)]
+    unsafe fn run<F: Factors<T>>(self) {
+        let Self {
+            outer,
+            left,
+            right,
+            sums,
+        } = self;
+        let lanes = F::Sums::LANES;
         let mut column = 0;
         while column < outer.right_len {
-            let vectors = if outer.right_len - column > V::LANES { 2 } else { 1 };
-            // SAFETY: `add_to` has checked all three lengths; `column` plus the vectors is at most
-            // `right_len`.
+            let vectors = if outer.right_len - column > lanes {
+                2
+            } else {
+                1
+            };
+            // SAFETY: the caller has the set; `add_to` has checked all three lengths; `column` plus the
+            // vectors is at most `right_len`.
             unsafe {
                 let (right, sums) = (right.as_ptr().add(column), sums.as_mut_ptr().add(column));
                 if vectors == 2 {
-                    column_of_tiles::<V, 2>(outer, left.as_ptr(), right, sums);
+                    column_of_tiles::<T, F, 2>(&outer, left.as_ptr(), right, sums);
                 } else {
-                    column_of_tiles::<V, 1>(outer, left.as_ptr(), right, sums);
+                    column_of_tiles::<T, F, 1>(&outer, left.as_ptr(), right, sums);
                 }
             }
-            column += vectors * V::LANES;
+            column += vectors * lanes;
         }
     }
 }
@@ -145,16 +159,17 @@ per_instruction_set! {
 ///
 /// # Safety
 ///
-/// The pointers must be good for the lengths that [`Outer::add_to`] checks.
+/// The processor has the set of `F`; the pointers must be good for the lengths that [`Outer::add_to`]
+/// checks.
 #[inline(always)]
-unsafe fn column_of_tiles<V: Vector, const N: usize>(
+unsafe fn column_of_tiles<T: Factor, F: Factors<T>, const N: usize>(
     outer: &Outer,
-    left: *const f32,
-    right: *const f32,
+    left: *const T::Lane,
+    right: *const T::Lane,
     sums: *mut f32,
 ) {
-    let together = outer.together(N, V::SUMS);
-    let parts = outer.segment_len.div_ceil((V::SUMS / N).min(14));
+    let together = outer.together(N, F::Sums::SUMS);
+    let parts = outer.segment_len.div_ceil((F::Sums::SUMS / N).min(14));
     for segment in (0..outer.segments).step_by(together) {
         for part in 0..parts {
             let (first, end) = (
@@ -166,7 +181,7 @@ unsafe fn column_of_tiles<V: Vector, const N: usize>(
             unsafe {
                 let left = left.add(segment * outer.segment_stride + first);
                 let sums = sums.add((segment * outer.segment_len + first) * outer.sums_row);
-                pick_tile::<V, N>(together, end - first, outer, left, right, sums);
+                pick_tile::<T, F, N>(together, end - first, outer, left, right, sums);
             }
         }
     }
@@ -178,20 +193,20 @@ unsafe fn column_of_tiles<V: Vector, const N: usize>(
 ///
 /// As for [`tile`].
 #[inline(always)]
-unsafe fn pick_tile<V: Vector, const N: usize>(
+unsafe fn pick_tile<T: Factor, F: Factors<T>, const N: usize>(
     segments: usize,
     floats: usize,
     outer: &Outer,
-    left: *const f32,
-    right: *const f32,
+    left: *const T::Lane,
+    right: *const T::Lane,
     sums: *mut f32,
 ) {
     macro_rules! pick {
         ($($segments:literal x $floats:literal),*) => {
             match (segments, floats) {
-                $(($segments, $floats) if $segments * $floats * N <= V::SUMS => {
+                $(($segments, $floats) if $segments * $floats * N <= F::Sums::SUMS => {
                     // SAFETY: the caller's promise, for this many segments and floats.
-                    unsafe { tile::<V, N, $segments, $floats>(outer, left, right, sums) }
+                    unsafe { tile::<T, F, N, $segments, $floats>(outer, left, right, sums) }
                 })*
                 _ => unreachable!("no tile of {segments} segments of {floats} floats"),
             }
@@ -209,25 +224,32 @@ unsafe fn pick_tile<V: Vector, const N: usize>(
 ///
 /// `left` and `right` must be good for every pixel's factors, `sums` for the rows that belong to them.
 #[inline(always)]
-unsafe fn tile<V: Vector, const N: usize, const SEGMENTS: usize, const FLOATS: usize>(
+unsafe fn tile<
+    T: Factor,
+    F: Factors<T>,
+    const N: usize,
+    const SEGMENTS: usize,
+    const FLOATS: usize,
+>(
     outer: &Outer,
-    left: *const f32,
-    right: *const f32,
+    left: *const T::Lane,
+    right: *const T::Lane,
     sums: *mut f32,
 ) {
     // SAFETY: per pixel, reads FLOATS floats of SEGMENTS segments and N vectors, and at the end reads
     // and writes N vectors of each of their rows of sums: what the caller vouches for.
     unsafe {
-        let mut total = [[[V::splat(0.0); N]; FLOATS]; SEGMENTS];
+        let lanes = F::Sums::LANES;
+        let mut total = [[[F::Sums::splat(0.0); N]; FLOATS]; SEGMENTS];
         for image in 0..outer.images {
             for row in 0..outer.height {
                 let mut left = left.add(image * outer.left.image + row * outer.left.row);
                 let mut right = right.add(image * outer.right.image + row * outer.right.row);
                 for _ in 0..outer.width {
-                    let r: [V; N] = std::array::from_fn(|n| V::load(right.add(n * V::LANES)));
+                    let r: [F; N] = std::array::from_fn(|n| F::load(right.add(n * lanes).cast()));
                     for s in 0..SEGMENTS {
                         for f in 0..FLOATS {
-                            let l = V::splat(*left.add(s * outer.segment_stride + f));
+                            let l = F::broadcast(left.add(s * outer.segment_stride + f).cast());
                             for n in 0..N {
                                 total[s][f][n] = l.multiply_add(r[n], total[s][f][n]);
                             }
@@ -242,8 +264,8 @@ unsafe fn tile<V: Vector, const N: usize, const SEGMENTS: usize, const FLOATS: u
             for f in 0..FLOATS {
                 let to = sums.add((s * outer.segment_len + f) * outer.sums_row);
                 for n in 0..N {
-                    let to = to.add(n * V::LANES);
-                    V::load(to).add(total[s][f][n]).store(to);
+                    let to = to.add(n * lanes);
+                    F::Sums::load(to).add(total[s][f][n]).store(to);
                 }
             }
         }

@@ -66,11 +66,6 @@ impl PairSet {
     pub(crate) fn native(self) -> bool {
         self.native
     }
-
-    /// Sums in a register.
-    pub(crate) fn lanes(self) -> usize {
-        self.set.lanes()
-    }
 }
 
 /// A precision, and the instruction set that works in it.
@@ -87,6 +82,14 @@ impl Arithmetic {
             Precision::F32 => Self::F32(InstructionSet::in_use()),
             Precision::Bf16 => Self::Bf16(PairSet::in_use()),
         }
+    }
+
+    /// Every one that this processor has.
+    #[cfg(test)]
+    pub(crate) fn available() -> Vec<Self> {
+        let floats = InstructionSet::available().into_iter().map(Self::F32);
+        let pairs = PairSet::available().into_iter().map(Self::Bf16);
+        floats.chain(pairs).collect()
     }
 
     /// For everything that is done in `f32`.
@@ -122,50 +125,3 @@ pub(crate) enum Products<F, H> {
     F32(Ways<F>),
     Bf16(PairSet, Ways<H>),
 }
-
-/// [`per_instruction_set`](crate::dispatch::per_instruction_set) for bodies that are generic over
-/// [`Pairs`](crate::half::Pairs): the function takes a [`PairSet`] as its first argument.
-macro_rules! per_pair_set {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident<$p:ident>($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
-        $(#[$meta])*
-        $vis fn $name(set: $crate::precision::PairSet, $($arg: $type),*) $(-> $out)? {
-            #[inline(always)]
-            #[allow(clippy::extra_unused_type_parameters)]
-            fn body<$p: $crate::half::Pairs>($($arg: $type),*) $(-> $out)? $body
-
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512bf16,avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            fn avx512_bf16($($arg: $type),*) $(-> $out)? {
-                body::<$crate::arch::avx512_bf16::Pairs16>($($arg),*)
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
-            fn avx512($($arg: $type),*) $(-> $out)? {
-                body::<$crate::half::Split<$crate::arch::avx512::Vector16>>($($arg),*)
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            fn avx2($($arg: $type),*) $(-> $out)? {
-                body::<$crate::half::Split<$crate::arch::avx2::Vector8>>($($arg),*)
-            }
-
-            match set.set() {
-                // SAFETY: a `PairSet` is native only where AVX512-BF16 and the set are there.
-                #[cfg(target_arch = "x86_64")]
-                $crate::dispatch::InstructionSet::Avx512 if set.native() => unsafe { avx512_bf16($($arg),*) },
-                // SAFETY: a set is only ever one of `InstructionSet::available`, so the features are there.
-                #[cfg(target_arch = "x86_64")]
-                $crate::dispatch::InstructionSet::Avx512 => unsafe { avx512($($arg),*) },
-                // SAFETY: as above.
-                #[cfg(target_arch = "x86_64")]
-                $crate::dispatch::InstructionSet::Avx2 => unsafe { avx2($($arg),*) },
-                #[cfg(target_arch = "aarch64")]
-                $crate::dispatch::InstructionSet::Neon => {
-                    body::<$crate::half::Split<$crate::arch::neon::Vector4>>($($arg),*)
-                }
-                _ => body::<$crate::half::Split<$crate::arch::portable::Portable>>($($arg),*),
-            }
-        }
-    };
-}
-pub(crate) use per_pair_set;

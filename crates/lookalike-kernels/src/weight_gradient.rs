@@ -2,8 +2,9 @@
 
 use crate::convolution::Convolution;
 use crate::dispatch::InstructionSet;
+use crate::factors::Factor;
 use crate::frame::Frame;
-use crate::outer::{Factor, Outer, Strides};
+use crate::outer::{Outer, Strides};
 use crate::taps::{Axis, Phases};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -150,8 +151,8 @@ impl WeightGradient {
         set: T::Set,
         images: usize,
         rows: Range<usize>,
-        inputs: &[T],
-        outputs: &[T],
+        inputs: &[T::Lane],
+        outputs: &[T::Lane],
         sums: &mut [f32],
     ) {
         let (inputs, outputs) = (&inputs[self.from_inputs..], &outputs[self.from_outputs..]);
@@ -160,7 +161,7 @@ impl WeightGradient {
                 images,
                 ..self.outer
             };
-            T::add(&outer, set, outputs, inputs, sums);
+            outer.add_to::<T>(set, outputs, inputs, sums);
             return;
         }
         let inputs = &inputs[rows.start * self.stride * self.inputs.row()..];
@@ -170,18 +171,12 @@ impl WeightGradient {
             ..self.outer
         };
         if self.roles == Roles::Windows {
-            T::add(&outer, set, inputs, outputs, sums);
+            outer.add_to::<T>(set, inputs, outputs, sums);
             return;
         }
         let per_row = self.out_channels * outer.sums_row;
         for (ky, sums) in sums.chunks_exact_mut(per_row).enumerate() {
-            T::add(
-                &outer,
-                set,
-                outputs,
-                &inputs[ky * self.inputs.row()..],
-                sums,
-            );
+            outer.add_to::<T>(set, outputs, &inputs[ky * self.inputs.row()..], sums);
         }
     }
 

@@ -1,6 +1,6 @@
 //! AVX2 with FMA: 8 lanes, 16 registers, masked moves for the tails.
 
-use crate::half::SplitPairs;
+use crate::factors::SplitPairs;
 use crate::vector::Vector;
 use std::arch::x86_64::*;
 

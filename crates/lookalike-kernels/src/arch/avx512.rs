@@ -1,7 +1,7 @@
 //! AVX-512: 16 lanes, 32 registers, masks for the tails.
 
 use super::avx2::Vector8;
-use crate::half::SplitPairs;
+use crate::factors::SplitPairs;
 use crate::vector::Vector;
 use std::arch::x86_64::*;
 

@@ -1,7 +1,7 @@
 //! AVX512-BF16: 32 bf16 to a register, multiplied and added up by pairs.
 
 use super::avx512::Vector16;
-use crate::half::Pairs;
+use crate::factors::{Bf16, Factors};
 use std::arch::x86_64::*;
 
 /// A zmm register of pairs.
@@ -18,11 +18,11 @@ impl Pairs16 {
 
 // SAFETY: loads read 16 pairs of 32 bits, the masked ones the first `count`: masked-out lanes are not
 // accessed. The methods are called only from functions that have AVX-512 and AVX512-BF16 switched on.
-unsafe impl Pairs for Pairs16 {
+unsafe impl Factors<Bf16> for Pairs16 {
     type Sums = Vector16;
 
     #[inline(always)]
-    unsafe fn splat(from: *const u16) -> Self {
+    unsafe fn broadcast(from: *const u16) -> Self {
         // SAFETY: the caller has AVX-512 and vouches for two numbers, of any alignment.
         Self(unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) })
     }
@@ -47,9 +47,9 @@ unsafe impl Pairs for Pairs16 {
     }
 
     #[inline(always)]
-    unsafe fn rounded(values: [f32; 16]) -> [u16; 16] {
+    unsafe fn rounded(floats: [f32; 16]) -> [u16; 16] {
         // SAFETY: the caller has AVX512-BF16; sixteen floats are read from an array of sixteen, and
         // the result is as large as an array of sixteen bf16.
-        unsafe { std::mem::transmute(_mm512_cvtneps_pbh(_mm512_loadu_ps(values.as_ptr()))) }
+        unsafe { std::mem::transmute(_mm512_cvtneps_pbh(_mm512_loadu_ps(floats.as_ptr()))) }
     }
 }

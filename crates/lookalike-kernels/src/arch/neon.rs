@@ -1,6 +1,6 @@
 //! NEON: 4 lanes, 32 registers; every 64-bit ARM has it.
 
-use crate::half::SplitPairs;
+use crate::factors::SplitPairs;
 use crate::vector::Vector;
 use std::arch::aarch64::*;
 

@@ -3,15 +3,15 @@
 // Lane by lane, which the compiler makes vectors of.
 #![allow(clippy::needless_range_loop)]
 
-use crate::half::{SplitPairs, widened};
+use crate::factors::{SplitPairs, widened};
 use crate::vector::Vector;
 
 /// Eight floats.
 #[derive(Clone, Copy)]
 pub(crate) struct Portable([f32; 8]);
 
-// SAFETY: loads and stores move 8 floats, the partial ones the first `count`; no instruction set is
-// asked for.
+// SAFETY: loads and stores move 8 floats, the partial ones the first `count`. No instruction set is
+// asked for: methods without pointers are safe code, and unsafe only because the trait's are.
 unsafe impl Vector for Portable {
     const LANES: usize = 8;
     const SUMS: usize = 6;

@@ -1,6 +1,7 @@
-use super::{Sum, check, numbers, with_threads};
+use super::{Sum, check, factors, numbers, with_threads};
 use crate::convolution::{backward, forward};
-use crate::{Convolution, InstructionSet, Padding};
+use crate::precision::Arithmetic;
+use crate::{Convolution, Padding, Precision};
 use proptest::prelude::*;
 
 /// The input as the 3x3 kernel sees it: doubled if asked, with zeros around it. Gives every pixel of
@@ -20,7 +21,7 @@ fn seen(c: &Convolution) -> (usize, Vec<Option<usize>>) {
 }
 
 /// Calls `each` with the indices in y, x and weight of every product of the definition.
-pub(super) fn products(c: &Convolution, batch: usize, mut each: impl FnMut(usize, usize, usize)) {
+fn products(c: &Convolution, batch: usize, mut each: impl FnMut(usize, usize, usize)) {
     let (width, pixels) = seen(c);
     let (rows, columns) = (c.output_height(), c.output_width());
     for image in 0..batch {
@@ -42,6 +43,7 @@ pub(super) fn products(c: &Convolution, batch: usize, mut each: impl FnMut(usize
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Case {
     pub(super) x: Vec<f32>,
     pub(super) weight: Vec<f32>,
@@ -71,10 +73,15 @@ impl Case {
         y.into_iter().map(|y| y.relu(c.relu)).collect()
     }
 
-    fn forward(&self, set: InstructionSet, c: &Convolution, batch: usize) -> Vec<f32> {
+    pub(super) fn forward(
+        &self,
+        arithmetic: Arithmetic,
+        c: &Convolution,
+        batch: usize,
+    ) -> Vec<f32> {
         let mut y = vec![f32::NAN; c.output_len(batch)];
         forward(
-            set,
+            arithmetic,
             c,
             batch,
             &self.x,
@@ -88,7 +95,7 @@ impl Case {
     /// dx, dweight and dbias.
     fn backward(
         &self,
-        set: InstructionSet,
+        arithmetic: Arithmetic,
         c: &Convolution,
         batch: usize,
         y: &[f32],
@@ -98,7 +105,7 @@ impl Case {
         let mut dbias = vec![f32::NAN; self.bias.len()];
         let (x, weight) = (&self.x, &self.weight);
         backward(
-            set,
+            arithmetic,
             c,
             batch,
             x,
@@ -113,41 +120,60 @@ impl Case {
     }
 }
 
+/// A case, and what it is made of where its factors are rounded.
+fn cases(arithmetic: Arithmetic, c: &Convolution, batch: usize, seed: u64) -> (Case, Case) {
+    let mut case = Case::new(c, batch, seed);
+    if c.upsample && matches!(arithmetic, Arithmetic::Bf16(_)) {
+        // There, sums of up to four gradients are rounded: of such, all are bf16 already.
+        case.dy
+            .iter_mut()
+            .for_each(|dy| *dy = (*dy * 8.0).round() / 8.0);
+    }
+    let rounded = Case {
+        x: factors(arithmetic, &case.x),
+        weight: factors(arithmetic, &case.weight),
+        bias: case.bias.clone(),
+        dy: factors(arithmetic, &case.dy),
+    };
+    (case, rounded)
+}
+
 fn compare(c: &Convolution, batch: usize, seed: u64) {
-    let case = Case::new(c, batch, seed);
-    let want = case.output(c, batch);
-    for set in InstructionSet::available() {
-        let y = case.forward(set, c, batch);
-        check("y", set, &y, &want);
+    for arithmetic in Arithmetic::available() {
+        let (case, rounded) = cases(arithmetic, c, batch, seed);
+        let y = case.forward(arithmetic, c, batch);
+        check("y", arithmetic, &y, &rounded.output(c, batch));
 
         let mut dx = vec![Sum::default(); case.x.len()];
         let mut dweight = vec![Sum::default(); case.weight.len()];
         let mut dbias = vec![Sum::default(); case.bias.len()];
-        let slope = |out: usize| {
-            if !c.relu || y[out] > 0.0 {
-                f64::from(case.dy[out])
-            } else {
-                0.0
-            }
+        let passes = |out: usize| !c.relu || y[out] > 0.0;
+        let slope = |out: usize| match passes(out) {
+            true => f64::from(rounded.dy[out]),
+            false => 0.0,
         };
         products(c, batch, |out, input, k| {
-            dx[input].add(slope(out) * f64::from(case.weight[k]));
-            dweight[k].add(slope(out) * f64::from(case.x[input]));
+            dx[input].add(slope(out) * f64::from(rounded.weight[k]));
+            dweight[k].add(slope(out) * f64::from(rounded.x[input]));
         });
-        (0..y.len()).for_each(|out| dbias[out % c.out_channels].add(slope(out)));
-        let got = case.backward(set, c, batch, if c.relu { &y } else { &[] });
+        // That of the bias is a sum of gradients as they came.
+        for (out, &dy) in case.dy.iter().enumerate() {
+            let passed = if passes(out) { dy.into() } else { 0.0 };
+            dbias[out % c.out_channels].add(passed);
+        }
+        let got = case.backward(arithmetic, c, batch, if c.relu { &y } else { &[] });
         for ((name, got), want) in ["dx", "dweight", "dbias"]
             .iter()
             .zip(&got)
             .zip([&dx, &dweight, &dbias])
         {
-            check(name, set, got, want);
+            check(name, arithmetic, got, want);
         }
 
         // Without dx, dy is taken in strips.
         let mut again = vec![f32::NAN; case.weight.len()];
         backward(
-            set,
+            arithmetic,
             c,
             batch,
             &case.x,
@@ -158,13 +184,13 @@ fn compare(c: &Convolution, batch: usize, seed: u64) {
             &mut again,
             None,
         );
-        check("dweight without dx", set, &again, &dweight);
+        check("dweight without dx", arithmetic, &again, &dweight);
     }
 }
 
 prop_compose! {
     /// Shapes of every kind whose plain definition stays below a few million products.
-    pub(super) fn convolutions()(
+    fn convolutions()(
         (height, width, in_channels, out_channels) in (1usize..20, 1usize..20, 1usize..130, 1usize..130),
         batch in 1usize..40,
         (kind, relu) in (0usize..3, any::<bool>()),
@@ -239,11 +265,11 @@ fn agrees_with_the_definition_on_the_networks_layers() {
             ..up(square(4, 128, 64))
         },
         square(9, 3, 20),
-        square(9, 20, 3),
-        Convolution {
-            stride: 2,
-            ..square(37, 3, 40)
-        },
+        // Odd segments in the narrow form, and segments of one element.
+        square(9, 21, 3),
+        up(square(14, 16, 1)),
+        halve(square(9, 20, 1)),
+        halve(square(37, 3, 40)),
     ] {
         compare(&c, 3, 7);
     }
@@ -263,12 +289,15 @@ fn the_same_bits_on_one_thread_and_on_two() {
         },
     ] {
         let case = Case::new(&c, 37, 1);
-        let run = || {
-            let y = case.forward(InstructionSet::in_use(), &c, 37);
-            let gradients = case.backward(InstructionSet::in_use(), &c, 37, &y);
-            (y, gradients)
-        };
-        assert!(with_threads(1, run) == with_threads(2, run), "{c:?}");
+        for precision in [Precision::F32, Precision::Bf16] {
+            let arithmetic = Arithmetic::in_use(precision);
+            let run = || {
+                let y = case.forward(arithmetic, &c, 37);
+                let gradients = case.backward(arithmetic, &c, 37, &y);
+                (y, gradients)
+            };
+            assert!(with_threads(1, run) == with_threads(2, run), "{c:?}");
+        }
     }
 }
 
@@ -291,16 +320,12 @@ fn gradients_are_the_slopes_of_the_forward_pass() {
         },
     ] {
         let case = Case::new(&c, 2, 5);
-        let y = case.forward(InstructionSet::in_use(), &c, 2);
-        let [dx, dweight, dbias] = case.backward(InstructionSet::in_use(), &c, 2, &y);
+        let arithmetic = Arithmetic::in_use(Precision::F32);
+        let y = case.forward(arithmetic, &c, 2);
+        let [dx, dweight, dbias] = case.backward(arithmetic, &c, 2, &y);
         // Σ dy · y in f64, with one number nudged.
         let loss = |nudge: &dyn Fn(&mut Case)| {
-            let mut case = Case {
-                x: case.x.clone(),
-                weight: case.weight.clone(),
-                bias: case.bias.clone(),
-                dy: vec![],
-            };
+            let mut case = case.clone();
             nudge(&mut case);
             let y = case.output(&c, 2);
             y.iter()
@@ -336,26 +361,60 @@ fn gradients_are_the_slopes_of_the_forward_pass() {
 #[test]
 fn an_empty_batch_has_no_gradient() {
     let c = square(4, 2, 3);
-    let mut dweight = vec![f32::NAN; c.weight_len()];
-    let mut dbias = [f32::NAN; 3];
-    crate::conv_forward(&c, 0, &[], &numbers(1, 54), None, &mut []);
-    crate::conv_backward(
-        &c,
-        0,
-        &[],
-        &numbers(1, 54),
-        &[],
-        &[],
-        Some(&mut []),
-        &mut dweight,
-        Some(&mut dbias),
-    );
-    assert!(dweight.iter().chain(&dbias).all(|&d| d == 0.0));
+    let weight = numbers(1, 54);
+    for precision in [Precision::F32, Precision::Bf16] {
+        let mut dweight = vec![f32::NAN; c.weight_len()];
+        let mut dbias = [f32::NAN; 3];
+        let dx: Option<&mut [f32]> = Some(&mut []);
+        crate::conv_forward(precision, &c, 0, &[], &weight, None, &mut []);
+        crate::conv_backward(
+            precision,
+            &c,
+            0,
+            &[],
+            &weight,
+            &[],
+            &[],
+            dx,
+            &mut dweight,
+            Some(&mut dbias),
+        );
+        assert!(dweight.iter().chain(&dbias).all(|&d| d == 0.0));
+    }
 }
 
 #[test]
 #[should_panic(expected = "length of the input")]
-fn a_slice_of_the_wrong_length_is_named() {
-    let c = square(4, 2, 3);
-    crate::conv_forward(&c, 1, &[0.0; 3], &numbers(1, 54), None, &mut [0.0; 48]);
+fn an_input_of_the_wrong_length_is_named() {
+    let (c, weight) = (square(4, 2, 3), numbers(1, 54));
+    crate::conv_forward(
+        Precision::F32,
+        &c,
+        1,
+        &[0.0; 3],
+        &weight,
+        None,
+        &mut [0.0; 48],
+    );
+}
+
+#[test]
+#[should_panic(expected = "length of the bias's gradient")]
+fn a_gradient_of_the_wrong_length_is_named() {
+    let c = Convolution {
+        relu: false,
+        ..square(4, 2, 3)
+    };
+    crate::conv_backward(
+        Precision::Bf16,
+        &c,
+        1,
+        &[0.0; 32],
+        &numbers(1, 54),
+        &[],
+        &[0.0; 48],
+        None,
+        &mut [0.0; 54],
+        Some(&mut [0.0; 2]),
+    );
 }

@@ -6,6 +6,10 @@ use crate::*;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+fn sigmoid_loss(kind: Loss, logits: &[f32], targets: &[f32], grad: &mut [f32]) -> f64 {
+    loss::loss(InstructionSet::in_use(), kind, logits, targets, grad)
+}
+
 const LOSSES: [Loss; 3] = [
     Loss::MeanSquaredError,
     Loss::BinaryCrossEntropy,

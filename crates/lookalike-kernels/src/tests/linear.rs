@@ -1,10 +1,11 @@
-use super::{Sum, check, numbers, with_threads};
-use crate::InstructionSet;
+use super::{Sum, check, factors, numbers, with_threads};
+use crate::Precision;
 use crate::linear::{backward, forward};
+use crate::precision::Arithmetic;
 use proptest::prelude::*;
 
 fn gradients(
-    set: InstructionSet,
+    arithmetic: Arithmetic,
     (rows, inputs, outputs): (usize, usize, usize),
     x: &[f32],
     w: &[f32],
@@ -15,7 +16,7 @@ fn gradients(
     let [mut dx, mut dw, mut db] =
         [rows * inputs, inputs * outputs, outputs].map(|len| vec![f32::NAN; len]);
     backward(
-        set,
+        arithmetic,
         rows,
         inputs,
         outputs,
@@ -37,35 +38,40 @@ proptest! {
     #[test]
     fn agrees_with_the_definition(
         (rows, inputs, outputs) in (1usize..80, 1usize..150, 1usize..150),
+        one in any::<bool>(),
         relu in any::<bool>(),
         seed in 0u64..1000,
     ) {
+        // A single input is a segment of one element.
+        let inputs = if one { inputs % 2 + 1 } else { inputs };
         let (x, w) = (numbers(seed, rows * inputs), numbers(seed + 1, inputs * outputs));
         let (b, dy) = (numbers(seed + 2, outputs), numbers(seed + 3, rows * outputs));
-        let mut want = vec![Sum::default(); rows * outputs];
-        for (at, want) in want.iter_mut().enumerate() {
-            let (row, o) = (at / outputs, at % outputs);
-            want.add(b[o].into());
-            (0..inputs).for_each(|i| want.add(f64::from(x[row * inputs + i]) * f64::from(w[i * outputs + o])));
-            *want = want.relu(relu);
-        }
-        for set in InstructionSet::available() {
+        for arithmetic in Arithmetic::available() {
             let mut y = vec![f32::NAN; rows * outputs];
-            forward(set, rows, inputs, outputs, &x, &w, Some(&b), relu, &mut y);
-            check("y", set, &y, &want);
-            let [mut dx, mut dw, mut db] = [rows * inputs, inputs * outputs, outputs].map(|len| vec![Sum::default(); len]);
-            for at in 0..rows * outputs {
+            forward(arithmetic, rows, inputs, outputs, &x, &w, Some(&b), relu, &mut y);
+            let got = gradients(arithmetic, (rows, inputs, outputs), &x, &w, &y, relu, &dy);
+            let [x, w, rounded] = [&x, &w, &dy].map(|values| factors(arithmetic, values));
+            let mut want = vec![Sum::default(); rows * outputs];
+            let [mut dx, mut dw, mut db] =
+                [rows * inputs, inputs * outputs, outputs].map(|len| vec![Sum::default(); len]);
+            for (at, want) in want.iter_mut().enumerate() {
                 let (row, o) = (at / outputs, at % outputs);
-                let slope = if !relu || y[at] > 0.0 { f64::from(dy[at]) } else { 0.0 };
-                db[o].add(slope);
+                let passed = f64::from(u8::from(!relu || y[at] > 0.0));
+                let slope = passed * f64::from(rounded[at]);
+                want.add(b[o].into());
+                // A sum of gradients as they came.
+                db[o].add(passed * f64::from(dy[at]));
                 for i in 0..inputs {
-                    dx[row * inputs + i].add(slope * f64::from(w[i * outputs + o]));
-                    dw[i * outputs + o].add(slope * f64::from(x[row * inputs + i]));
+                    let (x, w) = (f64::from(x[row * inputs + i]), f64::from(w[i * outputs + o]));
+                    want.add(x * w);
+                    dx[row * inputs + i].add(slope * w);
+                    dw[i * outputs + o].add(slope * x);
                 }
+                *want = want.relu(relu);
             }
-            let got = gradients(set, (rows, inputs, outputs), &x, &w, &y, relu, &dy);
+            check("y", arithmetic, &y, &want);
             for ((name, got), want) in ["dx", "dw", "db"].iter().zip(&got).zip([dx, dw, db]) {
-                check(name, set, got, &want);
+                check(name, arithmetic, got, &want);
             }
         }
     }
@@ -73,9 +79,14 @@ proptest! {
 
 #[test]
 fn the_same_bits_on_one_thread_and_on_two() {
-    let shape @ (rows, inputs, outputs) = (100, 300, 70);
-    let (x, w) = (numbers(1, rows * inputs), numbers(2, inputs * outputs));
-    let dy = numbers(3, rows * outputs);
-    let run = || gradients(InstructionSet::in_use(), shape, &x, &w, &[], false, &dy);
-    assert!(with_threads(1, run) == with_threads(2, run));
+    for rows in [100, 101] {
+        let shape @ (_, inputs, outputs) = (rows, 300, 70);
+        let (x, w) = (numbers(1, rows * inputs), numbers(2, inputs * outputs));
+        let dy = numbers(3, rows * outputs);
+        for precision in [Precision::F32, Precision::Bf16] {
+            let arithmetic = Arithmetic::in_use(precision);
+            let run = || gradients(arithmetic, shape, &x, &w, &[], false, &dy);
+            assert!(with_threads(1, run) == with_threads(2, run));
+        }
+    }
 }

@@ -1,14 +1,19 @@
 //! Every kernel against plain loops in f64, on every instruction set that this processor has.
 //!
+//! In bf16 the factors are rounded before: then every product is exact in f32, and only the sums' rounding
+//! is left to tolerate.
+//!
 //! A sum of n products in f32 may differ from the exact one by a few roundings of its partial sums, so
 //! values are compared relative to the sum of the products' absolute values: see [`TOLERANCE`].
 
+mod bf16;
 mod convolution;
 mod elementwise;
-mod half;
 mod linear;
 mod network;
 
+use crate::factors::{rounded, widened};
+use crate::precision::Arithmetic;
 use std::fmt::Debug;
 
 /// 32 units in the last place of the sum of absolute products.
@@ -50,6 +55,15 @@ fn check(what: &str, set: impl Debug, got: &[f32], want: &[Sum]) {
             want.absolute,
         );
     }
+}
+
+/// What the layers make of factors.
+fn factors(arithmetic: Arithmetic, values: &[f32]) -> Vec<f32> {
+    let round = |&value: &f32| match arithmetic {
+        Arithmetic::F32(_) => value,
+        Arithmetic::Bf16(_) => widened(rounded(value)),
+    };
+    values.iter().map(round).collect()
 }
 
 /// Numbers from -1 to 1 that depend on nothing but the seed (SplitMix64).

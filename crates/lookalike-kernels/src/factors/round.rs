@@ -1,7 +1,8 @@
 //! From `f32` to bf16.
 
 use super::pairs::pair;
-use crate::precision::per_pair_set;
+use super::{Bf16, Factor, Factors, Kernel};
+use crate::precision::PairSet;
 
 /// The nearest bf16, the even one of two; denormals become zero with their sign, a NaN a quiet NaN.
 ///
@@ -38,9 +39,20 @@ fn block(values: &[f32], at: usize, count: usize) -> [f32; BLOCK] {
     block
 }
 
-per_pair_set! {
-    /// Rounds floats; both slices are of one length.
-    pub(crate) fn round<P>(values: &[f32], out: &mut [u16]) {
+/// Rounds floats; both slices are of one length.
+pub(crate) fn round(set: PairSet, values: &[f32], out: &mut [u16]) {
+    Bf16::run(set, Round { values, out });
+}
+
+struct Round<'a> {
+    values: &'a [f32],
+    out: &'a mut [u16],
+}
+
+impl Kernel<Bf16> for Round<'_> {
+    #[inline(always)]
+    unsafe fn run<F: Factors<Bf16>>(self) {
+        let Self { values, out } = self;
         assert_eq!(values.len(), out.len(), "rounding: length of the result");
         let mut at = 0;
         while at < out.len() {
@@ -48,12 +60,12 @@ per_pair_set! {
             if out.len() >= BLOCK {
                 // The last block goes back over numbers done already.
                 at = at.min(out.len() - BLOCK);
-                // SAFETY: the set is there, else this would not have been called.
-                let halves = unsafe { P::rounded(block(values, at, BLOCK)) };
+                // SAFETY: the caller has the set.
+                let halves = unsafe { F::rounded(block(values, at, BLOCK)) };
                 out[at..][..BLOCK].copy_from_slice(&halves);
             } else {
-                // SAFETY: as above.
-                let halves = unsafe { P::rounded(block(values, 0, out.len())) };
+                // SAFETY: the caller has the set.
+                let halves = unsafe { F::rounded(block(values, 0, out.len())) };
                 out.copy_from_slice(&halves[..out.len()]);
             }
             at += BLOCK;
@@ -61,11 +73,31 @@ per_pair_set! {
     }
 }
 
-per_pair_set! {
-    /// Rounds two runs of floats into pairs; all three slices are of one length.
-    pub(crate) fn round_pairs<P>(first: &[f32], second: &[f32], out: &mut [u32]) {
-        assert_eq!(first.len(), out.len(), "rounding pairs: length of the result");
-        assert_eq!(first.len(), second.len(), "rounding pairs: length of the second half");
+/// Rounds two rows of floats into pairs; all three slices are of one length.
+pub(crate) fn round_pairs(set: PairSet, first: &[f32], second: &[f32], out: &mut [u32]) {
+    Bf16::run(set, RoundPairs { first, second, out });
+}
+
+struct RoundPairs<'a> {
+    first: &'a [f32],
+    second: &'a [f32],
+    out: &'a mut [u32],
+}
+
+impl Kernel<Bf16> for RoundPairs<'_> {
+    #[inline(always)]
+    unsafe fn run<F: Factors<Bf16>>(self) {
+        let Self { first, second, out } = self;
+        assert_eq!(
+            first.len(),
+            out.len(),
+            "rounding pairs: length of the result"
+        );
+        assert_eq!(
+            first.len(),
+            second.len(),
+            "rounding pairs: length of the second half"
+        );
         let mut at = 0;
         while at < out.len() {
             let count = out.len().min(BLOCK);
@@ -75,8 +107,8 @@ per_pair_set! {
             } else {
                 [first, second].map(|values| block(values, at, count))
             };
-            // SAFETY: the set is there, else this would not have been called.
-            let [firsts, seconds] = unsafe { [P::rounded(blocks[0]), P::rounded(blocks[1])] };
+            // SAFETY: the caller has the set.
+            let [firsts, seconds] = unsafe { [F::rounded(blocks[0]), F::rounded(blocks[1])] };
             let mut pairs = [0; BLOCK];
             for (to, (first, second)) in pairs.iter_mut().zip(firsts.into_iter().zip(seconds)) {
                 *to = pair(first, second);
