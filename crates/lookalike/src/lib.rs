@@ -58,7 +58,6 @@ mod error;
 pub mod export;
 mod indexing;
 mod judging;
-#[cfg(feature = "map")]
 pub mod map;
 mod opening;
 mod originals;

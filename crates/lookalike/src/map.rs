@@ -5,11 +5,8 @@
 //! their nearest of it. [`Map::update`] brings a map in step with a gallery that has changed, the same way, at the price
 //! of reading the gallery; a map that has seen many changes is [worn](Map::worn), and to be made anew.
 //!
-//! The same codes give the same map on any number of threads. The graph of likeness is made by the crate `umap-rs`, but
-//! its optimiser (0.4) draws from the system's random numbers and lets threads race, so that no two of its maps are
-//! alike, and its gradients are those of another curve: of a point's 10 nearest on its map of MNIST's test images 37%
-//! have the point's label, on ours 93%. Ours moves all points at once, each from where the others were an epoch before,
-//! and draws from numbers that follow from epoch and point.
+//! The same codes give the same map on any number of threads: all points move at once, each from where the others were
+//! an epoch before, and what is drawn follows from epoch and point.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -20,11 +17,13 @@ use lookalike_neighbours::Pca;
 use lookalike_neighbours::{Codes, Metric, nearest};
 use uuid::Uuid;
 
+use self::fuzzy_graph::FuzzyGraph;
 use crate::Error;
 use crate::contents::{info_to_read, metric_of_likeness};
 
 mod file;
-mod umap;
+mod fuzzy_graph;
+mod layout;
 
 /// In place of the index of a label: there is none.
 pub const NO_LABEL: u32 = u32::MAX;
@@ -434,13 +433,13 @@ fn lay_out_codes(
 ) -> Result<Vec<[f32; 2]>, Error> {
     let mut places = start(codes, digests)?;
     if codes.len() > FEW {
-        let graph = umap::Graph::new(codes, metric, NEIGHBOURS, |done| {
+        let graph = FuzzyGraph::of_codes(codes, metric, NEIGHBOURS, |done| {
             progress(Progress::Compared {
                 done,
                 of: codes.len(),
             });
-        })?;
-        umap::optimise(&graph, &mut places, |done, of| {
+        });
+        layout::optimise(&graph, &mut places, |done, of| {
             progress(Progress::LaidOut { done, of });
         });
     }

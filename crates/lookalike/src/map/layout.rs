@@ -1,14 +1,8 @@
-//! UMAP: a graph of likeness, and points in the plane that follow it.
+//! The layout of UMAP: points in the plane that follow a graph.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use lookalike_neighbours::{Codes, Metric, nearest};
-use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
-use umap_rs::{GraphParams, LearnedManifold, Umap, UmapConfig};
 
-use super::QUERIES;
-use crate::Error;
+use super::fuzzy_graph::FuzzyGraph;
 
 /// Rounds of moving every point: many for few points, which are quick, and learn little from each.
 const EPOCHS: usize = 200;
@@ -20,85 +14,18 @@ const PUSHES: usize = 5;
 /// Moves are not longer than this, times the epoch's rate.
 const MAX_STEP: f32 = 4.0;
 
-/// How alike neighbours are: symmetrical, and between 0 and 1.
-pub(super) struct Graph {
-    manifold: LearnedManifold,
-}
-
-impl Graph {
-    /// The graph of codes that all differ, more than `neighbours` of them, from the exact nearest ones of each.
-    /// `progress` hears how many have been compared.
-    pub fn new(
-        codes: Codes,
-        metric: Metric,
-        neighbours: usize,
-        mut progress: impl FnMut(usize),
-    ) -> Result<Self, Error> {
-        let count = codes.len();
-        let mut indices = Vec::with_capacity(count * neighbours);
-        let mut distances = Vec::with_capacity(count * neighbours);
-        for start in (0..count).step_by(QUERIES) {
-            let end = (start + QUERIES).min(count);
-            let found = nearest(codes, codes.rows(start, end), metric, neighbours);
-            for (own, found) in (start..).zip(found) {
-                // Each is its own nearest, even if others are as near.
-                indices.push(own as u32);
-                distances.push(0.0);
-                let others = found.iter().filter(|other| other.index != own);
-                for other in others.take(neighbours - 1) {
-                    indices.push(other.index as u32);
-                    distances.push(other.distance.max(0.0));
-                }
-            }
-            progress(end);
-        }
-        let shape = (count, neighbours);
-        let unfit = |what: &dyn std::fmt::Display| {
-            Error::Unusable(format!(
-                "cannot lay out {count} codes: their graph of neighbours could not be made ({what}); please report it"
-            ))
-        };
-        let indices = Array2::from_shape_vec(shape, indices).map_err(|error| unfit(&error))?;
-        let distances = Array2::from_shape_vec(shape, distances).map_err(|error| unfit(&error))?;
-        let rows = ArrayView2::from_shape((count, codes.dims()), codes.data());
-        let rows = rows.map_err(|error| unfit(&error))?;
-        let config = UmapConfig {
-            graph: GraphParams {
-                n_neighbors: neighbours,
-                // Cosine distances have an end, but none is so far that it says nothing.
-                disconnection_distance: Some(f32::INFINITY),
-                ..GraphParams::default()
-            },
-            ..UmapConfig::default()
-        };
-        // What does not fit, the crate answers with a panic.
-        let learn = || Umap::new(config).learn_manifold(rows, indices.view(), distances.view());
-        let manifold = catch_unwind(AssertUnwindSafe(learn)).map_err(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or(panic.downcast_ref::<&str>().copied());
-            unfit(&text.unwrap_or("no reason was given"))
-        })?;
-        Ok(Self { manifold })
-    }
-}
-
 /// Moves points until neighbours in the graph are near each other and others are not; `progress` hears the epochs that
 /// are done, and of how many.
 ///
-/// An edge pulls in as many epochs as its likeness is a share of the largest; every pull comes with pushes from points
-/// drawn by lot. All points move at once, from where the others were before the epoch, so that neither the order nor
-/// the number of threads matters.
+/// An edge pulls in as many epochs as its membership is a share of the largest; every pull comes with pushes from
+/// points drawn at random. All points move at once, from where the others were before the epoch, so that neither the
+/// order nor the number of threads matters.
 pub(super) fn optimise(
-    graph: &Graph,
+    graph: &FuzzyGraph,
     places: &mut Vec<[f32; 2]>,
     mut progress: impl FnMut(usize, usize),
 ) {
-    let likeness = graph.manifold.graph();
-    let (starts, tails, weights) = (likeness.indptr(), likeness.indices(), likeness.data());
-    let largest = weights
-        .iter()
-        .fold(f32::MIN_POSITIVE, |most, &w| most.max(w));
-    let curve = Curve::of(graph.manifold.curve_params());
+    let largest = graph.largest().max(f32::MIN_POSITIVE);
     let epochs = match places.len() <= FEW {
         true => EPOCHS_OF_FEW,
         false => EPOCHS,
@@ -114,21 +41,21 @@ pub(super) fn optimise(
             .for_each(|(point, place)| {
                 *place = before[point];
                 let mut random = Random::new(epoch, point);
-                for edge in starts.index(point)..starts.index(point + 1) {
-                    let share = f64::from(weights[edge] / largest);
+                for (other, membership) in graph.edges(point) {
+                    let share = f64::from(membership / largest);
                     let times = |epochs: usize| (epochs as f64 * share).floor();
                     if times(epoch + 1) <= times(epoch) {
                         continue;
                     }
                     // The edge is there both ways, and moves both its ends each time.
-                    let tail = before[tails[edge] as usize];
+                    let other = before[other];
                     for _ in 0..2 {
-                        curve.pull(place, tail, rate);
+                        CURVE.pull(place, other, rate);
                     }
                     for _ in 0..PUSHES {
                         let other = random.below(before.len());
                         if other != point {
-                            curve.push(place, before[other], rate);
+                            CURVE.push(place, before[other], rate);
                         }
                     }
                 }
@@ -143,11 +70,14 @@ struct Curve {
     b: f32,
 }
 
-impl Curve {
-    fn of((a, b): (f32, f32)) -> Self {
-        Self { a, b }
-    }
+/// The curve of this form nearest to UMAP's usual likeness, 1 up to a distance of 0.1 and exp(0.1 - d)
+/// beyond it, by least squares over distances of 0 to 3.
+const CURVE: Curve = Curve {
+    a: 1.5769,
+    b: 0.8951,
+};
 
+impl Curve {
     /// Towards `other`, along the gradient of the logarithm of the likeness.
     fn pull(&self, place: &mut [f32; 2], other: [f32; 2], rate: f32) {
         let square = square(*place, other);
@@ -202,5 +132,24 @@ impl Random {
     /// Below `count`, which is below 2^32.
     fn below(&mut self, count: usize) -> usize {
         (((self.next() >> 32) * count as u64) >> 32) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curve_is_the_nearest_of_its_form() {
+        let error = |a: f64, b: f64| -> f64 {
+            let at = |i: i32| f64::from(i) * 3.0 / 299.0;
+            let off = |d: f64| 1.0 / (1.0 + a * d.powf(2.0 * b)) - (0.1 - d).exp().min(1.0);
+            (0..300).map(|i| off(at(i)).powi(2)).sum()
+        };
+        let (a, b) = (f64::from(CURVE.a), f64::from(CURVE.b));
+        let least = error(a, b);
+        for (da, db) in [(0.001, 0.0), (-0.001, 0.0), (0.0, 0.001), (0.0, -0.001)] {
+            assert!(error(a + da, b + db) > least, "{da} {db}");
+        }
     }
 }
