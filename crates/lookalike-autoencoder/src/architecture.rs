@@ -171,9 +171,10 @@ impl Plan {
     ) -> Result<Self, AutoencoderError> {
         check_shape(shape)?;
         if variational && architecture != Architecture::Bottleneck {
-            return Err(AutoencoderError::Config(format!(
-                "the variational objective needs the linear code of --arch bottleneck; {architecture} has none"
-            )));
+            let message = format!(
+                "the variational objective needs the linear code of the bottleneck network; {architecture} has none"
+            );
+            return Err(AutoencoderError::setting("architecture", message));
         }
         match architecture {
             Architecture::Conv => Ok(Builder::new(shape).conv()),
@@ -296,10 +297,11 @@ fn check_shape(shape: InputShape) -> Result<(), AutoencoderError> {
         || !sides.contains(&shape.height)
         || !sides.contains(&shape.width)
     {
-        return Err(AutoencoderError::Config(format!(
+        let message = format!(
             "no network for images of {} channels, {} x {} pixels: channels must be 1 or 3 and sides {MIN_SIDE} to {MAX_SIDE}",
             shape.channels, shape.height, shape.width
-        )));
+        );
+        return Err(AutoencoderError::setting("shape", message));
     }
     Ok(())
 }
@@ -377,9 +379,10 @@ impl Builder {
         // again gives back the side only where side = 4 modulo 8.
         for side in [self.height, self.width] {
             if side % 8 != 4 {
-                return Err(AutoencoderError::Config(format!(
-                    "the compact network's valid convolution gives back sides of 12, 20, 28, 36, … pixels only, not {side}: choose another --size or --arch"
-                )));
+                let message = format!(
+                    "the compact network's valid convolution gives back sides of 12, 20, 28, 36, … pixels only, not {side}: choose another size or network"
+                );
+                return Err(AutoencoderError::setting("shape", message));
             }
         }
         self.convolve(16, Options::default());
@@ -407,9 +410,8 @@ impl Builder {
 
     fn bottleneck(mut self, code_dim: usize, variational: bool) -> Result<Plan, AutoencoderError> {
         if !(1..=4096).contains(&code_dim) {
-            return Err(AutoencoderError::Config(format!(
-                "a code of {code_dim} floats: --code-dim must be 1 to 4096"
-            )));
+            let message = format!("a code of {code_dim} floats: it must be 1 to 4096");
+            return Err(AutoencoderError::setting("code_dim", message));
         }
         // Shape before each stage and the stage's channels, for the way back.
         let mut stages = Vec::new();

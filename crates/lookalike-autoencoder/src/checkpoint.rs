@@ -170,7 +170,7 @@ pub(crate) fn load(
 ) -> Result<State, AutoencoderError> {
     let fail = |why: String| AutoencoderError::Checkpoint {
         path: path.to_owned(),
-        why: format!("{why}; run without --resume to start again"),
+        why: format!("{why}; do not resume, to start again"),
     };
     let bytes = container::read(path)?;
     let container = Container::parse(&bytes).map_err(fail)?;

@@ -369,58 +369,76 @@ impl TrainConfig {
 
     /// Refuses what cannot work, saying what would.
     pub(crate) fn check(&self) -> Result<(), AutoencoderError> {
-        let fail = |message: String| Err(AutoencoderError::Config(message));
+        let fail = |setting, message| Err(AutoencoderError::setting(setting, message));
         if self.batch == 0 || self.batch > 65_536 {
-            return fail(format!("batch {}: --batch must be 1 to 65536", self.batch));
-        }
-        if self.batch == 1 && self.architecture == Architecture::Bottleneck {
             return fail(
-                "batch 1: batch norm needs at least 2 images; use --batch 2 or more".into(),
+                "batch",
+                format!("batch {}: it must be 1 to 65536", self.batch),
             );
         }
+        if self.batch == 1 && self.architecture == Architecture::Bottleneck {
+            let message = "batch 1: batch norm needs at least 2 images; use a batch of 2 or more";
+            return fail("batch", message.to_owned());
+        }
         if self.epochs == 0 || self.epochs > 100_000 {
-            return fail(format!(
-                "{} epochs: --epochs must be 1 to 100000",
-                self.epochs
-            ));
+            return fail(
+                "epochs",
+                format!("{} epochs: it must be 1 to 100000", self.epochs),
+            );
         }
         if !(self.learning_rate > 0.0 && self.learning_rate <= 10.0) {
-            return fail(format!(
-                "learning rate {}: it must be above 0 and at most 10",
-                self.learning_rate
-            ));
+            return fail(
+                "learning_rate",
+                format!(
+                    "learning rate {}: it must be above 0 and at most 10",
+                    self.learning_rate
+                ),
+            );
         }
-        for (name, value) in [
-            ("weight decay", self.weight_decay),
-            ("divergence weight", self.divergence_weight),
+        for (setting, name, value) in [
+            ("weight_decay", "weight decay", self.weight_decay),
+            (
+                "divergence_weight",
+                "divergence weight",
+                self.divergence_weight,
+            ),
         ] {
             if !(value >= 0.0 && value.is_finite()) {
-                return fail(format!("{name} {value}: it must be 0 or more"));
+                return fail(setting, format!("{name} {value}: it must be 0 or more"));
             }
         }
-        if !(0.0..=MAX_WEIGHT).contains(&self.colour_weight) {
-            return fail(format!(
-                "colour weight {}: it must be 0 to {MAX_WEIGHT}",
-                self.colour_weight
-            ));
+        let weight = self.colour_weight;
+        if !(0.0..=MAX_WEIGHT).contains(&weight) {
+            return fail(
+                "colour_weight",
+                format!("colour weight {weight}: it must be 0 to {MAX_WEIGHT}"),
+            );
         }
-        if self.colour_weight > 0.0 && self.architecture != Architecture::Bottleneck {
-            return fail(format!(
-                "colour weight {}: the codes of {} are not joined with colours; use --arch bottleneck",
-                self.colour_weight, self.architecture
-            ));
+        if weight > 0.0 && self.architecture != Architecture::Bottleneck {
+            return fail(
+                "colour_weight",
+                format!(
+                    "colour weight {weight}: the codes of {} are not joined with colours; use the network bottleneck, or weight 0",
+                    self.architecture
+                ),
+            );
         }
         if self.objective == Objective::Look && self.architecture != Architecture::Bottleneck {
-            return fail(format!(
-                "the objective look needs the bottleneck network, not {}: its code is a vector",
-                self.architecture
-            ));
+            return fail(
+                "architecture",
+                format!(
+                    "the objective look needs the bottleneck network, not {}: its code is a vector",
+                    self.architecture
+                ),
+            );
         }
-        if self.objective == Objective::Look && self.colour_weight > 0.0 {
-            return fail(format!(
-                "colour weight {}: the objective look has colours in its code already; use weight 0",
-                self.colour_weight
-            ));
+        if self.objective == Objective::Look && weight > 0.0 {
+            return fail(
+                "colour_weight",
+                format!(
+                    "colour weight {weight}: the objective look has colours in its code already; use weight 0"
+                ),
+            );
         }
         self.augmentation.check()?;
         self.noise.check()

@@ -101,7 +101,7 @@ impl DeviceChoice {
             #[cfg(feature = "vulkan")]
             Self::Vulkan => gpu::vulkan(),
             other => Err(AutoencoderError::Device(format!(
-                "this build of Lookalike has no support for {other}: use --device auto or cpu, or build it with --features {other}"
+                "this build of Lookalike has no support for {other}: use the device auto or cpu, or build it with the feature {other}"
             ))),
         }
     }
@@ -182,8 +182,8 @@ mod tests {
                 Err(error) => {
                     let said = error.to_string();
                     assert!(said.contains(&choice.to_string()), "{said}");
-                    assert!(said.contains("--device auto or cpu"), "{said}");
-                    assert_eq!(said.contains("--features"), !built_in(choice), "{said}");
+                    assert!(said.contains("the device auto or cpu"), "{said}");
+                    assert_eq!(said.contains("the feature"), !built_in(choice), "{said}");
                     false
                 }
             });

@@ -7,15 +7,23 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 #[derive(Debug, thiserror::Error)]
 pub enum AutoencoderError {
-    /// A setting that cannot work; the message says which would.
+    /// A name that nothing has; the message lists those that there are.
     #[error("{0}")]
-    Config(String),
+    Unknown(String),
+    /// A setting that cannot work; the message says which would.
+    #[error("{message}")]
+    Setting {
+        /// The field of [`TrainConfig`](crate::TrainConfig), or "shape" for that of the images.
+        setting: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
     /// The collection cannot be trained on or encoded.
     #[error("{0}")]
     Data(String),
     /// The loss left the numbers.
     #[error(
-        "training diverged: the loss became {loss} in epoch {epoch}, step {step}; try a lower --learning-rate (it was {learning_rate})"
+        "training diverged: the loss became {loss} in epoch {epoch}, step {step}; try a lower learning rate (it was {learning_rate})"
     )]
     Diverged {
         /// What the loss was.
@@ -64,21 +72,29 @@ pub enum AutoencoderError {
     /// A device that this build or this machine does not have.
     #[error("{0}")]
     Device(String),
+    /// A precision that the device or this machine does not have.
+    #[error("cannot train in bf16: {0}; train in f32")]
+    Precision(&'static str),
 }
 
 impl AutoencoderError {
     /// "unknown architecture 'x': expected one of …".
     pub(crate) fn unknown<T: Display>(what: &str, name: &str, known: &[T]) -> Self {
         let known: Vec<String> = known.iter().map(T::to_string).collect();
-        Self::Config(format!(
+        Self::Unknown(format!(
             "unknown {what} '{name}': expected one of {}",
             known.join(", ")
         ))
     }
 
-    /// "scale must be 0 to 0.9, not 2".
-    pub(crate) fn setting(name: &str, expected: &str, found: f32) -> Self {
-        Self::Config(format!("{name} must be {expected}, not {found}"))
+    /// A setting that cannot work.
+    pub(crate) fn setting(setting: &'static str, message: String) -> Self {
+        Self::Setting { setting, message }
+    }
+
+    /// One of a setting's numbers outside its range: "scale must be 0 to 0.9, not 2".
+    pub(crate) fn range(setting: &'static str, name: &str, expected: &str, found: f32) -> Self {
+        Self::setting(setting, format!("{name} must be {expected}, not {found}"))
     }
 
     pub(crate) fn read(path: &Path, source: std::io::Error) -> Self {

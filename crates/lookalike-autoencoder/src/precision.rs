@@ -83,15 +83,11 @@ impl Precision {
         on_cpu: bool,
         has_bf16: bool,
     ) -> Result<kernels::Precision, AutoencoderError> {
-        let fail = |why: &str| {
-            Err(AutoencoderError::Device(format!(
-                "cannot train in bf16: {why}; use --precision f32"
-            )))
-        };
+        let fail = |why| Err(AutoencoderError::Precision(why));
         match self {
             Self::F32 => Ok(kernels::Precision::F32),
             Self::Bf16 if !on_cpu => {
-                fail("it is for the CPU alone, so add --device cpu where the CPU has AVX512-BF16")
+                fail("it is for the CPU alone, so choose that where it has AVX512-BF16")
             }
             Self::Bf16 if !has_bf16 => fail(
                 "this processor has no AVX512-BF16 (or LOOKALIKE_SIMD has switched AVX-512 off)",
@@ -120,12 +116,12 @@ mod tests {
     #[test]
     fn bf16_wants_its_processor() {
         for (on_cpu, has_bf16, told) in
-            [(true, false, "AVX512-BF16"), (false, true, "--device cpu")]
+            [(true, false, "no AVX512-BF16"), (false, true, "CPU alone")]
         {
             let error = Precision::Bf16.open_where(on_cpu, has_bf16).unwrap_err();
             let error = error.to_string();
             assert!(
-                error.contains(told) && error.contains("--precision f32"),
+                error.contains(told) && error.contains("train in f32"),
                 "{error}"
             );
             let plain = Precision::F32.open_where(on_cpu, has_bf16);

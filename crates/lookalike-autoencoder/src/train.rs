@@ -86,11 +86,12 @@ pub fn train(
         config.objective == Objective::Variational,
     )?;
     if config.colour_weight > 0.0 && collection.shape().channels != 3 {
-        return Err(AutoencoderError::Config(format!(
-            "colour weight {}: the images of {} are grey; use --colour-weight 0",
+        let message = format!(
+            "colour weight {}: the images of {} are grey; use weight 0",
             config.colour_weight,
             collection.name()
-        )));
+        );
+        return Err(AutoencoderError::setting("colour_weight", message));
     }
     let smallest = smallest_batch(config.architecture);
     if collection.len() < smallest {

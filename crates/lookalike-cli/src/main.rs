@@ -21,7 +21,11 @@ fn main() -> ExitCode {
         // Whoever read our output has enough of it: no error of ours.
         Err(Failure::ClosedPipe) => ExitCode::SUCCESS,
         Err(Failure::Error(error)) => {
-            note(&format!("lookalike: {error}"));
+            let options = program::options_for(&error).map(|options| format!(" ({options})"));
+            note(&format!(
+                "lookalike: {error}{}",
+                options.unwrap_or_default()
+            ));
             ExitCode::FAILURE
         }
     }

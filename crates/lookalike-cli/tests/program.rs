@@ -243,7 +243,7 @@ fn mistakes_are_explained() {
         &format!("train {images} --out n --arch compact --size 32x32"),
         1,
     );
-    assert!(said.contains("28"), "{said}");
+    assert!(said.contains("28") && said.contains("--size"), "{said}");
     let said = fails(&place, &format!("train {images} --out n --device cuda"), 1);
     assert!(said.contains("--device"), "{said}");
     let said = fails(&place, &format!("train {images} --out n --noise 0.5"), 1);

@@ -177,12 +177,18 @@ impl Augmentation {
         ];
         for (setting, found, most, expected) in ranges {
             if !(0.0..=most).contains(&found) {
-                return Err(AutoencoderError::setting(setting, expected, found));
+                return Err(AutoencoderError::range(
+                    "augmentation",
+                    setting,
+                    expected,
+                    found,
+                ));
             }
         }
         if !(1..=MAX_GRID).contains(&self.elastic_grid) {
             let found = self.elastic_grid as f32;
-            return Err(AutoencoderError::setting(
+            return Err(AutoencoderError::range(
+                "augmentation",
                 "elastic_grid",
                 "1 to 32 points",
                 found,

@@ -40,7 +40,7 @@ impl Noise {
         ];
         for (setting, found, most, expected) in settings {
             if !(0.0..=most).contains(&found) {
-                return Err(AutoencoderError::setting(setting, expected, found));
+                return Err(AutoencoderError::range("noise", setting, expected, found));
             }
         }
         Ok(())

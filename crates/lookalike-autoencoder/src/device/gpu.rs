@@ -95,7 +95,7 @@ fn once(
     let outcome = outcome.get_or_init(|| calmly(open));
     outcome.clone().map_err(|why| {
         AutoencoderError::Device(format!(
-            "cannot compute on {choice}: {why}; use --device auto or cpu, or see docs/gpu.md"
+            "cannot compute on {choice}: {why}; use the device auto or cpu, or see docs/gpu.md"
         ))
     })
 }

@@ -25,6 +25,7 @@ mod train;
 use std::io;
 
 use lookalike::Error;
+use lookalike::autoencoder::AutoencoderError;
 use lookalike::gallery::Holder;
 
 pub use arguments::Arguments;
@@ -43,6 +44,33 @@ pub enum Failure {
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Error(error.into())
+    }
+}
+
+/// The options that change what the library says cannot be done; it does not know the command line.
+pub fn options_for(error: &Error) -> Option<&'static str> {
+    let Error::Autoencoder(error) = error else {
+        return None;
+    };
+    match error {
+        AutoencoderError::Setting { setting, .. } => match *setting {
+            "architecture" => Some("--arch"),
+            "augmentation" => Some("--strength, --distort-colour"),
+            "batch" => Some("--batch"),
+            "code_dim" => Some("--code-dim"),
+            "colour_weight" => Some("--colour-weight"),
+            "epochs" => Some("--epochs"),
+            "learning_rate" => Some("--learning-rate"),
+            "noise" => Some("--noise, --mask"),
+            "shape" => Some("--size, --arch"),
+            "weight_decay" => Some("--weight-decay"),
+            _ => None,
+        },
+        AutoencoderError::Diverged { .. } => Some("--learning-rate"),
+        AutoencoderError::Checkpoint { .. } => Some("--restart"),
+        AutoencoderError::Device(_) => Some("--device auto, --device cpu"),
+        AutoencoderError::Precision(_) => Some("--precision f32, --device cpu"),
+        _ => None,
     }
 }
 
