@@ -12,8 +12,8 @@ const TLS: &str = "qdrants://";
 
 /// Where a collection is: `qdrant://HOST[:PORT][,HOST[:PORT]…]/NAME`, or `qdrants://…` with TLS.
 ///
-/// Several hosts are nodes of one cluster; where one does not answer, the next is asked. `NAME` is a collection or an
-/// alias of one. The port is that of gRPC, 6334 unless another is given.
+/// Several hosts are nodes of one cluster; where one does not answer, the next is asked. `NAME` is
+/// a collection or an alias of one. The port is that of gRPC, 6334 unless another is given.
 ///
 /// ```
 /// use lookalike_gallery::ClusterAddress;
@@ -33,8 +33,9 @@ pub struct ClusterAddress {
 }
 
 impl ClusterAddress {
-    /// Whether a gallery's name means one on a cluster; otherwise it is a folder. An address of another kind means one as
-    /// well, and is refused when it is read: nobody wants a folder of that name.
+    /// Whether a gallery's name means one on a cluster; otherwise it is a folder. An address of
+    /// another kind means one as well, and is refused when it is read: nobody wants a folder of
+    /// that name.
     pub fn is_meant_by(name: &str) -> bool {
         name.contains("://")
     }
@@ -212,7 +213,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever is taken for an address is written as one that means the same, and may be asked for.
+        /// Whatever is taken for an address is written as one that means the same, and may be asked
+        /// for.
         #[test]
         fn what_is_an_address_stays_one(text in "qdrants?://[ah1:,.é\\[\\]@ _-]{0,9}/[nN.é /#]{0,4}") {
             if let Ok(address) = text.parse::<ClusterAddress>() {

@@ -1,5 +1,5 @@
-//! How questions are answered, the same over every kind of store: what a store must be able to do for that, and the
-//! steps that do not depend on it.
+//! How questions are answered, the same over every kind of store: what a store must be able to do
+//! for that, and the steps that do not depend on it.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::{
     SearchRequest, Strategy,
 };
 
-/// Points asked of an engine beyond those wanted: its distances are rounded, so among points almost equally far it
-/// may be wrong about the last.
+/// Points asked of an engine beyond those wanted: its distances are rounded, so among points almost
+/// equally far it may be wrong about the last.
 pub(crate) const SLACK: usize = 16;
 
 /// What an engine is asked for.
@@ -26,12 +26,12 @@ pub(crate) trait Store {
     /// Length of the codes.
     fn dims(&self) -> usize;
 
-    /// The `k` points nearest by the store's own metric, and whether every point was compared with. The order does not
-    /// matter, and neither does `max_distance`.
+    /// The `k` points nearest by the store's own metric, and whether every point was compared with.
+    /// The order does not matter, and neither does `max_distance`.
     fn near(&self, wanted: &Wanted, k: usize) -> Result<(Vec<Point>, bool), GalleryError>;
 
-    /// What of the whole an index gives that comes nearest to some examples and stays far from others, as candidates
-    /// of [`Strategy::BestScore`]; nothing, if there is no index to trust.
+    /// What of the whole an index gives that comes nearest to some examples and stays far from
+    /// others, as candidates of [`Strategy::BestScore`]; nothing, if there is no index to trust.
     fn near_examples(
         &self,
         wanted: &Wanted,
@@ -286,8 +286,8 @@ fn best_scores(
         return Ok((Vec::new(), true));
     }
     let metric = wanted.metric;
-    // An engine's scores are rounded so that far points are all equal, and it knows no largest distance from the liked
-    // ones: it will do where the index is trusted, and nowhere else.
+    // An engine's scores are rounded so that far points are all equal, and it knows no largest
+    // distance from the liked ones: it will do where the index is trusted, and nowhere else.
     let by_index = match wanted.exact || metric != store.metric() || wanted.max_distance.is_some() {
         true => None,
         false => store.near_examples(wanted, examples, k)?,

@@ -3,24 +3,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::GalleryError;
 
-/// Neighbours that differ among themselves: maximal marginal relevance (Carbonell and Goldstein 1998).
+/// Neighbours that differ among themselves: maximal marginal relevance (Carbonell and Goldstein
+/// 1998).
 ///
-/// Of the `candidates` nearest the one at the smallest distance from the query is taken first, and then,
-/// again and again, the one for which
+/// Of the `candidates` nearest the one at the smallest distance from the query is taken first, and
+/// then, again and again, the one for which
 ///
 /// ```text
 /// lambda * (-distance from the query) - (1 - lambda) * max over those taken (-distance from it)
 /// ```
 ///
 /// is largest: near to the query, and far from what was taken. Distances are those of the request's
-/// metric. Of equals the one nearer to the query is taken, so that the answer is the same every time.
+/// metric. Of equals the one nearer to the query is taken, so that the answer is the same every
+/// time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mmr {
     /// From 0, only different from what was taken, to 1, only near to the query: the plain order.
     pub lambda: f32,
-    /// How many of the nearest are chosen from; at least as many as are wanted. The work grows with this
-    /// times the number wanted.
+    /// How many of the nearest are chosen from; at least as many as are wanted. The work grows with
+    /// this times the number wanted.
     pub candidates: usize,
 }
 
@@ -45,8 +47,8 @@ impl Mmr {
         }
     }
 
-    /// Which `k` of the candidates, nearest first with their distances from the query, are taken, in this
-    /// order.
+    /// Which `k` of the candidates, nearest first with their distances from the query, are taken,
+    /// in this order.
     pub(crate) fn choose(
         &self,
         candidates: &[(&[f32], f32)],
@@ -54,7 +56,8 @@ impl Mmr {
         k: usize,
     ) -> Vec<usize> {
         let lambda = f64::from(self.lambda);
-        // Per candidate minus the distance to the nearest of those taken; none is near before there is one.
+        // Per candidate minus the distance to the nearest of those taken; none is near before there
+        // is one.
         let mut likeness: Vec<Option<f64>> = vec![None; candidates.len()];
         let mut left: Vec<usize> = (0..candidates.len()).collect();
         let mut taken = Vec::new();

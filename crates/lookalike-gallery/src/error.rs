@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use crate::{Holder, Upserted};
 
-/// Whatever can go wrong with a gallery. Every message says what was being done to what, and what to
-/// do next.
+/// Whatever can go wrong with a gallery. Every message says what was being done to what, and what
+/// to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GalleryError {
@@ -170,7 +170,8 @@ pub enum GalleryError {
         /// The engine's own words.
         detail: String,
     },
-    /// The nodes of a cluster did not answer, or only that they cannot now, however often they were asked.
+    /// The nodes of a cluster did not answer, or only that they cannot now, however often they were
+    /// asked.
     #[error(
         "the cluster of the gallery {} could not be reached for {doing}, {attempts} times: {detail}; see that its \
          nodes run and run the same command again, what was stored stays stored",

@@ -19,19 +19,19 @@ const STUBS: usize = 10_000;
 
 /// A place where codes are kept and searched.
 ///
-/// All methods take `&self`: a gallery can be shared between threads, searches run side by side, changes
-/// one after another. What a method has reported done survives the end of the process.
+/// All methods take `&self`: a gallery can be shared between threads, searches run side by side,
+/// changes one after another. What a method has reported done survives the end of the process.
 ///
 /// On a cluster, others may change the gallery at the same time.
 ///
 /// # Errors
-/// Every method that reads points fails with [`Engine`](GalleryError::Engine) if the engine does, with
-/// [`Damaged`](GalleryError::Damaged) if what it finds cannot be understood, with
-/// [`Io`](GalleryError::Io) if a file cannot be read, and with [`Closed`](GalleryError::Closed) once an
-/// earlier failure has made the open gallery unreliable; on a cluster with
+/// Every method that reads points fails with [`Engine`](GalleryError::Engine) if the engine does,
+/// with [`Damaged`](GalleryError::Damaged) if what it finds cannot be understood, with
+/// [`Io`](GalleryError::Io) if a file cannot be read, and with [`Closed`](GalleryError::Closed)
+/// once an earlier failure has made the open gallery unreliable; on a cluster with
 /// [`Unreachable`](GalleryError::Unreachable) or [`Refused`](GalleryError::Refused), and with
-/// [`NotOnCluster`](GalleryError::NotOnCluster) for what would mean to read all of it. The methods say what
-/// else can go wrong.
+/// [`NotOnCluster`](GalleryError::NotOnCluster) for what would mean to read all of it. The methods
+/// say what else can go wrong.
 pub trait Gallery: Any + Send + Sync {
     /// What this gallery is, and what it holds.
     ///
@@ -39,12 +39,12 @@ pub trait Gallery: Any + Send + Sync {
     /// Those of [reading](Gallery#errors).
     fn describe(&self) -> Result<GalleryInfo, GalleryError>;
 
-    /// The bytes of the model file that the gallery was made with, where the gallery keeps them (one
-    /// that only keeps the fingerprint answers `None`).
+    /// The bytes of the model file that the gallery was made with, where the gallery keeps them
+    /// (one that only keeps the fingerprint answers `None`).
     ///
     /// # Errors
-    /// [`Io`](GalleryError::Io) if the file cannot be read, [`Damaged`](GalleryError::Damaged) if it is
-    /// not the one that the gallery was made with.
+    /// [`Io`](GalleryError::Io) if the file cannot be read, [`Damaged`](GalleryError::Damaged) if
+    /// it is not the one that the gallery was made with.
     fn model(&self) -> Result<Option<Vec<u8>>, GalleryError>;
 
     /// What [`keep_reading_rules`](Gallery::keep_reading_rules) kept.
@@ -60,16 +60,17 @@ pub trait Gallery: Any + Send + Sync {
     /// Those of [`upsert`](Gallery::upsert) about writing.
     fn keep_reading_rules(&self, rules: &str) -> Result<(), GalleryError>;
 
-    /// Stores points, replacing those of the same id. Points that are stored already, exactly so, are
-    /// left alone. Each call ends with a write to disk, so some thousands at a time are quickest. Of
-    /// several points with one id in `points` the last counts.
+    /// Stores points, replacing those of the same id. Points that are stored already, exactly so,
+    /// are left alone. Each call ends with a write to disk, so some thousands at a time are
+    /// quickest. Of several points with one id in `points` the last counts.
     ///
     /// # Errors
-    /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for a code that does
-    /// not fit, and then nothing is stored. [`NotStored`](GalleryError::NotStored) names the points that a
-    /// cluster did not take. [`DiskFull`](GalleryError::DiskFull),
-    /// [`Engine`](GalleryError::Engine), [`Damaged`](GalleryError::Damaged) or [`Io`](GalleryError::Io) if
-    /// storing fails: some of the points may be there then, and storing all of them again does no harm.
+    /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for a code
+    /// that does not fit, and then nothing is stored. [`NotStored`](GalleryError::NotStored) names
+    /// the points that a cluster did not take. [`DiskFull`](GalleryError::DiskFull),
+    /// [`Engine`](GalleryError::Engine), [`Damaged`](GalleryError::Damaged) or
+    /// [`Io`](GalleryError::Io) if storing fails: some of the points may be there then, and storing
+    /// all of them again does no harm.
     fn upsert(&self, points: &[Point]) -> Result<Upserted, GalleryError>;
 
     /// Which of these ids are there, each with the BLAKE3 of its image.
@@ -78,8 +79,8 @@ pub trait Gallery: Any + Send + Sync {
     /// Those of [reading](Gallery#errors).
     fn existing(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError>;
 
-    /// For each of these contents (BLAKE3 in hexadecimal, as in [`Payload::blake3`]) a point of it, where
-    /// there is one; of several the one with the lowest id.
+    /// For each of these contents (BLAKE3 in hexadecimal, as in [`Payload::blake3`]) a point of it,
+    /// where there is one; of several the one with the lowest id.
     ///
     /// # Errors
     /// Those of [reading](Gallery#errors).
@@ -94,20 +95,21 @@ pub trait Gallery: Any + Send + Sync {
     /// The points nearest to a code.
     ///
     /// # Errors
-    /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for a query that
-    /// does not fit, [`BadRequest`](GalleryError::BadRequest) for a largest distance that is no number,
-    /// a `lambda` that is not from 0 to 1, and diversity together with diffusion;
-    /// for [`Rerank::Diffusion`] also [`NoDiffusion`](GalleryError::NoDiffusion) and
-    /// [`DamagedDiffusion`](GalleryError::DamagedDiffusion); and those of [reading](Gallery#errors).
+    /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for a query
+    /// that does not fit, [`BadRequest`](GalleryError::BadRequest) for a largest distance that is
+    /// no number, a `lambda` that is not from 0 to 1, and diversity together with diffusion; for
+    /// [`Rerank::Diffusion`] also [`NoDiffusion`](GalleryError::NoDiffusion) and
+    /// [`DamagedDiffusion`](GalleryError::DamagedDiffusion); and those of
+    /// [reading](Gallery#errors).
     fn search(&self, request: &SearchRequest) -> Result<Answer, GalleryError>;
 
     /// The points that are like some examples and unlike others.
     ///
     /// # Errors
-    /// [`BadRequest`](GalleryError::BadRequest) without an example of what is liked, for one that is not
-    /// in the gallery, and for a largest distance that is no number;
-    /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for an example that
-    /// does not fit; and those of [reading](Gallery#errors).
+    /// [`BadRequest`](GalleryError::BadRequest) without an example of what is liked, for one that
+    /// is not in the gallery, and for a largest distance that is no number;
+    /// [`Dimensions`](GalleryError::Dimensions) or [`BadCode`](GalleryError::BadCode) for an
+    /// example that does not fit; and those of [reading](Gallery#errors).
     fn recommend(&self, request: &RecommendRequest) -> Result<Answer, GalleryError>;
 
     /// The next `limit` points in the order of their ids, beginning after `after`. [`Points`] goes
@@ -122,8 +124,8 @@ pub trait Gallery: Any + Send + Sync {
         filter: Option<&Filter>,
     ) -> Result<Vec<Point>, GalleryError>;
 
-    /// The next `limit` points of a source in the order of their ids, beginning after `after`, without
-    /// their codes. [`Stubs`] goes through all of them.
+    /// The next `limit` points of a source in the order of their ids, beginning after `after`,
+    /// without their codes. [`Stubs`] goes through all of them.
     ///
     /// # Errors
     /// Those of [reading](Gallery#errors).
@@ -141,9 +143,9 @@ pub trait Gallery: Any + Send + Sync {
     fn count(&self, filter: Option<&Filter>) -> Result<usize, GalleryError>;
 
     /// How many points (that pass the filter) have each value of a payload field: the `limit` most
-    /// frequent values, the most frequent first, of equals the one whose JSON sorts first. `field` is a name
-    /// as in a [`Filter`]. Points without the field are not counted; one whose field is an array counts for
-    /// each of its values.
+    /// frequent values, the most frequent first, of equals the one whose JSON sorts first. `field`
+    /// is a name as in a [`Filter`]. Points without the field are not counted; one whose field is
+    /// an array counts for each of its values.
     ///
     /// # Errors
     /// [`BadRequest`](GalleryError::BadRequest) if `field` can be no name; and those of
@@ -158,25 +160,25 @@ pub trait Gallery: Any + Send + Sync {
     /// Removes points, however many; says how many of them were there.
     ///
     /// # Errors
-    /// As [`upsert`](Gallery::upsert) if it fails: some of the points may be gone then, and deleting all of
-    /// them again does no harm.
+    /// As [`upsert`](Gallery::upsert) if it fails: some of the points may be gone then, and
+    /// deleting all of them again does no harm.
     fn delete(&self, ids: &[Uuid]) -> Result<usize, GalleryError>;
 
     /// Keeps thumbnails, each under the BLAKE3 of its content (64 hexadecimal digits, as in
-    /// [`Payload::blake3`]). The bytes are any, at most 16 MiB; where a content has a thumbnail already,
-    /// that one stays. Thumbnails are to be put before the points that need them are stored, so that no
-    /// point is ever without: until then, they are kept as long as the gallery is open. They are there for
-    /// good when this returns or, on a cluster, when those points are stored; one that no point needs is
-    /// removed by [`optimise`](Gallery::optimise).
+    /// [`Payload::blake3`]). The bytes are any, at most 16 MiB; where a content has a thumbnail
+    /// already, that one stays. Thumbnails are to be put before the points that need them are
+    /// stored, so that no point is ever without: until then, they are kept as long as the gallery
+    /// is open. They are there for good when this returns or, on a cluster, when those points are
+    /// stored; one that no point needs is removed by [`optimise`](Gallery::optimise).
     ///
     /// # Errors
-    /// [`BadRequest`](GalleryError::BadRequest) for what is no BLAKE3 or too long, and then nothing is
-    /// kept. [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if writing fails: some may
-    /// be kept then, and putting all of them again does no harm.
+    /// [`BadRequest`](GalleryError::BadRequest) for what is no BLAKE3 or too long, and then nothing
+    /// is kept. [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if writing fails:
+    /// some may be kept then, and putting all of them again does no harm.
     fn put_thumbnails(&self, thumbnails: &[(&str, &[u8])]) -> Result<(), GalleryError>;
 
-    /// The thumbnail of a content, if there is one. One that has been damaged on disk counts as missing,
-    /// and can be put again.
+    /// The thumbnail of a content, if there is one. One that has been damaged on disk counts as
+    /// missing, and can be put again.
     ///
     /// # Errors
     /// [`Io`](GalleryError::Io) if its file cannot be read.
@@ -196,23 +198,23 @@ pub trait Gallery: Any + Send + Sync {
         Ok(found)
     }
 
-    /// Brings the index up to date with the points, so that searches are fast, and removes thumbnails
-    /// that no point needs. To be called after many changes; says whether there was anything to do.
-    /// Searches go on meanwhile. A cluster builds its index by itself; there, this waits until it is built,
-    /// for some minutes at the most.
+    /// Brings the index up to date with the points, so that searches are fast, and removes
+    /// thumbnails that no point needs. To be called after many changes; says whether there was
+    /// anything to do. Searches go on meanwhile. A cluster builds its index by itself; there, this
+    /// waits until it is built, for some minutes at the most.
     ///
     /// # Errors
     /// [`DiskFull`](GalleryError::DiskFull) without room to build the index beside the old one, and
-    /// [`Engine`](GalleryError::Engine) or [`Io`](GalleryError::Io) if that fails: the points are as they
-    /// were. Those of [reading](Gallery#errors) as well.
+    /// [`Engine`](GalleryError::Engine) or [`Io`](GalleryError::Io) if that fails: the points are
+    /// as they were. Those of [reading](Gallery#errors) as well.
     fn optimise(&self) -> Result<bool, GalleryError>;
 
-    /// Writes everything to disk. What was upserted or deleted is there already; this is for engines
-    /// that have more to write.
+    /// Writes everything to disk. What was upserted or deleted is there already; this is for
+    /// engines that have more to write.
     ///
     /// # Errors
-    /// [`Engine`](GalleryError::Engine) if writing fails, [`Closed`](GalleryError::Closed) after an earlier
-    /// failure.
+    /// [`Engine`](GalleryError::Engine) if writing fails, [`Closed`](GalleryError::Closed) after an
+    /// earlier failure.
     fn flush(&self) -> Result<(), GalleryError>;
 }
 
@@ -230,8 +232,9 @@ impl dyn Gallery {
     }
 }
 
-/// All points of a gallery (that pass a filter) in the order of their ids, read page by page. Points that
-/// are added or removed meanwhile may or may not be seen; no other is missed or seen twice.
+/// All points of a gallery (that pass a filter) in the order of their ids, read page by page.
+/// Points that are added or removed meanwhile may or may not be seen; no other is missed or seen
+/// twice.
 pub struct Points<'a> {
     gallery: &'a dyn Gallery,
     filter: Option<Filter>,
@@ -258,7 +261,8 @@ impl Iterator for Points<'_> {
     }
 }
 
-/// All points of a source as [`Stub`]s in the order of their ids, read page by page, as [`Points`] does.
+/// All points of a source as [`Stub`]s in the order of their ids, read page by page, as [`Points`]
+/// does.
 pub struct Stubs<'a> {
     gallery: &'a dyn Gallery,
     source: String,
@@ -338,8 +342,8 @@ pub struct GalleryInfo {
     pub dims: usize,
     /// Number of points.
     pub points: usize,
-    /// Number of points that the index covers, as they are now; the others, those that were added or
-    /// changed since it was built, are compared one by one.
+    /// Number of points that the index covers, as they are now; the others, those that were added
+    /// or changed since it was built, are compared one by one.
     pub indexed: usize,
     /// BLAKE3 of the model file whose codes these are, see [`model_fingerprint`].
     pub model_fingerprint: String,
@@ -463,8 +467,9 @@ pub struct Answer {
     pub neighbours: Vec<Hit>,
     /// The metric of the distances.
     pub metric: Metric,
-    /// Whether every point was compared with; otherwise the index was trusted, and a neighbour may have
-    /// been missed. Never so with [`Rerank::Diffusion`], which looks no farther than it reaches.
+    /// Whether every point was compared with; otherwise the index was trusted, and a neighbour may
+    /// have been missed. Never so with [`Rerank::Diffusion`], which looks no farther than it
+    /// reaches.
     pub exact: bool,
     /// What the asker should know about this answer, in plain words.
     pub notes: Vec<String>,
@@ -477,8 +482,8 @@ pub struct Hit {
     pub id: Uuid,
     /// Its distance from the query, smaller is nearer, exactly as [`Metric::distance`] gives it.
     pub distance: f32,
-    /// Its score, larger is better: of diffusion, or of [`Strategy::BestScore`](crate::Strategy::BestScore).
-    /// None where the order is by distance.
+    /// Its score, larger is better: of diffusion, or of
+    /// [`Strategy::BestScore`](crate::Strategy::BestScore). None where the order is by distance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
     /// What is known about it.

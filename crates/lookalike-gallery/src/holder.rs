@@ -23,7 +23,7 @@ impl Holder {
     /// for instance. It is said once, before a gallery is opened; otherwise it is the name of the
     /// program's file.
     pub fn name_this_process(name: &str) {
-        // Whoever said it first has said it.
+        // The first name stays.
         let _ = NAME.set(plain(name));
     }
 

@@ -1,8 +1,8 @@
 //! Keeping and searching codes.
 //!
 //! A [`Gallery`] holds [`Point`]s (a code and what is known about its image) and answers
-//! [`SearchRequest`]s. [`EmbeddedGallery`] is one in a folder of this machine, with the Qdrant engine
-//! inside; [`ClusterGallery`] is one on a Qdrant cluster. Both answer alike.
+//! [`SearchRequest`]s. [`EmbeddedGallery`] is one in a folder of this machine, with the Qdrant
+//! engine inside; [`ClusterGallery`] is one on a Qdrant cluster. Both answer alike.
 //!
 //! ```
 //! use lookalike_gallery::{EmbeddedGallery, Gallery, Payload, Point, SearchRequest};
@@ -24,27 +24,34 @@
 //!
 //! # What can be asked
 //!
-//! - [`search`](Gallery::search): the points nearest to a code, exactly or by the index, those that pass a
-//!   [`Filter`], in the order of distances or of diffusion, or [chosen to differ](Mmr).
+//! - [`search`](Gallery::search): the points nearest to a code, exactly or by the index, those that
+//!   pass a [`Filter`], in the order of distances or of diffusion, or [chosen to differ](Mmr).
 //! - [`recommend`](Gallery::recommend): the points that are like some examples and unlike others.
-//! - [`with_content`](Gallery::with_content) and [`stubs`](Gallery::stubs): which contents are there, and
-//!   what a source has, without comparing codes. Contents and sources are indexed.
+//! - [`with_content`](Gallery::with_content) and [`stubs`](Gallery::stubs): which contents are
+//!   there, and what a source has, without comparing codes. Contents and sources are indexed.
 //! - [`facets`](Gallery::facets): how often each value of a field is there.
 //! - [`thumbnail`](Gallery::thumbnail): a small picture of a content, kept beside the points.
 //!
 //! # What is promised
 //!
-//! - **Distances** are those of [`Metric::distance`](lookalike_neighbours::Metric::distance), computed on
-//!   the codes as they were given, whichever path found the neighbour. Another metric than the gallery's
-//!   is answered by comparing with every point, and the [`Answer`] says so.
-//! - **Durability**: what [`upsert`](Gallery::upsert) or [`delete`](Gallery::delete) reported done is on
-//!   disk. A process killed at any moment leaves a gallery that opens, and storing the same points again
-//!   completes it: ids follow from source and key ([`point_id`]), so nothing is doubled.
-//! - **Thumbnails** are on disk when [`put_thumbnails`](Gallery::put_thumbnails) returns, once a content,
-//!   and stay as long as a point needs them. They take some 35 bytes of memory each.
-//! - **One process** at a time has an embedded gallery open; the next gets an error that names it. Any number
-//!   may have one on a cluster open, read it and fill it.
-//! - **Errors, not panics**: damaged files, full disks and codes that hold NaN give a [`GalleryError`].
+//! - **Distances** are those of [`Metric::distance`](lookalike_neighbours::Metric::distance),
+//!   computed on the codes as they were given, whichever path found the neighbour. Another metric
+//!   than the gallery's is answered by comparing with every point, and the [`Answer`] says so.
+//! - **Durability**: what [`upsert`](Gallery::upsert) or [`delete`](Gallery::delete) reported done
+//!   is on disk. A process killed at any moment leaves a gallery that opens, and storing the same
+//!   points again completes it: ids follow from source and key ([`point_id`]), so nothing is
+//!   doubled.
+//! - **Thumbnails** are on disk when [`put_thumbnails`](Gallery::put_thumbnails) returns, once a
+//!   content, and stay as long as a point needs them. They take some 35 bytes of memory each.
+//! - **One process** at a time has an embedded gallery open; the next gets an error that names it.
+//!   Any number may have one on a cluster open, read it and fill it.
+//! - **Errors, not panics**: damaged files, full disks and codes that hold NaN give a
+//!   [`GalleryError`].
+//!
+//! # Features
+//!
+//! `cluster` (default) has [`ClusterGallery`], and with it the crate `qdrant-client`. Addresses and
+//! options are there without it.
 
 #[cfg(not(unix))]
 compile_error!("galleries need a Unix system, such as Linux or macOS; on Windows use WSL");

@@ -12,10 +12,12 @@ use crate::{GalleryError, model_fingerprint};
 /// How long codes can be.
 pub(crate) const DIMS: RangeInclusive<usize> = 1..=65_536;
 
-/// The version of how galleries are kept. To be raised with any change that an older program would misread.
+/// The version of how galleries are kept. To be raised with any change that an older program would
+/// misread.
 pub(crate) const FORMAT: u64 = 1;
 
-/// What a gallery is: a folder's `gallery.json`, a collection's metadata. Never changes after the gallery was made.
+/// What a gallery is: a folder's `gallery.json`, a collection's metadata. Never changes after the
+/// gallery was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) format: u64,

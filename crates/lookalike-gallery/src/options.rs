@@ -25,14 +25,16 @@ pub struct ClusterOptions {
     pub connect_timeout: Duration,
     /// How reading is tried again.
     pub reading: Retries,
-    /// How storing and deleting is tried again: longer, because a node may be starting again meanwhile.
+    /// How storing and deleting is tried again: longer, because a node may be starting again
+    /// meanwhile.
     pub writing: Retries,
     /// How many requests of one gallery write at the same time; who wants to write more waits.
     pub writers: usize,
 }
 
 impl Default for ClusterOptions {
-    /// No key, a minute for an attempt, 5 s for connecting, 6 attempts to read and 12 to write, 4 writers.
+    /// No key, a minute for an attempt, 5 s for connecting, 6 attempts to read and 12 to write, 4
+    /// writers.
     fn default() -> Self {
         Self {
             api_key: None,
@@ -60,11 +62,12 @@ impl std::fmt::Debug for ClusterOptions {
 }
 
 impl ClusterOptions {
-    /// The usual ones, with the key that the environment names: `LOOKALIKE_QDRANT_API_KEY`, or the first line of the
-    /// file `LOOKALIKE_QDRANT_API_KEY_FILE`.
+    /// The usual ones, with the key that the environment names: `LOOKALIKE_QDRANT_API_KEY`, or the
+    /// first line of the file `LOOKALIKE_QDRANT_API_KEY_FILE`.
     ///
     /// # Errors
-    /// [`GalleryError::Io`] if the file cannot be read, [`GalleryError::BadRequest`] for a key that cannot be sent.
+    /// [`GalleryError::Io`] if the file cannot be read, [`GalleryError::BadRequest`] for a key that
+    /// cannot be sent.
     pub fn from_environment() -> Result<Self, GalleryError> {
         let key = match (std::env::var(KEY), std::env::var_os(KEY_FILE)) {
             (Ok(key), _) => Some(key),
@@ -92,8 +95,9 @@ impl ClusterOptions {
     }
 }
 
-/// How often and when a request is tried again: capped exponential back-off with full jitter (Brooker, "Exponential
-/// Backoff And Jitter", 2015), so that many workers do not come back all at once.
+/// How often and when a request is tried again: capped exponential back-off with full jitter
+/// (Brooker, "Exponential Backoff And Jitter", 2015), so that many workers do not come back all at
+/// once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
     /// Attempts in all, the first among them.
@@ -114,8 +118,8 @@ impl Retries {
         }
     }
 
-    /// How long to wait after so many failures in a row: anything up to the limit, by a number from 0 to 1; none if it
-    /// is not to be tried again.
+    /// How long to wait after so many failures in a row: anything up to the limit, by a number from
+    /// 0 to 1; none if it is not to be tried again.
     #[cfg(feature = "cluster")]
     pub(crate) fn wait(&self, failures: usize, jitter: f64) -> Option<Duration> {
         if failures >= self.attempts {
@@ -170,7 +174,8 @@ impl Default for CollectionLayout {
     }
 }
 
-/// What is kept of codes in memory, to search with; what is found is ranked by the codes as they are.
+/// What is kept of codes in memory, to search with; what is found is ranked by the codes as they
+/// are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quantization {
@@ -181,7 +186,8 @@ pub enum Quantization {
     Scalar,
     /// A bit a number: 1/32 of the memory, for long codes.
     Binary,
-    /// A byte for each 4 numbers (product quantisation, Jégou, Douze and Schmid 2011): 1/16 of the memory.
+    /// A byte for each 4 numbers (product quantisation, Jégou, Douze and Schmid 2011): 1/16 of the
+    /// memory.
     Product,
 }
 
@@ -193,8 +199,8 @@ pub struct ClusterInfo {
     /// The alias that it was opened by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
-    /// Whether its index is up to date: `green`, or `yellow` while it is built, `grey` where that waits for the next
-    /// change, `red` after a failure.
+    /// Whether its index is up to date: `green`, or `yellow` while it is built, `grey` where that
+    /// waits for the next change, `red` after a failure.
     pub status: String,
     /// Nodes that have shards of it.
     pub nodes: usize,

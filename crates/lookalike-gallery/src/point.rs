@@ -10,8 +10,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6915_100a_6277_591c_9699_a5f8_5f52_2cb
 /// Beyond this magnitude a squared component leaves the range of `f32`.
 const MAX_VALUE: f32 = 1e18;
 
-/// The id of the image `key` of `source`: a UUID version 5 over both, the same on every machine and in
-/// every gallery.
+/// The id of the image `key` of `source`: a UUID version 5 over both, the same on every machine and
+/// in every gallery.
 pub fn point_id(source: &str, key: &str) -> Uuid {
     // Sources are paths or names and never contain NUL, so no two pairs share a name.
     Uuid::new_v5(&NAMESPACE, format!("{source}\0{key}").as_bytes())
@@ -61,7 +61,8 @@ pub struct Payload {
     pub width: u32,
     /// Height of the original, in pixels.
     pub height: u32,
-    /// BLAKE3 of the original's bytes or, where it is no file of its own, of its pixels; in hexadecimal.
+    /// BLAKE3 of the original's bytes or, where it is no file of its own, of its pixels; in
+    /// hexadecimal.
     pub blake3: String,
     /// Where a person finds the original, e.g. a path or an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,8 +70,8 @@ pub struct Payload {
     /// Length of the original, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// When the original was last changed, in nanoseconds since 1970-01-01 00:00 UTC. With `bytes` it
-    /// tells, without reading the original, that nothing changed.
+    /// When the original was last changed, in nanoseconds since 1970-01-01 00:00 UTC. With `bytes`
+    /// it tells, without reading the original, that nothing changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<i64>,
     /// When what the file system knows of the original was last changed (the change time, where
@@ -110,8 +111,8 @@ pub struct Stub {
     pub modified: Option<i64>,
 }
 
-/// Refuses codes of a wrong length and values that no metric can compare. `what` names the code, and is
-/// only asked for in case of an error.
+/// Refuses codes of a wrong length and values that no metric can compare. `what` names the code,
+/// and is only asked for in case of an error.
 pub(crate) fn check_code(
     code: &[f32],
     dims: usize,

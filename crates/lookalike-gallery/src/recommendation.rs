@@ -54,15 +54,16 @@ pub enum Example {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
-    /// The points nearest to `p + (p - n)`, where `p` is the mean of the liked codes and `n` that of the
-    /// others; to `p`, if there are no others. Under the cosine metric, where lengths mean nothing, the
-    /// means are of codes of length 1. A hit's distance is from that code.
+    /// The points nearest to `p + (p - n)`, where `p` is the mean of the liked codes and `n` that
+    /// of the others; to `p`, if there are no others. Under the cosine metric, where lengths mean
+    /// nothing, the means are of codes of length 1. A hit's distance is from that code.
     #[default]
     Average,
-    /// Each point by the example nearest to it. Points that are nearer to a liked one come first, the
-    /// nearest first; then the others, the farthest from their example first. A hit's distance is from the
-    /// nearest liked example; its score is `s(-distance)` for the former and `-s(-distance from the nearest
-    /// example that is not liked)` for the latter, where `s(x) = (x / (1 + |x|) + 1) / 2`.
+    /// Each point by the example nearest to it. Points that are nearer to a liked one come first,
+    /// the nearest first; then the others, the farthest from their example first. A hit's distance
+    /// is from the nearest liked example; its score is `s(-distance)` for the former and
+    /// `-s(-distance from the nearest example that is not liked)` for the latter, where `s(x) = (x
+    /// / (1 + |x|) + 1) / 2`.
     BestScore,
 }
 
@@ -100,7 +101,8 @@ fn mean(codes: &[Vec<f32>], metric: Metric) -> Vec<f64> {
     mean
 }
 
-/// A point's distances from the nearest liked example and, where there are any, from the nearest other.
+/// A point's distances from the nearest liked example and, where there are any, from the nearest
+/// other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Between {
     pub(crate) liked: f32,
@@ -131,7 +133,8 @@ impl Between {
         self.unliked.filter(|unliked| *unliked <= self.liked)
     }
 
-    /// Which comes first by [`Strategy::BestScore`]. By distances, which differ where rounded scores do not.
+    /// Which comes first by [`Strategy::BestScore`]. By distances, which differ where rounded
+    /// scores do not.
     pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
         match (self.against(), other.against()) {
             (None, None) => self.liked.total_cmp(&other.liked),

@@ -16,7 +16,8 @@ use axum::response::Response;
 use crate::problem::Problem;
 use crate::service::Service;
 
-/// A secret that gives access. Only its hash is kept, and comparing takes the same time whatever differs.
+/// A secret that gives access. Only its hash is kept, and comparing takes the same time whatever
+/// differs.
 #[derive(Clone)]
 pub struct Token {
     hash: blake3::Hash,
@@ -74,8 +75,8 @@ impl Token {
         blake3::hash(text.as_bytes()) == self.hash
     }
 
-    /// What a browser that has shown the token presents from then on; it does not give the token away, and
-    /// outlives the server.
+    /// What a browser that has shown the token presents from then on; it does not give the token
+    /// away, and outlives the server.
     pub(crate) fn session(&self) -> String {
         blake3::Hash::from_bytes(blake3::derive_key(SESSION, self.hash.as_bytes()))
             .to_hex()
@@ -255,7 +256,8 @@ fn is_api(path: &str) -> bool {
     path.starts_with("/api/v1/")
 }
 
-/// What anybody may ask, whatever else needs the token: the page itself, how to sign in, whether the server lives.
+/// What anybody may ask, whatever else needs the token: the page itself, how to sign in, whether
+/// the server lives.
 fn is_open(method: &Method, path: &str) -> bool {
     match path {
         "/api/v1/session" | "/api/v1/openapi.json" => true,
@@ -299,7 +301,7 @@ fn admit(
             "the request has two Host headers: send one",
         ));
     }
-    // Whoever asks after its life may not know its name.
+    // Health checks are exempt from the Host check.
     if !matches!(path, "/livez" | "/readyz") {
         check_host(service, uri, headers)?;
     }
@@ -330,7 +332,8 @@ fn admit(
     }
 }
 
-/// A page of another site must not write with a session of ours, though the cookie is not sent from there anyway.
+/// A page of another site must not write with a session of ours, though the cookie is not sent from
+/// there anyway.
 fn check_origin(service: &Service, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
@@ -508,7 +511,7 @@ mod tests {
             ("2001:db8::7", &["203.0.113.5"], "203.0.113.5"),
             ("2001:db8::8", &["203.0.113.5"], "2001:db8::8"),
             ("10.2.0.1", &["203.0.113.5"], "10.2.0.1"),
-            // What is no address says nothing.
+            // What cannot be read as an address is ignored.
             ("127.0.0.1", &["203.0.113.5, unknown"], "127.0.0.1"),
             ("127.0.0.1", &[""], "127.0.0.1"),
         ] {

@@ -1,8 +1,9 @@
 //! Fetching images by their URL, without becoming a way into the network that the server stands in.
 //!
-//! Names are resolved by a resolver that gives public addresses only, and the connection goes to just these, so a name
-//! that changes its address between check and use gains nothing. Addresses written as such never reach the resolver
-//! and are checked in the URL, the first one and that of every redirect.
+//! Names are resolved by a resolver that gives public addresses only, and the connection goes to
+//! just these, so a name that changes its address between check and use gains nothing. Addresses
+//! written as such never reach the resolver and are checked in the URL, the first one and that of
+//! every redirect.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,8 +19,8 @@ use crate::problem::Problem;
 use crate::work::{Held, Room};
 
 const MAX_REDIRECTS: usize = 5;
-const CONNECT: Duration = Duration::from_secs(5);
-const WHOLE: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Fetches images.
 pub(crate) struct Fetcher {
@@ -53,8 +54,8 @@ impl Fetcher {
             .no_proxy()
             .dns_resolver(resolver)
             .redirect(Policy::custom(redirect))
-            .connect_timeout(CONNECT)
-            .timeout(WHOLE)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(FETCH_TIMEOUT)
             .user_agent(concat!("lookalike/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| {

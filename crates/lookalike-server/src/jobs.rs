@@ -1,7 +1,8 @@
 //! Computations over the whole gallery: one at a time, their results kept.
 //!
-//! A request that asks for one does not wait for it. It starts it, and is told how far it is (202) until there is a
-//! result. Results outlive changes of the gallery for a while, so that under constant change there is an answer too.
+//! A request that asks for one does not wait for it. It starts it, and is told how far it is (202)
+//! until there is a result. Results outlive changes of the gallery for a while, so that under
+//! constant change there is an answer too.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -20,7 +21,7 @@ use crate::work::Background;
 
 /// How long a result counts although the gallery has changed since: ten times as long as it took to
 /// compute, within these bounds.
-const STALE: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
+const STALE_FOR: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(60);
 /// The most computations that wait or run of those that clients can ask for in ever new ways.
 const MAX_OPEN: usize = 4;
 /// The most of these for one client.
@@ -28,8 +29,8 @@ const MAX_OPEN_PER_CLIENT: usize = 2;
 /// How many of these one client may start at once, and after what time one more.
 const BURST: NonZeroU32 = NonZeroU32::new(6).unwrap();
 const REFILL: Duration = Duration::from_secs(5);
-/// From how many clients on those are forgotten that have started none for a while.
-const CLIENTS: usize = 1_000;
+/// The number of clients from which on those are forgotten that have started nothing for a while.
+const MAX_CLIENTS_KEPT: usize = 1_000;
 /// The most results that are kept, and their bytes.
 const MAX_KEPT: usize = 16;
 const MAX_KEPT_BYTES: usize = 64 << 20;
@@ -121,7 +122,7 @@ where
     ) -> Result<Outcome<T>, Problem> {
         let mut entries = self.lock();
         if let Some(entry) = entries.get(key) {
-            let counts = (entry.took * 10).clamp(*STALE.start(), *STALE.end());
+            let counts = (entry.took * 10).clamp(*STALE_FOR.start(), *STALE_FOR.end());
             let fresh = entry.generation == generation || entry.changed.elapsed() < counts;
             match &entry.state {
                 State::Working(standing) => return Ok(Outcome::Working(standing.clone())),
@@ -173,7 +174,7 @@ where
                 "too many computations over the whole gallery wait already: try again in a while",
             ));
         }
-        if self.started.len() > CLIENTS {
+        if self.started.len() > MAX_CLIENTS_KEPT {
             self.started.retain_recent();
         }
         self.started.check_key(&client).map_err(|_| {

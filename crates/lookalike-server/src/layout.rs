@@ -34,8 +34,8 @@ impl Layout {
         })
     }
 
-    /// The map, if it has been laid out; a map of the gallery as it was is brought in step. Begins to lay it out
-    /// otherwise, and says how far it is.
+    /// The map, if it has been laid out; a map of the gallery as it was is brought in step. Begins
+    /// to lay it out otherwise, and says how far it is.
     pub fn ask(&self, service: &Arc<Service>) -> Result<Outcome<Map>, Problem> {
         let generation = service.generation();
         let kept = self.lock().clone();

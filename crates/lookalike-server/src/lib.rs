@@ -11,13 +11,15 @@
 //! - `listen` accepts connections, bounds how many and how slow they may be, and ends gracefully.
 //! - `observe` gives each request an id, a log line and a count, and each problem its form.
 //! - `access` knows tokens, sessions and host names; [`ServeOptions`] has what it is to allow.
-//! - `api` has the requests and their document ([`openapi`]), `body` reads what they bring, `types` is what they mean,
-//!   `problem` what can be wrong with them. `page` is the web page in `web/`.
-//! - `work` bounds what is computed at a time. `jobs` is for what takes longer than a request, `layout` for the map.
+//! - `api` has the requests and their document ([`openapi`]), `body` reads what they bring, `types`
+//!   is what they mean, `problem` what can be wrong with them. `page` is the web page in `web/`.
+//! - `work` bounds what is computed at a time. `jobs` is for what takes longer than a request,
+//!   `layout` for the map.
 //! - `current` is what answers now, and goes over to another gallery when an alias is switched.
 //! - `watched` follows folders, so that the gallery has what is in them.
-//! - `service` is what all requests share. `references` finds the images that requests name, `search` answers searches,
-//!   and `upkeep` brings index and neighbour graph up to date after changes.
+//! - `service` is what all requests share. `references` finds the images that requests name,
+//!   `search` answers searches, and `upkeep` brings index and neighbour graph up to date after
+//!   changes.
 //! - `queries` keeps images that were sent to search with, `fetch` fetches images.
 //!
 //! ```no_run
@@ -79,10 +81,10 @@ use listen::Listener;
 use service::Service;
 use watched::{Following, Watched};
 
-/// How long computations over the whole gallery are waited for at the end.
-const LAST: Duration = Duration::from_secs(5);
-/// How often it is looked whether the index is to be brought up to date.
-const LOOK: Duration = Duration::from_secs(5);
+/// How long the server waits for computations over the whole gallery when it stops.
+const MAX_SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
+/// How often the server checks whether upkeep is due.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A server that has its address already.
 pub struct Server {
@@ -94,7 +96,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the address to listen on. Connections wait from here on until [`run`](Self::run) accepts them.
+    /// Takes the address to listen on. Connections wait from here on until [`run`](Self::run)
+    /// accepts them.
     ///
     /// # Errors
     ///
@@ -120,9 +123,10 @@ impl Server {
         })
     }
 
-    /// When the gallery's name comes to mean another gallery ([`lookalike::has_moved`]), an
-    /// alias on a cluster that is switched, goes over to what `reopen` opens, within seconds. Requests that have begun are
-    /// answered from the gallery before; if the other cannot be opened, all are, and the log says why.
+    /// When the gallery's name comes to mean another gallery ([`lookalike::has_moved`]), an alias
+    /// on a cluster that is switched, goes over to what `reopen` opens, within seconds. Requests
+    /// that have begun are answered from the gallery before; if the other cannot be opened, all
+    /// are, and the log says why.
     pub fn following(
         mut self,
         reopen: impl Fn() -> Result<Searcher, Error> + Send + Sync + 'static,
@@ -162,7 +166,10 @@ impl Server {
         listener.serve(current.router(), &service, stop).await;
         resting.abort();
         let ending = tokio::task::spawn_blocking(move || following.end());
-        if tokio::time::timeout(LAST, ending).await.is_err() {
+        if tokio::time::timeout(MAX_SHUTDOWN_WAIT, ending)
+            .await
+            .is_err()
+        {
             tracing::warn!("a watched folder is still being read; what was stored stays stored");
         }
         drop(service);
@@ -173,8 +180,8 @@ impl Server {
         if let Ok(Err(error)) = flushed {
             tracing::error!(%error, "the gallery could not be flushed");
         }
-        // Whoever opens the gallery next is not to find it in use by a computation that nobody waits for.
-        let last = tokio::time::Instant::now() + LAST;
+        // A computation still holds the gallery open, and the next process would find it in use.
+        let last = tokio::time::Instant::now() + MAX_SHUTDOWN_WAIT;
         while Arc::strong_count(&service) > 1 && tokio::time::Instant::now() < last {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -189,7 +196,8 @@ fn lay_out(service: &Arc<Service>) {
     }
 }
 
-/// Now and then, brings the index up to date, and goes over to another gallery if the name means one.
+/// Now and then, brings the index up to date, and goes over to another gallery if the name means
+/// one.
 async fn look_after(current: Arc<Current>) {
     let service = current.service();
     // On a cluster another server may be adding images to the same folder just now.
@@ -203,7 +211,7 @@ async fn look_after(current: Arc<Current>) {
         }
     }
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
         let current = current.clone();
         let looked = tokio::task::spawn_blocking(move || {
             current.service().maintain();

@@ -29,14 +29,15 @@ use crate::access::client_of;
 use crate::options::TlsFiles;
 use crate::service::Service;
 
-/// How long a client may take to say what it wants, the first time and after each answer, and to agree on TLS.
-const GREETING: Duration = Duration::from_secs(10);
-/// Bytes of a request's head.
-const HEAD: usize = 32 << 10;
-/// Bytes that are read ahead.
-const BUFFER: usize = 64 << 10;
-/// After an error of the system, such as too many open files: for it to pass.
-const AFTER_TROUBLE: Duration = Duration::from_millis(100);
+/// How long a client may take to send the head of a request, the first time and after each answer,
+/// and for the TLS handshake.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest head of a request.
+const MAX_HEAD_BYTES: usize = 32 << 10;
+/// The most bytes that are read ahead.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
+/// How long to wait after a failed accept, as with too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +121,7 @@ impl Listener {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(AFTER_TROUBLE).await;
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
@@ -139,7 +140,7 @@ impl Listener {
     }
 }
 
-/// One that is open, as long as this lives.
+/// A connection that counts as open until this is dropped.
 struct Open {
     service: Arc<Service>,
     _place: OwnedSemaphorePermit,
@@ -178,17 +179,17 @@ impl Connection {
         let peer = peer.ip();
         let stream = Paced::new(stream, transfer);
         match self.tls.clone() {
-            None => self.speak(stream, peer).await,
-            Some(tls) => match tokio::time::timeout(GREETING, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.speak(stream, peer).await,
-                // Somebody who speaks no TLS, or none that we speak: nothing can be answered.
+            None => self.serve_http(stream, peer).await,
+            Some(tls) => match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.serve_http(stream, peer).await,
+                // A client without TLS, or of another version, could not read an answer.
                 Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
                 Err(_) => tracing::debug!("no TLS in time"),
             },
         }
     }
 
-    async fn speak(
+    async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: IpAddr,
@@ -201,23 +202,23 @@ impl Connection {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(GREETING)
-            .max_buf_size(BUFFER)
-            .max_header_size(HEAD)
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_BUFFER_BYTES)
+            .max_header_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service);
         if let Err(error) = self.watcher.watch(connection).await {
-            // Clients leave as they like.
+            // Clients may close a connection at any time.
             tracing::debug!(%error, "a connection ended");
         }
         drop(self.open);
     }
 }
 
-/// Bytes a second that a client must take of an answer that waits for it, on average.
-const SLOWEST: f64 = 1_024.0;
+/// The bytes a second that a client must take on average of an answer that waits for it.
+const MIN_SEND_RATE: f64 = 1_024.0;
 
 /// A stream that ends with an error when what is written is taken too slowly: in each stretch of
-/// `period` during which something waits to be sent, [`SLOWEST`] bytes a second must go out.
+/// `period` during which something waits to be sent, [`MIN_SEND_RATE`] bytes a second must go out.
 struct Paced<S> {
     stream: S,
     period: Duration,
@@ -243,7 +244,7 @@ impl<S> Paced<S> {
             .get_or_insert_with(|| (Box::pin(tokio::time::sleep(period)), 0));
         loop {
             ready!(end.as_mut().poll(context));
-            if (*sent as f64) < SLOWEST * period.as_secs_f64() {
+            if (*sent as f64) < MIN_SEND_RATE * period.as_secs_f64() {
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
             }
             *sent = 0;

@@ -1,4 +1,5 @@
-//! Around every request: its id, its log line, its count, the headers of its answer, and the form of its problems.
+//! Around every request: its id, its log line, its count, the headers of its answer, and the form
+//! of its problems.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +23,7 @@ const MAX_ID_LEN: usize = 64;
 /// The most characters of a path that are logged.
 const MAX_PATH: usize = 200;
 
-/// Nothing but our own files and what scripts of ours draw; no frame around us.
+/// The page loads only files of this server, and no other page may frame it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; \
     connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::{Network, Token};
 
-/// How a server is run. [`ServeOptions::new`] is safe: loopback only, writes with a token, nothing fetched.
+/// How a server is run. [`ServeOptions::new`] is safe: loopback only, writes with a token, nothing
+/// fetched.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// Where to listen; port 0 takes a free one.
@@ -15,8 +16,8 @@ pub struct ServeOptions {
     pub token: Token,
     /// Whether reads need it too.
     pub token_for_reads: bool,
-    /// Host names under which the server may be asked for. Empty: on loopback only its own names, so that no web page
-    /// can reach it under a name of its own (DNS rebinding); elsewhere any.
+    /// Host names under which the server may be asked for. Empty: on loopback only its own names,
+    /// so that no web page can reach it under a name of its own (DNS rebinding); elsewhere any.
     pub hosts: Vec<String>,
     /// Origins (`https://example.org`) whose pages may read answers (CORS). Empty: none.
     pub origins: Vec<String>,
@@ -34,7 +35,8 @@ pub struct ServeOptions {
     pub tls: Option<TlsFiles>,
     /// Where added images, and the map, are kept; made when needed.
     pub folder: PathBuf,
-    /// Whether the gallery is on a cluster: then waiting for it leaves a thread's other requests to another thread.
+    /// Whether the gallery is on a cluster: then waiting for it leaves a thread's other requests to
+    /// another thread.
     pub on_cluster: bool,
     /// What a request may cost.
     pub limits: Limits,
@@ -90,7 +92,8 @@ pub struct Limits {
     pub k: usize,
     /// How far into a ranking one can page. 10,000 unless set.
     pub results: usize,
-    /// Searches and other computations that run at a time. As many as the machine has cores unless set.
+    /// Searches and other computations that run at a time. As many as the machine has cores unless
+    /// set.
     pub at_once: usize,
     /// Requests that may wait for that; more are turned away with 503. 256 unless set.
     pub waiting: usize,
@@ -133,8 +136,8 @@ impl ServeOptions {
     /// The port that [`ServeOptions::new`] listens on.
     pub const PORT: u16 = 8787;
 
-    /// On loopback, port [`PORT`](Self::PORT), with a token made for this run; `folder` is where added images and the
-    /// map are kept.
+    /// On loopback, port [`PORT`](Self::PORT), with a token made for this run; `folder` is where
+    /// added images and the map are kept.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Self::PORT),

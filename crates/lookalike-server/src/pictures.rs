@@ -11,11 +11,11 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::problem::Problem;
 
-/// What is asked for by the hash of its content never changes.
-const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
-/// May be kept, but is to be asked after each time.
+/// For what is named by the hash of its content, which never changes.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+/// May be cached, but must be revalidated each time.
 const REVALIDATED: HeaderValue = HeaderValue::from_static("private, no-cache");
-/// A picture file is no page: whatever is hidden in it, nothing of it runs.
+/// For picture files: a script hidden in one does not run.
 const PICTURE_POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; sandbox");
 
 /// Bytes of a file that are read at a time.
@@ -109,7 +109,7 @@ fn tagged(headers: &mut HeaderMap, tag: &str, for_ever: bool) {
     if let Ok(tag) = HeaderValue::try_from(tag) {
         headers.insert(header::ETAG, tag);
     }
-    let control = if for_ever { FOR_EVER } else { REVALIDATED };
+    let control = if for_ever { IMMUTABLE } else { REVALIDATED };
     headers.insert(header::CACHE_CONTROL, control);
 }
 

@@ -78,7 +78,8 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
     }
 
-    /// 500: the fault is ours. The cause goes to the log, not to the client, who can do nothing about it.
+    /// 500: the fault is ours. The cause goes to the log, not to the client, who can do nothing
+    /// about it.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed");
         Self::new(

@@ -1,5 +1,5 @@
-//! Images that were sent to search with, kept for a while: so that a region of one can be moved without sending the
-//! image again, and a search be shown to somebody else.
+//! Images that were sent to search with, kept for a while: so that a region of one can be moved
+//! without sending the image again, and a search be shown to somebody else.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! The images that requests name: points of the gallery, images that were sent, codes, and parts of pictures.
+//! The images that requests name: points of the gallery, images that were sent, codes, and parts of
+//! pictures.
 
 use std::sync::Arc;
 
@@ -51,8 +52,8 @@ impl Service {
         point.ok_or_else(|| no_such_image(id))
     }
 
-    /// Decodes an image that was sent, and brings it to the model's shape just as when it is indexed: what is in the
-    /// gallery is found at no distance at all.
+    /// Decodes an image that was sent, and prepares it for the encoder just as when it is indexed:
+    /// what is in the gallery is found at no distance at all.
     pub fn prepared(&self, bytes: &[u8]) -> Result<Pixels, Problem> {
         let encoder = self.searcher.encoder();
         let target = decode_target(encoder, THUMBNAIL);
@@ -60,7 +61,8 @@ impl Service {
         Ok(encoder.prepare(&decoded))
     }
 
-    /// How pictures are decoded, for images of about `target` pixels if that is less than they have.
+    /// How pictures are decoded, for images of about `target` pixels if that is less than they
+    /// have.
     pub fn decode_options(&self, target: Option<(usize, usize)>) -> DecodeOptions {
         DecodeOptions {
             target,

@@ -12,7 +12,8 @@ use crate::service::Service;
 use crate::types::{Answer, MetricName, Neighbour, Own, Reference, RerankName, Search};
 use crate::work::stop_if_abandoned;
 
-/// The most neighbours that differ among themselves: choosing them takes the square of their number.
+/// The most neighbours that differ among themselves: choosing them takes the square of their
+/// number.
 const MAX_DIVERSE: usize = 100;
 
 impl Service {

@@ -57,7 +57,8 @@ impl Service {
         Self::counting(searcher, options, port, Arc::new(Metrics::new()))
     }
 
-    /// The same for another gallery. What was sent to search with is forgotten: its codes are another model's.
+    /// The same for another gallery. What was sent to search with is forgotten: its codes are
+    /// another model's.
     pub fn successor(&self, searcher: Searcher) -> Result<Arc<Self>, lookalike::Error> {
         Self::counting(
             searcher,
@@ -128,8 +129,8 @@ impl Service {
         self.workers.run(move || work(&service)).await?
     }
 
-    /// Runs something that takes well below a millisecond, see [`Workers::run_short`]; with a gallery on a cluster it
-    /// takes longer, and nothing else is to wait on this thread meanwhile.
+    /// Runs something that takes well below a millisecond, see [`Workers::run_short`]; with a
+    /// gallery on a cluster it takes longer, and nothing else is to wait on this thread meanwhile.
     pub async fn run_short<T>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, Problem>,

@@ -160,8 +160,8 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// Whether it takes well below a millisecond, up to a million images: what the index answers at once, about an image
-    /// whose code is at hand.
+    /// Whether it takes well below a millisecond, up to a million images: what the index answers at
+    /// once, about an image whose code is at hand.
     pub fn is_short(&self) -> bool {
         let at_hand = self
             .query

@@ -21,8 +21,8 @@ use crate::work::Background;
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// How often that is done before the next change is waited for.
 const MAX_RETRIES: usize = 2;
-/// How soon a wish to stop is heard.
-const LISTEN: Duration = Duration::from_millis(100);
+/// How often a watcher checks whether it is to stop.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A folder whose changes are heard.
 pub(crate) struct Watched {
@@ -189,6 +189,6 @@ impl Following {
 fn pause(delay: Duration, stopped: impl Fn() -> bool) {
     let begin = Instant::now();
     while begin.elapsed() < delay && !stopped() {
-        std::thread::sleep(LISTEN);
+        std::thread::sleep(STOP_CHECK_INTERVAL);
     }
 }

@@ -99,7 +99,7 @@ impl Workers {
     }
 }
 
-/// Tells work that nobody waits for it any more.
+/// Marks work as abandoned when dropped.
 struct AbandonOnDrop(Arc<AtomicBool>);
 
 impl Drop for AbandonOnDrop {
@@ -133,7 +133,7 @@ impl Drop for Current {
 ///
 /// # Errors
 ///
-/// When nobody waits for the result.
+/// When the client is gone.
 pub(crate) fn stop_if_abandoned() -> Result<(), Problem> {
     let abandoned = ABANDONED.with(|current| {
         let current = current.borrow();
@@ -199,7 +199,7 @@ pub(crate) struct Held {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// There is no more room.
+/// All room for large requests is taken.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("too many large requests are being worked on: try again in a moment")]
 pub(crate) struct NoRoom;

@@ -30,8 +30,8 @@ fn searches_of_every_kind_agree() {
         .collect();
     assert!(distances.is_sorted());
 
-    // The same by its code, by sending it, and by sending it beforehand; the file is not the gallery's content, so
-    // that it finds itself first.
+    // The same by its code, by sending it, and by sending it beforehand; the file is not the
+    // gallery's content, so that it finds itself first.
     let code = server
         .post_json("/api/v1/encode", &json!({"query": {"id": SEVEN}}))
         .ok();
@@ -842,7 +842,8 @@ fn requests_that_have_begun_are_finished_at_the_end() {
         server.address,
         body.len()
     );
-    // It has begun when the server asks for the body; half of that, then the server is told to stop, then the rest.
+    // It has begun when the server asks for the body; half of that, then the server is told to
+    // stop, then the rest.
     stream.write_all(head.as_bytes()).unwrap();
     let mut begun = [0; 25];
     stream.read_exact(&mut begun).unwrap();

@@ -328,7 +328,8 @@ fn large_bodies_that_dawdle_leave_room_for_small_requests() {
     let large = vec![b' '; 900_000];
     let json = [("Content-Type", "application/json")];
     let ask = || server.ask("POST", "/api/v1/search", &json, &large).status;
-    // Until the slow one has its room, there is room for this one; if that comes first, the slow one is refused.
+    // Until the slow one has its room, there is room for this one; if that comes first, the slow
+    // one is refused.
     let end = Instant::now() + Duration::from_secs(30);
     while ask() != 503 {
         assert!(Instant::now() < end, "there is room without end");

@@ -1,4 +1,5 @@
-//! The page, as people use it: in a browser, with pointer, fingers and keys, on a server with a small gallery.
+//! The page, as people use it: in a browser, with pointer, fingers and keys, on a server with a
+//! small gallery.
 
 mod browser;
 mod support;
@@ -267,7 +268,8 @@ fn sliders_change_the_answers() {
     wait_answers(&page, &server, &json!({"query": {"id": SEVEN}, "k": 15}));
     assert_eq!(page.text(".slider:has(#k) output"), "15");
 
-    // The threshold reaches four times as far as the first answers, and is finest where distances are small.
+    // The threshold reaches four times as far as the first answers, and is finest where distances
+    // are small.
     let all = server
         .post_json(
             "/api/v1/search",
@@ -592,7 +594,8 @@ fn heat_lies_over_what_the_model_sees() {
          if (!asked[0].endsWith('/explain')) return answer; \
          return new Response(JSON.stringify({ ...await answer.json(), fit: window.fit }), answer); }; })()",
     );
-    // A part that is twice as wide as high, under a square model: left, top, width, height of the heat in shares of it.
+    // A part that is twice as wide as high, under a square model: left, top, width, height of the
+    // heat in shares of it.
     let cases = [
         ("stretch", [0.0, 0.0, 1.0, 1.0]),
         ("crop", [0.25, 0.0, 0.5, 1.0]),

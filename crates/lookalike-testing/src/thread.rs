@@ -11,9 +11,10 @@ const WAITING: u32 = 1024;
 
 /// A port of this machine that stays ours while nothing listens on it.
 ///
-/// Without that, a port that was let go might be given to anybody's outgoing connection before it is listened on again.
-/// On Linux a bound socket that does not listen keeps it, and refuses connections; elsewhere no second socket may be
-/// bound to the address, so there the port is only remembered.
+/// Without that, a port that was let go might be given to anybody's outgoing connection before it
+/// is listened on again. On Linux a bound socket that does not listen keeps it, and refuses
+/// connections; elsewhere no second socket may be bound to the address, so there the port is only
+/// remembered.
 pub(crate) struct Port {
     address: SocketAddr,
     #[cfg(target_os = "linux")]

@@ -149,4 +149,14 @@ mod tests {
         let error = open_gallery("./qdrant:photos").err().unwrap();
         assert!(error.to_string().contains("lookalike train"), "{error}");
     }
+
+    #[cfg(not(feature = "cluster"))]
+    #[test]
+    fn a_build_without_clusters_says_so() {
+        let error = open_gallery("qdrant://host/photos").err().unwrap();
+        assert!(
+            error.to_string().contains("the feature `cluster`"),
+            "{error}"
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! The collection: how it is made, what it says about itself, and its aliases.
 //!
-//! Some settings are deprecated in the newest protocol for names that servers of last year do not know yet: the old
-//! names are understood by both.
+//! Some settings are deprecated in the newest protocol for names that servers of last year do not
+//! know yet: the old names are understood by both.
 #![allow(deprecated)]
 
 use std::collections::HashMap;
@@ -28,8 +28,8 @@ use crate::{ClusterAddress, ClusterInfo, CollectionLayout, GalleryError, IndexKi
 
 /// The vector that is searched.
 pub(super) const CODE: &str = "code";
-/// For the cosine metric the engine keeps `CODE` normalised; the code as it was given is kept beside it, on disk and
-/// without an index.
+/// For the cosine metric the engine keeps `CODE` normalised; the code as it was given is kept
+/// beside it, on disk and without an index.
 pub(super) const RAW: &str = "raw";
 /// Where in a collection's metadata it says what it is.
 const METADATA: &str = "lookalike";
@@ -39,7 +39,8 @@ const RULES: &str = "lookalike-reading";
 const NUMBER: &str = "number";
 /// The first version whose collections have metadata.
 const OLDEST: (u64, u64) = (1, 16);
-/// Edges per node, and width of the beam while building (HNSW, Malkov and Yashunin 2018), as in a folder.
+/// Edges per node, and width of the beam while building (HNSW, Malkov and Yashunin 2018), as in a
+/// folder.
 const HNSW_M: u32 = 16;
 const HNSW_EF_CONSTRUCT: u32 = 100;
 /// How long a collection that another worker makes is waited for.
@@ -205,8 +206,8 @@ impl Collection<'_> {
             })
     }
 
-    /// As [`present`](Self::present), of one that may be in the making: the node that is asked may not know it yet, and its
-    /// shards may not answer yet.
+    /// As [`present`](Self::present), of one that may be in the making: the node that is asked may
+    /// not know it yet, and its shards may not answer yet.
     pub(super) fn await_present(&self) -> Result<CollectionInfo, GalleryError> {
         let began = Instant::now();
         loop {
@@ -408,7 +409,7 @@ fn number_of(info: &CollectionInfo) -> Option<String> {
     Some(metadata[NUMBER].as_str()?.to_owned())
 }
 
-/// Whether the engine is at rest, its index built.
+/// Whether the index is built and the optimiser idle.
 pub(super) fn is_at_rest(info: &CollectionInfo) -> bool {
     info.status() == CollectionStatus::Green
 }
@@ -503,8 +504,8 @@ fn index_params(field: &Field, kind: IndexKind) -> IndexParams {
         Field::Key | Field::Location | Field::Blake3 | Field::Bytes | Field::Modified
     ));
     match kind {
-        // None has graphs of its own, one for each frequent value, as in a folder: they would take as long to build as the
-        // index itself.
+        // None has graphs of its own, one for each frequent value, as in a folder: they would take
+        // as long to build as the index itself.
         IndexKind::Keyword => IndexParams::KeywordIndexParams(KeywordIndexParams {
             on_disk,
             enable_hnsw: Some(false),

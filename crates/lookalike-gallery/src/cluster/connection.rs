@@ -1,4 +1,5 @@
-//! Requests to the cluster: from any thread, tried again where that can help, on another node where one is lost.
+//! Requests to the cluster: from any thread, tried again where that can help, on another node where
+//! one is lost.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use tonic::Code;
 
 use crate::{ClusterAddress, ClusterOptions, GalleryError, Retries};
 
-/// The longest that a cluster's wish to be left alone is heeded.
+/// Upper bound for honouring the wait that a cluster asks for.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// A cluster that can be asked from any thread, also from one that drives asynchronous work.
@@ -87,7 +88,8 @@ impl Connection {
         Answer: Future<Output = Result<T, QdrantError>> + Send,
     {
         let nodes = self.nodes.clone();
-        // Waiting on a channel, and not in the runtime, works on threads of another runtime as well.
+        // Waiting on a channel, and not in the runtime, works on threads of another runtime as
+        // well.
         let (send, answer) = sync_channel(1);
         self.runtime().spawn(async move {
             // Nobody listens any more: nobody needs it.
@@ -220,7 +222,7 @@ impl Nodes {
                 });
             };
             if rest.is_none() {
-                // Whoever fails at the same time moves on once, not twice.
+                // Several that fail at the same time move on by one node, not by several.
                 let _ = self.current.compare_exchange(
                     current,
                     current.wrapping_add(1),
@@ -238,8 +240,8 @@ pub(super) fn is_refusal(code: Code) -> bool {
     matches!(code, Code::Unauthenticated | Code::PermissionDenied)
 }
 
-/// Whether a failure of this kind may be over at the next attempt: a node that is gone or starts again, an election, a
-/// limit of rate, an answer that was lost or garbled on its way.
+/// Whether a failure of this kind may be over at the next attempt: a node that is gone or starts
+/// again, an election, a limit of rate, an answer that was lost or garbled on its way.
 pub(super) fn is_passing(code: Code) -> bool {
     matches!(
         code,
@@ -253,7 +255,7 @@ pub(super) fn is_passing(code: Code) -> bool {
     )
 }
 
-/// The kind of a failure, its words, and how long the cluster wants to be left alone.
+/// The kind of a failure, its message, and how long the cluster asks to wait.
 fn meaning(error: &QdrantError) -> (Code, String, Option<Duration>) {
     match error {
         QdrantError::ResponseError { status } => (status.code(), status.message().to_owned(), None),

@@ -40,17 +40,19 @@ use connection::Connection;
 
 /// Contents that are looked up at a time.
 const HASHES: usize = 1_000;
-/// How long the cluster's own optimiser is waited for.
-const OPTIMISING: Duration = Duration::from_secs(600);
-/// How often it is looked at.
-const LOOK: Duration = Duration::from_millis(250);
+/// How long [`optimise`](Gallery::optimise) waits for the cluster's own optimiser.
+const MAX_OPTIMISE_WAIT: Duration = Duration::from_secs(600);
+/// How often it asks whether that is done.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A gallery on a Qdrant cluster, which any number of processes may have open, read and fill.
 ///
-/// It is opened by a collection's name or by an alias, and stays with the collection that the alias meant then, so that
-/// codes of two models are never mixed up; [`has_moved`](Self::has_moved) tells when the alias means another.
+/// It is opened by a collection's name or by an alias, and stays with the collection that the alias
+/// meant then, so that codes of two models are never mixed up; [`has_moved`](Self::has_moved) tells
+/// when the alias means another.
 ///
-/// Its methods wait for the cluster, for as long as [`ClusterOptions`] says; they can be called on any thread.
+/// Its methods wait for the cluster, for as long as [`ClusterOptions`] says; they can be called on
+/// any thread.
 pub struct ClusterGallery {
     connection: Connection,
     /// As it was asked for.
@@ -67,7 +69,8 @@ pub struct ClusterGallery {
 }
 
 impl ClusterGallery {
-    /// Makes an empty collection for codes of length `dims` that the model whose file is `model` gives.
+    /// Makes an empty collection for codes of length `dims` that the model whose file is `model`
+    /// gives.
     ///
     /// # Errors
     /// [`AlreadyExists`](GalleryError::AlreadyExists) if there is one, or an alias, of this name,
@@ -106,9 +109,9 @@ impl ClusterGallery {
     /// Opens a collection, or the one behind an alias.
     ///
     /// # Errors
-    /// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if none of lookalike's is
-    /// there, [`Version`](GalleryError::Version) if it cannot be understood, and those of
-    /// [`create`](Self::create) about the cluster.
+    /// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if none
+    /// of lookalike's is there, [`Version`](GalleryError::Version) if it cannot be understood, and
+    /// those of [`create`](Self::create) about the cluster.
     pub fn open(address: &ClusterAddress, options: ClusterOptions) -> Result<Self, GalleryError> {
         let connection = Connection::new(address, options)?;
         Collection {
@@ -119,13 +122,14 @@ impl ClusterGallery {
         Self::load(connection, address)
     }
 
-    /// Opens a collection, or makes it if there is none, as whoever comes first does of many who start at once. One that
-    /// is there must have been made for this length of codes and this model and, if a metric is `wanted`, for that one;
-    /// a new one is otherwise made for `default`, and `layout` says how.
+    /// Opens a collection, or makes it if there is none, as whoever comes first does of many who
+    /// start at once. One that is there must have been made for this length of codes and this model
+    /// and, if a metric is `wanted`, for that one; a new one is otherwise made for `default`, and
+    /// `layout` says how.
     ///
     /// # Errors
-    /// [`Mismatch`](GalleryError::Mismatch) if what is there was made for something else; otherwise those of
-    /// [`open`](Self::open) and [`create`](Self::create).
+    /// [`Mismatch`](GalleryError::Mismatch) if what is there was made for something else; otherwise
+    /// those of [`open`](Self::open) and [`create`](Self::create).
     pub fn open_or_create_with(
         address: &ClusterAddress,
         options: ClusterOptions,
@@ -151,8 +155,8 @@ impl ClusterGallery {
             collection.await_present()?;
         }
         let mut gallery = Self::load(connection, address)?;
-        // Whoever fills it reads as patiently as it writes: nobody waits for an answer, and a node that starts again is not to
-        // end hours of work.
+        // Filling retries reads as often as writes: no user waits for an answer, and a node that
+        // restarts must not end hours of work.
         let options = &mut gallery.connection.options;
         options.reading = options.writing;
         let metric = wanted.unwrap_or(gallery.manifest.metric);
@@ -213,8 +217,8 @@ impl ClusterGallery {
         collection.describe(&collection.present()?, alias)
     }
 
-    /// Whether the alias that this gallery was opened by means another collection by now. This one goes on with the
-    /// collection that it was opened on.
+    /// Whether the alias that this gallery was opened by means another collection by now. This one
+    /// goes on with the collection that it was opened on.
     ///
     /// # Errors
     /// Those of [reading](Gallery#errors).
@@ -253,12 +257,13 @@ impl ClusterGallery {
     }
 }
 
-/// Makes an alias mean a collection of ours, whatever it meant before, in one step: `alias` is the alias's address.
+/// Makes an alias mean a collection of ours, whatever it meant before, in one step: `alias` is the
+/// alias's address.
 ///
 /// # Errors
-/// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if there is no such collection
-/// of ours, [`AlreadyExists`](GalleryError::AlreadyExists) if the alias is a collection's own name, and those of
-/// [`ClusterGallery::open`] about the cluster.
+/// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if there is
+/// no such collection of ours, [`AlreadyExists`](GalleryError::AlreadyExists) if the alias is a
+/// collection's own name, and those of [`ClusterGallery::open`] about the cluster.
 pub fn switch_alias(
     alias: &ClusterAddress,
     collection: &str,
@@ -284,13 +289,13 @@ pub fn switch_alias(
     target.take_alias(alias.name())
 }
 
-/// Removes a collection of ours with all its points, for good; an alias that means it goes with it. One that a name only
-/// means as an alias stays.
+/// Removes a collection of ours with all its points, for good; an alias that means it goes with it.
+/// One that a name only means as an alias stays.
 ///
 /// # Errors
-/// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if there is no such collection
-/// of ours, [`BadRequest`](GalleryError::BadRequest) for an alias, and those of [`ClusterGallery::open`] about the
-/// cluster.
+/// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if there is
+/// no such collection of ours, [`BadRequest`](GalleryError::BadRequest) for an alias, and those of
+/// [`ClusterGallery::open`] about the cluster.
 pub fn remove_collection(
     address: &ClusterAddress,
     options: ClusterOptions,
@@ -456,11 +461,11 @@ impl Gallery for ClusterGallery {
         let began = Instant::now();
         let mut waited = false;
         while !collection::is_at_rest(&self.collection().present()?) {
-            if began.elapsed() > OPTIMISING {
+            if began.elapsed() > MAX_OPTIMISE_WAIT {
                 break;
             }
             waited = true;
-            thread::sleep(LOOK);
+            thread::sleep(POLL_INTERVAL);
         }
         self.indexed.store(false, Ordering::Relaxed);
         Ok(waited)

@@ -22,7 +22,8 @@ use crate::{Payload, Point};
 
 /// The payload's field that has the thumbnail, in base64.
 pub(super) const THUMBNAIL: &str = "thumbnail";
-/// The payload's field that has all of it as JSON text, where the cluster's own numbers would not be exact.
+/// The payload's field that has all of it as JSON text, where the cluster's own numbers would not
+/// be exact.
 pub(super) const EXACT: &str = "exact";
 
 /// The vector that has codes as they were given.

@@ -22,12 +22,15 @@ use crate::{Answer, Filter, GalleryError, Point, SearchRequest};
 pub(super) const MAX_READ: usize = 100_000;
 /// Codes read at a time for a full scan.
 const PAGE: usize = 10_000;
-/// From so many neighbours on it is asked first how many there are: the cluster makes room for as many as are wanted.
+/// From so many neighbours on it is asked first how many there are: the cluster makes room for as
+/// many as are wanted.
 const MANY: usize = 10_000;
-/// Width of the beam while searching, and where a filter may have left the graph thin; as in a folder.
+/// Width of the beam while searching, and where a filter may have left the graph thin; as in a
+/// folder.
 const HNSW_EF: usize = 64;
 const HNSW_EF_FILTERED: usize = 192;
-/// How many times as many as are wanted are taken by quantised codes, to be ranked by the codes as they are.
+/// How many times as many as are wanted are taken by quantised codes, to be ranked by the codes as
+/// they are.
 const OVERSAMPLING: f64 = 4.0;
 
 impl Store for ClusterGallery {
@@ -62,8 +65,8 @@ impl Store for ClusterGallery {
             negative: inputs(&examples.unlike),
             strategy: Some(RecommendStrategy::BestScore.into()),
         });
-        // Those nearest to each liked example as well: the cluster's scores hardly tell points apart that are far
-        // from all.
+        // Those nearest to each liked example as well: the cluster's scores hardly tell points
+        // apart that are far from all.
         let queries = examples
             .like
             .iter()
@@ -143,7 +146,8 @@ impl ClusterGallery {
         }
     }
 
-    /// Whether the index is trusted when it is not said otherwise: without one, every point is compared with.
+    /// Whether the index is trusted when it is not said otherwise: without one, every point is
+    /// compared with.
     fn is_indexed(&self) -> Result<bool, GalleryError> {
         // It is hardly ever given up again, and then this is on the safe side.
         if !self.indexed.load(Ordering::Relaxed) {

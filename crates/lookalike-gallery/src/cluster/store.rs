@@ -26,7 +26,8 @@ const SENT: usize = 256;
 const SENT_BYTES: usize = 4 << 20;
 /// Ids that are deleted at a time, and payloads that are read at a time.
 const PAGE: usize = 10_000;
-/// Values that are asked for at a time: fewer would do, but those that are equally frequent could be the wrong ones.
+/// Values that are asked for at a time: fewer would do, but those that are equally frequent could
+/// be the wrong ones.
 const VALUES: u64 = 1 << 20;
 
 /// Points that go together, and what to send for each.
@@ -186,7 +187,8 @@ impl ClusterGallery {
     ) -> Result<HashMap<String, Point>, GalleryError> {
         let mut found: HashMap<String, Point> = HashMap::new();
         for hashes in hashes.chunks(LOOKED_UP) {
-            // The lowest ids come first. Where one content has very many points, the others are looked up on their own.
+            // The lowest ids come first. Where one content has very many points, the others are
+            // looked up on their own.
             let filter = query::with_contents(hashes);
             let page = self.next_points(None, 2 * LOOKED_UP, Some(filter))?;
             let is_all = page.len() < 2 * LOOKED_UP;
@@ -268,7 +270,8 @@ impl ClusterGallery {
         there.map(facet).collect()
     }
 
-    /// Counts here: the cluster counts the values of a field that it has an index of, and those of one kind alone.
+    /// Counts here: the cluster counts the values of a field that it has an index of, and those of
+    /// one kind alone.
     fn read_values(
         &self,
         field: &Field,
@@ -369,7 +372,8 @@ impl ClusterGallery {
         Ok((upserted, failed))
     }
 
-    /// What is to be sent of these points, those left out that are there already, and which of them replace others.
+    /// What is to be sent of these points, those left out that are there already, and which of them
+    /// replace others.
     fn prepared(
         &self,
         wanted: &[&Point],
@@ -404,7 +408,8 @@ impl ClusterGallery {
         Ok((batches, there.into_keys().collect()))
     }
 
-    /// The thumbnails that these points need: those that were put, else those that points of the same content have.
+    /// The thumbnails that these points need: those that were put, else those that points of the
+    /// same content have.
     fn thumbnails_for(&self, wanted: &[&Point]) -> Result<HashMap<String, Vec<u8>>, GalleryError> {
         let mut found = HashMap::new();
         let mut missing = Vec::new();

@@ -1,5 +1,5 @@
-//! A gallery's folder in another place, with its index and its neighbour graph, so that it answers exactly alike: an index
-//! that is built anew from the same points may miss other neighbours.
+//! A gallery's folder in another place, with its index and its neighbour graph, so that it answers
+//! exactly alike: an index that is built anew from the same points may miss other neighbours.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -12,8 +12,8 @@ use crate::GalleryError;
 /// Compared at a time.
 const BLOCK: usize = 1 << 16;
 
-/// Copies the files of a gallery, which nobody may change meanwhile, to the new folder `to`. It appears at once and
-/// complete. What an earlier attempt that was stopped has copied is taken over.
+/// Copies the files of a gallery, which nobody may change meanwhile, to the new folder `to`. It
+/// appears at once and complete. What an earlier attempt that was stopped has copied is taken over.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<(), GalleryError> {
     let aside = aside(to)?;
     fs::create_dir_all(&aside).map_err(GalleryError::io("making the folder", &aside))?;
@@ -21,7 +21,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), GalleryError> {
     let copied = bring_in_step(from, &aside, true).and_then(|()| sync_tree(&aside));
     copied.map_err(GalleryError::io("copying the gallery to", &aside))?;
     fs::rename(&aside, to).map_err(GalleryError::io("naming the copy", to))?;
-    // Whoever opens it takes a lock of its own.
+    // Opening the copy takes its own lock.
     drop(lock);
     sync_folder(&parent_of(to))
 }
@@ -34,8 +34,8 @@ fn aside(to: &Path) -> Result<PathBuf, GalleryError> {
     Ok(parent_of(to).join(format!(".{}.copying", name.to_string_lossy())))
 }
 
-/// What is not part of a gallery at rest: locks, and what an index that is being built or a file that is being written
-/// leaves behind when it is interrupted.
+/// Files that do not belong to a closed gallery: locks, and what an index that is being built or a
+/// file that is being written leaves behind when it is interrupted.
 fn is_unfinished(name: &str) -> bool {
     name == LOCK
         || name == "shard.next"
@@ -122,7 +122,8 @@ mod tests {
         ] {
             fs::write(from.join(name), text).unwrap();
         }
-        // Stopped before: one file whole, one half, one that is gone since, one that is a folder now.
+        // Stopped before: one file whole, one half, one that is gone since, one that is a folder
+        // now.
         let aside = aside(&to).unwrap();
         fs::create_dir_all(aside.join("shard/gone")).unwrap();
         fs::write(aside.join("gallery.json"), "what it is").unwrap();

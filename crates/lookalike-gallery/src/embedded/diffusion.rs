@@ -1,12 +1,12 @@
-//! `diffusion.bin`: for every point, what diffusion from it reaches, so that a query reads a few rows
-//! and merges them.
+//! `diffusion.bin`: for every point, what diffusion from it reaches, so that a query reads a few
+//! rows and merges them.
 //!
-//! All numbers little-endian: magic, format (u32), length of the header (u32), header (JSON), the points'
-//! ids in ascending order (16 bytes each), BLAKE3 over everything so far (32 bytes); then one record of
-//! equal length per point: the two numbers that the graph keeps of it, the row's length (u32), the row
-//! (`kept` pairs of u32 index and f32 score, zeros after the end), and the first 8 bytes of the BLAKE3
-//! over the record. A query verifies what it reads and reads nothing else, so opening a graph of a
-//! million points is as quick as of ten.
+//! All numbers little-endian: magic, format (u32), length of the header (u32), header (JSON), the
+//! points' ids in ascending order (16 bytes each), BLAKE3 over everything so far (32 bytes); then
+//! one record of equal length per point: the two numbers that the graph keeps of it, the row's
+//! length (u32), the row (`kept` pairs of u32 index and f32 score, zeros after the end), and the
+//! first 8 bytes of the BLAKE3 over the record. A query verifies what it reads and reads nothing
+//! else, so opening a graph of a million points is as quick as of ten.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -58,7 +58,8 @@ pub(super) struct DiffusionFile {
     body: usize,
 }
 
-/// Computes all rows of a graph over the points `ids`, which must ascend, and writes them to `path`.
+/// Computes all rows of a graph over the points `ids`, which must ascend, and writes them to
+/// `path`.
 pub(super) fn build(
     path: &Path,
     ids: &[Uuid],
@@ -139,9 +140,9 @@ struct Record {
 }
 
 impl DiffusionFile {
-    /// Opens the graph of a gallery with this metric. Everything but the records is checked, so that
-    /// nothing is ever allocated or read on the word of the file alone; a record is checked when it is
-    /// read.
+    /// Opens the graph of a gallery with this metric. Everything but the records is checked, so
+    /// that nothing is ever allocated or read on the word of the file alone; a record is checked
+    /// when it is read.
     pub(super) fn open(path: &Path, metric: Metric) -> Result<Self, GalleryError> {
         let damaged = |detail: &str| damaged(path, detail);
         let too_short = || damaged("it ends too early");

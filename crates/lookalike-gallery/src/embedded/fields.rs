@@ -1,5 +1,5 @@
-//! The payload fields that the engine keeps an index of, so that it need not read every payload to find
-//! a content or the images of a source.
+//! The payload fields that the engine keeps an index of, so that it need not read every payload to
+//! find a content or the images of a source.
 
 use std::fs;
 use std::io;
@@ -15,14 +15,15 @@ use super::query;
 use super::shard::Shard;
 use crate::GalleryError;
 
-/// Below this many points an index that is missing is made when the gallery is opened, which takes less
-/// than a second; for more it is made with the next optimisation, on the copy.
+/// Below this many points an index that is missing is made when the gallery is opened, which takes
+/// less than a second; for more it is made with the next optimisation, on the copy.
 const AT_OPENING: usize = 10_000;
 
 /// The fields, and how each is indexed.
 fn fields() -> [(&'static str, PayloadFieldSchema); 3] {
-    // None has graphs of its own, one for each frequent value: they take as long to build as the index itself, and
-    // searches that are filtered find their way through that (see `shard::best_request`).
+    // None has graphs of its own, one for each frequent value: they take as long to build as the
+    // index itself, and searches that are filtered find their way through that (see
+    // `shard::best_request`).
     let keyword = |on_disk| {
         PayloadFieldSchema::FieldParams(PayloadSchemaParams::Keyword(KeywordIndexParams {
             on_disk: Some(on_disk),
@@ -33,7 +34,8 @@ fn fields() -> [(&'static str, PayloadFieldSchema); 3] {
     [
         ("label", keyword(false)),
         ("source", keyword(false)),
-        // Nearly every image has a content of its own: kept on disk the index takes no memory for that.
+        // Nearly every image has a content of its own: kept on disk the index takes no memory for
+        // that.
         ("blake3", keyword(true)),
     ]
 }
@@ -44,8 +46,8 @@ pub(super) fn is_indexed(path: &str) -> bool {
 }
 
 impl Shard {
-    /// Whether a part of the shard lacks one of the indexes: an older program made it without, or the
-    /// engine began a new segment, which it does without any.
+    /// Whether a part of the shard lacks one of the indexes: an older program made it without, or
+    /// the engine began a new segment, which it does without any.
     pub(super) fn lacks_fields(&self) -> bool {
         // What cannot be read counts as missing: making an index that is there does nothing.
         lacks(self.path()).unwrap_or(true)

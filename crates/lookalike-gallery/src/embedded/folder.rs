@@ -1,5 +1,5 @@
-//! The files of an embedded gallery that are ours: the manifest, the model, the lock, and how a folder
-//! comes into being whole or not at all.
+//! The files of an embedded gallery that are ours: the manifest, the model, the lock, and how a
+//! folder comes into being whole or not at all.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{BufWriter, ErrorKind, Read, Seek, Write};
@@ -123,7 +123,8 @@ pub(super) fn write_rules(gallery: &Path, rules: &str) -> Result<(), GalleryErro
     write_whole(&gallery.join(RULES), rules.as_bytes())
 }
 
-/// The exclusive right to a gallery, given back when dropped or when the process ends, however it ends.
+/// The exclusive right to a gallery, given back when dropped or when the process ends, however it
+/// ends.
 #[derive(Debug)]
 pub(super) struct Lock {
     file: File,
@@ -149,7 +150,8 @@ impl Lock {
             }
             Err(TryLockError::Error(e)) => return Err(failed(e)),
         }
-        // Also on a full disk the gallery must open, to be searched, so the name is no condition.
+        // A gallery on a full disk must still open to be searched, so a failure to write the name
+        // is ignored.
         let _ = file
             .set_len(0)
             .and_then(|()| file.rewind())
@@ -177,7 +179,7 @@ impl Lock {
     }
 
     /// The right to read a gallery that cannot be written, beside others who only read it. None
-    /// where there is no lock file, or none that can be opened: then nobody can be asked.
+    /// where there is no lock file, or it cannot be opened.
     pub(super) fn shared(gallery: &Path) -> Result<Option<Self>, GalleryError> {
         let Ok(file) = File::open(gallery.join(LOCK)) else {
             return Ok(None);
@@ -219,8 +221,8 @@ impl Drop for Lock {
             // The name of one who has left would be taken for that of the next who only reads.
             let _ = self.file.set_len(0);
         }
-        // Closing the file is not enough: a child that this process is just starting has it as well, until
-        // it becomes its own program.
+        // Closing the file is not enough: a child that this process is just starting has it as
+        // well, until it becomes its own program.
         let _ = self.file.unlock();
     }
 }

@@ -55,8 +55,9 @@ impl EmbeddedGallery {
         Ok(file)
     }
 
-    /// Makes a note in the folder if `error` says that a row of the graph is damaged: opening the graph
-    /// does not read the rows, and [`EmbeddedGallery::diffusion_state`] would go on calling it fresh.
+    /// Makes a note in the folder if `error` says that a row of the graph is damaged: opening the
+    /// graph does not read the rows, and [`EmbeddedGallery::diffusion_state`] would go on calling
+    /// it fresh.
     pub(super) fn noticed(&self, error: &GalleryError) {
         if matches!(error, GalleryError::DamagedDiffusion { .. }) {
             // The error is reported in any case.
@@ -92,7 +93,8 @@ impl EmbeddedGallery {
         folder::lower_flag(&self.path.join(DIFFUSION_STALE))
     }
 
-    /// The neighbours that the index knows of every code, for a graph too large to compare all pairs.
+    /// The neighbours that the index knows of every code, for a graph too large to compare all
+    /// pairs.
     fn indexed_graph(
         &self,
         scan: &Scan,

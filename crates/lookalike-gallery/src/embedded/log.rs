@@ -1,13 +1,13 @@
-//! The engine's write-ahead log. qdrant-edge writes it and numbers its operations by it, but neither
-//! replays it when a shard is opened nor ever shortens it. Durability therefore comes from flushing the
-//! segments, and the log is shortened here, between closing a shard and opening it.
+//! The engine's write-ahead log. qdrant-edge writes it and numbers its operations by it, but
+//! neither replays it when a shard is opened nor ever shortens it. Durability therefore comes from
+//! flushing the segments, and the log is shortened here, between closing a shard and opening it.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Removes the log's finished files, all but the newest: that one carries the number at which the next
-/// operation continues, and points whose version lies above it could not be changed any more.
+/// Removes the log's finished files, all but the newest: that one carries the number at which the
+/// next operation continues, and points whose version lies above it could not be changed any more.
 pub(super) fn shorten(shard: &Path) -> io::Result<()> {
     let mut finished: Vec<(u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(shard.join("wal"))? {
@@ -28,8 +28,8 @@ pub(super) fn shorten(shard: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the shard has a log at all. Without it the engine would number its operations from zero, and
-/// take every change of a stored point for an old one.
+/// Whether the shard has a log at all. Without it the engine would number its operations from zero,
+/// and take every change of a stored point for an old one.
 pub(super) fn is_present(shard: &Path) -> bool {
     let entries = fs::read_dir(shard.join("wal"));
     entries.into_iter().flatten().flatten().any(|entry| {

@@ -46,17 +46,17 @@ use writing::Writer;
 
 /// A gallery in one folder of this machine, opened by one process at a time.
 ///
-/// The folder holds `gallery.json` (what the gallery is), `model.safetensors` (the model its codes come
-/// from), `shard` (the engine's files), `diffusion.bin` (the neighbour graph, once built), `thumbnails`
-/// (once there are some) and `lock`.
+/// The folder holds `gallery.json` (what the gallery is), `model.safetensors` (the model its codes
+/// come from), `shard` (the engine's files), `diffusion.bin` (the neighbour graph, once built),
+/// `thumbnails` (once there are some) and `lock`.
 #[derive(Debug)]
 pub struct EmbeddedGallery {
     path: PathBuf,
     manifest: Manifest,
     /// One change at a time; what only changes concern.
     writer: Mutex<Writer>,
-    /// None after a failure that left the engine unreliable. Held for writing only while the shard is
-    /// exchanged.
+    /// None after a failure that left the engine unreliable. Held for writing only while the shard
+    /// is exchanged.
     shard: RwLock<Option<Shard>>,
     /// Rises with every change.
     generation: AtomicU64,
@@ -71,8 +71,8 @@ pub struct EmbeddedGallery {
 }
 
 impl EmbeddedGallery {
-    /// Makes an empty gallery in the new folder `path`, for codes of length `dims` that the model whose
-    /// file is `model` gives. The folder appears at once and complete.
+    /// Makes an empty gallery in the new folder `path`, for codes of length `dims` that the model
+    /// whose file is `model` gives. The folder appears at once and complete.
     ///
     /// # Errors
     /// [`AlreadyExists`](GalleryError::AlreadyExists) if something is at `path`,
@@ -104,9 +104,9 @@ impl EmbeddedGallery {
     /// [`ReadOnly`](GalleryError::ReadOnly). Many can read such a gallery at once.
     ///
     /// # Errors
-    /// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if none is
-    /// there, [`Version`](GalleryError::Version) or [`Damaged`](GalleryError::Damaged) if it cannot be
-    /// understood, [`InUse`](GalleryError::InUse) while another process has it open,
+    /// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if none
+    /// is there, [`Version`](GalleryError::Version) or [`Damaged`](GalleryError::Damaged) if it
+    /// cannot be understood, [`InUse`](GalleryError::InUse) while another process has it open,
     /// [`DiskFull`](GalleryError::DiskFull) if there is not even room to open it, and
     /// [`Io`](GalleryError::Io) if its files cannot be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GalleryError> {
@@ -120,8 +120,8 @@ impl EmbeddedGallery {
         }
     }
 
-    /// Opens the gallery in the folder `path`, or makes it if nothing is there. One that is there must
-    /// have been made for this metric, length of codes and model.
+    /// Opens the gallery in the folder `path`, or makes it if nothing is there. One that is there
+    /// must have been made for this metric, length of codes and model.
     ///
     /// # Errors
     /// As [`open_or_create_with`](Self::open_or_create_with).
@@ -134,12 +134,14 @@ impl EmbeddedGallery {
         Self::open_or_create_with(path, Some(metric), metric, dims, model)
     }
 
-    /// As [`open_or_create`](Self::open_or_create), for whoever need not have a certain metric: if none is
-    /// `wanted`, a gallery that is there keeps its own, and a new one is made for `default`.
+    /// As [`open_or_create`](Self::open_or_create), for whoever need not have a certain metric: if
+    /// none is `wanted`, a gallery that is there keeps its own, and a new one is made for
+    /// `default`.
     ///
     /// # Errors
-    /// [`Mismatch`](GalleryError::Mismatch) if the gallery that is there was made for something else;
-    /// otherwise those of [`open`](Self::open) or, where nothing is there, of [`create`](Self::create).
+    /// [`Mismatch`](GalleryError::Mismatch) if the gallery that is there was made for something
+    /// else; otherwise those of [`open`](Self::open) or, where nothing is there, of
+    /// [`create`](Self::create).
     pub fn open_or_create_with(
         path: impl AsRef<Path>,
         wanted: Option<Metric>,
@@ -164,15 +166,16 @@ impl EmbeddedGallery {
         &self.path
     }
 
-    /// Computes the neighbour graph of all codes and what [`Rerank::Diffusion`](crate::Rerank) needs of it. That
-    /// takes all threads of the rayon pool that it is called in: beside searches it is better
-    /// called in another than the global one, in which those compute that compare with every point.
+    /// Computes the neighbour graph of all codes and what [`Rerank::Diffusion`](crate::Rerank)
+    /// needs of it. That takes all threads of the rayon pool that it is called in: beside searches
+    /// it is better called in another than the global one, in which those compute that compare with
+    /// every point.
     ///
     /// # Errors
     /// [`BadRequest`](GalleryError::BadRequest) if `config` is not
     /// [valid](DiffusionConfig::validate) or there are more points than a graph can hold;
-    /// [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if the graph cannot be stored, and
-    /// then an earlier one stays; and those of [reading](Gallery#errors).
+    /// [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if the graph cannot be
+    /// stored, and then an earlier one stays; and those of [reading](Gallery#errors).
     pub fn build_diffusion(&self, config: &DiffusionConfig) -> Result<(), GalleryError> {
         self.check_writable("building the neighbour graph")?;
         // Held throughout: the graph is of exactly the points that are there when it is done.
@@ -180,9 +183,10 @@ impl EmbeddedGallery {
         self.build_graph(config)
     }
 
-    /// Copies all that the gallery is, its index and neighbour graph included, to a folder where nothing is yet: the copy
-    /// gives the very same answers, which an index that is built anew need not. A copy that was stopped is completed by
-    /// the next. Says whether it copied: where something is already, points are to be copied one by one.
+    /// Copies all that the gallery is, its index and neighbour graph included, to a folder where
+    /// nothing is yet: the copy gives the very same answers, which an index that is built anew need
+    /// not. A copy that was stopped is completed by the next. Says whether it copied: where
+    /// something is already, points are to be copied one by one.
     ///
     /// # Errors
     /// [`DiskFull`](GalleryError::DiskFull) or [`Io`](GalleryError::Io) if it cannot be written,
@@ -283,7 +287,8 @@ impl Gallery for EmbeddedGallery {
             metric: self.manifest.metric,
             dims: self.manifest.dims,
             points,
-            // Points that another thread is deleting are missing from the one number before the other.
+            // Points that another thread is deleting are missing from the one number before the
+            // other.
             indexed: coverage.indexed.min(points),
             model_fingerprint: self.manifest.model_fingerprint.clone(),
             created: self.manifest.created,

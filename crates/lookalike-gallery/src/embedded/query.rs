@@ -84,7 +84,8 @@ fn equals(condition: &Condition) -> EngineCondition {
         }
         Field::Source | Field::Key | Field::Label | Field::Blake3 | Field::Location => text(),
         Field::Extra(_) => {
-            // An extra field's type is the data's business, so each that the value could be is tried.
+            // An extra field's type is the data's business, so each that the value could be is
+            // tried.
             let mut should = vec![text()];
             if condition.number.is_some() {
                 should.push(range(condition, Comparison::Equal));

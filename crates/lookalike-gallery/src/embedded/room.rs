@@ -7,8 +7,8 @@ use crate::GalleryError;
 /// Room that is left on the disk: the engine allocates ahead, and would end the process where it
 /// cannot.
 const SPARE_ROOM: u64 = 32 << 20;
-/// Room without which a gallery is not opened, for the same reason; less, so that one that filled the
-/// disk up to the spare room can still be opened and searched.
+/// Room without which a gallery is not opened, for the same reason; less, so that one that filled
+/// the disk up to the spare room can still be opened and searched.
 const ROOM_TO_OPEN: u64 = 16 << 20;
 
 /// Makes sure that the disk has room, because the engine maps files into memory, and a process that

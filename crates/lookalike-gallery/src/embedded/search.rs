@@ -51,8 +51,8 @@ impl Store for EmbeddedGallery {
         })
     }
 
-    /// The points of best score by the engine's index and reckoning, and those nearest to each liked
-    /// example: the engine's scores hardly tell points apart that are far from all.
+    /// The points of best score by the engine's index and reckoning, and those nearest to each
+    /// liked example: the engine's scores hardly tell points apart that are far from all.
     fn near_examples(
         &self,
         wanted: &Wanted,
@@ -96,8 +96,8 @@ impl Store for EmbeddedGallery {
         self.read(|shard| shard.retrieve(ids))
     }
 
-    /// Ranks by diffusion: from the query's own row where it is in the gallery, else from its nearest
-    /// points; what diffusion does not reach follows by distance.
+    /// Ranks by diffusion: from the query's own row where it is in the gallery, else from its
+    /// nearest points; what diffusion does not reach follows by distance.
     fn diffuse(
         &self,
         request: &SearchRequest,
@@ -228,7 +228,8 @@ impl EmbeddedGallery {
             let found = self.points(&ids)?;
             let mut scores = page.iter();
             for found in found {
-                // Points that were deleted since are missing from `found`, otherwise the order is one.
+                // Points that were deleted since are missing from `found`, otherwise the order is
+                // one.
                 let score = scores
                     .find(|(id, _)| *id == found.id)
                     .map(|(_, score)| *score);

@@ -1,6 +1,7 @@
-//! What the engine's folders say and its interface does not: how many points of its indexes are gone.
-//! The engine reports how many vectors an index was built over; points that were deleted or changed
-//! since are only marked in it. Written for the version of qdrant-edge that the workspace pins.
+//! What the engine's folders say and its interface does not: how many points of its indexes are
+//! gone. The engine reports how many vectors an index was built over; points that were deleted or
+//! changed since are only marked in it. Written for the version of qdrant-edge that the workspace
+//! pins.
 
 use std::fs;
 use std::io;

@@ -9,23 +9,23 @@ use qdrant_edge::{
 
 /// The vector that is searched.
 pub(super) const CODE: &str = "code";
-/// For the cosine metric the engine keeps `CODE` normalised, so the code as it was given is kept beside
-/// it, on disk and without an index. That costs 4 bytes per dimension, and buys codes that come back bit
-/// for bit, and exact answers under every metric.
+/// For the cosine metric the engine keeps `CODE` normalised, so the code as it was given is kept
+/// beside it, on disk and without an index. That costs 4 bytes per dimension, and buys codes that
+/// come back bit for bit, and exact answers under every metric.
 pub(super) const RAW: &str = "raw";
 
 /// From how many points on an index is built; fewer are compared with one by one, in under a
 /// millisecond.
 pub(super) const INDEX_FROM: usize = 10_000;
-/// The engine's own limits, in kibibytes of vectors, for the same: a little lower, so that rounding does
-/// not put the two at odds. A filter that leaves fewer points is answered by comparing with each of
-/// them.
+/// The engine's own limits, in kibibytes of vectors, for the same: a little lower, so that rounding
+/// does not put the two at odds. A filter that leaves fewer points is answered by comparing with
+/// each of them.
 const INDEX_FROM_IN_ENGINE: usize = 9_000;
-/// How many segments may stand side by side before they are merged. More than one, so that adding a few
-/// points to a large gallery does not build its index again.
+/// How many segments may stand side by side before they are merged. More than one, so that adding a
+/// few points to a large gallery does not build its index again.
 pub(super) const SEGMENTS: usize = 4;
-/// Edges per node, and width of the beam while building and while searching (HNSW, Malkov and Yashunin
-/// 2018).
+/// Edges per node, and width of the beam while building and while searching (HNSW, Malkov and
+/// Yashunin 2018).
 const HNSW_M: usize = 16;
 const HNSW_EF_CONSTRUCT: usize = 100;
 pub(super) const HNSW_EF: usize = 64;

@@ -32,9 +32,9 @@ const IDS_PER_OPERATION: usize = 10_000;
 pub(super) struct Shard {
     /// None only while it is dropped.
     edge: Option<EdgeShard>,
-    /// Whether the engine has panicked. What it holds in memory can no longer be relied on then, so it
-    /// is asked for nothing more. It is still closed in the usual way: its log stays locked otherwise, and
-    /// the gallery could not be opened again in this process.
+    /// Whether the engine has panicked. What it holds in memory can no longer be relied on then, so
+    /// it is asked for nothing more. It is still closed in the usual way: its log stays locked
+    /// otherwise, and the gallery could not be opened again in this process.
     panicked: AtomicBool,
     /// The shard's folder.
     path: PathBuf,
@@ -95,8 +95,8 @@ impl Shard {
         }
     }
 
-    /// Runs `action` on the engine. After a panic the shard answers nothing any more: what it holds in
-    /// memory can no longer be relied on, what it has on disk can.
+    /// Runs `action` on the engine. After a panic the shard answers nothing any more: what it holds
+    /// in memory can no longer be relied on, what it has on disk can.
     pub(super) fn with<T>(
         &self,
         doing: &str,
@@ -166,7 +166,8 @@ impl Shard {
             Ok(Size {
                 segments: info.segments_count,
                 points: info.points_count,
-                // The engine counts every vector of an indexed segment, those without an index, too.
+                // The engine counts every vector of an indexed segment, those without an index,
+                // too.
                 built: info.indexed_vectors_count / self.vector_names().len(),
             })
         })
@@ -196,7 +197,8 @@ impl Shard {
         })
     }
 
-    /// The `limit` best points by the engine's reckoning, in no order that could be relied on: ids and exact codes. Payloads cost as much as the search: ask for those that are wanted.
+    /// The `limit` best points by the engine's reckoning, in no order that could be relied on: ids
+    /// and exact codes. Payloads cost as much as the search: ask for those that are wanted.
     pub(super) fn nearest(
         &self,
         query: QueryEnum,
@@ -447,7 +449,8 @@ impl Shard {
 impl Drop for Shard {
     fn drop(&mut self) {
         if let Some(edge) = self.edge.take() {
-            // Dropping flushes, and panics when that fails. What was acknowledged is on disk already.
+            // Dropping flushes, and panics when that fails. What was acknowledged is on disk
+            // already.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(edge)));
         }
     }
@@ -471,8 +474,8 @@ fn best_request(query: QueryEnum, limit: usize, exact: bool, filtered: bool) -> 
         params: Some(SearchParams {
             hnsw_ef: Some(beam.max(2 * limit)),
             exact,
-            // A filter that leaves few points leaves the graph in pieces: then neighbours of neighbours are looked
-            // at as well (ACORN, Patel et al. 2024).
+            // A filter that leaves few points leaves the graph in pieces: then neighbours of
+            // neighbours are looked at as well (ACORN, Patel et al. 2024).
             acorn: Some(AcornSearchParams {
                 enable: true,
                 max_selectivity: None,
@@ -510,8 +513,8 @@ pub(super) fn scroll_request(
     })
 }
 
-/// Whether building the index could change anything: there is enough beside it, enough of it is gone
-/// (a fifth, the engine's own measure), or the points lie scattered.
+/// Whether building the index could change anything: there is enough beside it, enough of it is
+/// gone (a fifth, the engine's own measure), or the points lie scattered.
 pub(super) fn worth_optimising(size: &Size, coverage: &Coverage, points: usize) -> bool {
     points.saturating_sub(coverage.indexed) >= INDEX_FROM
         || (coverage.gone >= INDEX_FROM && coverage.gone > size.built / 5)
@@ -538,8 +541,8 @@ impl Failure {
     }
 }
 
-/// Runs the engine, and makes a failure of its errors and of its panics: it panics on some damaged files
-/// and on a full disk.
+/// Runs the engine, and makes a failure of its errors and of its panics: it panics on some damaged
+/// files and on a full disk.
 fn guarded<T>(action: impl FnOnce() -> OperationResult<T>) -> Result<T, Failure> {
     let (detail, panicked) = match catch_unwind(AssertUnwindSafe(action)) {
         Ok(Ok(done)) => return Ok(done),

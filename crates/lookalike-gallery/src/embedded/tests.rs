@@ -59,7 +59,8 @@ fn a_failed_index_leaves_the_gallery_open() {
     assert_eq!(gallery.describe().unwrap().indexed, 10_001);
 }
 
-/// Takes the indexes of the payloads away, as galleries of older programs have none but the labels'.
+/// Takes the indexes of the payloads away, as galleries of older programs have none but the
+/// labels'.
 fn make_old(gallery: &EmbeddedGallery) {
     let without = |shard: &Shard| {
         for name in ["source", "blake3"] {

@@ -20,8 +20,8 @@ const HASHES: usize = 10_000;
 const BYTES_PER_POINT: u64 = 2_048;
 /// Bytes per float of a code: stored twice, logged twice in five bytes each, and rounded up.
 const BYTES_PER_FLOAT: u64 = 32;
-/// When about this much has gone into the engine's log, the shard is closed and opened again so that
-/// the log can be shortened.
+/// When about this much has gone into the engine's log, the shard is closed and opened again so
+/// that the log can be shortened.
 pub(super) const LOG_LIMIT: u64 = 256 << 20;
 /// Bytes of an id in the log, and what deleting it costs elsewhere.
 const ID_BYTES: u64 = 256;
@@ -46,8 +46,8 @@ impl EmbeddedGallery {
         }
     }
 
-    /// Runs a change on the shard. Before it can be seen, the folder says that changes have begun and
-    /// that the neighbour graph is stale; when this returns, it is on disk.
+    /// Runs a change on the shard. Before it can be seen, the folder says that changes have begun
+    /// and that the neighbour graph is stale; when this returns, it is on disk.
     fn change(
         &self,
         writer: &mut Writer,
@@ -79,8 +79,9 @@ impl EmbeddedGallery {
         Ok(())
     }
 
-    /// The right to change the gallery. If earlier changes have filled the log, it is shortened first:
-    /// now and not after them, so that a failure is not taken for theirs. The next change tries again.
+    /// The right to change the gallery. If earlier changes have filled the log, it is shortened
+    /// first: now and not after them, so that a failure is not taken for theirs. The next change
+    /// tries again.
     pub(super) fn begin_change(&self) -> Result<MutexGuard<'_, Writer>, GalleryError> {
         self.check_writable("storing or removing points")?;
         let mut writer = self.writer();
@@ -204,8 +205,8 @@ impl EmbeddedGallery {
         Ok(true)
     }
 
-    /// Drops thumbnails that no point needs; says whether there were any. Nobody may change the points
-    /// meanwhile.
+    /// Drops thumbnails that no point needs; says whether there were any. Nobody may change the
+    /// points meanwhile.
     pub(super) fn sweep_thumbnails(&self) -> Result<bool, GalleryError> {
         if !self.thumbnails.is_unswept() {
             return Ok(false);
@@ -222,8 +223,8 @@ impl EmbeddedGallery {
         }
     }
 
-    /// The engine numbers its changes, and passes over those that look older than what is stored. That
-    /// cannot happen unless its log was tampered with; then it must not pass unseen.
+    /// The engine numbers its changes, and passes over those that look older than what is stored.
+    /// That cannot happen unless its log was tampered with; then it must not pass unseen.
     fn change_was_ignored(&self) -> GalleryError {
         GalleryError::Damaged {
             path: self.path.clone(),

@@ -1,4 +1,5 @@
-//! Conditions on payloads: built and joined here, written and read in `text`, compared in `condition`.
+//! Conditions on payloads: built and joined here, written and read in `text`, compared in
+//! `condition`.
 
 mod condition;
 mod text;

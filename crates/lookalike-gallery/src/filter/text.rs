@@ -74,8 +74,8 @@ impl FromStr for Filter {
     type Err = GalleryError;
 
     /// # Errors
-    /// [`GalleryError::BadRequest`] names the first condition that cannot be understood, and why; or says
-    /// that the text is longer than [`MAX_BYTES`](Filter::MAX_BYTES), or has more than
+    /// [`GalleryError::BadRequest`] names the first condition that cannot be understood, and why;
+    /// or says that the text is longer than [`MAX_BYTES`](Filter::MAX_BYTES), or has more than
     /// [`MAX_CONDITIONS`](Filter::MAX_CONDITIONS).
     fn from_str(text: &str) -> Result<Self, GalleryError> {
         Self::check_length(text)?;

@@ -230,7 +230,8 @@ fn retries_end_and_all_failures_are_listed() {
             .iter()
             .filter(|handled| handled.method == "Points/Upsert")
             .count();
-        // The client itself tries each attempt a second time on a new connection, for some failures.
+        // The client itself tries each attempt a second time on a new connection, for some
+        // failures.
         let batches = 1_000usize.div_ceil(256);
         let most = batches * ATTEMPTS * 2;
         assert!(

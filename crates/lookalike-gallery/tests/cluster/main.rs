@@ -1,6 +1,7 @@
-//! What every gallery must do (`suite`), on a cluster: always on a small server that speaks Qdrant's protocol, and on a
-//! real cluster if `LOOKALIKE_TEST_QDRANT_URL` names one, as `qdrant://host:6334`. Without it those tests are reported
-//! as ignored. And what a gallery on a cluster promises beyond it, on both.
+//! What every gallery must do (`suite`), on a cluster: always on a small server that speaks
+//! Qdrant's protocol, and on a real cluster if `LOOKALIKE_TEST_QDRANT_URL` names one, as
+//! `qdrant://host:6334`. Without it those tests are reported as ignored. And what a gallery on a
+//! cluster promises beyond it, on both.
 
 mod beyond;
 mod faults;
@@ -19,8 +20,8 @@ use lookalike_testing::Qdrant;
 use suite::samples::Random;
 use suite::{Factory, MODEL, Subject, with_cases};
 
-/// The variable that names a real cluster, without a collection: by the addresses of galleries, or by `http://` and
-/// `https://`.
+/// The variable that names a real cluster, without a collection: by the addresses of galleries, or
+/// by `http://` and `https://`.
 const URL: &str = "LOOKALIKE_TEST_QDRANT_URL";
 
 fn main() -> ExitCode {
@@ -120,8 +121,8 @@ impl Place {
         format!("{}/{name}", self.url).parse().unwrap()
     }
 
-    /// How collections of tests are made: on several nodes, where there are some, so that what is written to one is read
-    /// from another.
+    /// How collections of tests are made: on several nodes, where there are some, so that what is
+    /// written to one is read from another.
     pub fn layout(&self) -> CollectionLayout {
         CollectionLayout {
             shards: Some(3),

@@ -66,8 +66,8 @@ fn run(folder: &Path, round: usize, kill: Option<Kill>) -> Vec<String> {
     run_test("crash::indexing_until_killed", FOLDER, folder, round, kill)
 }
 
-/// Runs a test in a process of its own, told the folder and the round by variables, until it is killed
-/// or, without a kill, to its end; gives what it reported.
+/// Runs a test in a process of its own, told the folder and the round by variables, until it is
+/// killed or, without a kill, to its end; gives what it reported.
 pub fn run_test(
     test: &str,
     variable: &str,

@@ -25,8 +25,8 @@ fn open(path: &Path) -> EmbeddedGallery {
     EmbeddedGallery::open_or_create(path, Metric::Euclidean, 2, b"model").unwrap()
 }
 
-/// Not a test of its own: the process that gets killed. It says what it has been told is done. Every
-/// round deletes some points, so that thumbnails are also being copied when it is killed.
+/// Not a test of its own: the process that gets killed. It says what it has been told is done.
+/// Every round deletes some points, so that thumbnails are also being copied when it is killed.
 #[test]
 fn putting_until_killed() {
     let (Ok(folder), Ok(round)) = (std::env::var(FOLDER), std::env::var(ROUND)) else {
@@ -56,8 +56,8 @@ fn no_thumbnail_is_lost_by_kill_9() {
     let folder = folder();
     let path = folder.path().join("test.gallery");
     let mut random = Random(74);
-    // Per batch whether its points were reported stored and, since, not deleted. Of one that was put and
-    // not stored, the next process may drop the thumbnails.
+    // Per batch whether its points were reported stored and, since, not deleted. Of one that was
+    // put and not stored, the next process may drop the thumbnails.
     let mut kept: HashMap<usize, bool> = HashMap::new();
     for round in 0..20 {
         let kill = Kill {

@@ -1,5 +1,5 @@
-//! The contract of `Gallery`, for any implementation: each case takes a function that gives a new, empty gallery
-//! and whatever keeps it alive. `diffusing` is for those that diffuse.
+//! The contract of `Gallery`, for any implementation: each case takes a function that gives a new,
+//! empty gallery and whatever keeps it alive. `diffusing` is for those that diffuse.
 
 use lookalike_gallery::{
     Answer, DiffusionState, Filter, Gallery, GalleryError, Point, Points, SearchRequest, Upserted,

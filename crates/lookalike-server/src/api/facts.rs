@@ -60,7 +60,8 @@ struct Holdings {
     indexed: usize,
     /// When it was made, in seconds since 1970-01-01 00:00 UTC.
     created: u64,
-    /// Whether diffusion is possible: `absent`, `fresh`, or `stale` where images have changed since.
+    /// Whether diffusion is possible: `absent`, `fresh`, or `stale` where images have changed
+    /// since.
     #[schema(value_type = String, example = "fresh")]
     diffusion: lookalike::gallery::DiffusionState,
     /// BLAKE3 of the model's file.

@@ -243,8 +243,9 @@ struct Sent {
 
 /// Adds images.
 ///
-/// Each is answered for by itself. Those that are there when this answers are there for good, and are found by every
-/// search from then on. Content that the gallery has already is not added again. A part `label` labels all of them.
+/// Each is answered for by itself. Those that are there when this answers are there for good, and
+/// are found by every search from then on. Content that the gallery has already is not added again.
+/// A part `label` labels all of them.
 #[utoipa::path(
     post, path = "/images", tag = "images", security(("token" = [])),
     request_body(content = ImagesForm, content_type = "multipart/form-data"),

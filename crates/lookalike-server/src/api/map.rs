@@ -62,8 +62,8 @@ pub(super) struct VersionOfMap {
 
 /// The points of the map.
 ///
-/// For each 28 bytes, little endian: the id as 16 bytes in their usual order; x and y as `f32`, 0 to 1; the label as
-/// `u32`, an index into the map's labels, or 4294967295 for none.
+/// For each 28 bytes, little endian: the id as 16 bytes in their usual order; x and y as `f32`, 0
+/// to 1; the label as `u32`, an index into the map's labels, or 4294967295 for none.
 #[utoipa::path(
     get, path = "/map/points", tag = "gallery", params(VersionOfMap),
     responses(

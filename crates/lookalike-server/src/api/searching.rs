@@ -157,7 +157,8 @@ async fn fetch_url(service: &Service, url: &str) -> Answered<(Vec<u8>, Held)> {
 
 /// Sends an image to search with.
 ///
-/// It is kept for a while, so that one can search with it, and with regions of it, without sending it again.
+/// It is kept for a while, so that one can search with it, and with regions of it, without sending
+/// it again.
 #[utoipa::path(
     post, path = "/queries", tag = "search",
     request_body(content((ImageForm = "multipart/form-data"), (Address = "application/json"))),
@@ -303,16 +304,18 @@ pub(super) struct Explanation {
     metric: lookalike::neighbours::Metric,
     /// The cosine of the angle between their codes, -1 to 1.
     similarity: f32,
-    /// What of the similarity comes from the colours as such, if the model joins colours to its codes.
+    /// What of the similarity comes from the colours as such, if the model joins colours to its
+    /// codes.
     colour_share: f32,
-    /// How the model brings pictures to its shape: `stretch`, `crop` or `pad`. The cells below lie evenly over what
-    /// it sees.
+    /// How the model brings pictures to its shape: `stretch`, `crop` or `pad`. The cells below lie
+    /// evenly over what it sees.
     fit: &'static str,
     query: Cells,
     with: Cells,
 }
 
-/// What each cell of a picture adds to the similarity, row by row from the top; what it takes away is negative.
+/// What each cell of a picture adds to the similarity, row by row from the top; what it takes away
+/// is negative.
 #[derive(Serialize, ToSchema)]
 struct Cells {
     rows: usize,

@@ -71,7 +71,8 @@ fn media_type(headers: &HeaderMap) -> &str {
 ///
 /// # Errors
 ///
-/// 400 for what is no JSON, 408, 413, 415 for what is neither, 422 for JSON that means nothing here.
+/// 400 for what is no JSON, 408, 413, 415 for what is neither, 422 for JSON that means nothing
+/// here.
 pub(crate) async fn read<T: DeserializeOwned>(
     request: Request,
     limits: &Limits,

@@ -1,6 +1,7 @@
 //! A browser for tests: Chromium, driven by its DevTools protocol.
 //!
-//! Nothing here sleeps and hopes: [`Page::wait`] asks the page again and again until something is so.
+//! Nothing here sleeps and hopes: [`Page::wait`] asks the page again and again until something is
+//! so.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
@@ -22,11 +23,13 @@ const PACE: Duration = Duration::from_millis(25);
 /// A window on a desk, and that of a small phone, in CSS pixels.
 const DESK: (u32, u32) = (1_280, 800);
 pub const PHONE: (u32, u32) = (360, 740);
-/// Whether what lies at a place of the window is an element or inside of it, in the page's language.
+/// Whether what lies at a place of the window is an element or inside of it, in the page's
+/// language.
 const IS_HIT: &str =
     "((node, [x, y]) => node !== null && node.contains(document.elementFromPoint(x, y)))";
-/// Lets presses and clicks come to `node` only, until one has or `unguard` is called, which says whether one has. Between
-/// a look at where something is and the click much may move, when others need the machine.
+/// Lets presses and clicks come to `node` only, until one has or `unguard` is called, which says
+/// whether one has. Between a look at where something is and the click much may move, when others
+/// need the machine.
 const GUARD: &str = "(() => { \
     const guard = new AbortController(); \
     let arrived = false; \
@@ -71,7 +74,8 @@ impl Browser {
         let mut process = Command::new(program())
             .args([
                 "--headless",
-                // Those who test in containers are often root, for whom there is no sandbox; only our own page is opened.
+                // Those who test in containers are often root, for whom there is no sandbox; only
+                // our own page is opened.
                 "--no-sandbox",
                 "--remote-debugging-port=0",
                 "--no-first-run",
@@ -213,7 +217,8 @@ fn trouble(event: &Value) -> Option<String> {
     }
 }
 
-/// A page in a window of its own, which shares nothing with others: no cookies, no cache, no history.
+/// A page in a window of its own, which shares nothing with others: no cookies, no cache, no
+/// history.
 ///
 /// When it is dropped, nothing unexpected may have gone wrong in it.
 pub struct Page {
@@ -414,7 +419,8 @@ impl Page {
         numbers(&self.wait(&script))
     }
 
-    /// The middle of an element once it can be hit there: in the window, at rest, and with nothing before it.
+    /// The middle of an element once it can be hit there: in the window, at rest, and with nothing
+    /// before it.
     #[track_caller]
     fn middle(&self, selector: &str) -> (f64, f64) {
         let script = format!(
@@ -461,8 +467,9 @@ impl Page {
         });
     }
 
-    /// Brings the pointer onto an element, runs a script about it (`node`) and does something there; all of it again if
-    /// what comes late, a picture or an answer, has moved the element meanwhile.
+    /// Brings the pointer onto an element, runs a script about it (`node`) and does something
+    /// there; all of it again if what comes late, a picture or an answer, has moved the element
+    /// meanwhile.
     #[track_caller]
     fn until_hit(&self, selector: &str, script: &str, act: impl Fn((f64, f64)) -> bool) {
         for _ in 0..50 {

@@ -1,4 +1,5 @@
-//! A server on a small gallery, in this process, and a client that sends whatever bytes a test wants.
+//! A server on a small gallery, in this process, and a client that sends whatever bytes a test
+//! wants.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 

@@ -6,12 +6,15 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tonic::Code;
 
-/// What is done to requests. Each kind of fault has a probability of its own, from 0 to 1, that any one request meets it.
+/// What is done to requests. Each kind of fault has a probability of its own, from 0 to 1, that any
+/// one request meets it.
 ///
-/// A request may be delayed, duplicated and have its reply delayed; of the other faults it meets one at most.
+/// A request may be delayed, duplicated and have its reply delayed; of the other faults it meets
+/// one at most.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Faults {
-    /// What the fates of requests follow from: those of the same number, in the order of their coming, are the same.
+    /// What the fates of requests follow from: those of the same number, in the order of their
+    /// coming, are the same.
     pub seed: u64,
     /// The request waits before it is passed on.
     pub delay: f64,
@@ -23,13 +26,17 @@ pub struct Faults {
     pub lose_reply: f64,
     /// The connection is cut, with all that is under way on it; the request is not passed on.
     pub cut_before: f64,
-    /// The connection is cut, with all that is under way on it, after the request was passed on and done.
+    /// The connection is cut, with all that is under way on it, after the request was passed on and
+    /// done.
     pub cut_after: f64,
-    /// The request is passed on twice, the second after the first is done; the reply is that to the first.
+    /// The request is passed on twice, the second after the first is done; the reply is that to the
+    /// first.
     pub duplicate: f64,
-    /// The request is passed on once more later, when the reply to the first has perhaps long been read.
+    /// The request is passed on once more later, when the reply to the first has perhaps long been
+    /// read.
     pub duplicate_late: f64,
-    /// The reply is held until one to a later request has gone out, but no longer than `longest_hold`.
+    /// The reply is held until one to a later request has gone out, but no longer than
+    /// `longest_hold`.
     pub reorder: f64,
     /// The request is passed on and done, but the reply is no message of the protocol.
     pub garble: f64,
@@ -43,7 +50,8 @@ pub struct Faults {
     pub longest_delay: Duration,
     /// How long a reply waits for a later one to go out first.
     pub longest_hold: Duration,
-    /// Requests that contain these bytes are refused with `InvalidArgument`, always and before all else.
+    /// Requests that contain these bytes are refused with `InvalidArgument`, always and before all
+    /// else.
     pub poison: Option<Vec<u8>>,
     /// Only requests for these methods, such as `Points/Upsert`, meet faults.
     pub only_methods: Option<Vec<String>>,
@@ -140,7 +148,8 @@ impl Faults {
         }
     }
 
-    /// Requests that contain these bytes, such as the id of a point, are refused with `InvalidArgument`.
+    /// Requests that contain these bytes, such as the id of a point, are refused with
+    /// `InvalidArgument`.
     pub fn poison(bytes: impl Into<Vec<u8>>) -> Self {
         Self {
             poison: Some(bytes.into()),

@@ -27,7 +27,8 @@ use crate::thread::{Port, Running};
 /// Until a reply that was handed over has been sent.
 const SENDING: Duration = Duration::from_millis(2);
 
-/// Stands before a server that speaks gRPC in cleartext, and does harm to the calls that pass. Stops when it is dropped.
+/// Stands before a server that speaks gRPC in cleartext, and does harm to the calls that pass.
+/// Stops when it is dropped.
 pub struct Proxy {
     port: Port,
     shared: Arc<Shared>,

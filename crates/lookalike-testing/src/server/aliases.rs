@@ -12,8 +12,8 @@ use super::error;
 use super::store::Store;
 
 impl Store {
-    /// Nobody sees some of the actions done and others not yet; but those before one that fails stay done, as with
-    /// Qdrant.
+    /// Nobody sees some of the actions done and others not yet; but those before one that fails
+    /// stay done, as with Qdrant.
     pub fn change_aliases(
         &mut self,
         request: ChangeAliases,

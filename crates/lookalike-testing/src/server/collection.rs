@@ -73,7 +73,8 @@ impl Collection {
         self.points.get(&id.into())
     }
 
-    /// How the collection was made, and what was changed since, with Qdrant's defaults; without the metadata.
+    /// How the collection was made, and what was changed since, with Qdrant's defaults; without the
+    /// metadata.
     pub fn config(&self) -> &CollectionConfig {
         &self.config
     }

@@ -128,7 +128,8 @@ impl Index {
         )
     }
 
-    /// What of a point goes into the index: the field's values, or the elements where it is an array.
+    /// What of a point goes into the index: the field's values, or the elements where it is an
+    /// array.
     fn values<'a>(&'a self, point: &'a Point) -> impl Iterator<Item = &'a Value> {
         let values = self.path.find(&point.payload).into_iter();
         values.flat_map(|value| match value {

@@ -65,7 +65,8 @@ impl Default for Options {
     }
 }
 
-/// A server that speaks Qdrant's protocol (gRPC, cleartext), on this machine only. Stops when it is dropped.
+/// A server that speaks Qdrant's protocol (gRPC, cleartext), on this machine only. Stops when it is
+/// dropped.
 pub struct Qdrant {
     options: Options,
     port: Port,
@@ -128,7 +129,8 @@ impl Qdrant {
         self.running = None;
     }
 
-    /// Listens on the same port again, with what was stored. Nothing happens if it has not been stopped.
+    /// Listens on the same port again, with what was stored. Nothing happens if it has not been
+    /// stopped.
     pub fn start_again(&mut self) {
         if self.running.is_some() {
             return;

@@ -23,9 +23,10 @@ use super::{Collection, Id, Point, error, json, space};
 const PAGE: usize = 10;
 
 impl Store {
-    /// Wrong dimensions are found before anything is stored; the name of a vector that does not exist only when its
-    /// point's turn comes. Which of the other points are stored then is not to be relied on: with Qdrant it depends on
-    /// shards and segments, here they are those before it. If the client does not wait, it is not told.
+    /// Wrong dimensions are found before anything is stored; the name of a vector that does not
+    /// exist only when its point's turn comes. Which of the other points are stored then is not to
+    /// be relied on: with Qdrant it depends on shards and segments, here they are those before it.
+    /// If the client does not wait, it is not told.
     pub fn upsert(&mut self, request: UpsertPoints) -> Result<PointsOperationResponse, Status> {
         let wait = request.wait;
         let mode = request.update_mode.unwrap_or_default();
@@ -89,7 +90,8 @@ impl Store {
         Ok(written(collection, request.wait))
     }
 
-    /// In the order in which they were asked for, each once; those that do not exist are passed over.
+    /// In the order in which they were asked for, each once; those that do not exist are passed
+    /// over.
     pub fn get(&mut self, request: GetPoints) -> Result<GetResponse, Status> {
         let collection = self.resolve(&request.collection_name)?;
         let wanted = Wanted::read(

@@ -1,9 +1,9 @@
-//! `index.bin`: the table as it was, so that opening does not read every thumbnail. It may be missing or
-//! behind: what it does not cover is read from the segments.
+//! `index.bin`: the table as it was, so that opening does not read every thumbnail. It may be
+//! missing or behind: what it does not cover is read from the segments.
 //!
-//! All numbers little-endian: magic, format (u32), number of segments (u32), number of entries (u64);
-//! per segment its number (u32) and how far of it is covered (u64); per entry, ascending, the key (16
-//! bytes), segment, offset and length (u32 each); BLAKE3 over all this.
+//! All numbers little-endian: magic, format (u32), number of segments (u32), number of entries
+//! (u64); per segment its number (u32) and how far of it is covered (u64); per entry, ascending,
+//! the key (16 bytes), segment, offset and length (u32 each); BLAKE3 over all this.
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! The thumbnails of a gallery, opened when they are first asked for: whoever only searches does without.
+//! The thumbnails of a gallery, opened when they are first asked for: whoever only searches does
+//! without.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ impl Keeper {
             let opened = Store::open(&self.folder())?;
             if opened.rescanned {
                 match raise_flag(&self.unswept()) {
-                    // Whoever can write it finds the same.
+                    // A process that can write it will find and mark the same.
                     Err(GalleryError::Io { source, .. }) if forbids_writing(&source) => {}
                     raised => raised?,
                 }
@@ -136,8 +137,8 @@ impl Keeper {
         self.unswept().exists()
     }
 
-    /// Drops what none of `needed`, the contents of all points, and none that was just put needs; says
-    /// whether that was anything.
+    /// Drops what none of `needed`, the contents of all points, and none that was just put needs;
+    /// says whether that was anything.
     pub(in crate::embedded) fn sweep(&self, needed: &Needed) -> Result<bool, GalleryError> {
         let mut store = self.opened()?;
         let Some(open) = &mut *store else {

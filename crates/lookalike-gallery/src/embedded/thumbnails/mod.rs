@@ -1,11 +1,11 @@
 //! Thumbnails beside the shard: one a content, in files that are only ever added to.
 //!
 //! `00000001.thumbs` and so on hold the thumbnails ([`segment`]), `index.bin` says where each is
-//! ([`index`]) and is made anew from them when it is missing or behind. What is put is on disk when the
-//! call returns; a process killed in between leaves a record cut short at the end of the newest file,
-//! which the next opening cuts off. Thumbnails that no point needs are dropped by copying the rest
-//! ([`sweep`]). Bytes are checked whenever they are read, and a damaged thumbnail counts as missing, so
-//! that it is put again by whoever has it.
+//! ([`index`]) and is made anew from them when it is missing or behind. What is put is on disk when
+//! the call returns; a process killed in between leaves a record cut short at the end of the newest
+//! file, which the next opening cuts off. Thumbnails that no point needs are dropped by copying the
+//! rest ([`sweep`]). Bytes are checked whenever they are read, and a damaged thumbnail counts as
+//! missing, so that it is put again by whoever has it.
 
 mod index;
 mod keeper;
@@ -26,8 +26,8 @@ pub(super) use keeper::{Keeper, Needed};
 use segment::{HEADER, Hash, Segment, write_record};
 use table::{Key, Place, Table};
 
-/// From this length on a file is finished and another one begun.
-const FULL: u64 = 256 << 20;
+/// A file of this length or more is finished, and another one begun.
+const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Bytes that are written at a time.
 const CHUNK: usize = 8 << 20;
 const SUFFIX: &str = "thumbs";
@@ -51,7 +51,8 @@ struct Store {
 }
 
 fn key(hash: &Hash) -> Key {
-    // One half is turned, so that hashes that repeat themselves, as made-up ones may, differ as well.
+    // One half is turned, so that hashes that repeat themselves, as made-up ones may, differ as
+    // well.
     std::array::from_fn(|at| hash[at] ^ hash[at + 16].rotate_left(1))
 }
 
@@ -65,7 +66,7 @@ impl Store {
             table: Table::default(),
             dirty: false,
             rescanned: false,
-            full: FULL,
+            full: MAX_FILE_BYTES,
         };
         let reading = || GalleryError::io("reading the thumbnails in", folder);
         let entries = match fs::read_dir(folder) {
@@ -111,7 +112,7 @@ impl Store {
             // Only the newest was being written to.
             if Some(number) == newest && end < segment.length() {
                 match segment.cut(end) {
-                    // Whoever can write it cuts it.
+                    // A process that can write it will cut it.
                     Err(error) if cannot_be_written(&error) => {}
                     cut => cut?,
                 }
@@ -152,8 +153,8 @@ impl Store {
         wanted.copied().collect()
     }
 
-    /// Adds thumbnails that are [`missing`](Store::missing). They are on disk, all or, after an error,
-    /// some of them, and none counts that is not.
+    /// Adds thumbnails that are [`missing`](Store::missing). They are on disk, all or, after an
+    /// error, some of them, and none counts that is not.
     fn put(&mut self, thumbnails: &[(Hash, &[u8])]) -> Result<(), GalleryError> {
         let mut rest = thumbnails;
         while !rest.is_empty() {

@@ -1,8 +1,8 @@
 //! `*.thumbs`: thumbnails one after another. Only the newest file grows, none is ever changed.
 //!
-//! All numbers little-endian: magic, format (u32), zeros (u32); then records: the content's BLAKE3 (32
-//! bytes), the thumbnail's length (u32), the first 8 bytes of the BLAKE3 over both and the thumbnail, the
-//! thumbnail.
+//! All numbers little-endian: magic, format (u32), zeros (u32); then records: the content's BLAKE3
+//! (32 bytes), the thumbnail's length (u32), the first 8 bytes of the BLAKE3 over both and the
+//! thumbnail, the thumbnail.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -152,8 +152,8 @@ impl Segment {
         }
     }
 
-    /// Goes through the records from `from` on, checking each. A damaged one is passed over if a whole one
-    /// follows it. Gives where the last whole one ends.
+    /// Goes through the records from `from` on, checking each. A damaged one is passed over if a
+    /// whole one follows it. Gives where the last whole one ends.
     pub(super) fn scan(
         &self,
         from: u64,

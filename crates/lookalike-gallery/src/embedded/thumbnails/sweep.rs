@@ -1,8 +1,8 @@
-//! Dropping thumbnails that no point needs. The table forgets them at once; their bytes go when they are
-//! a fifth of a file (the engine's measure for points), by copying the rest to a new file.
+//! Dropping thumbnails that no point needs. The table forgets them at once; their bytes go when
+//! they are a fifth of a file (the engine's measure for points), by copying the rest to a new file.
 //!
-//! The new file gets its name when it is whole, then the index speaks of it, then the old ones go: a
-//! process killed in between leaves thumbnails twice, and the next sweep removes the older copy.
+//! The new file gets its name when it is whole, then the index speaks of it, then the old ones go:
+//! a process killed in between leaves thumbnails twice, and the next sweep removes the older copy.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,8 +45,8 @@ impl Store {
         dropped
     }
 
-    /// Copies what is needed of these files to new ones, and removes them. After an error the store must
-    /// be opened anew; all thumbnails are there then.
+    /// Copies what is needed of these files to new ones, and removes them. After an error the store
+    /// must be opened anew; all thumbnails are there then.
     pub(super) fn compact(&mut self, numbers: &[u32]) -> Result<(), GalleryError> {
         let mut copy: Option<Copy> = None;
         for &number in numbers {

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-/// A content's BLAKE3, its halves folded into one. Two contents that share it would have to be searched
-/// for on purpose, among 2^64; the record has the whole, so that even then no wrong thumbnail is shown.
+/// A content's BLAKE3, its halves folded into one. Two contents that share it would have to be
+/// searched for on purpose, among 2^64; the record has the whole, so that even then no wrong
+/// thumbnail is shown.
 pub(super) type Key = [u8; 16];
 
 /// Where a record lies.
@@ -51,7 +52,8 @@ impl Table {
             Ok(at) => self.sorted[at].place = place,
             Err(_) => {
                 self.recent.insert(key, place);
-                // Rarely enough that merging costs little, often enough that the rest takes little room.
+                // Rarely enough that merging costs little, often enough that the rest takes little
+                // room.
                 if self.recent.len() > 1_024.max(self.sorted.len() / 16) {
                     self.merge();
                 }

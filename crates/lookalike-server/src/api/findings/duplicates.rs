@@ -290,7 +290,7 @@ pub(crate) async fn duplicates(
             .map(|threshold| rounded(threshold).to_bits()),
         exact_only: of.exact_only,
     };
-    // There is no end of thresholds.
+    // Each threshold is a computation of its own, so these count towards the limits of a client.
     let client = of.threshold.map(|_| client.counted());
     answer(
         &service,

@@ -30,7 +30,7 @@ use outliers::{FoundOutliers, Measure};
 /// Seconds after which to ask again for what is being computed.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("1");
 
-/// Hears what is being done, how much of it is done, and of how much; of 0 where that is not known.
+/// Is told what is being done, how much of it is done, and of how much (0 where that is not known).
 type Said<'a> = &'a dyn Fn(&'static str, usize, usize);
 
 /// What is computed over the whole gallery.
