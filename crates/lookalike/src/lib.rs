@@ -100,7 +100,8 @@ pub use rules::{AskedRules, ReadingRules, reading_of};
 pub use searching::{Question, Searcher, already_in_gallery};
 pub use skips::Skips;
 pub use stream::{
-    DEFAULT_SIDE, ImageStream, LOOKED_AT, PADDING, Query, Reading, label_from, open_queries,
+    DEFAULT_SIDE, Encoded, ImageStream, LOOKED_AT, PADDING, Query, Reading, label_from,
+    open_queries,
 };
 pub use uploads::{Stored, UPLOADS, Upload, Uploads};
 pub use watching::Watch;

@@ -18,8 +18,8 @@ use lookalike_sources::{
 };
 use rayon::prelude::*;
 
-use crate::Error;
 use crate::skips::Skips;
+use crate::{Encoder, Error};
 
 /// How a source is read.
 #[derive(Clone, Debug, Default)]
@@ -459,6 +459,76 @@ impl ImageStream {
         Ok(Collection::of(self.name(), shape, images)?)
     }
 }
+
+/// Images and their codes, in the stream's order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Encoded {
+    /// The key of each image.
+    pub keys: Vec<String>,
+    /// The label of each image, if it has one.
+    pub labels: Vec<Option<String>>,
+    /// The codes, one after another.
+    pub codes: Vec<f32>,
+    /// Floats of a code.
+    pub dims: usize,
+}
+
+impl ImageStream {
+    /// Encodes up to `limit` images, some at a time: only their codes stay in memory. What cannot be
+    /// read goes to the [skips](Self::skips).
+    ///
+    /// # Errors
+    ///
+    /// When nothing of the source can be read, or the encoder fails.
+    pub fn encode(&self, encoder: &dyn Encoder, limit: Option<usize>) -> Result<Encoded, Error> {
+        let mut encoded = Encoded {
+            dims: encoder.code_dim(),
+            ..Encoded::default()
+        };
+        let most = (ENCODED_BYTES / encoder.shape().values().max(1)).clamp(1, ENCODED_AT_ONCE);
+        let mut held = self.chosen()?;
+        loop {
+            let left = limit.map_or(most, |limit| (limit - encoded.keys.len()).min(most));
+            let items: Vec<_> = held.by_ref().take(left).collect();
+            if items.is_empty() {
+                return Ok(encoded);
+            }
+            let prepared: Vec<Result<Image, Skipped>> = items
+                .into_par_iter()
+                .map(|item| {
+                    let (key, label, picture) = match item? {
+                        Held::Image(image) => (image.key, image.label, image.pixels.into()),
+                        Held::Entry(entry) => {
+                            let (_, picture) = decode_entry(&entry, &self.reading)?;
+                            (entry.key, entry.label, picture)
+                        }
+                    };
+                    Ok(Image {
+                        key,
+                        label,
+                        pixels: encoder.prepare(&picture),
+                    })
+                })
+                .collect();
+            let mut inputs = Vec::new();
+            for image in prepared {
+                match image {
+                    Ok(image) => {
+                        inputs.extend_from_slice(image.pixels.data());
+                        encoded.keys.push(image.key);
+                        encoded.labels.push(image.label);
+                    }
+                    Err(skipped) => self.skips.add(skipped),
+                }
+            }
+            encoded.codes.extend(encoder.encode(&inputs)?);
+        }
+    }
+}
+
+/// Images that [`ImageStream::encode`] holds at a time, and the bytes that their pixels may take.
+const ENCODED_AT_ONCE: usize = 1024;
+const ENCODED_BYTES: usize = 64 << 20;
 
 /// An image that is to be read, or has been.
 enum Held {

@@ -1,0 +1,47 @@
+//! A gallery on a Qdrant cluster: filled, searched and removed as one in a folder.
+//!
+//! ```sh
+//! cargo run --release -p lookalike --example cluster -- qdrant://localhost:6334/example photos.safetensors photos
+//! ```
+
+use std::error::Error;
+use std::path::Path;
+
+use lookalike::autoencoder::{Autoencoder, DeviceChoice};
+use lookalike::{
+    Encoder as _, IndexOptions, Question, Searcher, index, open, open_or_create_gallery,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [address, model, source] = &arguments[..] else {
+        return Err("usage: cluster ADDRESS MODEL SOURCE".into());
+    };
+    let model = Autoencoder::load(Path::new(model), DeviceChoice::Auto)?;
+
+    // The same calls serve both kinds; an address in place of a path makes the difference. Many
+    // machines may fill one gallery, each with a part of the source (`Reading::part`).
+    let gallery = open_or_create_gallery(address, &model, None, &Default::default())?;
+    let summary = index(
+        open(source)?,
+        &model,
+        &*gallery,
+        IndexOptions::default(),
+        |_| {},
+    )?;
+    println!("{} images, {} added", summary.images, summary.added);
+
+    let metric = model.default_metric();
+    let searcher = Searcher::new(gallery, Box::new(model));
+    if let Some(first) = searcher.gallery().scroll(None, 1, None)?.pop() {
+        let question = Question {
+            exclude_self: true,
+            ..Question::default()
+        };
+        println!("like {}, by {metric}:", first.payload.key);
+        for hit in searcher.ask_point(&first, &question)?.neighbours {
+            println!("{:.4} {}", hit.distance, hit.payload.key);
+        }
+    }
+    Ok(())
+}

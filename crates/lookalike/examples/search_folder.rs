@@ -1,0 +1,55 @@
+//! Learns the look of a folder of images, indexes it, and asks for what looks like one of them.
+//!
+//! ```sh
+//! cargo run --release -p lookalike --example search_folder -- photos photos/cat.jpg
+//! ```
+
+use std::error::Error;
+use std::sync::Arc;
+
+use lookalike::autoencoder::{Architecture, DeviceChoice, Objective, TrainConfig, train};
+use lookalike::{
+    IndexOptions, Question, Reading, Searcher, create_gallery, index, open, open_queries,
+};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, query] = &arguments[..] else {
+        return Err("usage: search_folder FOLDER IMAGE".into());
+    };
+
+    // Learn from the pictures alone, by the recipe that suits their number and size.
+    let stream = open(folder)?;
+    let shape = stream.suitable_shape()?;
+    let images = stream.load(Some(shape), Some(50_000))?;
+    let (network, objective) = (Architecture::Bottleneck, Objective::Look);
+    let config = TrainConfig::suited(network, objective, images.len(), shape);
+    let model = train(&images, &config, DeviceChoice::Auto, None, &mut ())?;
+
+    // A gallery keeps codes, thumbnails and the model. This one goes with the program.
+    let place = tempfile::tempdir()?;
+    let gallery = create_gallery(place.path().join("photos.gallery"), &model, None)?;
+    let summary = index(stream, &model, &gallery, IndexOptions::default(), |_| {})?;
+    println!("{} images indexed", summary.images);
+
+    let searcher = Searcher::new(Box::new(gallery), Box::new(model));
+    let question = Question {
+        k: 5,
+        exclude_self: true,
+        ..Question::default()
+    };
+    // A picture, or a whole folder of them.
+    open_queries(
+        query,
+        &Reading::default(),
+        &Arc::default(),
+        |source, name, query| {
+            println!("like {name}:");
+            for hit in searcher.search(source, &query, &question)?.neighbours {
+                println!("{:.4} {}", hit.distance, hit.payload.key);
+            }
+            Ok::<(), lookalike::Error>(())
+        },
+    )?;
+    Ok(())
+}
