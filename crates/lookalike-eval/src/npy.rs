@@ -3,6 +3,9 @@
 //! Format version 1.0: a magic number, the length of a header, the header (a Python dictionary as
 //! text, padded so that the values start at a multiple of 64 bytes), and the values, little-endian
 //! and row after row.
+//!
+//! The crate `npyz` would add 11 crates, a parser generator among them, cannot write rows before
+//! they are counted, and takes memory for a header of up to 4 GiB before it is there.
 
 use std::io::{self, Read, Seek, Write};
 use std::marker::PhantomData;
@@ -23,7 +26,7 @@ pub enum NpyError {
         /// Values per row.
         columns: usize,
     },
-    /// The file is no such array.
+    /// The file is not such an array.
     #[error("not a readable .npy array: {problem}")]
     Format {
         /// What is wrong with it.
@@ -88,23 +91,34 @@ const CHUNK: usize = 1 << 16;
 /// # Errors
 /// If the values are not whole rows, or writing fails.
 pub fn write<T: Element>(mut to: impl Write, data: &[T], columns: usize) -> Result<(), NpyError> {
-    if columns == 0 || !data.len().is_multiple_of(columns) {
-        return Err(NpyError::Ragged {
-            values: data.len(),
-            columns,
-        });
-    }
-    to.write_all(&header::<T>(data.len() / columns, columns))?;
-    let mut bytes = Vec::new();
-    for chunk in data.chunks(CHUNK) {
-        bytes.clear();
-        chunk.iter().for_each(|value| value.push_bytes(&mut bytes));
-        to.write_all(&bytes)?;
-    }
+    let rows = whole_rows(data.len(), columns)?;
+    to.write_all(&header::<T>(rows, columns))?;
+    write_values(&mut to, data, &mut Vec::new())?;
     Ok(to.flush()?)
 }
 
-/// What stands before the values of an array: of the same length whatever the number of rows.
+/// How many rows of `columns` there are in `values`.
+fn whole_rows(values: usize, columns: usize) -> Result<usize, NpyError> {
+    match columns > 0 && values.is_multiple_of(columns) {
+        true => Ok(values / columns),
+        false => Err(NpyError::Ragged { values, columns }),
+    }
+}
+
+fn write_values<T: Element>(
+    to: &mut impl Write,
+    values: &[T],
+    bytes: &mut Vec<u8>,
+) -> io::Result<()> {
+    for chunk in values.chunks(CHUNK) {
+        bytes.clear();
+        chunk.iter().for_each(|value| value.push_bytes(bytes));
+        to.write_all(bytes)?;
+    }
+    Ok(())
+}
+
+/// The bytes before the values: as many for any number of rows, so that the number can be set later.
 fn header<T: Element>(rows: usize, columns: usize) -> Vec<u8> {
     let descr = T::DESCR;
     let mut text =
@@ -134,9 +148,7 @@ impl<T: Element, W: Write + Seek> Writer<T, W> {
     /// # Errors
     /// If `columns` is 0, or writing fails.
     pub fn new(mut to: W, columns: usize) -> Result<Self, NpyError> {
-        if columns == 0 {
-            return Err(NpyError::Ragged { values: 0, columns });
-        }
+        whole_rows(0, columns)?;
         to.write_all(&header::<T>(0, columns))?;
         Ok(Self {
             to,
@@ -152,24 +164,13 @@ impl<T: Element, W: Write + Seek> Writer<T, W> {
     /// # Errors
     /// If the values are not whole rows, or writing fails.
     pub fn push(&mut self, rows: &[T]) -> Result<(), NpyError> {
-        if !rows.len().is_multiple_of(self.columns) {
-            return Err(NpyError::Ragged {
-                values: rows.len(),
-                columns: self.columns,
-            });
-        }
-        for chunk in rows.chunks(CHUNK) {
-            self.bytes.clear();
-            for value in chunk {
-                value.push_bytes(&mut self.bytes);
-            }
-            self.to.write_all(&self.bytes)?;
-        }
-        self.rows += rows.len() / self.columns;
+        let count = whole_rows(rows.len(), self.columns)?;
+        write_values(&mut self.to, rows, &mut self.bytes)?;
+        self.rows += count;
         Ok(())
     }
 
-    /// Says in the header how many rows there are, and gives back what was written to.
+    /// Writes the number of rows into the header, and returns the writer given to [`Writer::new`].
     ///
     /// # Errors
     /// If writing fails.
