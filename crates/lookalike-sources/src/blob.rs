@@ -13,20 +13,25 @@ use crate::entry::Stamp;
 
 /// Bytes that can be read anywhere, by several threads at once.
 pub(crate) trait Blob: Send + Sync {
-    /// How many bytes there are, and since when they are so.
+    /// The size, and when it last changed.
     fn stamp(&self) -> Stamp;
 
-    /// Begins reading `length` bytes from `offset`, which both lie within the blob. Fewer come only if it
-    /// was cut since.
+    /// Begins to read `length` bytes from `offset`, a range within the blob. Fewer come only if the
+    /// blob became shorter meanwhile.
     fn fetch(&self, offset: u64, length: usize) -> Fetch;
 
-    /// How much to read at once when all of it is wanted, and whether the next piece is fetched meanwhile.
+    /// How much to read at once when all of it is wanted, and whether to fetch the next piece
+    /// meanwhile.
     fn stride(&self) -> (usize, bool);
 }
 
-/// Bytes that are here or on their way.
+/// The result of a read, or a channel on which it arrives.
 pub(crate) enum Fetch {
     Here(io::Result<Bytes>),
+    #[cfg_attr(
+        not(feature = "remote"),
+        expect(dead_code, reason = "only remote objects take time")
+    )]
     Coming(Receiver<io::Result<Bytes>>),
 }
 
@@ -36,7 +41,7 @@ impl Fetch {
             Self::Here(bytes) => bytes,
             Self::Coming(bytes) => bytes
                 .recv()
-                .unwrap_or_else(|_| Err(io::Error::other("the reading was given up"))),
+                .unwrap_or_else(|_| Err(io::Error::other("the read was cancelled"))),
         }
     }
 }
@@ -162,14 +167,14 @@ impl Blob for Bytes {
     }
 }
 
-/// A blob from one place to another, read in order.
+/// A range of a blob, read in order.
 pub(crate) struct Stream {
     blob: Arc<dyn Blob>,
-    /// What was fetched and not yet read; it begins at `at`.
+    /// Bytes that were fetched and not read yet, from `at` on.
     here: Bytes,
     at: u64,
     end: u64,
-    /// The piece after `here`, if it is on its way.
+    /// The piece after `here`, if it is being fetched.
     next: Option<Fetch>,
 }
 
@@ -190,7 +195,7 @@ impl Stream {
         Self::new(blob, 0, end)
     }
 
-    /// The place in the blob that comes next.
+    /// The offset in the blob of the next byte.
     pub(crate) fn position(&self) -> u64 {
         self.at
     }
@@ -200,7 +205,7 @@ impl Stream {
         self.end.saturating_sub(self.at)
     }
 
-    /// Passes over bytes without reading those that were not fetched yet.
+    /// Skips bytes without fetching them.
     pub(crate) fn skip(&mut self, bytes: u64) {
         let bytes = bytes.min(self.remaining());
         if bytes < self.here.len() as u64 {

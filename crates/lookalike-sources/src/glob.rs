@@ -93,6 +93,10 @@ fn choices(inner: &str) -> Option<Vec<String>> {
 }
 
 /// Whether a name fits a pattern; both are whole paths with `/` between the parts.
+#[cfg_attr(
+    not(feature = "remote"),
+    allow(dead_code, reason = "local names are matched by parts")
+)]
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
     let parts = |path| str::split(path, '/').collect::<Vec<_>>();
     fits_parts(&parts(pattern), &parts(name))

@@ -30,6 +30,9 @@
 //!
 //! [`Part`] divides any source among machines, [`sample`] chooses fairly from one whose length nobody knows.
 //!
+//! The Cargo features `parquet` and `remote` (addresses), both on by default, bring these kinds of
+//! sources. Without its feature, such a source is an error that names it.
+//!
 //! # Example
 //!
 //! ```
@@ -64,9 +67,11 @@ pub mod mnist;
 mod names;
 mod open;
 mod pages;
+#[cfg(feature = "parquet")]
 mod parquet;
 mod part;
 mod paths;
+#[cfg(feature = "remote")]
 mod remote;
 mod sample;
 mod samples;

@@ -15,8 +15,10 @@ use crate::limits::Limits;
 use crate::mnist;
 use crate::names::{is_image, parent};
 use crate::pages::Paged;
+#[cfg(feature = "parquet")]
 use crate::parquet::Parquet;
 use crate::paths::existing;
+#[cfg(feature = "remote")]
 use crate::remote;
 use crate::shards::{Opener, Shards};
 use crate::single::Single;
@@ -55,7 +57,10 @@ pub fn open(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, Sour
         return Ok(Box::new(mnist::open(part)?.label_from(&options.label)));
     }
     if spec.contains("://") {
+        #[cfg(feature = "remote")]
         return remote::open(spec, options);
+        #[cfg(not(feature = "remote"))]
+        return Err(left_out(spec, "object stores and web servers", "remote"));
     }
     if glob::is_pattern(spec) {
         return open_pattern(spec, options);
@@ -150,7 +155,10 @@ pub(crate) fn open_blob(
     Ok(match kind {
         Kind::Zip => paged(Zip::open(name, blob, options)?, limits),
         Kind::Tar(packing) => paged(Tar::open(name, blob, packing, local, options)?, limits),
+        #[cfg(feature = "parquet")]
         Kind::Parquet => Box::new(Parquet::open(name, blob, options)?),
+        #[cfg(not(feature = "parquet"))]
+        Kind::Parquet => return Err(left_out(&name, "Parquet files", "parquet")),
         Kind::Table(format) => paged(Table::open(name, blob, format, beside, options)?, limits),
         Kind::Image => return Err(refuse(&name, "it is an image and no container")),
     })
@@ -159,6 +167,15 @@ pub(crate) fn open_blob(
 /// A container in which pages are images of their own.
 pub(crate) fn paged(source: impl Source + 'static, limits: Limits) -> Box<dyn Source> {
     Box::new(Paged { source, limits })
+}
+
+/// The error for a kind of source that this program was built without.
+#[cfg(not(all(feature = "parquet", feature = "remote")))]
+fn left_out(spec: &str, what: &str, feature: &str) -> SourceError {
+    let reason = format!(
+        "this program was built without {what}; build it with the Cargo feature `{feature}`"
+    );
+    refuse(spec, reason)
 }
 
 /// Said of files whose names tell nothing.

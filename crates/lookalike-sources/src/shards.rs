@@ -9,7 +9,7 @@ use crate::names::parent;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
 use crate::source::{Entries, LabelFrom, Source, SourceOptions, Wanted, no_such_image};
 
-/// How shards are opened; they are named relative to where their pattern begins.
+/// Opens shards, which are named relative to the folder where their pattern begins.
 pub(crate) trait Opener: Send + Sync {
     fn source(&self, shard: &str) -> Result<Box<dyn Source>, SourceError>;
 
@@ -26,8 +26,8 @@ pub(crate) trait Opener: Send + Sync {
     fn missing(&self, shard: &str) -> Option<SkipReason>;
 }
 
-/// Many containers as one source, each opened when its turn comes and closed after it. One that cannot be opened is
-/// passed over.
+/// Many containers as one source, opened one at a time. A container that cannot be opened is passed
+/// over.
 #[derive(Clone)]
 pub(crate) struct Shards {
     name: String,
@@ -63,14 +63,14 @@ impl Shards {
         source.entries_wanted(Arc::new(within)).map_err(as_reason)
     }
 
-    /// An item of a shard as one of the whole.
+    /// An item of a shard, as an item of the set.
     fn adopt(&self, shard: &str, item: Result<Entry, Skipped>) -> Result<Entry, Skipped> {
         match item {
             Ok(mut entry) => {
                 entry.key = of_shard(shard, &entry.key);
                 entry.sample = entry.sample.map(|sample| of_shard(shard, &sample));
                 let parents = matches!(self.label, LabelFrom::Usual | LabelFrom::Parent);
-                // A folder among many is a folder that holds its images.
+                // A folder that is a shard is the parent folder of the images in it.
                 if parents && entry.label.is_none() && self.opener.is_folder(shard) {
                     entry.label = parent(&entry.key);
                 }
@@ -84,7 +84,7 @@ impl Shards {
     }
 }
 
-/// The key that a shard's item has in the whole; an empty one means the shard itself.
+/// A shard's key as a key of the set; an empty key means the shard itself.
 fn of_shard(shard: &str, key: &str) -> String {
     match key {
         "" => shard.to_owned(),
@@ -96,6 +96,8 @@ fn as_reason(error: SourceError) -> SkipReason {
     let kind = match &error {
         SourceError::Io { source, .. } => SkipReason::from_io(source, "open it").kind,
         SourceError::Remote { .. } => SkipKind::Unreadable,
+        // Its name tells nothing, or this program was built without its kind.
+        SourceError::Spec { .. } => SkipKind::Unsupported,
         _ => SkipKind::Damaged,
     };
     SkipReason::new(kind, error.to_string())
