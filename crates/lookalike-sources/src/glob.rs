@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use glob::Pattern;
+
 /// The most names that braces may give.
 const MAX_NAMES: usize = 1_000_000;
 
@@ -22,12 +24,12 @@ pub(crate) fn has_wildcards(spec: &str) -> bool {
     spec.contains(['*', '?', '['])
 }
 
-/// Writes out the braces of a name, the first group changing slowest. Braces without a comma or a range stand for
-/// themselves.
+/// Writes out the braces of a name, the first group changing slowest. Braces without a comma or a
+/// range stand for themselves.
 ///
 /// # Errors
 ///
-/// When they give more names than a source may have parts.
+/// When they give more than [`MAX_NAMES`] names.
 pub(crate) fn expand_braces(spec: &str) -> Result<Vec<String>, String> {
     let mut names = vec![spec.to_owned()];
     while names.iter().any(|name| has_braces(name)) {
@@ -51,7 +53,7 @@ pub(crate) fn expand_braces(spec: &str) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// The innermost first group that can be expanded: where it begins and ends, and what it may be.
+/// The innermost first group that can be expanded: where it begins and ends, and its choices.
 fn first_group(name: &str) -> Option<(usize, usize, Vec<String>)> {
     let mut open = None;
     for (place, letter) in name.char_indices() {
@@ -81,7 +83,7 @@ fn choices(inner: &str) -> Option<Vec<String>> {
                 true => first.len(),
                 false => 0,
             };
-            // One more than may be is enough to be refused.
+            // One more than the limit is enough to be refused.
             let numbers = (from..=to).take(MAX_NAMES + 1);
             let forwards = from <= to;
             return forwards.then(|| numbers.map(|number| format!("{number:0width$}")).collect());
@@ -92,31 +94,31 @@ fn choices(inner: &str) -> Option<Vec<String>> {
         .then(|| inner.split(',').map(str::to_owned).collect())
 }
 
-/// Whether a name fits a pattern; both are whole paths with `/` between the parts.
+/// Whether a name matches a pattern; both are whole paths with `/` between the parts.
+///
+/// Parts are matched one at a time: over a whole path the crate `glob` tries every way to divide it
+/// among the stars, which takes exponentially long.
 #[cfg_attr(
     not(feature = "remote"),
     allow(dead_code, reason = "local names are matched by parts")
 )]
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
-    let parts = |path| str::split(path, '/').collect::<Vec<_>>();
-    fits_parts(&parts(pattern), &parts(name))
-}
-
-/// Row by row: where the pattern so far can end in the name.
-fn fits_parts(pattern: &[&str], name: &[&str]) -> bool {
+    let name: Vec<_> = name.split('/').collect();
+    // Where in the name the pattern so far can end.
     let mut ends = vec![false; name.len() + 1];
     ends[0] = true;
-    for part in pattern {
+    for part in pattern.split('/') {
         let mut next = vec![false; name.len() + 1];
-        if *part == "**" {
+        if part == "**" {
             let mut any = false;
             for (end, reached) in ends.iter().enumerate() {
                 any |= reached;
                 next[end] = any;
             }
         } else {
+            let part = part_pattern(part);
             for (place, piece) in name.iter().enumerate() {
-                next[place + 1] = ends[place] && fits_part(part, piece);
+                next[place + 1] = ends[place] && part.matches(piece);
             }
         }
         ends = next;
@@ -124,81 +126,37 @@ fn fits_parts(pattern: &[&str], name: &[&str]) -> bool {
     ends[name.len()]
 }
 
-/// One part against one part, in time of the product of their lengths.
-fn fits_part(pattern: &str, name: &str) -> bool {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let name: Vec<char> = name.chars().collect();
-    let mut ends = vec![false; name.len() + 1];
-    ends[0] = true;
-    let mut at = 0;
-    while at < pattern.len() {
-        let mut next = vec![false; name.len() + 1];
-        let (step, fits): (usize, Box<dyn Fn(char) -> bool>) = match pattern[at] {
-            '*' => {
-                let mut any = false;
-                for (end, reached) in ends.iter().enumerate() {
-                    any |= reached;
-                    next[end] = any;
-                }
-                ends = next;
-                at += 1;
-                continue;
-            }
-            '?' => (1, Box::new(|_| true)),
-            '[' => match class(&pattern[at..]) {
-                Some((length, not, ranges)) => {
-                    let inside = move |letter| {
-                        ranges
-                            .iter()
-                            .any(|range: &(char, char)| (range.0..=range.1).contains(&letter))
-                    };
-                    (length, Box::new(move |letter| inside(letter) != not))
-                }
-                None => (1, Box::new(|letter| letter == '[')),
+/// A pattern of one part. As in a shell, `[^` is `[!`, several stars are one, and a bracket that is
+/// not closed is a letter.
+fn part_pattern(part: &str) -> Pattern {
+    let mut text = part.replace("[^", "[!");
+    while text.contains("**") {
+        text = text.replace("**", "*");
+    }
+    loop {
+        match Pattern::new(&text) {
+            Ok(pattern) => return pattern,
+            // Only a bracket can still be wrong; if anything else is, no wildcard is one.
+            Err(error) => match text.char_indices().nth(error.pos) {
+                Some((at, '[')) => text.replace_range(at..=at, "[[]"),
+                _ => text = Pattern::escape(&text),
             },
-            own => (1, Box::new(move |letter| letter == own)),
-        };
-        for (place, &letter) in name.iter().enumerate() {
-            next[place + 1] = ends[place] && fits(letter);
-        }
-        ends = next;
-        at += step;
-    }
-    ends[name.len()]
-}
-
-/// The first and the last letter of each.
-type Ranges = Vec<(char, char)>;
-
-/// A class such as `[a-z_]` or `[!0-9]`: its length, whether it is negated, and its ranges.
-fn class(pattern: &[char]) -> Option<(usize, bool, Ranges)> {
-    let not = matches!(pattern.get(1), Some('!' | '^'));
-    let first = 1 + usize::from(not);
-    // A bracket right at the beginning is a letter like any other.
-    let close = (first + 1..pattern.len()).find(|&place| pattern[place] == ']')?;
-    let letters = &pattern[first..close];
-    let mut ranges = Vec::new();
-    let mut at = 0;
-    while at < letters.len() {
-        match letters.get(at..at + 3) {
-            Some([from, '-', to]) => {
-                ranges.push((*from, *to));
-                at += 3;
-            }
-            _ => {
-                ranges.push((letters[at], letters[at]));
-                at += 1;
-            }
         }
     }
-    Some((close + 1, not, ranges))
 }
 
-/// The files and folders below `base` that fit a pattern, by the bytes of their names. Names that begin with a dot
-/// fit only what begins so too.
+/// The files and folders below `base` that match a pattern, by the bytes of their names. Names that
+/// begin with a dot match only a part that begins with one too.
+///
+/// The walk of the crate `glob` is not used: it panics at names that are not UTF-8, and a folder
+/// whose name has brackets would need them escaped.
 pub(crate) fn local(base: &Path, pattern: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let parts: Vec<&str> = pattern.split('/').filter(|part| !part.is_empty()).collect();
+    let parts: Vec<_> = pattern
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| (part, part_pattern(part)))
+        .collect();
     descend(base, &parts, &mut found);
     found.sort_by(|a, b| {
         a.as_os_str()
@@ -209,8 +167,8 @@ pub(crate) fn local(base: &Path, pattern: &str) -> Vec<PathBuf> {
     found
 }
 
-fn descend(at: &Path, parts: &[&str], found: &mut Vec<PathBuf>) {
-    let Some((first, rest)) = parts.split_first() else {
+fn descend(at: &Path, parts: &[(&str, Pattern)], found: &mut Vec<PathBuf>) {
+    let Some(((first, pattern), rest)) = parts.split_first() else {
         found.push(at.to_owned());
         return;
     };
@@ -224,7 +182,7 @@ fn descend(at: &Path, parts: &[&str], found: &mut Vec<PathBuf>) {
     if *first == "**" {
         descend(at, rest, found);
     }
-    // A folder that cannot be listed is found itself: whoever opens it will say why.
+    // A folder that cannot be listed is found itself: opening it will say why.
     let entries = match fs::read_dir(at).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => entries,
         Err(error) => {
@@ -249,8 +207,8 @@ fn descend(at: &Path, parts: &[&str], found: &mut Vec<PathBuf>) {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 descend(&next, parts, found);
             }
-        // A name may hold brackets itself, and then its pattern does not fit it.
-        } else if (name == *first || fits_part(first, name)) && (rest.is_empty() || next.is_dir()) {
+        // A name may have brackets itself, and then the pattern of the same text does not match it.
+        } else if (name == *first || pattern.matches(name)) && (rest.is_empty() || next.is_dir()) {
             descend(&next, rest, found);
         }
     }
@@ -295,6 +253,10 @@ mod tests {
             ("x/**", "x/y/z"),
             ("[a-c]?.t*r", "bz.taar"),
             ("[!0-9].tar", "x.tar"),
+            ("[^0-9].tar", "x.tar"),
+            ("[a-.tar", "[a-.tar"),
+            ("[a-c][.tar", "b[.tar"),
+            ("a**b***.tar", "axb.tar"),
             ("[]].tar", "].tar"),
             ("[", "["),
             ("a*b*c", "aXbXbc"),
@@ -306,12 +268,18 @@ mod tests {
             ("*.tar", "a.tar.gz"),
             ("?.tar", "ab.tar"),
             ("[a-c].tar", "d.tar"),
+            ("[^0-9].tar", "1.tar"),
+            ("[a*", "a.tar"),
             ("x/**/y", "x/z"),
         ] {
             assert!(!fits(pattern, name), "{pattern} {name}");
         }
-        // A pattern that would take for ever if it were tried out.
+        // Patterns that would take for ever if all ways to divide a name were tried.
         assert!(!fits(&"*a".repeat(60), &"a".repeat(59)));
+        assert!(!fits(
+            &format!("{}b/c", "*a".repeat(60)),
+            &format!("{}/c", "a".repeat(200))
+        ));
     }
 
     #[test]

@@ -62,6 +62,7 @@ mod folder;
 mod glob;
 pub mod idx;
 mod in_memory;
+mod index;
 mod limits;
 pub mod mnist;
 mod names;

@@ -1,14 +1,14 @@
 //! WebDataset: the members of an archive that share a stem are one sample.
 //!
-//! `000017.jpg`, `000017.cls` and `000017.json`, one after another, are one image, its label and its
-//! payload. The stem is the path up to the first dot of the name. Members that share one but are not
-//! adjacent are samples of their own.
+//! `000017.jpg`, `000017.cls` and `000017.json`, one after another, are one image, its label and
+//! its payload. The stem is the path up to the first dot of the name. Members that share one but
+//! are not adjacent are samples of their own.
 
 use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 
-use crate::entry::{Content, Entry};
+use crate::entry::{Content, Entry, Stamp};
 use crate::limits::Limits;
 use crate::names::parent;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
@@ -17,7 +17,7 @@ use crate::source::LabelFrom;
 /// The most bytes of a label or of a payload.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// An image waits for the label that may follow it; but not more than so many images wait, or bytes of them.
+/// An image waits for the label that may follow it. At most so many images wait, and bytes of them.
 const MAX_WAITING: usize = 16;
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
@@ -28,11 +28,41 @@ pub(crate) enum Member {
     Skipped(Skipped),
 }
 
+impl Member {
+    /// A member called `name`: its key and its content, or why it is passed over.
+    pub(crate) fn new(
+        name: String,
+        location: String,
+        side: bool,
+        stamp: Stamp,
+        found: Result<(String, Content), SkipReason>,
+    ) -> Self {
+        match (found, side) {
+            (Ok((key, content)), false) => Self::Image(Entry {
+                key,
+                label: None,
+                sample: None,
+                extra: Map::new(),
+                location,
+                stamp: Some(stamp),
+                content,
+            }),
+            (Err(why), false) => Self::Skipped(Skipped::new(name, location, why)),
+            (found, true) => Self::Side(Side {
+                key: name,
+                location,
+                content: found.map(|(_, content)| content),
+            }),
+        }
+    }
+}
+
 /// A label or a payload.
 pub(crate) struct Side {
     pub(crate) key: String,
     pub(crate) location: String,
-    /// Not yet read if it can be read later; an archive may have large JSON files that belong to no image.
+    /// Not read yet if it can be read later: an archive may have large JSON files that belong to no
+    /// image.
     pub(crate) content: Result<Content, SkipReason>,
 }
 
@@ -65,7 +95,7 @@ fn ending(key: &str) -> &str {
     split(key).1
 }
 
-/// Joins the members of samples. Items come with the place at which their sample begins.
+/// Joins the members of samples. Each item comes with the place at which its sample begins.
 pub(crate) struct Samples<I> {
     members: I,
     label: LabelFrom,
@@ -120,13 +150,13 @@ impl<I: Iterator<Item = (u64, Member)>> Samples<I> {
                     self.flush();
                 }
             }
-            // More than a label and a payload are not a sample's.
+            // A sample has one label and one payload.
             Member::Side(side) if self.sides.len() < 2 => self.sides.push(side),
             Member::Side(_) | Member::Skipped(_) => {}
         }
     }
 
-    /// Gives out what waits, with the label and the payload that came so far.
+    /// Releases the waiting images, with the label and the payload that came so far.
     fn flush(&mut self) {
         if self.waiting.is_empty() {
             return;
@@ -153,7 +183,8 @@ impl<I: Iterator<Item = (u64, Member)>> Samples<I> {
                 LabelFrom::Column(_) => column.clone(),
                 LabelFrom::None => None,
             };
-            // Images that only begin alike (`cat.1.jpg`, `cat.2.jpg`) are no sample.
+            // Images that share a stem without a label or a payload (`cat.1.jpg`, `cat.2.jpg`) are
+            // not a sample.
             entry.sample = (!self.sides.is_empty()).then(|| self.stem.clone());
             entry.extra = payload.clone();
             self.ready.push_back((self.begins, Ok(entry)));

@@ -1,13 +1,11 @@
 //! Tar archives, plain or packed with gzip or Zstandard.
 //!
-//! A plain archive on a local disk is gone through header by header and its members are read when they are
-//! asked for. A packed or a remote one is a stream: members are read on the way past, one at a time.
+//! A plain archive on a local disk is walked header by header, and its members are read when they
+//! are asked for. A packed or remote one is a stream: members are read as they pass, one at a time.
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
 use std::io::{self, BufReader, Read};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -15,19 +13,17 @@ use flate2::read::MultiGzDecoder;
 use crate::blob::{Blob, Stream, read_at, read_exactly_at};
 use crate::entry::{Content, Entry, Lazy, Stamp};
 use crate::error::SourceError;
+use crate::index::Index;
 use crate::limits::{Counted, Limits, Reasonable};
 use crate::names::{is_image, key_of_member};
 use crate::samples::{Member, Samples, Side};
-use crate::seen::{First, Seen, digest};
+use crate::seen::Seen;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
-use crate::source::{Entries, Source, SourceOptions, find, no_such_image};
+use crate::source::{Entries, Source, SourceOptions, find};
 
 mod header;
 
 use header::{BLOCK, Header, Kind, padded};
-
-/// Where each key's sample begins in a plain archive, by the key's digest; `None` if the item is passed over.
-type Index = HashMap<u128, Option<u64>, BuildHasherDefault<First>>;
 
 /// How a tar archive is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +39,10 @@ pub(crate) struct Tar {
     name: String,
     blob: Arc<dyn Blob>,
     packing: Packing,
-    /// Plain, and going back costs nothing.
+    /// Whether it is plain and can be read at any position for the same cost.
     lazy: bool,
     options: SourceOptions,
-    index: Arc<OnceLock<Index>>,
+    index: Arc<Index>,
 }
 
 impl Tar {
@@ -70,7 +66,7 @@ impl Tar {
         Ok(tar)
     }
 
-    /// A file that does not begin as an archive should be refused now, not skipped as damaged.
+    /// Refuses a file that does not begin as an archive; later it could only be skipped as damaged.
     fn look(&self) -> Result<(), SourceError> {
         let refuse = |reason: String| SourceError::Container {
             name: self.name.clone(),
@@ -156,27 +152,7 @@ impl Source for Tar {
         if !self.lazy {
             return find(&self.name, self.entries()?, key);
         }
-        let index = match self.index.get() {
-            Some(index) => index,
-            None => {
-                let mut index = Index::default();
-                for (place, item) in self.from(0)? {
-                    let (key, place) = match item {
-                        Ok(entry) => (entry.key, Some(place)),
-                        Err(skipped) => (skipped.key, None),
-                    };
-                    let known = index.entry(digest(&key)).or_insert(None);
-                    *known = known.or(place);
-                }
-                self.index.get_or_init(|| index)
-            }
-        };
-        match index.get(&digest(key)) {
-            // Why it is passed over may have to do with those before it.
-            Some(None) => find(&self.name, self.entries()?, key),
-            Some(&Some(place)) => find(&self.name, self.from(place)?.map(|(_, item)| item), key),
-            None => Err(no_such_image(&self.name, key)),
-        }
+        self.index.get(&self.name, key, 0, |place| self.from(place))
     }
 }
 
@@ -196,7 +172,7 @@ impl Read for Unpacked {
 }
 
 impl Unpacked {
-    /// Passes over bytes; fewer if it ends before.
+    /// Skips bytes, and returns how many there were.
     fn skip(&mut self, bytes: u64) -> io::Result<u64> {
         match self {
             Self::Plain(stream) => {
@@ -227,7 +203,7 @@ impl Unpacked {
 struct Members {
     tar: Tar,
     stream: Unpacked,
-    /// The place in the unpacked archive that comes next.
+    /// The position in the unpacked archive.
     at: u64,
     count: u64,
     seen: Seen,
@@ -279,7 +255,7 @@ impl Members {
                 .fill(&mut block)
                 .map_err(|error| Self::failed(&error))?;
             self.at += read as u64;
-            // Some packers leave the empty blocks at the end away.
+            // Some packers leave out the empty blocks at the end.
             if read == 0 || (read == BLOCK && header::is_end(&block)) {
                 self.finish()?;
                 return Ok(None);
@@ -307,7 +283,7 @@ impl Members {
         }
     }
 
-    /// Reads on to where a packed archive has its checksum.
+    /// Reads a packed archive to its end, where its checksum is.
     fn finish(&mut self) -> Result<(), SkipReason> {
         let Unpacked::Packed(stream) = &mut self.stream else {
             return Ok(());
@@ -322,7 +298,7 @@ impl Members {
         })
     }
 
-    /// Reads a member's content and what fills its last block; memory grows with what comes.
+    /// Reads a member's content and the padding of its last block. Memory grows with what arrives.
     fn content(&mut self, size: u64) -> Result<Vec<u8>, SkipReason> {
         let mut bytes = Vec::new();
         (&mut self.stream)
@@ -346,9 +322,9 @@ impl Members {
         Ok(())
     }
 
-    /// Passes over what does not matter; what ends the archive is an error.
+    /// A member that matters; an error ends the archive.
     fn member(&mut self, header: Header) -> Result<Option<Member>, SkipReason> {
-        let (begin, size) = (self.at, header.size);
+        let size = header.size;
         let lossy = String::from_utf8_lossy(&header.name).into_owned();
         let (image, side) = (is_image(&header.name), Side::is(&lossy));
         if header.kind == Kind::Folder || !(image || side) {
@@ -363,70 +339,55 @@ impl Members {
         };
         let checked = header.check_kind().and_then(|()| {
             let key = key_of_member(&header.name)?;
-            // A sample's label or payload is its own affair.
+            // Labels and payloads are not images: their names may repeat.
             if image {
                 self.seen.check(&key)?;
             }
             limits.check_item(size)?;
             Ok(key)
         });
-        let content = match &checked {
-            Ok(_) if !self.tar.lazy => match self.content(size) {
-                Ok(bytes) => Ok(Content::Bytes(Bytes::from(bytes))),
-                Err(why) => {
-                    self.ended = true;
-                    Err(why)
-                }
-            },
-            Ok(_) => {
-                self.pass(padded(size))?;
-                match self.at >= begin.saturating_add(size) {
-                    true => Ok(Content::Lazy(Arc::new(Section {
-                        blob: Arc::clone(&self.tar.blob),
-                        offset: begin,
-                        length: size,
-                    }))),
-                    false => {
-                        self.ended = true;
-                        Err(Self::failed(&io::ErrorKind::UnexpectedEof.into()))
-                    }
-                }
+        let found = match checked {
+            Ok(key) => {
+                let content = self.take(size);
+                self.ended |= content.is_err();
+                content.map(|content| (key, content))
             }
             Err(why) => {
-                let why = why.clone();
                 self.pass(padded(size))?;
                 Err(why)
             }
         };
         if side && self.ended {
-            // Nobody may ask for a label; that the archive ends here must be said all the same.
-            return content.map(|_| None);
+            // The label may never be read, but the end of the archive has to be reported.
+            return found.map(|_| None);
         }
-        Ok(Some(match (content, side) {
-            (content, true) => Member::Side(Side {
-                key: lossy,
-                location,
-                content,
-            }),
-            (Ok(content), false) => Member::Image(Entry {
-                key: checked.unwrap_or(lossy),
-                label: None,
-                sample: None,
-                extra: Default::default(),
-                location,
-                stamp: Some(Stamp {
-                    bytes: size,
-                    modified: header.modified,
-                    changed: None,
-                }),
-                content,
-            }),
-            (Err(why), false) => Member::Skipped(Skipped::new(lossy, location, why)),
-        }))
+        let stamp = Stamp {
+            bytes: size,
+            modified: header.modified,
+            changed: None,
+        };
+        Ok(Some(Member::new(lossy, location, side, stamp, found)))
+    }
+
+    /// A member's content, or where it is; an error if the archive ends before it does.
+    fn take(&mut self, size: u64) -> Result<Content, SkipReason> {
+        let begin = self.at;
+        if !self.tar.lazy {
+            return Ok(Content::Bytes(Bytes::from(self.content(size)?)));
+        }
+        self.pass(padded(size))?;
+        if self.at < begin.saturating_add(size) {
+            return Err(Self::failed(&io::ErrorKind::UnexpectedEof.into()));
+        }
+        Ok(Content::Lazy(Arc::new(Section {
+            blob: Arc::clone(&self.tar.blob),
+            offset: begin,
+            length: size,
+        })))
     }
 }
 
-/// A stretch of a plain archive.
+/// A range of a plain archive.
 struct Section {
     blob: Arc<dyn Blob>,
     offset: u64,

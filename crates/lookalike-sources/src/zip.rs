@@ -1,12 +1,12 @@
-//! Zip archives, read by their directory, which stands at the end.
+//! Zip archives, read by the directory at their end.
 //!
-//! Listing reads the directory only, in pieces; a member is read when it is asked for, by position, so that
-//! threads share one handle. What the directory says is checked against the member's own header, its
-//! neighbours and its checksum.
+//! Listing reads the directory only, in pieces and from any record on. A member is read when it is
+//! asked for, in one read by position, so that threads share a handle and a remote archive is asked
+//! once. What the directory says is checked against the member's own header, its neighbours and its
+//! checksum.
 
-use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
@@ -14,19 +14,17 @@ use flate2::read::DeflateDecoder;
 use crate::blob::{Blob, Stream, read_at, read_exactly_at};
 use crate::entry::{Content, Entry, Lazy, Stamp};
 use crate::error::SourceError;
+use crate::index::Index;
 use crate::limits::Limits;
 use crate::names::{is_image, key_of_member};
 use crate::samples::{Member, Samples, Side};
-use crate::seen::{First, Seen, digest};
+use crate::seen::Seen;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
-use crate::source::{Entries, Source, SourceOptions, find, no_such_image};
+use crate::source::{Entries, Source, SourceOptions};
 
 mod directory;
 
 use directory::{Directory, Record};
-
-/// Where each key's sample begins in the directory, by the key's digest; `None` if the item is passed over.
-type Index = HashMap<u128, Option<u64>, BuildHasherDefault<First>>;
 
 /// A zip archive.
 #[derive(Clone)]
@@ -35,7 +33,7 @@ pub(crate) struct Zip {
     blob: Arc<dyn Blob>,
     directory: Directory,
     options: SourceOptions,
-    index: Arc<OnceLock<Index>>,
+    index: Arc<Index>,
 }
 
 impl Zip {
@@ -89,24 +87,9 @@ impl Source for Zip {
     }
 
     fn get(&self, key: &str) -> Result<Entry, SourceError> {
-        let index = self.index.get_or_init(|| {
-            let mut index = Index::default();
-            for (place, item) in self.from(self.directory.begin) {
-                let (key, place) = match item {
-                    Ok(entry) => (entry.key, Some(place)),
-                    Err(skipped) => (skipped.key, None),
-                };
-                let known = index.entry(digest(&key)).or_insert(None);
-                *known = known.or(place);
-            }
-            index
-        });
-        match index.get(&digest(key)) {
-            // Why it is passed over may have to do with those before it.
-            Some(None) => find(&self.name, self.entries()?, key),
-            Some(&Some(place)) => find(&self.name, self.from(place).map(|(_, item)| item), key),
-            None => Err(no_such_image(&self.name, key)),
-        }
+        let begin = self.directory.begin;
+        self.index
+            .get(&self.name, key, begin, |place| Ok(self.from(place)))
     }
 }
 
@@ -163,7 +146,7 @@ impl Iterator for Members {
 }
 
 impl Members {
-    /// Nothing can be read from here on.
+    /// Ends the archive: nothing can be read from here on.
     fn stop(&mut self, place: u64, why: SkipReason) -> (u64, Member) {
         self.ended = true;
         (
@@ -173,7 +156,7 @@ impl Members {
     }
 
     fn member(&mut self, record: &Record) -> Option<Member> {
-        // Windows' own packer once wrote backslashes.
+        // Old versions of Windows write backslashes.
         let name = record.name.replace_backslashes();
         let (image, side) = (is_image(&name), Side::is(&String::from_utf8_lossy(&name)));
         if !image && !side {
@@ -192,7 +175,7 @@ impl Members {
             let packed = self.zip.blob.stamp().bytes;
             self.unpacked = self.unpacked.saturating_add(record.unpacked);
             self.zip.options.limits.check_ratio(packed, self.unpacked)?;
-            // A sample's label or payload is its own affair.
+            // Labels and payloads are not images: their names may repeat.
             if image {
                 self.seen.check(&key)?;
                 self.taken.claim(record, self.zip.directory.begin)?;
@@ -202,45 +185,36 @@ impl Members {
         if matches!(&checked, Err(why) if why.kind == SkipKind::Bomb) {
             self.ended = true;
         }
-        let content = Content::Lazy(Arc::new(ZipMember {
-            blob: Arc::clone(&self.zip.blob),
-            end: self.zip.directory.begin,
-            record: record.clone(),
-        }));
-        Some(match (checked, side) {
-            (Ok(key), false) => Member::Image(Entry {
-                key,
-                label: None,
-                sample: None,
-                extra: Default::default(),
-                location,
-                stamp: Some(Stamp {
-                    bytes: record.unpacked,
-                    modified: record.modified,
-                    changed: None,
-                }),
-                content,
-            }),
-            (Err(why), false) => Member::Skipped(Skipped::new(lossy, location, why)),
-            (Err(why), true) if self.ended => {
-                Member::Skipped(Skipped::new("", &self.zip.name, why))
+        let found = match checked {
+            // The label may never be read, but the end of the archive has to be reported.
+            Err(why) if side && self.ended => {
+                return Some(Member::Skipped(Skipped::new("", &self.zip.name, why)));
             }
-            (checked, true) => Member::Side(Side {
-                key: lossy,
-                location,
-                content: checked.map(|_| content),
+            checked => checked.map(|key| {
+                let content = Content::Lazy(Arc::new(ZipMember {
+                    blob: Arc::clone(&self.zip.blob),
+                    end: self.zip.directory.begin,
+                    record: record.clone(),
+                }));
+                (key, content)
             }),
-        })
+        };
+        let stamp = Stamp {
+            bytes: record.unpacked,
+            modified: record.modified,
+            changed: None,
+        };
+        Some(Member::new(lossy, location, side, stamp, found))
     }
 }
 
-/// The stretches of the archive that members take; no two may share a byte, for thousands of members that
+/// The ranges of the archive that members take. No two may share a byte: thousands of members that
 /// unpack the same bytes are a bomb.
 #[derive(Default)]
 struct Taken {
     /// Most archives have their members in the directory's order.
     last: u64,
-    stretches: std::collections::BTreeMap<u64, u64>,
+    ranges: BTreeMap<u64, u64>,
 }
 
 impl Taken {
@@ -255,12 +229,12 @@ impl Taken {
             return damaged("the directory puts it beyond the end of the archive");
         }
         if begin < self.last {
-            let before = self.stretches.range(..end).next_back();
+            let before = self.ranges.range(..end).next_back();
             if before.is_some_and(|(_, &until)| until > begin) {
                 return damaged("it shares bytes with another member");
             }
         }
-        self.stretches.insert(begin, end);
+        self.ranges.insert(begin, end);
         self.last = self.last.max(end);
         Ok(())
     }
@@ -282,7 +256,7 @@ impl Lazy for ZipMember {
         let record = &self.record;
         let doing = "unpack it";
         limits.check_item(record.unpacked)?;
-        // What does not shrink when packed may grow a little.
+        // Data that does not shrink when packed may grow a little.
         if record.packed
             > limits
                 .item_bytes
@@ -300,7 +274,7 @@ impl Lazy for ZipMember {
             None => read_exactly_at(self.blob.as_ref(), record.header_at + skip, record.packed)
                 .map_err(|error| SkipReason::from_io(&error, doing))?,
         };
-        // Never more than the directory says, whose sum was checked.
+        // Never more than the directory says: that size counts for the archive's ratio.
         let strict = Limits {
             item_bytes: record.unpacked,
             ..*limits

@@ -1,4 +1,10 @@
-//! The headers of tar: POSIX, GNU's long names, and the attributes (pax) that stand before a member.
+//! The headers of tar: POSIX, GNU's long names, and the attributes (pax) before a member.
+//!
+//! Blocks are read by the crate `tar`. Its archives are not used: they read a long name or
+//! attributes of any size into memory. Nor are its attributes: it divides them at line breaks,
+//! which may be in them (in names, and in the binary values that `SCHILY.xattr` has).
+
+use tar::EntryType;
 
 use crate::skipped::{SkipKind, SkipReason};
 
@@ -43,12 +49,12 @@ pub(super) struct Header {
     /// Nanoseconds since 1970.
     pub(super) modified: Option<i64>,
     pub(super) kind: Kind,
-    letter: u8,
+    entry_type: EntryType,
 }
 
 impl Header {
     pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Self, SkipReason> {
-        let expected = number(&block[148..156]);
+        let header = tar::Header::from_byte_slice(block);
         let sum = |add: fn(u8) -> i64| {
             let places = block.iter().enumerate();
             let byte = |(place, &byte)| match place {
@@ -57,49 +63,51 @@ impl Header {
             };
             places.map(byte).sum::<i64>()
         };
-        // Some packers of old summed signed bytes.
+        // Some old packers summed signed bytes.
         let sums = [sum(i64::from), sum(|byte| i64::from(byte as i8))];
-        if !expected.is_some_and(|expected| sums.contains(&(expected as i64))) {
+        if !header
+            .cksum()
+            .is_ok_and(|expected| sums.contains(&expected.into()))
+        {
             return Err(damaged(
-                "a member's header has a wrong checksum, or this is no tar archive",
+                "a member's header has a wrong checksum, or this is not a tar archive",
             ));
         }
-        let letter = block[156];
-        let size = number(&block[124..136])
-            .ok_or_else(|| damaged("a member's header has no readable size"))?;
-        let posix = &block[257..262] == b"ustar";
-        let mut name = text(&block[..100]).to_vec();
-        // GNU's own format has other things in the place of the prefix.
-        if posix && block[262] == 0 && block[345] != 0 {
-            name = [text(&block[345..500]), b"/", &name].concat();
-        }
-        let kind = match letter {
-            b'x' | b'g' | b'L' | b'K' => Kind::Attributes,
-            b'5' => Kind::Folder,
-            // Before POSIX a name told folders.
-            0 | b'0' if name.ends_with(b"/") => Kind::Folder,
-            0 | b'0' | b'7' => Kind::File,
-            b'1' | b'2' => Kind::Link,
-            b'3' | b'4' | b'6' => Kind::Device,
-            b'S' => Kind::Sparse,
-            other => Kind::Other(other),
+        let name = header.path_bytes().into_owned();
+        let kind = match header.entry_type() {
+            EntryType::XHeader
+            | EntryType::XGlobalHeader
+            | EntryType::GNULongName
+            | EntryType::GNULongLink => Kind::Attributes,
+            EntryType::Directory => Kind::Folder,
+            // Before POSIX, folders were told by their names.
+            EntryType::Regular if name.ends_with(b"/") => Kind::Folder,
+            EntryType::Regular | EntryType::Continuous => Kind::File,
+            EntryType::Link | EntryType::Symlink => Kind::Link,
+            EntryType::Char | EntryType::Block | EntryType::Fifo => Kind::Device,
+            EntryType::GNUSparse => Kind::Sparse,
+            other => Kind::Other(other.as_byte()),
         };
         // Links and devices have no content, whatever size they say.
         let size = match kind {
             Kind::Link | Kind::Device | Kind::Folder => 0,
-            _ => size,
+            _ => header
+                .entry_size()
+                .map_err(|_| damaged("a member's header has no readable size"))?,
         };
         Ok(Self {
             name,
             size,
-            modified: number(&block[136..148])
+            modified: header
+                .mtime()
+                .ok()
                 .and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1_000_000_000)),
             kind,
-            letter,
+            entry_type: header.entry_type(),
         })
     }
 
-    /// Puts in what the headers before said.
+    /// Applies what the headers before it say.
     pub(super) fn extend(&mut self, attributes: Attributes) {
         if let Some(name) = attributes.name {
             self.name = name;
@@ -115,7 +123,7 @@ impl Header {
         }
     }
 
-    /// Refuses what is not an image's bytes as they are.
+    /// Refuses members that do not hold a file's bytes as they are.
     pub(super) fn check_kind(&self) -> Result<(), SkipReason> {
         let (kind, reason) = match self.kind {
             Kind::File | Kind::Folder | Kind::Attributes => return Ok(()),
@@ -154,10 +162,12 @@ pub(super) struct Attributes {
 
 impl Attributes {
     pub(super) fn add(&mut self, header: &Header, bytes: &[u8]) -> Result<(), SkipReason> {
-        match header.letter {
-            b'L' => self.name = Some(text(bytes).to_vec()),
-            b'x' => self.add_records(bytes)?,
-            // A link's target, and what holds for all members: neither names nor sizes.
+        match header.entry_type {
+            EntryType::GNULongName => {
+                self.name = bytes.split(|&byte| byte == 0).next().map(<[u8]>::to_vec);
+            }
+            EntryType::XHeader => self.add_records(bytes)?,
+            // A link's target, and attributes of all members, which are neither names nor sizes.
             _ => {}
         }
         Ok(())
@@ -214,44 +224,9 @@ fn nanoseconds(text: &str) -> Option<i64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
-/// Up to the first zero byte.
-fn text(field: &[u8]) -> &[u8] {
-    field.split(|&byte| byte == 0).next().unwrap_or_default()
-}
-
-/// Octal digits, or a binary number if the first bit is set.
-fn number(field: &[u8]) -> Option<u64> {
-    if field[0] & 0x80 != 0 {
-        // Two's complement; below zero neither sizes nor times are taken.
-        let first = u64::from(field[0] & 0x7f);
-        return field[1..].iter().try_fold(first, |value, &byte| {
-            value.checked_mul(256)?.checked_add(u64::from(byte))
-        });
-    }
-    let digits = text(field).trim_ascii();
-    digits.iter().try_fold(0_u64, |value, &digit| match digit {
-        b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(digit - b'0')),
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_octal_or_binary() {
-        assert_eq!(number(b"0000644\0"), Some(0o644));
-        assert_eq!(number(b"   17 \0\0"), Some(15));
-        assert_eq!(number(b"0000009\0"), None);
-        assert_eq!(number(&[0; 12]), Some(0));
-        assert_eq!(
-            number(&[0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]),
-            Some(2 << 32)
-        );
-        assert_eq!(number(&[0xff; 12]), None);
-        assert_eq!(number(&[0x80, 0, 0, 0, 0, 0, 0, 1]), Some(1));
-    }
 
     #[test]
     fn times_have_fractions() {
@@ -277,5 +252,13 @@ mod tests {
             // "9 path=a\n" is the only one that is right.
             assert_eq!(added.is_ok(), records.starts_with("9 "), "{records:?}");
         }
+    }
+
+    #[test]
+    fn attributes_may_have_line_breaks() {
+        let mut attributes = Attributes::default();
+        let records = b"22 SCHILY.xattr.a=\n=\n\n14 path=a\nb.j\n";
+        attributes.add_records(records).unwrap();
+        assert_eq!(attributes.name.as_deref(), Some(&b"a\nb.j"[..]));
     }
 }
