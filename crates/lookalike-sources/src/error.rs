@@ -12,10 +12,10 @@ use crate::skipped::Skipped;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// What the user typed names no source.
+    /// The text that should name a source names none.
     #[error("cannot open {spec:?}: {reason}")]
     Spec {
-        /// What was typed.
+        /// The source as it was typed.
         spec: String,
         /// Why it cannot be opened, and what can.
         reason: String,
@@ -68,8 +68,8 @@ pub enum SourceError {
         /// The key that came twice.
         key: String,
     },
-    /// The source has something at that key, but it is passed over.
-    #[error("the image {:?} cannot be had: {}: {}", .0.key, .0.location, .0.reason)]
+    /// The source has an item with that key, but it is passed over.
+    #[error("cannot read the image {:?}: {}: {}", .0.key, .0.location, .0.reason)]
     Skipped(Skipped),
     /// A part that does not exist.
     #[error("there is no part {given:?}: write it as 1/4, the first of four, up to 4/4")]

@@ -17,9 +17,10 @@ use crate::source::{Entries, LabelFrom, Source, SourceOptions, Wanted, no_such_i
 
 /// The images of a folder and of the folders in it, by the bytes of their names.
 ///
-/// A folder's files and folders are sorted together: all of the folder `a` comes before `a.jpg`. Names that
-/// begin with a dot are left out unless [`SourceOptions::hidden`]. Links to files are followed. Links to
-/// folders are followed once each, and only out of the source: what lies inside is read anyway.
+/// A folder's files and folders are sorted together: all of the folder `a` comes before `a.jpg`.
+/// Names that begin with a dot are left out unless [`SourceOptions::hidden`]. Links to files are
+/// followed. Links to folders are followed once each, and only out of the source: what lies inside
+/// is read anyway.
 #[derive(Clone)]
 pub(crate) struct Folder {
     name: String,
@@ -30,7 +31,7 @@ pub(crate) struct Folder {
 impl Folder {
     pub(crate) fn open(path: &Path, options: &SourceOptions) -> Result<Self, SourceError> {
         let root = canonical(path)?;
-        // An unreadable folder should be said now, not as a source without images.
+        // An unreadable folder is an error now, not a source without images.
         fs::read_dir(&root).map_err(|source| SourceError::Io {
             doing: "list",
             path: root.clone(),
@@ -102,7 +103,7 @@ impl Source for Folder {
 
     fn get(&self, key: &str) -> Result<Entry, SourceError> {
         let absent = || no_such_image(&self.name, key);
-        // A key has one spelling, and leads to nothing that listing would not show.
+        // A key has one spelling, and names only what a listing would show.
         let clean = key_of_member(key.as_bytes()).is_ok_and(|clean| clean == key);
         let hidden = key.split('/').any(|part| self.hides(part.as_bytes()));
         let path = self.root.join(key);
@@ -110,7 +111,7 @@ impl Source for Folder {
             && fs::symlink_metadata(&path).is_err()
         {
             let first = self.get(file)?;
-            // The file may be spelled otherwise than it was asked for.
+            // The file's name may have another Unicode normal form than the key.
             let wanted = format!("{}{}", first.key, &key[file.len()..]);
             let page = further(&first, &self.options.limits)
                 .into_iter()
@@ -130,12 +131,12 @@ impl Source for Folder {
     }
 }
 
-/// A folder that is being gone through.
+/// A folder that is being walked.
 struct Level {
     path: PathBuf,
     key: String,
     names: std::vec::IntoIter<OsString>,
-    /// Reached through a link out of the source.
+    /// Whether it was reached through a link out of the source.
     outside: bool,
 }
 
@@ -143,9 +144,9 @@ struct Walk {
     folder: Folder,
     wanted: Wanted,
     open: Vec<Level>,
-    /// The folders out of the source that were entered.
+    /// The folders outside the source that were entered.
     outside: HashSet<Identity>,
-    /// Further pages of the file that was given last.
+    /// The other pages of the file that came last.
     pages: std::vec::IntoIter<Entry>,
 }
 
@@ -204,7 +205,7 @@ impl Place<'_> {
 impl Walk {
     fn visit(&mut self, place: Place<'_>) -> Option<Result<Entry, Skipped>> {
         let image = is_image(place.name.as_encoded_bytes());
-        // Each page is in a part of its own.
+        // Each page has a part of its own.
         let paged = may_have_pages(&place.key);
         let wanted = (self.wanted)(&place.key);
         let about = match fs::symlink_metadata(&place.path) {
@@ -213,7 +214,7 @@ impl Walk {
         };
         let (about, linked) = match about {
             Ok(found) => found,
-            // No image, wherever it is; what has no ending may be a folder, with images below it.
+            // Not an image; but a name without an ending may be a folder with images below it.
             Err(_) if !image && extension(place.name.as_encoded_bytes()).is_some() => return None,
             Err(_) if image && !wanted => return None,
             Err(error) => {

@@ -1,4 +1,4 @@
-//! How much a source may take, so that no container fills the memory or the day.
+//! Limits on what a source may cost in memory and time.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::skipped::{SkipKind, SkipReason};
 
-/// The most that a container may ask for.
+/// The limits on a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The most bytes of one item, unpacked. 256 MiB unless set.
     pub item_bytes: u64,
     /// The most members of one archive. A hundred million unless set.
     pub members: u64,
-    /// The most bytes that an archive may unpack to in all, for each byte that it is packed. 250 unless set;
-    /// archives that unpack to no more than [`Limits::item_bytes`] in all are never refused for it.
+    /// The most bytes that an archive may unpack to in all, for each of its own bytes. 250 unless
+    /// set; an archive that unpacks to no more than [`Limits::item_bytes`] in all is never refused.
     pub ratio: u64,
 }
 
@@ -29,7 +29,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Refuses sizes that no image may have.
+    /// Refuses an item of no bytes, and one of too many.
     pub(crate) fn check_item(&self, bytes: u64) -> Result<(), SkipReason> {
         match bytes {
             0 => Err(SkipReason::new(
@@ -51,7 +51,7 @@ impl Limits {
         )
     }
 
-    /// Whether `unpacked` bytes out of `packed` are within reason.
+    /// Refuses `unpacked` bytes that came out of `packed`, if they are too many.
     pub(crate) fn check_ratio(&self, packed: u64, unpacked: u64) -> Result<(), SkipReason> {
         if unpacked <= self.item_bytes.max(packed.saturating_mul(self.ratio)) {
             return Ok(());
@@ -80,7 +80,7 @@ impl Limits {
         ))
     }
 
-    /// Reads all of an item. Memory grows with the bytes that come, not with those `expected`.
+    /// Reads all of an item. Memory is taken for the bytes that arrive, not for those `expected`.
     pub(crate) fn read_item(
         &self,
         from: impl Read,
@@ -100,7 +100,7 @@ impl Limits {
     }
 }
 
-/// What comes out of a decompressor, as long as it is within reason of what went in.
+/// The output of a decompressor; an error once it is too much for what went in.
 pub(crate) struct Reasonable<R> {
     inner: R,
     limits: Limits,
@@ -109,7 +109,7 @@ pub(crate) struct Reasonable<R> {
 }
 
 impl<R> Reasonable<R> {
-    /// `packed` is how much the decompressor has taken so far; see [`Counted`].
+    /// `packed` is how many bytes the decompressor has read so far; see [`Counted`].
     pub(crate) fn new(inner: R, limits: Limits, packed: Arc<AtomicU64>) -> Self {
         Self {
             inner,

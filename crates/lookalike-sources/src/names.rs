@@ -3,7 +3,7 @@
 use crate::pages::page_of;
 use crate::skipped::{SkipKind, SkipReason};
 
-/// Those that are not decoded are here too, so that they are told of and not ignored.
+/// Formats that cannot be decoded are included, so that such files are reported and not ignored.
 const IMAGES: [&str; 14] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic",
     "heif", "jxl",

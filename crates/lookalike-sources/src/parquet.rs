@@ -1,8 +1,9 @@
 //! Parquet as Hugging Face lays image data sets out.
 //!
-//! A column (`image`, or another) is a struct of `bytes` and `path`; the label is a column of its own, whose
-//! numbers have names in the file's metadata. Rows are read group by group, a few at a time; memory is taken for
-//! one page of each column. An image's key is the number of its row in the file, counted from 0.
+//! A column (`image`, or another) is a struct of `bytes` and `path`; the label is a column of its
+//! own, whose numbers have names in the file's metadata. Rows are read group by group, a few at a
+//! time; memory is taken for one page of each column. An image's key is the number of its row, from
+//! 0.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -38,7 +39,7 @@ pub(crate) struct Parquet {
     blob: Arc<dyn Blob>,
     metadata: Arc<ParquetMetaData>,
     columns: Arc<Columns>,
-    /// The number of the first row of each group, and after them that of all rows.
+    /// The number of the first row of each group, and at the end the number of rows.
     starts: Arc<[u64]>,
     options: SourceOptions,
 }
@@ -99,7 +100,7 @@ impl Parquet {
         format!("{}#{row}", self.name)
     }
 
-    /// That a group's rows cannot be read from `row` on.
+    /// Reports that a group's remaining rows cannot be read.
     fn lost(&self, rows: &Range<u64>, why: SkipReason) -> Skipped {
         let last = rows.end.saturating_sub(1);
         let why = SkipReason {
@@ -298,8 +299,8 @@ fn read_metadata(blob: &Arc<dyn Blob>) -> Result<ParquetMetaData, SkipReason> {
         return Err(SkipReason::new(SkipKind::Encrypted, reason));
     }
     if &end[4..] != b"PAR1" || size > MAX_METADATA || size + 8 > length {
-        let reason = "the metadata at its end are missing: it is cut off, or no Parquet file; \
-                      download it again";
+        let reason = "the metadata at its end are missing: it is cut off, or not a Parquet \
+                      file; download it again";
         return Err(SkipReason::new(SkipKind::Damaged, reason));
     }
     let bytes = read_exactly_at(blob.as_ref(), length - 8 - size, size).map_err(failed)?;
@@ -308,7 +309,7 @@ fn read_metadata(blob: &Arc<dyn Blob>) -> Result<ParquetMetaData, SkipReason> {
     Ok(metadata)
 }
 
-/// What Parquet's reader says as a reason.
+/// An error of the Parquet reader as a reason.
 fn reason_of(error: ParquetError, doing: &str) -> SkipReason {
     match error {
         ParquetError::External(error) => match error.downcast::<SkipReason>() {
@@ -334,7 +335,7 @@ fn reason_of(error: ParquetError, doing: &str) -> SkipReason {
 
 /// Runs the Parquet reader, which panics at some damage.
 fn guarded<T>(read: impl FnOnce() -> Result<T, SkipReason>) -> Result<T, SkipReason> {
-    // What was being read is given up after a panic, so that nothing half-changed is seen.
+    // After a panic the group is given up, so that no half-changed state is used.
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         let reason = "the file contradicts itself; download it again";
         Err(SkipReason::new(SkipKind::Damaged, reason))

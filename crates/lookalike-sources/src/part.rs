@@ -1,4 +1,4 @@
-//! One of several parts of a source, so that several machines share the work.
+//! Parts of a source, for machines that share the work.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,23 +11,25 @@ use crate::source::{Entries, Source, Wanted, no_such_image};
 
 /// The i-th of n parts, written `i/n` from `1/n` to `n/n`.
 ///
-/// An item's part follows from its own name and from n, and from nothing else. So parts are disjoint and together the
-/// whole without anybody coordinating them, an item stays in its part when others come and go, and workers that
-/// list a source at different times, while files are added to it, miss nothing that was there for all of them.
-/// Dividing by position would make parts of exactly equal size, and one file added in the middle between two
-/// listings would move all that follow it by one: images at the borders would be in no worker's part. The same goes
-/// for whatever else balances by looking at a listing. An image that is missed is worse than a worker that has a
-/// few more, so that names alone decide.
+/// An item's part is a function of its own name and of n alone. So parts are disjoint and together
+/// the whole without coordination, an item stays in its part when others come and go, and workers
+/// that list a source at different times, while files are added to it, miss nothing that was there
+/// for all of them. Dividing by position would make parts of exactly equal size, but one file added
+/// in the middle between two listings would move all that follow it by one, and images at the
+/// borders would be in no worker's part. The same is true of anything else that balances by a
+/// listing. A missed image is worse than a worker with a few more images, so names alone decide.
 ///
-/// How equal parts can be then depends on names:
+/// How equal the parts are then depends on the names:
 ///
-/// - **Numbered names** (`000017.jpg`, `cats/IMG_0042.png`, rows of a table, MNIST): each n consecutive numbers, from a
-///   multiple of n on, go to n different parts, in an order turned by a hash. A sequence without gaps is divided
-///   equally but for its two ends: its largest part is within 5% of the mean from 20 images a part on if it begins with 0
-///   or 1, and from 40 on wherever it begins. With gaps, and over many folders, parts vary less than by a hash, or
-///   just so; only names that differ in nothing but zeros before the number, or in the ending, go together.
-/// - **Other names** (hashes, words): parts vary as a hash does, by about the square root of a part's size; the largest
-///   of 64 is within 5% of the mean from about 6,000 images a part on, and within 10% from about 1,500 on.
+/// - **Numbered names** (`000017.jpg`, `cats/IMG_0042.png`, rows of a table, MNIST): each n
+///   consecutive numbers, from a multiple of n on, go to n different parts, in an order rotated by
+///   a hash. A sequence without gaps is divided equally except at its two ends: its largest part is
+///   within 5% of the mean from 20 images a part on if it begins with 0 or 1, and from 40 on
+///   wherever it begins. With gaps, and over many folders, parts vary at most as much as with a
+///   hash. Only names that differ in zeros before the number, or in the ending, stay together.
+/// - **Other names** (hashes, words): parts vary as with a hash, by about the square root of a
+///   part's size; the largest of 64 is within 5% of the mean from about 6,000 images a part on, and
+///   within 10% from about 1,500 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PartNumber {
     number: u32,
@@ -40,8 +42,8 @@ impl PartNumber {
         (1..=of).contains(&number).then_some(Self { number, of })
     }
 
-    /// Whether the item with a key belongs to this part; an image of a sample belongs by its sample, see
-    /// [`has_entry`](Self::has_entry).
+    /// Whether the item with a key belongs to this part; an image of a sample belongs by its
+    /// sample, see [`has_entry`](Self::has_entry).
     pub fn has(self, key: &str) -> bool {
         place(key, self.of) == self.number - 1
     }
@@ -56,9 +58,10 @@ impl PartNumber {
 fn place(key: &str, of: u32) -> u32 {
     let (before, number, after) = numbered(key);
     let of = u64::from(of);
-    // Within a block of consecutive numbers the turn is one, and each number has a place of its own; over blocks and
-    // names turns are random. Of k names in a block a place gets one with a chance of k in n, so that the
-    // size of a part varies by no more than if each name had a hash of its own.
+    // Within a block of n consecutive numbers the rotation is the same and each number has its own
+    // place; over blocks and names rotations are random. Of k names in a block, a place gets one
+    // with a probability of k in n, so that the size of a part varies no more than with a hash of
+    // each name.
     let mut turn = blake3::Hasher::new();
     turn.update(&(before.len() as u64).to_le_bytes());
     turn.update(before.as_bytes());
@@ -71,11 +74,11 @@ fn place(key: &str, of: u32) -> u32 {
     u32::try_from(place).expect("less than a u32")
 }
 
-/// The most digits of a number in a name: so many fit into 64 bits.
+/// The most digits of a number in a name that surely fit into 64 bits.
 const MAX_DIGITS: usize = 18;
 
-/// A name's last number, 0 if it has none, and the text before and after it. An ending that only says that it is an
-/// image is left away, so that a sequence may have several, and an image is with the sample that is called as it is.
+/// A name's last number, 0 if it has none, and the text before and after it. The ending of an image
+/// is left out, so that a sequence may have several, and an image is in the part of its sample.
 fn numbered(key: &str) -> (&str, u64, &str) {
     let name = match extension(key.as_bytes()) {
         Some(ending) if is_image_name(key) => &key[..key.len() - ending.len() - 1],
@@ -90,7 +93,7 @@ fn numbered(key: &str) -> (&str, u64, &str) {
             .take(MAX_DIGITS)
             .take_while(|&byte| is_digit(byte))
             .count();
-    // It has only digits, and not too many; no digit at all is no number.
+    // Only digits, and not too many of them; without digits the number is 0.
     let number = name[start..end].parse().unwrap_or(0);
     (&name[..start], number, &name[end..])
 }
@@ -115,11 +118,13 @@ impl fmt::Display for PartNumber {
     }
 }
 
-/// A part of a source, with the whole source's name: an image is the same image in every division.
+/// A part of a source, under the name of the whole source: an image is the same image however the
+/// source is divided.
 ///
-/// What was passed over is in the part of its key too, so that exactly one part reports it. What cannot be listed (a
-/// folder, the rest of an archive, a missing shard) is in every part that comes upon it, for it may hide images of
-/// each. The items of other parts are not read, except on the way past in a stream.
+/// An item that is passed over is in the part of its key too, so that exactly one part reports it.
+/// What cannot be listed (a folder, the rest of an archive, a missing shard) is reported by every
+/// part that meets it, since it may hide images of each. Items of other parts are not read, unless
+/// a stream has to be read to pass them.
 pub struct Part<S> {
     source: S,
     part: PartNumber,
@@ -243,7 +248,7 @@ mod tests {
             prop_assert_eq!(parts.count(), 1);
         }
 
-        /// Only the two ends of a sequence are no whole blocks.
+        /// Only the two ends of a sequence are not whole blocks.
         #[test]
         fn sequences_are_divided_equally(
             name in "[^0-9]{0,8}", first in prop_oneof![0_u64..2, 2_u64..1_000_000], width in 1_usize..12,
@@ -286,7 +291,8 @@ mod tests {
 
     #[test]
     fn gaps_in_a_sequence_do_no_harm() {
-        // Every second frame, every tenth, every 64th: dividing by the number alone would leave parts empty.
+        // Every second frame, every tenth, every 64th: dividing by the number alone would leave
+        // parts empty.
         for step in [2, 3, 10, 60, 64, 1_000] {
             for of in [2, 10, 60, 64] {
                 let items = 6_250 * u64::from(of);

@@ -1,16 +1,16 @@
-//! Paths as people type them.
+//! Paths in any Unicode normal form.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
-/// What is there under a path: the path itself, or the first that differs from it only in the
-/// Unicode normal form of its parts. A keyboard writes `é` as one letter, and some systems keep it
-/// in names as two.
+/// The path itself if it exists, or else the first that differs from it only in the Unicode normal
+/// form of its parts. A keyboard writes `é` as one code point, and some systems keep it in names as
+/// two.
 pub fn existing(path: &Path) -> Option<PathBuf> {
     if fs::symlink_metadata(path).is_ok() {
-        // A link to nothing is not there.
+        // A dangling link does not exist.
         return path.exists().then(|| path.to_owned());
     }
     if path.to_str().is_none_or(str::is_ascii) {
@@ -46,7 +46,7 @@ fn spelled(folder: &Path, name: &str) -> Option<String> {
         .min()
 }
 
-/// A key of a folder as its files spell it, if it is there in another normal form only.
+/// A folder's key as its files spell it, if it exists only in another normal form.
 pub(crate) fn spelled_key(root: &Path, key: &str) -> Option<String> {
     let path = existing(&root.join(key))?;
     let key = path.strip_prefix(root).ok()?.to_str()?;

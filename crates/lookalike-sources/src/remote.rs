@@ -1,9 +1,10 @@
 //! Object stores: S3 and what speaks like it, Google Cloud Storage, Azure, and web servers.
 //!
-//! An address leads to a folder of images (whatever begins with it), to a container, which is read by ranges, or to
-//! one image. Credentials and settings come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT`, …,
-//! `GOOGLE_…`, `AZURE_…`), by the names that the crate `object_store` gives them; without encryption (`http`)
-//! nothing is sent unless `AWS_ALLOW_HTTP` is `true`.
+//! An address leads to a folder of images (all objects below it), to a container, which is read by
+//! ranges, or to one image. Credentials and settings come from the environment
+//! (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT`, …, `GOOGLE_…`, `AZURE_…`), by the names that the crate
+//! `object_store` gives them. Without encryption (`http`) nothing is sent unless `AWS_ALLOW_HTTP`
+//! is `true`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -133,13 +134,13 @@ fn image(
 fn stamp_of(about: &ObjectMeta) -> Stamp {
     Stamp {
         bytes: about.size,
-        // Whole seconds: a listing may be more exact than a look at one object.
+        // Whole seconds: a listing may be more precise than the metadata of one object.
         modified: about.last_modified.timestamp().checked_mul(1_000_000_000),
         changed: None,
     }
 }
 
-/// What a store's error means for what was read.
+/// A store's error as a reason.
 fn reason_of(error: &object_store::Error) -> SkipReason {
     use object_store::Error;
     match error {
@@ -193,14 +194,14 @@ fn fetch_range(store: Arc<dyn ObjectStore>, path: Path, offset: u64, length: usi
     }
 }
 
-/// Bytes on their way.
+/// A channel on which an object arrives.
 type Coming = Receiver<Result<Vec<u8>, SkipReason>>;
 
 /// A remote image, read when it is asked for, or shortly before.
 struct Object {
     store: Arc<dyn ObjectStore>,
     path: Path,
-    /// What was asked for before anybody did.
+    /// The object, if it was asked for ahead of its reader.
     ahead: Mutex<Option<Coming>>,
     /// Its number in a listing, and that of the last one that was read.
     number: u64,
@@ -227,14 +228,14 @@ impl Object {
         runtime::begin(async move { download(store, path, limits).await })
     }
 
-    /// Whether it was begun before anybody asked.
+    /// Whether it is being fetched ahead of its reader.
     #[cfg(test)]
     fn is_ahead(&self) -> bool {
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         ahead.is_some()
     }
 
-    /// Begins before anybody asks.
+    /// Begins to fetch it ahead of its reader.
     fn begin_ahead(&self, limits: Limits) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         if ahead.is_none() {
@@ -259,7 +260,7 @@ impl Lazy for Object {
         };
         let bytes = coming
             .recv()
-            .map_err(|_| failed(io::Error::other("the reading was given up")))??;
+            .map_err(|_| failed(io::Error::other("the read was cancelled")))??;
         limits.check_item(bytes.len() as u64)?;
         Ok(bytes)
     }
@@ -281,7 +282,7 @@ async fn download(
     let failed = |error: object_store::Error| reason_of(&error);
     let mut pieces = store.get(&path).await.map_err(failed)?.into_stream();
     let mut bytes = Vec::new();
-    // The size that was announced need not be what comes.
+    // More may come than was announced.
     while let Some(piece) = pieces.next().await {
         let piece: Bytes = piece.map_err(failed)?;
         limits.check_item((bytes.len() + piece.len()).max(1) as u64)?;
@@ -297,7 +298,8 @@ struct RemoteFolder {
 
 impl Beside for RemoteFolder {
     fn find(&self, path: &str, _: &Limits) -> Result<Found, SkipReason> {
-        // Unlike a list on this machine, this one is somebody else's: it stays in its folder.
+        // Unlike a list on this machine, this one may be somebody else's, and may not leave its
+        // folder.
         let key = key_of_member(path.as_bytes())?;
         let parts = Path::from(key);
         let path = self.folder.path.parts().chain(parts.parts()).collect();
@@ -400,7 +402,7 @@ impl Opener for RemoteOpener {
     }
 
     fn missing(&self, shard: &str) -> Option<SkipReason> {
-        // A folder is missing when it has no objects, which its listing will say.
+        // A folder is missing if it has no objects, which its listing reports.
         Kind::of(shard)?;
         look(&self.address(shard))
             .err()

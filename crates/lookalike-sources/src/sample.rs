@@ -1,16 +1,16 @@
-//! A fair sample of a source whose length nobody knows.
+//! A fair sample of a source whose length is not known.
 
 use std::collections::BinaryHeap;
 
 use crate::entry::Entry;
 use crate::skipped::Skipped;
 
-/// Chooses `n` images of all, every set of `n` with the same chance, as a function of the seed and the keys:
-/// neither the order of the items nor the number of threads before matters. The sample of fewer is the beginning
-/// of the sample of more. Sources with no more than `n` images give them all.
+/// Chooses `n` images, every set of `n` with the same probability, as a function of the seed and
+/// the keys alone: neither the order of the items nor the number of threads matters. A smaller
+/// sample is the beginning of a larger one. A source of at most `n` images gives them all.
 ///
-/// Only keys are looked at. At most `n` entries are held, which costs the bytes of `n` images if the source is a
-/// stream (a packed or remote tar archive, Parquet) and next to nothing otherwise.
+/// Only keys are looked at. At most `n` entries are held, which costs the bytes of `n` images if
+/// the source is a stream (a packed or remote tar archive, Parquet) and next to nothing otherwise.
 ///
 /// What was passed over goes to `on_skipped`.
 pub fn sample(
@@ -29,7 +29,8 @@ pub fn sample(
     drawing.into_drawn()
 }
 
-/// A sample while it is drawn, of anything that has a key: those whose keys have the lowest hashes, keyed by the seed.
+/// Draws a sample of anything that has a key: the items whose keys have the lowest hashes, keyed by
+/// the seed.
 #[derive(Debug)]
 pub struct Drawing<T> {
     seed: [u8; 32],
@@ -37,7 +38,7 @@ pub struct Drawing<T> {
     lowest: BinaryHeap<Ranked<T>>,
 }
 
-/// What a key is drawn by: the lower, the earlier.
+/// The hash of a key; the lowest are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank([u8; 32]);
 
@@ -58,13 +59,13 @@ impl<T> Drawing<T> {
         Rank(*blake3::keyed_hash(&self.seed, key.as_bytes()).as_bytes())
     }
 
-    /// Whether something of this rank would be taken, as it stands: worth asking before it is read.
+    /// Whether an item of this rank would be taken now, which is worth asking before it is read.
     pub fn takes(&self, rank: Rank) -> bool {
         let beats = |highest: &Ranked<T>| rank < highest.rank;
         self.lowest.len() < self.most || self.lowest.peek().is_some_and(beats)
     }
 
-    /// Takes it, if it is among the lowest so far.
+    /// Takes the item if its rank is among the lowest so far.
     pub fn offer(&mut self, rank: Rank, item: T) {
         if self.takes(rank) {
             self.lowest.push(Ranked { rank, item });
@@ -74,7 +75,7 @@ impl<T> Drawing<T> {
         }
     }
 
-    /// What was drawn, by rank.
+    /// The drawn items, by rank.
     pub fn into_drawn(self) -> Vec<T> {
         let sorted = self.lowest.into_sorted_vec();
         sorted.into_iter().map(|ranked| ranked.item).collect()

@@ -1,11 +1,11 @@
-//! Which keys came before, in 16 bytes each: sources have millions.
+//! The keys that came before, in 16 bytes each because sources have millions.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::skipped::{SkipKind, SkipReason};
 
-/// 128 bits of BLAKE3. Among a thousand million keys two are the same by chance once in 10^21 times.
+/// 128 bits of BLAKE3. Two of a thousand million keys collide with a probability of 10^-21.
 pub(crate) fn digest(key: &str) -> u128 {
     let hash = blake3::hash(key.as_bytes());
     let (half, _) = hash.as_bytes().split_at(16);

@@ -1,4 +1,4 @@
-//! One image that was named itself.
+//! A single image file, with its pages.
 
 use crate::entry::Entry;
 use crate::error::SourceError;

@@ -5,22 +5,22 @@ use std::io;
 
 use thiserror::Error;
 
-/// An item that a source passed over; the reading goes on after it.
+/// An item that a source passed over; reading goes on after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// The key that the item would have had. Empty when it is the container itself, of which the rest
-    /// cannot be read; in a set of shards it is then the shard's name.
+    /// The key that the item would have had. Empty when it is the container itself, of which the
+    /// rest cannot be read; in a set of shards it is then the shard's name.
     pub key: String,
-    /// Where a person finds it.
+    /// Where to find it.
     pub location: String,
-    /// What sort of trouble it is.
+    /// The kind of problem.
     pub kind: SkipKind,
-    /// The trouble in words, and what to do about it.
+    /// The problem in words, and what to do about it.
     pub reason: String,
 }
 
 impl Skipped {
-    /// Says of which item a reason is.
+    /// The item that a reason is about.
     pub fn new(key: impl Into<String>, location: impl Into<String>, why: SkipReason) -> Self {
         Self {
             key: key.into(),
@@ -37,13 +37,13 @@ impl fmt::Display for Skipped {
     }
 }
 
-/// Why one item cannot be had, without saying which.
+/// Why an item was passed over.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{reason}")]
 pub struct SkipReason {
-    /// What sort of trouble it is.
+    /// The kind of problem.
     pub kind: SkipKind,
-    /// The trouble in words, and what to do about it.
+    /// The problem in words, and what to do about it.
     pub reason: String,
 }
 
@@ -55,7 +55,8 @@ impl SkipReason {
         }
     }
 
-    /// What an error of reading means for the item that was read; `doing` reads as in "cannot {doing}".
+    /// What an error of reading means for the item that was read; `doing` reads as in "cannot
+    /// {doing}".
     pub(crate) fn from_io(error: &io::Error, doing: &str) -> Self {
         // Our own readers send their reasons through `io::Error`.
         if let Some(inner) = error.get_ref() {
@@ -97,13 +98,13 @@ impl From<SkipReason> for io::Error {
     }
 }
 
-/// The sorts of trouble, for counting and filtering.
+/// The kinds of problems, for counting and filtering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum SkipKind {
     /// The file system or the store refused: no permission, an error of the device or the network.
     Unreadable,
-    /// Something that was named or linked is not there.
+    /// Something that was named or linked does not exist.
     Missing,
     /// A name that is not UTF-8, so that it cannot be a key.
     NotUtf8,
@@ -127,11 +128,11 @@ pub enum SkipKind {
     Damaged,
     /// The file ends before its content does.
     Truncated,
-    /// Content that unpacks to unreasonably more than it is packed.
+    /// Content that unpacks to far more than its packed size.
     Bomb,
     /// More members than the limit.
     TooMany,
-    /// An image that was read, and that the place where it was to be kept did not take.
+    /// An image that was read and could not be stored.
     NotStored,
 }
 

@@ -1,7 +1,7 @@
 //! Lists of images: CSV, TSV and JSON lines.
 //!
-//! One column names the files, relative to the list's own folder; the others are payload. A list is its user's
-//! own, unlike an archive, so that absolute paths and `..` are allowed.
+//! One column names the files, relative to the list's own folder; the others are payload. Unlike an
+//! archive, a list is the user's own, so that absolute paths and `..` are allowed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,16 +33,16 @@ pub(crate) enum Format {
     JsonLines,
 }
 
-/// A list's own folder: where its relative paths lead.
+/// A list's own folder, to which its paths are relative.
 pub(crate) trait Beside: Send + Sync {
-    /// What is there.
+    /// The file at a path.
     fn find(&self, path: &str, limits: &Limits) -> Result<Found, SkipReason>;
 
-    /// Where a path leads, for people.
+    /// The location of a path, as people read it.
     fn location(&self, path: &str) -> String;
 }
 
-/// What a path leads to.
+/// The file that a path leads to.
 pub(crate) struct Found {
     pub(crate) stamp: Option<Stamp>,
     pub(crate) content: Content,
@@ -92,7 +92,7 @@ impl Table {
             beside,
             options: options.clone(),
         };
-        // A list without a path in its header or in its first line has none anywhere.
+        // A list without a path in its header or in its first line has none at all.
         match table.rows()?.next() {
             Some(Ok(Row { path: None, fields, .. })) => Err(table.refuse(format!(
                 "it has the columns {}, and none of {}, which would name the files; rename the column \
@@ -213,7 +213,7 @@ impl Source for Table {
     }
 
     fn get(&self, key: &str) -> Result<Entry, SourceError> {
-        // Without a look at the files of all rows before.
+        // Does not look at the files of the rows before.
         let own = |row: &Row| row.path.as_deref() == Some(key);
         match self.rows()?.flatten().find(own) {
             Some(row) => self.entry(row).map_err(SourceError::Skipped),

@@ -1,4 +1,4 @@
-//! What every source promises, held against every kind of source.
+//! The promises of all sources, tested with every kind of source.
 
 mod support;
 
@@ -47,7 +47,7 @@ fn check(source: &dyn Source, expected: &[(String, Vec<u8>)]) {
         assert!(entry.location.starts_with('/'), "{}", entry.location);
     }
 
-    // Threads read at once, what is right.
+    // Threads that read at once get the right bytes.
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -68,7 +68,7 @@ fn check(source: &dyn Source, expected: &[(String, Vec<u8>)]) {
         entry.read(&small).unwrap_err();
     }
 
-    // By key comes what came in order; several threads ask at once.
+    // The same entries come by key, to several threads at once.
     let wrong = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for half in 0..2 {
@@ -206,7 +206,7 @@ fn zip_archives() {
                 .iter()
                 .all(|entry| entry.content.is_lazy())
         );
-        // As one that unpacks itself: something else stands before.
+        // Other bytes may come first, as in an archive that unpacks itself.
         write(&path, &[&b"#!/bin/sh\nexit\n"[..], &archive].concat());
         check(open(&path).as_ref(), &pictures());
     }
@@ -378,13 +378,13 @@ fn shards() {
         check(source.as_ref(), &expected);
         check_labels(source.as_ref());
     }
-    // One that is missing is said, and costs only itself.
+    // A missing shard is reported, and the others are read.
     let spec = root.path().join("s/{001..003}.tar.zst");
     let (entries, skipped) = all(open(&spec).as_ref());
     assert_eq!((entries.len(), skipped.len()), (40, 1));
     assert_eq!(skipped[0].key, "003.tar.zst");
     assert_eq!(skipped[0].kind, lookalike_sources::SkipKind::Missing);
-    // Nothing at all is an error.
+    // A pattern that matches nothing is an error.
     for pattern in ["s/*.zip", "s/{7..9}.tar"] {
         let spec = root.path().join(pattern);
         let error = lookalike_sources::open(spec.to_str().unwrap(), &SourceOptions::default());

@@ -1,5 +1,5 @@
-//! What parts promise, held against every kind of source: they are disjoint, together the whole, stable while files
-//! come and go, and as equal as names allow.
+//! The promises of parts, for every kind of source: they are disjoint, together the whole, stable
+//! while files come and go, and as equal as names allow.
 
 mod support;
 
@@ -269,7 +269,7 @@ fn every_kind_of_source_is_divided_within_5_percent() {
         for of in 1..=most {
             check_balanced(spec, whole.iter().map(String::as_str), of);
         }
-        // As the parts themselves say it.
+        // By the parts' own numbers.
         let of = most;
         let own: Vec<_> = parts(source.as_ref(), of)
             .map(|part| all(&part).0.len())
@@ -317,7 +317,7 @@ fn object_stores_are_divided_and_no_worker_fetches_what_is_anothers() {
         let source = open_spec(&spec, options);
         let whole = keys(&all(source.as_ref()));
         assert!(whole.0.len() > 12, "{spec}: {whole:?}");
-        // In between is what the same containers do on this machine; here each listing takes its time.
+        // The numbers between are tested on this machine; here each listing takes time.
         let most = match spec.contains(['*', '{']) || spec.ends_with("gz") {
             true => 5,
             false => 20,
@@ -378,10 +378,10 @@ fn a_folder_that_cannot_be_entered_is_told_by_every_part() {
         write(&root.path().join("photos/in").join(name), &bytes);
     }
     write(&root.path().join("other/7.jpg"), b"x");
-    // Permissions do not stop everybody; a link that leads back stops all.
+    // Permissions do not stop root; a link that leads back stops every user.
     let (photos, link) = (root.path().join("photos"), root.path().join("photos/back"));
     std::os::unix::fs::symlink(&photos, link).unwrap();
-    // A link to nowhere with an image's name is that image's own trouble.
+    // A dangling link with an image's name is reported for that image only.
     std::os::unix::fs::symlink(root.path().join("gone"), photos.join("in/99.jpg")).unwrap();
     let source = open(&photos);
     let mut lost = 0;
@@ -504,7 +504,7 @@ fn names() -> impl Strategy<Value = BTreeSet<String>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// Whatever names are, in memory as an archive that is read as it is and as one that is a stream.
+    /// Any names, in archives in memory: one that is read by position and one that is a stream.
     #[test]
     fn parts_are_disjoint_and_complete(names in names(), of in 1..=MAX_PARTS) {
         let images = images(names);
@@ -516,8 +516,8 @@ proptest! {
         }
     }
 
-    /// Workers list one after another, and before each of them files come and go. What was there all the time is
-    /// taken once, and what was not at most once.
+    /// Workers list one after another, and files come and go in between. What was there all the
+    /// time is taken once, and anything else at most once.
     #[test]
     fn nothing_is_missed_while_files_come_and_go(
         lasting in names(), passing in names(), comes_first: bool, of in 1..=MAX_PARTS,

@@ -256,7 +256,7 @@ fn http_needs_leave() {
 #[test]
 fn members_of_a_remote_zip_are_read_only_when_asked_for() {
     let root = tempfile::tempdir().unwrap();
-    // Larger than what is read at once, so that the directory's piece does not hold it all.
+    // Larger than one read, so that the piece with the directory does not hold all of it.
     let members: Vec<_> = (0..12)
         .map(|number| {
             let bytes: Vec<u8> = (0..1_u32 << 18)

@@ -4,10 +4,10 @@
 //! cargo run --release -p lookalike --example shards -- shards 1000000
 //! ```
 //!
-//! writes `shards/000.tar` and so on, of 10,000 images each; `lookalike index 'shards/{000..099}.tar'` reads them. Image
-//! `i` is training image `i mod 60,000`, distorted with seed `i`, so that the first images of a larger collection are those of a
-//! smaller one. Keys are `DIGIT/NUMBER.png`. The third argument is the number of the first image, if it is
-//! not 0.
+//! writes `shards/000.tar` and so on, of 10,000 images each; `lookalike index
+//! 'shards/{000..099}.tar'` reads them. Image `i` is training image `i mod 60,000`, distorted with
+//! seed `i`, so that a larger collection begins with the images of a smaller one. Keys are
+//! `DIGIT/NUMBER.png`. The third argument is the number of the first image, if it is not 0.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             )
             .collect();
         let path = folder.join(format!("{:03}.tar", from / SHARD));
-        // A run that is stopped leaves no archive that looks whole.
+        // An interrupted run must not leave an archive that looks complete.
         let part = path.with_extension("part");
         let mut archive = tar::Builder::new(BufWriter::new(File::create(&part)?));
         for (key, bytes) in pictures {

@@ -11,7 +11,7 @@ use crate::source::LabelFrom;
 /// Columns that may hold the image's bytes themselves, the best first.
 const BARE: [&str; 5] = ["image", "img", "bytes", "jpg", "png"];
 
-/// Where in the file each thing is; leaves are counted over all columns.
+/// The columns to read, by their numbers among all leaves.
 #[derive(Debug)]
 pub(super) struct Columns {
     pub(super) bytes: usize,

@@ -1,6 +1,6 @@
-//! The header of a page, in Thrift's compact protocol, as far as it says how much memory the page will take.
+//! The header of a page, in Thrift's compact protocol: how much memory the page will take.
 //!
-//! Parquet's own parser reserves what a header promises; this one looks first.
+//! The crate `parquet` reserves what a header promises, so that promises are checked here first.
 
 /// What a page's header promises.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,10 +34,10 @@ impl PageHeader {
     }
 }
 
-/// Structures in structures beyond this are no page's header.
+/// The deepest nesting of a page's header.
 const MAX_DEPTH: usize = 8;
 
-/// Passes over a structure, and tells the whole numbers in it by the fields that lead to them.
+/// Skips a structure, and passes each integer in it to `tell`, with the path of fields to it.
 fn structure(bytes: &mut &[u8], depth: usize, tell: &mut dyn FnMut(&[i64], i64)) -> Option<()> {
     let mut field = 0_i64;
     loop {
@@ -66,7 +66,7 @@ fn value(
     tell: &mut dyn FnMut(&[i64], i64),
 ) -> Option<()> {
     match kind {
-        // True and false are in the field's kind.
+        // The kind itself is the truth value.
         1 | 2 => Some(()),
         3 => byte(bytes).map(drop),
         4..=6 => {
@@ -82,7 +82,8 @@ fn value(
             let head = byte(bytes)?;
             let (short, kind) = (u64::from(head >> 4), head & 15);
             let count = if short == 15 { varint(bytes)? } else { short };
-            // Each takes a byte at least; so the loop ends with the bytes. Here truth values do too.
+            // Each takes at least a byte, so that the loop ends with the bytes. In lists truth
+            // values do too.
             (0..count).try_for_each(|_| match kind {
                 1 | 2 => pass(bytes, 1),
                 kind if depth < MAX_DEPTH - 1 => value(bytes, kind, depth + 1, &mut |_, _| {}),
@@ -106,7 +107,7 @@ fn pass(bytes: &mut &[u8], count: usize) -> Option<()> {
     Some(())
 }
 
-/// A whole number in seven bits a byte, the lowest first.
+/// An integer of seven bits a byte, the lowest first.
 pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
@@ -129,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_header_tells_its_sizes() {
-        // Type 3, 1,000 bytes unpacked, 300 packed, and of version 2: 5 bytes and 2 bytes of levels.
+        // Type 3, 1,000 bytes unpacked, 300 packed, and of version 2: 5 bytes and 2 bytes of
+        // levels.
         let bytes = [
             0x15, 6, 0x15, 0xd0, 15, 0x15, 0xd8, 4, 0x5c, 0x15, 2, 0x45, 10, 0x15, 4, 0, 0, 99,
         ];

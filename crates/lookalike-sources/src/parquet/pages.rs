@@ -1,4 +1,4 @@
-//! The pages of a column, checked before Parquet's reader takes memory for what their headers promise.
+//! The pages of a column, checked before the Parquet reader takes memory for what headers promise.
 
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,8 +27,8 @@ fn damaged(reason: &str) -> ParquetError {
 
 /// The bytes of one column in one group of rows.
 ///
-/// Parquet's reader asks for a page's header by position, and then for the page itself; so the header is read here
-/// first.
+/// The Parquet reader asks for a page's header by position, and then for the page itself, so that
+/// the header can be checked in between.
 #[derive(Clone)]
 pub(super) struct Chunks(Arc<Column>);
 
@@ -63,7 +63,7 @@ impl Chunks {
 }
 
 impl Column {
-    /// The header at a place, once it is known to be reasonable.
+    /// The header at a place, after it was checked.
     fn header(&self, start: u64) -> Result<Bytes> {
         const TYPICAL_READ: u64 = 1 << 12;
         const MAX_READ: u64 = 1 << 20;
@@ -103,11 +103,11 @@ impl Column {
         })
     }
 
-    /// Whether what a page promises is within reason of what it holds.
+    /// Refuses a page that promises more than it can hold.
     fn check(&self, header: &PageHeader) -> std::result::Result<(), SkipReason> {
         let (packed, unpacked) = (header.packed, header.unpacked);
         self.limits.check_ratio(packed, unpacked)?;
-        // More than the packing can give at best is a lie.
+        // A compression has a best ratio.
         let best = match self.compression {
             Compression::UNCOMPRESSED => 1,
             Compression::SNAPPY => 64,
@@ -159,8 +159,8 @@ impl ChunkReader for Chunks {
     }
 }
 
-/// A page's header, looked at when the first byte is asked for: Parquet's reader also makes readers that it does not
-/// use, where no header is.
+/// A page's header, read when the first byte is asked for: the Parquet reader also makes readers
+/// that it does not use, at places without a header.
 pub(super) struct HeaderReader {
     column: Arc<Column>,
     start: u64,
@@ -188,7 +188,7 @@ impl Read for HeaderReader {
     }
 }
 
-/// Parquet's reader unpacks gzip to the end, whatever was promised; so the end is looked for first.
+/// Refuses gzip that unpacks to more than was promised: the Parquet reader would unpack all of it.
 fn check_gzip(page: &[u8], promised: &PageHeader) -> Result<()> {
     let packed = usize::try_from(promised.levels)
         .ok()
@@ -199,12 +199,12 @@ fn check_gzip(page: &[u8], promised: &PageHeader) -> Result<()> {
         Ok(unpacked) if unpacked > promised.unpacked => {
             Err(damaged("a page unpacks to more bytes than its header says"))
         }
-        // What is damaged here the reader finds too.
+        // Damage is reported by the reader.
         _ => Ok(()),
     }
 }
 
-/// Refuses pages whose counts are lies, for memory is taken by them.
+/// Refuses pages with impossible counts, because memory is taken for them.
 pub(super) struct Honest<P> {
     pages: P,
     /// Whether values may be absent, so that levels stand before them.
@@ -232,7 +232,7 @@ fn check_counts(page: Option<Page>, levels: bool) -> Result<Option<Page>> {
                     | Encoding::DELTA_LENGTH_BYTE_ARRAY
                     | Encoding::DELTA_BYTE_ARRAY
             );
-            // Such a page could hold many values in few bytes; images' rows it does not.
+            // Such a page could hold many values in few bytes, but not rows of images.
             if delta && u64::from(most) > (1 << 20).max(8 * page.buffer().len() as u64) {
                 return Err(damaged("a page says it has more values than it can have"));
             }
@@ -245,10 +245,10 @@ fn check_counts(page: Option<Page>, levels: bool) -> Result<Option<Page>> {
     Ok(page)
 }
 
-/// Whether the count that stands before deltas is within the page's own.
+/// Whether the count before the deltas is at most the page's own.
 fn counts_in_deltas(page: &Page, levels: bool) -> bool {
     let values = match page {
-        // In version 1 levels have their length before them.
+        // In version 1 the length of the levels comes before them.
         Page::DataPage { buf, .. } if levels => buf.get(..4).and_then(|length| {
             let length = u32::from_le_bytes(length.try_into().ok()?) as usize;
             buf.get(length.checked_add(4)?..)
@@ -264,7 +264,7 @@ fn counts_in_deltas(page: &Page, levels: bool) -> bool {
         }
         page => Some(&page.buffer()[..]),
     };
-    // What cannot be read here the reader refuses too.
+    // The reader refuses what cannot be read here.
     let count = values.and_then(delta_count);
     count.is_none_or(|count| count <= u64::from(page.num_values()))
 }

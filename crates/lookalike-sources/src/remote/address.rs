@@ -14,11 +14,11 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use crate::error::SourceError;
 use crate::open::refuse;
 
-/// Somewhere in an object store.
+/// A place in an object store.
 #[derive(Clone)]
 pub(super) struct Address {
     pub(super) store: Arc<dyn ObjectStore>,
-    /// What stands before an object's path: `s3://bucket`.
+    /// The address before an object's path: `s3://bucket`.
     pub(super) root: String,
     pub(super) path: Path,
     /// It ends in `/`, and so cannot be an object.
@@ -26,7 +26,7 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// An object's address for people.
+    /// An object's address, as people write it.
     pub(super) fn of(&self, path: &Path) -> String {
         format!("{}/{path}", self.root)
     }
@@ -68,7 +68,12 @@ pub(super) fn parse(
         true => Path::from_url_path(rest),
         false => Path::parse(rest.trim_end_matches('/')),
     };
-    let path = path.map_err(|error| refuse(spec, format!("its path is no object's: {error}")))?;
+    let path = path.map_err(|error| {
+        refuse(
+            spec,
+            format!("its path cannot be that of an object: {error}"),
+        )
+    })?;
     install_cryptography();
     let store = build(scheme, root, environment, allows_http)
         .ok_or_else(|| {
@@ -153,10 +158,10 @@ fn build(
     })
 }
 
-/// TLS needs one provider of cryptography in the process; the one that is there, or else ring.
+/// TLS needs one provider of cryptography in the process: ring, unless there is one already.
 fn install_cryptography() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another thread may have been quicker, which is as well.
+        // Another thread may have been quicker; its provider does as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }

@@ -23,10 +23,11 @@ const PAGE: usize = 1000;
 
 type Pages = BoxStream<'static, object_store::Result<ObjectMeta>>;
 
-/// The objects below an address, in the store's order, which for S3, Google and Azure is that of the names' bytes.
+/// The objects below an address, in the store's order: for S3, Google and Azure by the names'
+/// bytes.
 pub(super) struct Listing {
     ready: VecDeque<ObjectMeta>,
-    /// The next page and the pages after it, on their way.
+    /// The channel on which the next page arrives, and the pages after it.
     coming: Option<Receiver<(Pages, Vec<object_store::Result<ObjectMeta>>)>>,
     failed: Option<SkipReason>,
 }
@@ -42,7 +43,7 @@ impl Listing {
             failed: None,
         };
         listing.ask(pages);
-        // A store that does not answer, or refuses, should say so now.
+        // If the store does not answer, or refuses, that is an error now.
         listing.take_page();
         match listing.failed.take() {
             None => Ok(listing),
@@ -203,13 +204,13 @@ impl Source for Folder {
     }
 }
 
-/// Objects that are fetched before anybody asks; about as many as two decoding threads keep busy.
+/// How many objects are fetched ahead of the reader: about what two decoding threads need.
 const AHEAD: usize = 4;
 
-/// An object larger than this is not.
+/// The largest object that is fetched ahead.
 const MAX_AHEAD: u64 = 16 << 20;
 
-/// How far reading may be behind listing, for the queues between, and still count as going on.
+/// How far reading may be behind listing (there are queues between) to count as going on.
 const BEHIND: u64 = 256;
 
 /// An item, and the object to fetch for it if it is small enough.
@@ -261,7 +262,7 @@ impl Iterator for Walk {
         {
             self.upcoming.push_back(item);
         }
-        // A caller that finds everything unchanged reads nothing, and then nothing is fetched for it.
+        // Nothing is fetched for a caller that reads nothing because all is unchanged.
         let last_read = self.last_read.load(Ordering::Relaxed);
         if last_read > 0 && self.listed - last_read <= BEHIND {
             let objects = self
@@ -348,7 +349,7 @@ mod tests {
         for number in 6..12 {
             let entry = walk.next().unwrap().unwrap();
             assert_eq!(fetched(&walk), AHEAD);
-            // What was fetched ahead is given once, and fetched again after that.
+            // What was fetched ahead is used once, and fetched again after that.
             for _ in 0..2 {
                 assert_eq!(read(&entry), format!("picture {number}").into_bytes());
             }

@@ -1,4 +1,4 @@
-//! The small asynchronous runtime behind object stores; nothing outside of this crate sees it.
+//! The asynchronous runtime for object stores, private to this crate.
 
 use std::future::Future;
 use std::io;
@@ -20,7 +20,8 @@ fn runtime() -> io::Result<&'static Runtime> {
         .thread_name("object-store")
         .enable_all()
         .build()?;
-    // Another thread may have been quicker; then its runtime is taken. This one has no work, and goes quietly.
+    // Another thread may have been quicker; then its runtime is used, and this one, without work,
+    // ends.
     if let Err(other) = RUNTIME.set(runtime) {
         other.shutdown_background();
     }
@@ -29,13 +30,13 @@ fn runtime() -> io::Result<&'static Runtime> {
         .ok_or_else(|| io::Error::other("there is no runtime"))
 }
 
-/// Begins some work, whose outcome can be waited for on any thread, asynchronous ones too.
+/// Begins some work. Its result can be awaited on any thread, also on an asynchronous runtime's.
 pub(super) fn begin<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> io::Result<Receiver<T>> {
     let (sender, receiver) = sync_channel(1);
     runtime()?.spawn(async move {
-        // Nobody may wait any more.
+        // The receiver may have been dropped.
         let _ = sender.send(work.await);
     });
     Ok(receiver)
@@ -47,5 +48,5 @@ pub(super) fn finish<T: Send + 'static>(
 ) -> io::Result<T> {
     begin(work)?
         .recv()
-        .map_err(|_| io::Error::other("the reading was given up"))
+        .map_err(|_| io::Error::other("the read was cancelled"))
 }

@@ -8,12 +8,13 @@ use super::{Format, PATHS, take_path};
 use crate::blob::Stream;
 use crate::skipped::{SkipKind, SkipReason};
 
-/// The most bytes of one row: a quote that is never closed must not take the rest of the file for one.
+/// The most bytes of one row, so that a quote that is never closed does not read the rest of the
+/// file.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// One row of a list.
 pub(super) struct Row {
-    /// The line on which it ends or begins, counted from 1.
+    /// The line on which it begins, counted from 1.
     pub(super) line: u64,
     pub(super) path: Option<String>,
     pub(super) fields: Map<String, Value>,

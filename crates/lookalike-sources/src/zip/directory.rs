@@ -64,8 +64,8 @@ impl Directory {
             })
             .ok_or_else(|| {
                 damaged(
-                    "the directory at its end is missing: it is cut off, or no zip archive; copy or \
-                     download it again",
+                    "the directory at its end is missing: it is cut off, or not a zip archive; copy \
+                     or download it again",
                 )
             })?;
         let end = &tail[at..];
@@ -139,7 +139,7 @@ pub(super) struct Record {
     pub(super) header_at: u64,
     /// Nanoseconds since 1970.
     pub(super) modified: Option<i64>,
-    /// Of the system that packed it; the upper half is Unix's mode.
+    /// Attributes of the system that packed it; the upper half is the Unix mode.
     attributes: u32,
     by_unix: bool,
 }
@@ -190,7 +190,7 @@ impl Record {
         Ok(Some(record))
     }
 
-    /// Takes what the extra fields say better: 64-bit sizes and Unix time.
+    /// Takes 64-bit sizes and the Unix time from the extra fields.
     fn extend(&mut self, mut extra: &[u8]) {
         while extra.len() >= 4 {
             let (id, length) = (u16_at(extra, 0), usize::from(u16_at(extra, 2)));
@@ -216,7 +216,7 @@ impl Record {
         }
     }
 
-    /// Refuses what cannot be an image's bytes, or not to us.
+    /// Refuses members that are not files, and those that cannot be unpacked.
     pub(super) fn check_kind(&self) -> Result<(), SkipReason> {
         let refuse = |kind, reason: String| Err(SkipReason::new(kind, reason));
         if self.by_unix {
@@ -256,12 +256,12 @@ impl Record {
         }
     }
 
-    /// The bytes that the member takes in the archive, extra fields apart.
+    /// The bytes that the member takes in the archive, without its extra fields.
     pub(super) fn least_bytes(&self) -> u64 {
         (HEADER_BYTES + self.name.0.len() as u64).saturating_add(self.packed)
     }
 
-    /// Checks the member's own header, which `bytes` begin with, and gives its length.
+    /// Checks the member's own header, with which `bytes` begin, and returns its length.
     pub(super) fn check_header(&self, bytes: &[u8]) -> Result<u64, SkipReason> {
         let lies = |what| damaged(format!("{what}; pack the archive again"));
         let fixed = HEADER_BYTES as usize;
@@ -282,7 +282,7 @@ impl Record {
     }
 }
 
-/// DOS time has no zone; taken as UTC it still tells when something changed.
+/// DOS time has no zone. Taken as UTC, it still changes when the file does.
 fn dos_time(date: u16, time: u16) -> Option<i64> {
     let (year, month, day) = (
         1980 + i64::from(date >> 9),
@@ -292,7 +292,7 @@ fn dos_time(date: u16, time: u16) -> Option<i64> {
     if !(1..=12).contains(&month) || day == 0 {
         return None;
     }
-    // Days since 1970, of the calendar that begins in March, so that a leap day is a year's last.
+    // Days since 1970, in years that begin in March, so that a leap day is the last day of a year.
     let year = if month < 3 { year - 1 } else { year };
     let from_march = (month + 9) % 12;
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * from_march + 2) / 5 + day

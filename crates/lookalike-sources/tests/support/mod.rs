@@ -1,4 +1,4 @@
-//! Containers for the tests, honest and otherwise.
+//! Containers for the tests, valid and otherwise.
 
 #![allow(dead_code, reason = "each test uses a part")]
 
@@ -17,7 +17,7 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
-/// Opens a source that must be there.
+/// Opens a source that must exist.
 pub fn open(path: &Path) -> Box<dyn Source> {
     open_spec(path.to_str().unwrap(), &SourceOptions::default())
 }
@@ -26,7 +26,7 @@ pub fn open_spec(spec: &str, options: &SourceOptions) -> Box<dyn Source> {
     lookalike_sources::open(spec, options).unwrap_or_else(|error| panic!("{spec}: {error}"))
 }
 
-/// All items of a source, the good and the others.
+/// All items of a source, the entries and the skipped.
 pub fn all(source: &dyn Source) -> (Vec<Entry>, Vec<Skipped>) {
     let (mut entries, mut skipped) = (Vec::new(), Vec::new());
     for item in source.entries().unwrap() {
@@ -55,7 +55,7 @@ pub fn pictures() -> Vec<(String, Vec<u8>)> {
     (0..60).map(picture).collect()
 }
 
-/// A member of a zip archive that need not be honest.
+/// A member of a zip archive, which may be made invalid.
 #[derive(Clone)]
 pub struct ZipMember {
     pub name: Vec<u8>,
@@ -65,7 +65,7 @@ pub struct ZipMember {
     pub record: fn(&mut [u8]),
     /// Changes the member's own header and content.
     pub member: fn(&mut Vec<u8>),
-    /// Takes the place of the member before it instead of one of its own.
+    /// Whether its record points to the member before it.
     pub overlap: bool,
 }
 
@@ -215,7 +215,8 @@ pub fn zstandard(bytes: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(bytes, 3).unwrap()
 }
 
-/// A Parquet file as Hugging Face writes it, with the images given, 7 rows to a group. Rows of no bytes are null.
+/// A Parquet file of the images as Hugging Face writes it, 7 rows a group. Images without bytes are
+/// null.
 pub fn parquet(images: &[(String, Vec<u8>)], properties: WriterProperties) -> Vec<u8> {
     let schema = "message schema {
         optional group image { optional binary bytes; optional binary path (UTF8); }

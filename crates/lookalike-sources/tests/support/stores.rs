@@ -14,7 +14,7 @@ use lookalike_sources::SourceOptions;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 
-/// Starts an S3 server that serves the folders in `root` as buckets; it ends with the test's process.
+/// Starts an S3 server of the folders in `root` as buckets; it ends with the test's process.
 pub fn s3(root: &Path) -> SourceOptions {
     let files = s3s_fs::FileSystem::new(root).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -59,7 +59,7 @@ pub fn options(environment: &[(&str, &str)]) -> SourceOptions {
     }
 }
 
-/// A web server that knows ranges, and counts the objects whose content it gave.
+/// A web server that supports ranges, and a count of its answers with content.
 pub fn web(root: PathBuf) -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -67,7 +67,7 @@ pub fn web(root: PathBuf) -> (String, Arc<AtomicU64>) {
     let counter = Arc::clone(&given);
     thread::spawn(move || {
         for socket in listener.incoming().flatten() {
-            // Headers and content are written one after the other, and wait for each other without this.
+            // Without this the content waits until the headers were acknowledged.
             socket.set_nodelay(true).unwrap();
             let (root, counter) = (root.clone(), Arc::clone(&counter));
             thread::spawn(move || serve(socket, &root, &counter));
