@@ -49,4 +49,5 @@ pub use gradients::{Gradients, LocalGradients, gradient_energy};
 pub use grey_range::GreyRange;
 pub use histogram::{COLOURS, FINE_COLOURS, colours, fine_colours, histogram};
 pub use pixels::{Image, Pixels, Region};
+pub use resample::{Filter, resize};
 pub use thumbnail::thumbnail;

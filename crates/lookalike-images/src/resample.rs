@@ -1,10 +1,65 @@
-//! Scaling, bicubic and without aliasing.
+//! Scaling without aliasing, bicubic or by other filters.
 //!
 //! Of what the SIMD crates for it offer we need little, and the best kept of them (fast_image_resize 6.1.0) read
 //! outside of its rows for some small sides; so this is plain, safe Rust, in loops that compilers vectorise. Sums
 //! are in a fixed order: the same pixels on every processor.
 
-use crate::pixels::Pixels;
+use serde::{Deserialize, Serialize};
+
+use crate::pixels::{MAX_SIDE, Pixels};
+
+/// What a new pixel is made of when an image is resized.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum Filter {
+    /// A triangle, two pixels wide.
+    Bilinear,
+    /// Cubic convolution (Keys 1981) with a = -0.5, four pixels wide.
+    Bicubic,
+    /// A windowed sinc, six pixels wide.
+    Lanczos,
+}
+
+impl Filter {
+    /// How far from its centre the filter reaches.
+    fn radius(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+
+    fn weight(self, x: f64) -> f64 {
+        match self {
+            Self::Bilinear => (1.0 - x.abs()).max(0.0),
+            Self::Bicubic => cubic(x),
+            Self::Lanczos => lanczos(x),
+        }
+    }
+}
+
+/// Scales a part of an image (left, top, right, bottom, in its pixels) to the sides given.
+///
+/// This gives what Pillow's `resize` gives with the same filter, within one grey level: the filter is as wide as
+/// the larger of the two pixels, and it also sees what lies beside the part. Numbers out of range are clamped.
+pub fn resize(
+    pixels: &Pixels,
+    [left, top, right, bottom]: [f64; 4],
+    width: usize,
+    height: usize,
+    filter: Filter,
+) -> Pixels {
+    // At least a little of the image has to be seen; `max` also replaces what is not a number.
+    let range = |from: f64, to: f64, side: usize| {
+        let from = from.max(0.0).min(side as f64 - 1e-3);
+        (from, to.max(from + 1e-3).min(side as f64))
+    };
+    let (left, right) = range(left, right, pixels.width());
+    let (top, bottom) = range(top, bottom, pixels.height());
+    let (width, height) = (width.clamp(1, MAX_SIDE), height.clamp(1, MAX_SIDE));
+    resample_with(pixels, [left, top, right, bottom], width, height, filter)
+}
 
 /// A part of a picture in its pixels, not only whole ones: left, top, right, bottom.
 pub(crate) type Part = [f64; 4];
@@ -22,20 +77,21 @@ struct Weights {
 }
 
 impl Weights {
-    /// Cubic convolution (Keys 1981) with a = -0.5, as wide as the larger of the two pixels, over the part from
-    /// `from` to `to` of a side of `old` pixels.
-    fn new(old: usize, from: f64, to: f64, new: usize) -> Self {
+    /// A filter as wide as the larger of the two pixels, over the part from `from` to `to` of a side of `old` pixels.
+    fn new(old: usize, from: f64, to: f64, new: usize, filter: Filter) -> Self {
         let step = (to - from) / new as f64;
         let spread = step.max(1.0);
+        let radius = filter.radius() * spread;
         let mut starts = Vec::with_capacity(new);
         let mut weights = Vec::new();
         for pixel in 0..new {
             let centre = from + (pixel as f64 + 0.5) * step;
-            let first = (centre - 2.0 * spread).floor().clamp(0.0, old as f64 - 1.0) as usize;
-            let end = (centre + 2.0 * spread).ceil().clamp(1.0, old as f64) as usize;
+            let first = (centre - radius).floor().clamp(0.0, old as f64 - 1.0) as usize;
+            let end = (centre + radius).ceil().clamp(1.0, old as f64) as usize;
             let end = end.max(first + 1);
             let place = weights.len();
-            let kernel = (first..end).map(|old| cubic((old as f64 + 0.5 - centre) / spread));
+            let kernel =
+                (first..end).map(|old| filter.weight((old as f64 + 0.5 - centre) / spread));
             let kernel: Vec<f64> = kernel.collect();
             // Beyond the picture there is nothing, so what is there weighs more.
             let sum: f64 = kernel.iter().sum();
@@ -58,12 +114,34 @@ fn cubic(x: f64) -> f64 {
     }
 }
 
+fn lanczos(x: f64) -> f64 {
+    let sinc = |x: f64| match x * std::f64::consts::PI {
+        0.0 => 1.0,
+        x => x.sin() / x,
+    };
+    if x.abs() < 3.0 {
+        sinc(x) * sinc(x / 3.0)
+    } else {
+        0.0
+    }
+}
+
 /// Scales a part of a picture to the sides given, at least 1 each. The part must have some extent inside the picture.
 pub(crate) fn resample(pixels: &Pixels, part: Part, width: usize, height: usize) -> Pixels {
+    resample_with(pixels, part, width, height, Filter::Bicubic)
+}
+
+fn resample_with(
+    pixels: &Pixels,
+    part: Part,
+    width: usize,
+    height: usize,
+    filter: Filter,
+) -> Pixels {
     let channels = pixels.channels();
     let [left, top, right, bottom] = part;
-    let across = Weights::new(pixels.width(), left, right, width);
-    let along = Weights::new(pixels.height(), top, bottom, height);
+    let across = Weights::new(pixels.width(), left, right, width, filter);
+    let along = Weights::new(pixels.height(), top, bottom, height, filter);
     let stride = pixels.width() * channels;
     let mut row = vec![0f32; stride];
     let mut data = vec![0; width * height * channels];
@@ -108,6 +186,18 @@ mod tests {
     fn the_kernel_is_keys() {
         assert_eq!([0.0, 1.0, 2.0, 3.0].map(cubic), [1.0, 0.0, 0.0, 0.0]);
         assert_eq!([0.5, -1.5].map(cubic), [0.5625, -0.0625]);
+    }
+
+    #[test]
+    fn any_numbers_are_a_part() {
+        let pixels = Pixels::new(3, 2, 1, vec![1, 2, 3, 4, 5, 6]).unwrap();
+        let all = [0.0, 0.0, 3.0, 2.0];
+        for filter in [Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
+            assert_eq!(resize(&pixels, all, 3, 2, filter), pixels);
+            for part in [[f64::NAN; 4], [9.0, 9.0, -9.0, -9.0], [f64::INFINITY; 4]] {
+                assert_eq!(resize(&pixels, part, 0, 5, filter).data().len(), 5);
+            }
+        }
     }
 
     #[test]

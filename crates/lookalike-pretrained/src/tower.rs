@@ -1,0 +1,384 @@
+//! One model of an encoder, loaded and run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rten::{ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
+use rten_tensor::Layout as _;
+use serde::{Deserialize, Serialize};
+
+use crate::PretrainedError;
+use crate::files::Files;
+use crate::onnx::{External, Inspection, Port, inspect};
+use crate::preprocessing::Layout;
+
+/// How one code is made of the codes of patches or tokens.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum Pool {
+    /// The first one, of the class token.
+    Cls,
+    /// The mean of all.
+    Mean,
+}
+
+impl std::str::FromStr for Pool {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "cls" => Ok(Self::Cls),
+            "mean" => Ok(Self::Mean),
+            _ => Err(format!(
+                "{name:?} is not a way of pooling; there are cls and mean"
+            )),
+        }
+    }
+}
+
+/// A model that has been read but not loaded.
+pub(crate) struct File {
+    path: PathBuf,
+    bytes: Bytes,
+    external: Vec<(String, Vec<u8>)>,
+    pub(crate) inputs: Vec<Port>,
+    outputs: Vec<Port>,
+}
+
+/// A model ready to run.
+pub(crate) struct Tower {
+    path: PathBuf,
+    model: rten::Model,
+    threads: Arc<ThreadPool>,
+    output: (String, NodeId),
+    pool: Option<Pool>,
+    /// Where the channels of a map are.
+    layout: Layout,
+}
+
+impl File {
+    /// Reads a model, and the weights that lie beside it.
+    pub(crate) fn read(files: &mut Files, name: &str) -> Result<Self, PretrainedError> {
+        let path = files.path(name);
+        let (file, external) = Self::parse(files.read(name)?, path.clone())?;
+        let mut weights: Vec<(String, Vec<u8>)> = Vec::new();
+        for part in external {
+            let location = &part.location;
+            let wrong = |reason: &str| PretrainedError::ExternalData {
+                path: path.clone(),
+                location: location.clone(),
+                reason: reason.to_owned(),
+            };
+            let place = match weights.iter().position(|(read, _)| read == location) {
+                Some(place) => place,
+                None => {
+                    // What the runtime allows, too; it gets the bytes alone and opens nothing.
+                    let mut parts = Path::new(location).components();
+                    let plain = matches!(
+                        (parts.next(), parts.next()),
+                        (Some(Component::Normal(_)), None)
+                    );
+                    if !plain || location.contains('\\') {
+                        return Err(wrong(
+                            "only files beside the model, inside its folder, are read; export the model again, with \
+                             its weights beside it",
+                        ));
+                    }
+                    let extension = Path::new(location)
+                        .extension()
+                        .unwrap_or_default()
+                        .to_string_lossy();
+                    if !extension.starts_with("data") && !extension.starts_with("onnx_data") {
+                        return Err(wrong(
+                            "only files named *.data or *.onnx_data hold weights; export the model again",
+                        ));
+                    }
+                    let beside = match name.rsplit_once('/') {
+                        Some((folder, _)) => format!("{folder}/{location}"),
+                        None => location.clone(),
+                    };
+                    if !files.has(&beside) {
+                        return Err(wrong("that file is missing; put it beside the model"));
+                    }
+                    weights.push((location.clone(), files.read(&beside)?));
+                    weights.len() - 1
+                }
+            };
+            if part
+                .end()
+                .is_none_or(|end| end > weights[place].1.len() as u64)
+            {
+                return Err(wrong("that file is too short; download or export it again"));
+            }
+        }
+        Ok(Self {
+            external: weights,
+            ..file
+        })
+    }
+
+    /// A model without the weights in other files, and where these are.
+    pub(crate) fn parse(
+        bytes: Vec<u8>,
+        path: PathBuf,
+    ) -> Result<(Self, Vec<External>), PretrainedError> {
+        let bytes = Bytes::from(bytes);
+        let Inspection {
+            inputs,
+            outputs,
+            external,
+        } = inspect(&bytes, &path)?;
+        let file = Self {
+            path,
+            bytes,
+            external: Vec::new(),
+            inputs,
+            outputs,
+        };
+        Ok((file, external))
+    }
+
+    pub(crate) fn unsupported(&self, reason: impl Into<String>) -> PretrainedError {
+        PretrainedError::Unsupported {
+            path: self.path.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Makes the model ready to run: its code is the output named, or the first of those known, or the only one that
+    /// has one code for an image.
+    pub(crate) fn load(
+        self,
+        output: Option<&str>,
+        known: &[&str],
+        pool: Option<Pool>,
+        layout: Layout,
+        threads: &Arc<ThreadPool>,
+    ) -> Result<Tower, PretrainedError> {
+        let output = self.choose(output, known, pool)?;
+        let Self {
+            path,
+            bytes,
+            external,
+            ..
+        } = self;
+        let load = || {
+            let mut options = ModelOptions::with_all_ops();
+            for (location, bytes) in external {
+                options.external_data(&location, bytes);
+            }
+            options.load(Vec::from(bytes))
+        };
+        // What the runtime does with damaged files is not ours to know: none of it may end the program.
+        let model = match catch_unwind(AssertUnwindSafe(load)) {
+            Ok(Ok(model)) => model,
+            Ok(Err(error)) => {
+                return Err(PretrainedError::Unsupported {
+                    reason: format!(
+                        "{error}; export it again with plain ONNX operators, for instance without quantisation"
+                    ),
+                    path,
+                });
+            }
+            Err(_) => {
+                return Err(PretrainedError::NotOnnx {
+                    path,
+                    reason: "the runtime failed while loading it".to_owned(),
+                });
+            }
+        };
+        let node = model.find_node(&output);
+        let Some(id) = node.filter(|id| model.output_ids().contains(id)) else {
+            return Err(PretrainedError::NotOnnx {
+                path,
+                reason: format!("its output {output:?} is not computed"),
+            });
+        };
+        Ok(Tower {
+            path,
+            model,
+            threads: Arc::clone(threads),
+            output: (output, id),
+            pool,
+            layout,
+        })
+    }
+
+    fn choose(
+        &self,
+        output: Option<&str>,
+        known: &[&str],
+        pool: Option<Pool>,
+    ) -> Result<String, PretrainedError> {
+        let names = || {
+            self.outputs
+                .iter()
+                .map(Port::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let named = |name: &str| self.outputs.iter().find(|port| port.name == name);
+        if let Some(name) = output {
+            return match named(name) {
+                Some(port) => Ok(port.name.clone()),
+                None => Err(PretrainedError::Option {
+                    option: "output",
+                    path: self.path.clone(),
+                    reason: format!("there is no {name:?}; there are {}", names()),
+                }),
+            };
+        }
+        // To ask for pooling is to ask for the output that needs it.
+        if let (Some(port), Some(_)) = (named("last_hidden_state"), pool) {
+            return Ok(port.name.clone());
+        }
+        if let Some(port) = known.iter().find_map(|name| named(name)) {
+            return Ok(port.name.clone());
+        }
+        let mut plain = self.outputs.iter().filter(|port| port.rank() == Some(2));
+        if let (Some(port), None) = (plain.next(), plain.next()) {
+            return Ok(port.name.clone());
+        }
+        match (named("last_hidden_state"), self.outputs.as_slice()) {
+            (_, [only]) => Ok(only.name.clone()),
+            (Some(port), _) => Err(PretrainedError::NoPooling {
+                path: self.path.clone(),
+                output: port.name.clone(),
+            }),
+            _ => Err(PretrainedError::SeveralOutputs {
+                path: self.path.clone(),
+                outputs: names(),
+            }),
+        }
+    }
+}
+
+impl Tower {
+    pub(crate) fn output(&self) -> &str {
+        &self.output.0
+    }
+
+    pub(crate) fn run_error(&self, reason: impl Into<String>) -> PretrainedError {
+        PretrainedError::Run {
+            path: self.path.clone(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Runs the model on as many items as the first dimension of its inputs says, and gives their codes, at length 1,
+    /// and how long a code is.
+    pub(crate) fn run(
+        &self,
+        inputs: Vec<(&str, Value)>,
+    ) -> Result<(Vec<f32>, usize), PretrainedError> {
+        let failed = |reason: String| self.run_error(reason);
+        let items = inputs.first().map_or(0, |(_, value)| value.size(0));
+        let mut values: Vec<(NodeId, ValueOrView<'_>)> = Vec::with_capacity(inputs.len());
+        for (name, value) in inputs {
+            let id = self.model.find_node(name);
+            let id = id.ok_or_else(|| failed(format!("it has lost its input {name:?}")))?;
+            values.push((id, value.into()));
+        }
+        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&self.threads)));
+        let run = || self.model.run(values, &[self.output.1], Some(options));
+        let output = match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(Ok(mut outputs)) => outputs.pop(),
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => {
+                return Err(failed(
+                    "the runtime failed; the file may be damaged".to_owned(),
+                ));
+            }
+        };
+        let output = output.and_then(|value| value.into_tensor::<f32>());
+        let output = output
+            .ok_or_else(|| failed(format!("its output {:?} has no floats", self.output.0)))?;
+        let shape = output.shape().to_vec();
+        let data = output.into_data();
+        if items == 0 || shape.first() != Some(&items) || data.is_empty() {
+            return Err(failed(format!(
+                "its output {:?} has the shape {shape:?} for {items} inputs",
+                self.output.0
+            )));
+        }
+        let mut codes = match (shape.as_slice(), self.layout) {
+            (&[_, _], _) if self.pool.is_some() => {
+                return Err(PretrainedError::Option {
+                    option: "pool",
+                    path: self.path.clone(),
+                    reason: format!(
+                        "its output {:?} is one code already; leave the pooling out",
+                        self.output.0
+                    ),
+                });
+            }
+            (&[_, _], _) => data,
+            (&[_, tokens, dims], _) => match self.pool {
+                Some(Pool::Cls) => data
+                    .chunks_exact(tokens * dims)
+                    .flat_map(|item| &item[..dims])
+                    .copied()
+                    .collect(),
+                Some(Pool::Mean) => data
+                    .chunks_exact(tokens * dims)
+                    .flat_map(|item| mean_of_rows(item, dims))
+                    .collect(),
+                None => {
+                    return Err(PretrainedError::NoPooling {
+                        path: self.path.clone(),
+                        output: self.output.0.clone(),
+                    });
+                }
+            },
+            (&[_, height, width, dims], Layout::ChannelsLast) => data
+                .chunks_exact(height * width * dims)
+                .flat_map(|item| mean_of_rows(item, dims))
+                .collect(),
+            (&[_, _, height, width], Layout::ChannelsFirst) => {
+                let mean = |plane: &[f32]| plane.iter().sum::<f32>() / plane.len() as f32;
+                data.chunks_exact(height * width).map(mean).collect()
+            }
+            _ => {
+                return Err(failed(format!(
+                    "its output {:?} has the shape {shape:?}, which is not a code per image; name another output",
+                    self.output.0
+                )));
+            }
+        };
+        let dims = codes.len() / items;
+        for code in codes.chunks_exact_mut(dims) {
+            let wrong = |reason| PretrainedError::Code {
+                path: self.path.clone(),
+                reason,
+            };
+            let length = code
+                .iter()
+                .map(|&v| f64::from(v) * f64::from(v))
+                .sum::<f64>()
+                .sqrt();
+            if !length.is_finite() {
+                return Err(wrong("is not a number"));
+            }
+            if length < 1e-12 {
+                return Err(wrong("is zero"));
+            }
+            code.iter_mut()
+                .for_each(|value| *value = (f64::from(*value) / length) as f32);
+        }
+        Ok((codes, dims))
+    }
+}
+
+fn mean_of_rows(rows: &[f32], dims: usize) -> Vec<f32> {
+    let mut sums = vec![0f32; dims];
+    for row in rows.chunks_exact(dims) {
+        sums.iter_mut()
+            .zip(row)
+            .for_each(|(sum, value)| *sum += value);
+    }
+    let count = (rows.len() / dims) as f32;
+    sums.iter_mut().for_each(|sum| *sum /= count);
+    sums
+}

@@ -1,0 +1,6 @@
+//! The contract of encoders that others have trained.
+
+mod bad_input;
+mod preprocessing;
+mod support;
+mod tiny_clip;
