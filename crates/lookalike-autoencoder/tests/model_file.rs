@@ -162,7 +162,7 @@ fn files_that_are_no_models_are_refused_with_the_reason() {
     let count = changed(&bytes, |d, _| d["parameters"] = 7.into());
     assert!(refusal(&count).contains("7 parameters"));
     let dims = changed(&bytes, |d, _| d["config"]["code_dim"] = u64::MAX.into());
-    assert!(refusal(&dims).contains("--code-dim"), "{}", refusal(&dims));
+    assert!(refusal(&dims).contains("1 to 4096"), "{}", refusal(&dims));
 }
 
 proptest! {
@@ -254,7 +254,7 @@ fn colours_are_joined_to_codes_and_to_nothing_else() {
         64
     );
     let grey = train(&shapes(32, GREY), joined.config(), CPU, None, &mut ());
-    assert!(grey.unwrap_err().to_string().contains("--colour-weight 0"));
+    assert!(grey.unwrap_err().to_string().contains("use weight 0"));
 }
 
 #[test]

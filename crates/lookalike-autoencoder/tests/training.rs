@@ -350,7 +350,7 @@ fn divergence_ends_clearly() {
         matches!(error, AutoencoderError::Diverged { .. }),
         "{error}"
     );
-    assert!(error.to_string().contains("--learning-rate"), "{error}");
+    assert!(error.to_string().contains("lower learning rate"), "{error}");
 }
 
 #[test]
