@@ -41,8 +41,9 @@ impl Filter {
 
 /// Scales a part of an image (left, top, right, bottom, in its pixels) to the sides given.
 ///
-/// This gives what Pillow's `resize` gives with the same filter, within one grey level: the filter is as wide as
-/// the larger of the two pixels, and it also sees what lies beside the part. Numbers out of range are clamped.
+/// This gives what Pillow's `resize` gives with the same filter, within one grey level: the filter is
+/// as wide as the larger of the two pixels, and it also sees what lies beside the part. Numbers out of
+/// range are clamped.
 pub fn resize(
     pixels: &Pixels,
     [left, top, right, bottom]: [f64; 4],
@@ -77,7 +78,8 @@ struct Weights {
 }
 
 impl Weights {
-    /// A filter as wide as the larger of the two pixels, over the part from `from` to `to` of a side of `old` pixels.
+    /// A filter as wide as the larger of the two pixels, over the part from `from` to `to` of a side
+    /// of `old` pixels.
     fn new(old: usize, from: f64, to: f64, new: usize, filter: Filter) -> Self {
         let step = (to - from) / new as f64;
         let spread = step.max(1.0);

@@ -1,11 +1,12 @@
-//! How well an encoder finds images of the same label: precision at 5, each image asking for the others.
+//! How well an encoder finds images of the same label: precision at 5, each image asking for the
+//! others.
 //!
 //! ```text
 //! cargo run --release -p lookalike-pretrained --example precision -- ENCODER IMAGES
 //! ```
 //!
-//! `ENCODER` is a folder or an ONNX file that says how images are preprocessed, `IMAGES` a folder whose folders are
-//! the labels.
+//! `ENCODER` is a folder or an ONNX file that says how images are preprocessed, `IMAGES` a folder
+//! whose folders are the labels.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Why an encoder cannot be opened or used. Each message names the file, the reason and the next step.
+/// Why an encoder cannot be opened or used. Each message names the file, the reason and the next
+/// step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PretrainedError {

@@ -2,13 +2,14 @@
 //!
 //! # Overview
 //!
-//! [`Pretrained::open`] takes a folder (Hugging Face and optimum, open_clip, Immich, timm) or one `.onnx` file, finds
-//! the models in it and how images are preprocessed, and refuses what it does not understand: it never guesses a
-//! normalisation. [`Pretrained::encode`] makes codes of length 1 of images, and [`Pretrained::encode_text`] of words,
-//! where the folder has a text model: both kinds of codes are compared with each other.
+//! [`Pretrained::open`] takes a folder (Hugging Face and optimum, open_clip, Immich, timm) or one
+//! `.onnx` file, finds the models in it and how images are preprocessed, and refuses what it does
+//! not understand: it never guesses a normalisation. [`Pretrained::encode`] makes codes of length 1
+//! of images, and [`Pretrained::encode_text`] of words, where the folder has a text model: both
+//! kinds of codes are compared with each other.
 //!
-//! Models run on `rten`, on the processor. Which files are used, and in which order they are looked for, is in
-//! `docs/encoders.md`.
+//! Models run on `rten`, on the processor. Which files are used, and in which order they are looked
+//! for, is in `docs/encoders.md`.
 //!
 //! # Example
 //!
@@ -99,12 +100,14 @@ pub struct Pretrained {
 impl Pretrained {
     /// Opens a folder, or one ONNX file and what lies beside it.
     ///
-    /// All files are read, and the image model is run once; the text model is loaded when it is first used.
+    /// All files are read, and the image model is run once; the text model is loaded when it is
+    /// first used.
     ///
     /// # Errors
     ///
-    /// When no image model, or more than one, could be meant; when a file is damaged, or says something that is not
-    /// understood; when nothing says how images are preprocessed and the options do not either.
+    /// When no image model, or more than one, could be meant; when a file is damaged, or says
+    /// something that is not understood; when nothing says how images are preprocessed and the
+    /// options do not either.
     pub fn open(path: &Path, options: &PretrainedOptions) -> Result<Self, PretrainedError> {
         let mut files = Files::find(path)?;
         let image = files.image.clone();
@@ -151,7 +154,8 @@ impl Pretrained {
             #[cfg(feature = "text")]
             text: Mutex::new(None),
         };
-        // A picture without contrast would do for the shape of a code, but some models give nothing for it.
+        // A picture without contrast would do for the shape of a code, but some models give nothing
+        // for it.
         let picture = (0..64 * 64 * 3).map(|i| (i * 7 % 251) as u8).collect();
         if let Ok(picture) = Pixels::new(64, 64, 3, picture) {
             let (width, height) = (encoder.preprocessing.width, encoder.preprocessing.height);
@@ -177,8 +181,8 @@ impl Pretrained {
         self.dims
     }
 
-    /// The BLAKE3 hash, in hex, of all files that are used, the preprocessing and the choice of output: it changes
-    /// when codes may.
+    /// The BLAKE3 hash, in hex, of all files that are used, the preprocessing and the choice of
+    /// output: it changes when codes may.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
@@ -210,8 +214,8 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// When the model cannot be run, or gives codes that are not numbers; when it takes images of one size alone and
-    /// its preprocessing does not resize.
+    /// When the model cannot be run, or gives codes that are not numbers; when it takes images of
+    /// one size alone and its preprocessing does not resize.
     pub fn encode(&self, images: &[Pixels]) -> Result<Vec<f32>, PretrainedError> {
         let mut codes = Vec::with_capacity(images.len() * self.dims);
         let batch = self.input.fixed(0);
@@ -252,7 +256,8 @@ impl Pretrained {
         Ok(codes)
     }
 
-    /// Whether [`encode_text`](Self::encode_text) can be used: the folder has a text model and its tokenizer.
+    /// Whether [`encode_text`](Self::encode_text) can be used: the folder has a text model and its
+    /// tokenizer.
     pub fn has_text(&self) -> bool {
         self.has_text
     }
@@ -261,7 +266,8 @@ impl Pretrained {
     ///
     /// # Errors
     ///
-    /// When the folder has no text model, or one whose codes have another length; when it cannot be run.
+    /// When the folder has no text model, or one whose codes have another length; when it cannot be
+    /// run.
     pub fn encode_text(&self, text: &str) -> Result<Vec<f32>, PretrainedError> {
         #[cfg(not(feature = "text"))]
         {
@@ -362,7 +368,8 @@ impl Pretrained {
     }
 }
 
-/// Reads and loads the bytes of an ONNX file as [`Pretrained::open`] does, without the files around it: for fuzzing.
+/// Reads and loads the bytes of an ONNX file as [`Pretrained::open`] does, without the files around
+/// it: for fuzzing.
 #[doc(hidden)]
 pub fn load_bytes(bytes: Vec<u8>) -> Result<(), PretrainedError> {
     let (file, _) = File::parse(bytes, "model.onnx".into())?;

@@ -1,7 +1,7 @@
 //! What has to be known of an ONNX file before it is run.
 //!
-//! The messages below are those of `onnx.proto` with only the fields that are needed; the rest is skipped, and weights
-//! are not copied. Nesting is limited by the decoder.
+//! The messages below are those of `onnx.proto` with only the fields that are needed; the rest is
+//! skipped, and weights are not copied. Nesting is limited by the decoder.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -11,7 +11,8 @@ use prost::Message;
 
 use crate::PretrainedError;
 
-/// Elements of a tensor that a model makes by a constant shape; beyond it the file is taken to be damaged.
+/// Elements of a tensor that a model makes by a constant shape; beyond it the file is taken to be
+/// damaged.
 const MAX_MADE: u64 = 1 << 28;
 
 #[derive(Clone, PartialEq, Message)]
@@ -131,6 +132,7 @@ pub(crate) const UINT8: i32 = 2;
 /// ONNX's numbers for the types that hold numbers of any size: float, float16, double.
 pub(crate) const FLOATS: [i32; 3] = [1, 10, 11];
 /// ONNX's numbers for `int32` and `int64`.
+#[cfg(feature = "text")]
 pub(crate) const INTEGERS: [i32; 2] = [6, 7];
 
 /// An input or output of a model.

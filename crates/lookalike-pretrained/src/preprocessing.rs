@@ -212,8 +212,8 @@ impl Preprocessing {
         })
     }
 
-    /// The image at the model's size, as bytes, in the number of channels the model takes; `None` where the
-    /// preprocessing neither resizes nor crops it and it has another size.
+    /// The image at the model's size, as bytes, in the number of channels the model takes; `None`
+    /// where the preprocessing neither resizes nor crops it and it has another size.
     pub(crate) fn picture(&self, pixels: &Pixels) -> Option<Pixels> {
         let (old_width, old_height) = (pixels.width(), pixels.height());
         let (width, height) = self.resize.sides(old_width, old_height);
@@ -231,8 +231,8 @@ impl Preprocessing {
             ..InputShape::of(pixels)
         };
         let pixels = fit(pixels, channels);
-        // Only what is left after cropping is made, from the part of the image that it comes from: an image of
-        // extreme proportions would be scaled to a very long one.
+        // Only what is left after cropping is made, from the part of the image that it comes from:
+        // an image of extreme proportions would be scaled to a very long one.
         let (left, across, before) = crop.middle.cut(width, crop.width);
         let (top, along, above) = crop.middle.cut(height, crop.height);
         let (step_x, step_y) = (
@@ -375,7 +375,8 @@ fn values(
     })
 }
 
-/// Where no file says anything: the shorter side to the model's, and the middle, as most models were trained.
+/// Where no file says anything: the shorter side to the model's, and the middle, as most models
+/// were trained.
 fn undescribed(
     files: &Files,
     graph: GraphInput,

@@ -147,8 +147,8 @@ impl File {
         }
     }
 
-    /// Makes the model ready to run: its code is the output named, or the first of those known, or the only one that
-    /// has one code for an image.
+    /// Makes the model ready to run: its code is the output named, or the first of those known, or
+    /// the only one that has one code for an image.
     pub(crate) fn load(
         self,
         output: Option<&str>,
@@ -171,7 +171,8 @@ impl File {
             }
             options.load(Vec::from(bytes))
         };
-        // What the runtime does with damaged files is not ours to know: none of it may end the program.
+        // What the runtime does with damaged files is not ours to know: none of it may end the
+        // program.
         let model = match catch_unwind(AssertUnwindSafe(load)) {
             Ok(Ok(model)) => model,
             Ok(Err(error)) => {
@@ -267,8 +268,8 @@ impl Tower {
         }
     }
 
-    /// Runs the model on as many items as the first dimension of its inputs says, and gives their codes, at length 1,
-    /// and how long a code is.
+    /// Runs the model on as many items as the first dimension of its inputs says, and gives their
+    /// codes, at length 1, and how long a code is.
     pub(crate) fn run(
         &self,
         inputs: Vec<(&str, Value)>,

@@ -338,7 +338,8 @@ fn outputs() {
     };
     let mean = scaled(whole.chunks(16).map(|plane| plane.iter().sum()).collect());
     assert!(near(&code(&map, &options()), &mean));
-    // Known names come first, then the only one of two dimensions; a name that is asked for, before all.
+    // Known names come first, then the only one of two dimensions; a name that is asked for, before
+    // all.
     let mut several = Model::flat();
     several
         .nodes

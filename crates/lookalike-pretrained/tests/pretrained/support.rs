@@ -1,4 +1,5 @@
-//! ONNX files written field by field, so that tests can also write wrong ones, and folders to put them in.
+//! ONNX files written field by field, so that tests can also write wrong ones, and folders to put
+//! them in.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The tiny model of digits and their names (`scripts/make-tiny-clip`), in the folder layout of Hugging Face: what it
-//! finds, and that its codes are those of ONNX Runtime.
+//! The tiny model of digits and their names (`scripts/make-tiny-clip`), in the folder layout of
+//! Hugging Face: what it finds, and that its codes are those of ONNX Runtime.
 
 use std::fs;
 
