@@ -40,6 +40,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lookalike_images::Pixels;
 use rayon::prelude::*;
 use rten::{ThreadPool, Value};
+use serde::{Deserialize, Serialize};
 
 use files::Files;
 use onnx::{FLOATS, Port, Size, UINT8};
@@ -66,7 +67,8 @@ const IMAGE_OUTPUTS: [&str; 3] = ["image_embeds", "embedding", "pooler_output"];
 const TEXT_OUTPUTS: [&str; 3] = ["text_embeds", "embedding", "pooler_output"];
 
 /// What the files of an encoder do not say, or what is to be used instead.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct PretrainedOptions {
     /// The mean of each channel, of values from 0 to 1; one number stands for all channels.
     pub mean: Option<Vec<f32>>,
@@ -79,6 +81,7 @@ pub struct PretrainedOptions {
     /// How one code is made of those of patches or tokens.
     pub pool: Option<Pool>,
     /// Threads to run the models on; as many as there are cores by default.
+    #[serde(skip)]
     pub threads: Option<usize>,
 }
 
@@ -217,32 +220,47 @@ impl Pretrained {
     /// When the model cannot be run, or gives codes that are not numbers; when it takes images of
     /// one size alone and its preprocessing does not resize.
     pub fn encode(&self, images: &[Pixels]) -> Result<Vec<f32>, PretrainedError> {
+        let batch = self.input.fixed(0).unwrap_or(BATCH);
         let mut codes = Vec::with_capacity(images.len() * self.dims);
-        let batch = self.input.fixed(0);
-        for images in images.chunks(batch.unwrap_or(BATCH)) {
-            let pictures: Vec<Option<Pixels>> = self.threads.run(|| {
-                let pictures = images
-                    .par_iter()
-                    .map(|image| self.preprocessing.picture(image));
-                pictures.collect()
-            });
-            let pictures = pictures.into_iter().zip(images).map(|(picture, image)| {
-                picture.ok_or_else(|| {
-                    let files = self.files();
-                    PretrainedError::ImageSize {
-                        path: files.path(&files.image),
-                        expected: format!(
-                            "{}x{}",
-                            self.preprocessing.width, self.preprocessing.height
-                        ),
-                        found: format!("{}x{}", image.width(), image.height()),
-                    }
-                })
-            });
-            let pictures: Vec<Pixels> = pictures.collect::<Result<_, _>>()?;
+        for images in images.chunks(batch) {
+            let prepared: Vec<Result<Pixels, PretrainedError>> = self
+                .threads
+                .run(|| images.par_iter().map(|image| self.prepare(image)).collect());
+            let prepared: Vec<Pixels> = prepared.into_iter().collect::<Result<_, _>>()?;
+            codes.append(&mut self.encode_prepared(&prepared)?);
+        }
+        Ok(codes)
+    }
+
+    /// Brings an image to what the model takes, as [`preprocessing`](Self::preprocessing) says, but for the
+    /// normalisation of its values.
+    ///
+    /// # Errors
+    ///
+    /// When the model takes images of one size alone and its preprocessing does not resize.
+    pub fn prepare(&self, image: &Pixels) -> Result<Pixels, PretrainedError> {
+        let Preprocessing { width, height, .. } = self.preprocessing;
+        self.preprocessing.picture(image).ok_or_else(|| {
+            let files = self.files();
+            PretrainedError::ImageSize {
+                path: files.path(&files.image),
+                expected: format!("{width}x{height}"),
+                found: format!("{}x{}", image.width(), image.height()),
+            }
+        })
+    }
+
+    /// As [`encode`](Self::encode), of images that [`prepare`](Self::prepare) gave.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode).
+    pub fn encode_prepared(&self, pictures: &[Pixels]) -> Result<Vec<f32>, PretrainedError> {
+        let fixed = self.input.fixed(0);
+        let mut codes = Vec::with_capacity(pictures.len() * self.dims);
+        for pictures in pictures.chunks(fixed.unwrap_or(BATCH)) {
             // A graph for a fixed number of images gets that many, whatever the last ones are.
-            let count = batch.unwrap_or(pictures.len());
-            let value = self.tensor(&pictures, count)?;
+            let value = self.tensor(pictures, fixed.unwrap_or(pictures.len()))?;
             let (mut found, dims) = self.tower.run(vec![(&self.input.name, value)])?;
             if self.dims != 0 && dims != self.dims {
                 return Err(self.tower.run_error(format!(
@@ -250,7 +268,7 @@ impl Pretrained {
                     self.dims
                 )));
             }
-            found.truncate(dims * images.len());
+            found.truncate(dims * pictures.len());
             codes.append(&mut found);
         }
         Ok(codes)

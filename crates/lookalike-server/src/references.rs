@@ -58,7 +58,7 @@ impl Service {
         let encoder = self.searcher.encoder();
         let target = decode_target(encoder, THUMBNAIL);
         let decoded = decode(bytes, &self.decode_options(Some(target)))?;
-        Ok(encoder.prepare(&decoded))
+        Ok(encoder.prepare(&decoded)?)
     }
 
     /// How pictures are decoded, for images of about `target` pixels if that is less than they

@@ -24,8 +24,8 @@ impl Encoder for MeanColours {
         SHAPE
     }
 
-    fn prepare(&self, picture: &Decoded) -> Pixels {
-        picture.fit(SHAPE, Fit::Stretch, PADDING)
+    fn prepare(&self, picture: &Decoded) -> Result<Pixels, lookalike::Error> {
+        Ok(picture.fit(SHAPE, Fit::Stretch, PADDING))
     }
 
     fn encode(&self, inputs: &[u8]) -> Result<Vec<f32>, lookalike::Error> {
@@ -38,6 +38,10 @@ impl Encoder for MeanColours {
 
     fn default_metric(&self) -> Metric {
         Metric::Euclidean
+    }
+
+    fn name(&self) -> String {
+        "mean colours".to_owned()
     }
 
     // What a gallery keeps to recognise the encoder: change it with whatever changes codes.

@@ -10,7 +10,7 @@ use lookalike_neighbours::{Codes, DiffusionConfig, Metric};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::Error;
+use crate::{Encoded, Error};
 
 /// Asks the collection's codes with each of its images (left out of its own answer), or with each
 /// image of `queries`, and scores the answers by label. Labels are read for nothing else.
@@ -39,6 +39,41 @@ pub fn assess(
         asked.as_deref(),
         |g, q| evaluate(g, q, metric, &options),
     )
+}
+
+/// The same for codes that are there already, of any encoder.
+///
+/// # Errors
+///
+/// When an image has no label, or codes cannot be compared.
+pub fn assess_codes(
+    images: &Encoded,
+    queries: Option<&Encoded>,
+    metric: Metric,
+    rerank: Option<DiffusionConfig>,
+) -> Result<Scores, Error> {
+    let options = Options { rerank };
+    let labels = labels_of(images)?;
+    let gallery = Labelled::new(Codes::new(&images.codes, images.dims)?, &labels)?;
+    let Some(queries) = queries else {
+        return Ok(evaluate(gallery, None, metric, &options)?);
+    };
+    let labels = labels_of(queries)?;
+    let queries = Labelled::new(Codes::new(&queries.codes, queries.dims)?, &labels)?;
+    Ok(evaluate(gallery, Some(queries), metric, &options)?)
+}
+
+fn labels_of(images: &Encoded) -> Result<Vec<&str>, Error> {
+    let labelled = images.keys.iter().zip(&images.labels);
+    labelled
+        .map(|(key, label)| {
+            label.as_deref().ok_or_else(|| {
+                Error::Unusable(format!(
+                    "cannot score: image {key} has no label, and an answer is right when its label is the query's"
+                ))
+            })
+        })
+        .collect()
 }
 
 /// The same for what can be made of pixels without training: raw pixels, pixels less their mean,

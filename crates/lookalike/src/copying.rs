@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::clusters::place;
 use crate::opening::{open_or_create_for, short};
-use crate::{Error, MAX_DIFFUSED};
+use crate::{Error, MAX_DIFFUSED, PretrainedEncoder};
 
 /// Points that are read and stored at a time.
 const PAGE: usize = 1_000;
@@ -100,11 +100,13 @@ pub fn open_copy(
             short(&found)
         )));
     }
-    Autoencoder::from_bytes(
-        &bytes,
-        &format!("the model of {}", info.name),
-        lookalike_autoencoder::DeviceChoice::Cpu,
-    )?;
+    if !PretrainedEncoder::is_description(&bytes) {
+        Autoencoder::from_bytes(
+            &bytes,
+            &format!("the model of {}", info.name),
+            lookalike_autoencoder::DeviceChoice::Cpu,
+        )?;
+    }
     let whole = match from.as_embedded() {
         Some(folder) if !ClusterAddress::is_meant_by(name) => folder.copy_whole(name)?,
         _ => false,

@@ -1,14 +1,18 @@
 //! The border between what makes codes of images and all that uses them.
 
-use lookalike_autoencoder::{Architecture, Autoencoder};
+use std::path::Path;
+
+use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice};
 use lookalike_gallery::model_fingerprint;
 use lookalike_images::{Decoded, GreyRange, InputShape, Pixels};
 use lookalike_neighbours::Metric;
+use lookalike_pretrained::PretrainedOptions;
 
 use crate::Error;
+use crate::pretrained::PretrainedEncoder;
 use crate::stream::PADDING;
 
-/// What makes codes of images: an [`Autoencoder`], or an encoder of one's own.
+/// What makes codes of images: an [`Autoencoder`], a [`PretrainedEncoder`], or one of one's own.
 ///
 /// Indexing, searching and serving see nothing else. An encoder owns how a picture is brought to its
 /// input ([`prepare`](Self::prepare)), so that no two callers need to agree on it.
@@ -17,7 +21,11 @@ pub trait Encoder: Send + Sync {
     fn shape(&self) -> InputShape;
 
     /// Brings a picture to the encoder's input: its [`shape`](Self::shape), 8 bits a channel.
-    fn prepare(&self, picture: &Decoded) -> Pixels;
+    ///
+    /// # Errors
+    ///
+    /// When the encoder has no use for such a picture.
+    fn prepare(&self, picture: &Decoded) -> Result<Pixels, Error>;
 
     /// Encodes prepared pictures, any number of height x width x channels bytes one after another:
     /// [`code_dim`](Self::code_dim) floats for each.
@@ -52,13 +60,37 @@ pub trait Encoder: Send + Sync {
         None
     }
 
+    /// What it is, in a line for people.
+    fn name(&self) -> String;
+
+    /// Where its files are, for an encoder that a gallery does not keep itself.
+    fn path(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Whether it can [encode text](Self::encode_text).
+    fn has_text(&self) -> bool {
+        false
+    }
+
+    /// The code of a text, to be compared with those of pictures.
+    ///
+    /// # Errors
+    ///
+    /// When the encoder was trained on pictures alone, or fails.
+    fn encode_text(&self, _text: &str) -> Result<Vec<f32>, Error> {
+        Err(Error::Unusable(
+            "this encoder has learned from pictures alone and knows no words: ask with a picture, or use a gallery of a pretrained encoder with a text model".to_owned(),
+        ))
+    }
+
     /// Prepares and encodes one picture.
     ///
     /// # Errors
     ///
     /// As [`encode`](Self::encode).
     fn encode_picture(&self, picture: &Decoded) -> Result<Vec<f32>, Error> {
-        self.encode(self.prepare(picture).data())
+        self.encode(self.prepare(picture)?.data())
     }
 }
 
@@ -67,8 +99,8 @@ impl Encoder for Autoencoder {
         self.shape()
     }
 
-    fn prepare(&self, picture: &Decoded) -> Pixels {
-        picture.fit(self.shape(), self.fit(), PADDING)
+    fn prepare(&self, picture: &Decoded) -> Result<Pixels, Error> {
+        Ok(picture.fit(self.shape(), self.fit(), PADDING))
     }
 
     fn encode(&self, inputs: &[u8]) -> Result<Vec<f32>, Error> {
@@ -98,4 +130,25 @@ impl Encoder for Autoencoder {
     fn autoencoder(&self) -> Option<&Autoencoder> {
         Some(self)
     }
+
+    fn name(&self) -> String {
+        format!("an autoencoder ({})", self.config().architecture)
+    }
+}
+
+/// Opens an encoder by the path of its files: a model file of ours, or a folder or ONNX file of an
+/// encoder that others have trained, of which `options` say what its files do not.
+///
+/// # Errors
+///
+/// When it cannot be read.
+pub fn load_encoder(
+    path: &Path,
+    options: &PretrainedOptions,
+    device: DeviceChoice,
+) -> Result<Box<dyn Encoder>, Error> {
+    Ok(match PretrainedEncoder::is_at(path) {
+        true => Box::new(PretrainedEncoder::open(path, options.clone())?),
+        false => Box::new(Autoencoder::load(path, device)?),
+    })
 }

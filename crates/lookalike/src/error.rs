@@ -5,6 +5,7 @@ use lookalike_eval::EvalError;
 use lookalike_gallery::GalleryError;
 use lookalike_images::{CollectionError, ImageError};
 use lookalike_neighbours::CodesError;
+use lookalike_pretrained::PretrainedError;
 use lookalike_sources::SourceError;
 
 /// Why one of the crate's steps failed.
@@ -23,6 +24,9 @@ pub enum Error {
     /// A model could not be trained, read or used.
     #[error(transparent)]
     Autoencoder(#[from] AutoencoderError),
+    /// An encoder that others have trained could not be opened or used.
+    #[error(transparent)]
+    Pretrained(#[from] PretrainedError),
     /// A gallery could not be opened, changed or searched.
     #[error(transparent)]
     Gallery(#[from] GalleryError),

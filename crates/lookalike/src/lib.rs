@@ -63,6 +63,7 @@ mod opening;
 mod originals;
 pub mod outliers;
 mod presence;
+mod pretrained;
 pub mod quality;
 mod rules;
 mod searching;
@@ -81,21 +82,24 @@ pub use lookalike_neighbours as neighbours;
 pub use lookalike_sources as sources;
 
 pub use assess::{
-    HogScores, SelfAssessment, SimpleScores, assess, assess_baselines, assess_histogram,
-    assess_hog, assess_pixels, assess_self, assess_simple, copying, pixel_vectors,
+    HogScores, SelfAssessment, SimpleScores, assess, assess_baselines, assess_codes,
+    assess_histogram, assess_hog, assess_pixels, assess_self, assess_simple, copying,
+    pixel_vectors,
 };
 pub use catalogue::{SourceCount, forget_source, known_source, move_source, sources_in};
 pub use clusters::{cluster_info, has_moved, remove_collection, switch_alias};
 pub use copying::{CopyOptions, CopyProgress, CopySummary, copy_gallery, open_copy};
-pub use encoder::Encoder;
+pub use encoder::{Encoder, load_encoder};
 pub use error::Error;
 pub use indexing::{
     IndexOptions, IndexProgress, IndexSummary, MAX_DIFFUSED, THUMBNAIL, decode_target, index,
 };
 pub use judging::compare;
+pub use lookalike_pretrained::{Pool, PretrainedError, PretrainedOptions};
 pub use opening::{create_gallery, encoder_of, open_gallery, open_or_create_gallery};
 pub use originals::{Originals, reduced};
 pub use presence::{Identity, Presence, Presences};
+pub use pretrained::PretrainedEncoder;
 pub use rules::{AskedRules, ReadingRules, reading_of};
 pub use searching::{Question, Searcher, already_in_gallery};
 pub use skips::Skips;

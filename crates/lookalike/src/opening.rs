@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use lookalike_autoencoder::{Autoencoder, DeviceChoice};
 use lookalike_gallery::{ClusterAddress, CollectionLayout, EmbeddedGallery, Gallery};
 use lookalike_neighbours::Metric;
+use lookalike_pretrained::PretrainedOptions;
 
-use crate::{Encoder, Error, clusters};
+use crate::{Encoder, Error, PretrainedEncoder, clusters, load_encoder};
 
 /// Makes an empty gallery for `encoder` in a folder, by `metric` or the encoder's default.
 ///
@@ -105,19 +106,35 @@ pub fn encoder_of(
 ) -> Result<Box<dyn Encoder>, Error> {
     let info = gallery.describe()?;
     let (name, wanted) = (&info.name, &info.model_fingerprint);
+    let kept = gallery.model()?;
     if models.is_empty() {
-        let bytes = gallery.model()?.ok_or_else(|| {
+        let bytes = kept.ok_or_else(|| {
             Error::Unusable(format!(
-                "the gallery {name} is on a cluster, which keeps no model, only that it is {}: name its file with --model",
+                "the gallery {name} is on a cluster, which keeps no model, only that it is {}: name its file",
                 short(wanted)
             ))
         })?;
-        let of = format!("the model of {name}");
-        return Ok(Box::new(Autoencoder::from_bytes(&bytes, &of, device)?));
+        return match PretrainedEncoder::of_gallery(gallery, &bytes, None)? {
+            Some(encoder) => fitting(Box::new(encoder), name, wanted),
+            None => {
+                let of = format!("the model of {name}");
+                Ok(Box::new(Autoencoder::from_bytes(&bytes, &of, device)?))
+            }
+        };
     }
     let mut others = Vec::new();
     for path in models {
-        let encoder: Box<dyn Encoder> = Box::new(Autoencoder::load(path, device)?);
+        // What the encoder's files did not say, the gallery may know.
+        let described = match &kept {
+            Some(bytes) if PretrainedEncoder::is_at(path) => {
+                PretrainedEncoder::of_gallery(gallery, bytes, Some(path))?
+            }
+            _ => None,
+        };
+        let encoder = match described {
+            Some(encoder) => Box::new(encoder),
+            None => load_encoder(path, &PretrainedOptions::default(), device)?,
+        };
         let fingerprint = encoder.fingerprint();
         if fingerprint == *wanted {
             return Ok(encoder);
@@ -129,6 +146,17 @@ pub fn encoder_of(
         short(wanted),
         others.join(", ")
     )))
+}
+
+/// Refuses an encoder whose files are no longer those that the gallery was made with.
+fn fitting(encoder: Box<dyn Encoder>, name: &str, wanted: &str) -> Result<Box<dyn Encoder>, Error> {
+    match encoder.fingerprint() == wanted {
+        true => Ok(encoder),
+        false => Err(Error::Unusable(format!(
+            "the files of the gallery {name}'s encoder have changed since it was made ({}): restore them, or index into a new gallery",
+            encoder.name()
+        ))),
+    }
 }
 
 /// The beginning of a fingerprint, enough to tell models apart.

@@ -25,8 +25,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::contents::{Contents, short};
-use crate::stream::Raw;
-use crate::{Encoder as _, Error, ImageStream, Reading, Skips, reading_of, uploads};
+use crate::stream::{PADDING, Raw};
+use crate::{Error, ImageStream, Reading, Skips, reading_of, uploads};
 
 /// Images read at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 512;
@@ -413,11 +413,11 @@ impl Originals<'_> {
         if short(&raw.blake3()) != self.contents.hashes[content as usize] {
             return Ok(None);
         }
-        let shape = self.model.shape();
+        let (shape, how) = (self.model.shape(), self.model.fit());
         let mut options = reading.decode.clone();
         options.target = Some((shape.width, shape.height));
         let decoded = raw.decode(entry, &options)?;
-        Ok(Some(self.model.prepare(&decoded).into_data()))
+        Ok(Some(decoded.fit(shape, how, PADDING).into_data()))
     }
 
     fn reconstruct(&mut self, batch: Batch, progress: &mut dyn FnMut(usize)) -> Result<(), Error> {

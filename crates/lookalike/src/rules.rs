@@ -3,6 +3,7 @@
 //! must be read alike.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use lookalike_gallery::Gallery;
 use lookalike_images::GreyRange;
@@ -29,6 +30,9 @@ pub struct ReadingRules {
     /// not named here from where it is usual.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Where the files of the encoder are, for one that others have trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<String>,
 }
 
 /// What somebody asks for of how pictures are read; what is not asked for is as the gallery has it,
@@ -68,13 +72,14 @@ impl ReadingRules {
     }
 
     /// What `reading` says, with the labels that were known before.
-    fn by(reading: &Reading, labels: BTreeMap<String, String>) -> Self {
+    fn by(reading: &Reading, labels: BTreeMap<String, String>, encoder: Option<&Path>) -> Self {
         Self {
             background: reading.decode.background,
             grey_range: reading.decode.grey_range,
             max_pixels: reading.decode.most_pixels,
             max_bytes: reading.decode.most_bytes,
             labels,
+            encoder: encoder.map(|path| path.to_string_lossy().into_owned()),
         }
     }
 }
@@ -200,7 +205,7 @@ pub(crate) fn admit(
         (true, None) => stream.suitable_grey_range()?,
     };
     let stream = stream.with_grey_range(range);
-    let note = keep(kept, stream.reading(), &name, gallery)?;
+    let note = keep(kept, stream.reading(), &name, encoder.path(), gallery)?;
     Ok((stream, note))
 }
 
@@ -209,6 +214,7 @@ fn keep(
     kept: Option<ReadingRules>,
     reading: &Reading,
     name: &str,
+    encoder: Option<&Path>,
     gallery: &dyn Gallery,
 ) -> Result<Option<String>, Error> {
     let mut labels = kept
@@ -220,7 +226,7 @@ fn keep(
         None => labels.remove(name),
     };
     let changed = before.filter(|before| Some(before.as_str()) != label);
-    let rules = ReadingRules::by(reading, labels);
+    let rules = ReadingRules::by(reading, labels, encoder);
     if kept.as_ref() != Some(&rules) {
         let text = serde_json::to_string(&rules).expect("rules serialise");
         gallery.keep_reading_rules(&text)?;

@@ -503,11 +503,13 @@ impl ImageStream {
                             (entry.key, entry.label, picture)
                         }
                     };
-                    Ok(Image {
-                        key,
-                        label,
-                        pixels: encoder.prepare(&picture),
-                    })
+                    let pixels = encoder.prepare(&picture).map_err(|error| Skipped {
+                        key: key.clone(),
+                        location: format!("{}#{key}", self.name()),
+                        kind: SkipKind::Unsupported,
+                        reason: error.to_string(),
+                    })?;
+                    Ok(Image { key, label, pixels })
                 })
                 .collect();
             let mut inputs = Vec::new();

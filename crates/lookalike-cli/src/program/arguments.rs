@@ -13,6 +13,7 @@ use lookalike::gallery::{Filter, Rerank};
 use lookalike::images::{Fit, Region};
 use lookalike::neighbours::Metric;
 use lookalike::outliers::By;
+use lookalike::{Pool, PretrainedOptions};
 use lookalike_server::{Network, ServeOptions, Token};
 
 use super::layout::LayoutArguments;
@@ -250,13 +251,50 @@ pub struct TrainArguments {
     pub reading: ReadingArguments,
 }
 
+/// What the files of a pretrained encoder do not say.
+#[derive(Args)]
+pub struct PretrainedArguments {
+    /// The mean of each channel, 0 to 1, where no file beside the encoder says it
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',')]
+    pub encoder_mean: Vec<f32>,
+    /// The standard deviation of each channel
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',')]
+    pub encoder_std: Vec<f32>,
+    /// The side of its images in pixels
+    #[arg(long, value_name = "N")]
+    pub encoder_size: Option<usize>,
+    /// The output that is the code
+    #[arg(long, value_name = "NAME")]
+    pub encoder_output: Option<String>,
+    /// How one code is made of those of patches: cls or mean
+    #[arg(long, value_name = "HOW")]
+    pub encoder_pool: Option<Pool>,
+}
+
+impl PretrainedArguments {
+    pub fn options(&self) -> PretrainedOptions {
+        let given = |numbers: &[f32]| (!numbers.is_empty()).then(|| numbers.to_vec());
+        PretrainedOptions {
+            mean: given(&self.encoder_mean),
+            std: given(&self.encoder_std),
+            size: self.encoder_size,
+            output: self.encoder_output.clone(),
+            pool: self.encoder_pool,
+            threads: None,
+        }
+    }
+}
+
 #[derive(Args)]
 pub struct IndexArguments {
     /// Images to encode
     pub source: String,
-    /// The model to encode with; a gallery in a folder that is there already has it
-    #[arg(long, value_name = "MODEL")]
+    /// What to encode with: a model file, or a folder or .onnx file of an encoder that others have
+    /// trained; a gallery in a folder that is there already knows it
+    #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
     pub model: Option<PathBuf>,
+    #[command(flatten)]
+    pub pretrained: PretrainedArguments,
     /// The gallery to make or to bring up to date
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
@@ -311,7 +349,7 @@ impl From<RerankArgument> for Rerank {
 pub struct SearchArguments {
     /// Query images, or sources of many; also images of the gallery, by id or place, whose
     /// originals are gone
-    #[arg(required_unless_present = "like", value_name = "IMAGE")]
+    #[arg(required_unless_present_any = ["like", "text"], value_name = "IMAGE")]
     pub images: Vec<String>,
     /// Ask once for what is like all of these; repeatable
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["images", "include_self"])]
@@ -324,14 +362,19 @@ pub struct SearchArguments {
         conflicts_with = "images"
     )]
     pub unlike: Vec<String>,
+    /// Ask in words, of a gallery whose encoder has learned words too; with --like and --unlike it is
+    /// one example more
+    #[arg(long, value_name = "WORDS", conflicts_with_all = ["images", "region"])]
+    pub text: Option<String>,
     /// Look only at this part of the query, as X,Y,WIDTH,HEIGHT in its pixels
     #[arg(long, value_name = "X,Y,W,H")]
     pub region: Option<Region>,
     /// Where to search
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
-    /// The model that the gallery was made with; needed for one on a cluster, which keeps none
-    #[arg(long, value_name = "MODEL")]
+    /// The model that the gallery was made with; needed for one on a cluster, which keeps none, and
+    /// for a pretrained encoder that has moved
+    #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// How many neighbours
     #[arg(short, default_value_t = 5, value_name = "N", value_parser = positive())]
@@ -374,9 +417,11 @@ pub struct EvalArguments {
     /// Images: if they have labels, each is a query against all others, right when the labels
     /// agree; labelled or not, distorted copies (up to 2,000) look for their originals
     pub source: String,
-    /// The model to score
-    #[arg(long, value_name = "MODEL")]
+    /// What to score: a model file, or a folder or .onnx file of an encoder that others have trained
+    #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
     pub model: PathBuf,
+    #[command(flatten)]
+    pub pretrained: PretrainedArguments,
     /// Ask with these labelled images instead
     #[arg(long, value_name = "SOURCE")]
     pub queries: Option<String>,
@@ -537,7 +582,7 @@ pub struct ServeArguments {
     /// The model that the gallery was made with; needed for one on a cluster, which keeps none. Of
     /// several, the gallery's own is taken, also when an alias is switched to a collection of
     /// another of them
-    #[arg(long = "model", value_name = "MODEL")]
+    #[arg(long = "model", visible_alias = "encoder", value_name = "MODEL")]
     pub models: Vec<PathBuf>,
     /// Where added images and the map are kept; needed for a gallery on a cluster [default: beside
     /// the gallery]

@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use lookalike::autoencoder::{Autoencoder, Comparison, DeviceChoice};
+use lookalike::autoencoder::{Comparison, DeviceChoice};
 use lookalike::eval::{Scores, SelfScores};
 use lookalike::gallery::Rerank;
-use lookalike::images::Collection;
+use lookalike::images::{Collection, Fit};
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::{
-    Encoder as _, Error, SelfAssessment, SimpleScores, assess, assess_self, assess_simple, compare,
+    Encoded, Encoder, Error, SelfAssessment, SimpleScores, assess, assess_codes, assess_self,
+    assess_simple, compare, load_encoder,
 };
 use serde::Serialize;
 
@@ -44,10 +45,14 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
-    let model = Autoencoder::load(&arguments.model, device)?;
+    let options = arguments.pretrained.options();
+    let encoder = load_encoder(&arguments.model, &options, device)?;
+    let Some(model) = encoder.autoencoder() else {
+        return run_pretrained(&arguments, &*encoder, console);
+    };
     let skips = arguments.reading.skips()?;
     let load = |source: &str| -> Result<Collection, Error> {
-        let source = arguments.reading.open_for_model(source, &model, &skips)?;
+        let source = arguments.reading.open_for_model(source, model, &skips)?;
         let source = source.fitted(model.shape(), model.fit());
         source.load(Some(model.shape()), arguments.limit)
     };
@@ -60,7 +65,7 @@ pub fn run(
     let metric = arguments.metric.unwrap_or_else(|| model.default_metric());
     let rerank = Rerank::from(arguments.rerank);
     if rerank == Rerank::Diffusion {
-        diffusion_note(&model, console);
+        diffusion_note(model, console);
     }
     let mut report = EvalReport {
         scores: None,
@@ -75,7 +80,7 @@ pub fn run(
     if collection.is_labelled() || queries.is_some() {
         let diffusion = (rerank == Rerank::Diffusion).then(DiffusionConfig::default);
         let start = Instant::now();
-        report.scores = Some(assess(&model, &collection, queries, metric, diffusion)?);
+        report.scores = Some(assess(model, &collection, queries, metric, diffusion)?);
         report.seconds = Some(start.elapsed().as_secs_f64());
         if !arguments.no_baselines {
             report.baselines = Some(assess_simple(&collection, queries)?);
@@ -83,10 +88,55 @@ pub fn run(
     }
     if collection.len() > 1 || report.scores.is_none() {
         let with_baselines = !arguments.no_baselines;
-        report.self_retrieval = Some(assess_self(&model, &collection, metric, with_baselines)?);
+        report.self_retrieval = Some(assess_self(model, &collection, metric, with_baselines)?);
     }
     if !arguments.no_baselines {
-        report.comparison = compare(&model, &collection)?;
+        report.comparison = compare(model, &collection)?;
+    }
+    print(&report, console)?;
+    console.json(&report)?;
+    arguments.reading.conclude(&skips, console)
+}
+
+/// Scores an encoder that others have trained: its images are too large to be held in memory, so
+/// they are encoded as they are read. What needs a model of ours is left out.
+fn run_pretrained(
+    arguments: &EvalArguments,
+    encoder: &dyn Encoder,
+    console: &Console,
+) -> Result<(), Failure> {
+    let skips = arguments.reading.skips()?;
+    let open = |source: &str| arguments.reading.open(source, 0, &skips);
+    let encode = |source: &str| -> Result<Encoded, Error> {
+        let stream = open(source)?;
+        let range = stream.suitable_grey_range()?;
+        let stream = stream.with_grey_range(range);
+        stream.encode(encoder, arguments.limit)
+    };
+    let images = encode(&arguments.source)?;
+    let queries = arguments.queries.as_deref().map(encode).transpose()?;
+    let metric = arguments.metric.unwrap_or_else(|| encoder.default_metric());
+    let rerank = Rerank::from(arguments.rerank);
+    let diffusion = (rerank == Rerank::Diffusion).then(DiffusionConfig::default);
+    let start = Instant::now();
+    let scores = assess_codes(&images, queries.as_ref(), metric, diffusion)?;
+    let mut report = EvalReport {
+        scores: Some(scores),
+        metric,
+        rerank,
+        seconds: Some(start.elapsed().as_secs_f64()),
+        baselines: None,
+        self_retrieval: None,
+        comparison: None,
+    };
+    if !arguments.no_baselines {
+        let shape = open(&arguments.source)?.suitable_shape()?;
+        let load = |source: &str| {
+            let stream = open(source)?.fitted(shape, Fit::Stretch);
+            stream.load(Some(shape), arguments.limit)
+        };
+        let queries = arguments.queries.as_deref().map(load).transpose()?;
+        report.baselines = Some(assess_simple(&load(&arguments.source)?, queries.as_ref())?);
     }
     print(&report, console)?;
     console.json(&report)?;

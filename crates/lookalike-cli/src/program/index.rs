@@ -4,11 +4,11 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lookalike::autoencoder::{Autoencoder, DeviceChoice};
+use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::{
     Encoder, Error, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED, Watch, encoder_of,
-    known_source, open_or_create_gallery,
+    known_source, load_encoder, open_or_create_gallery,
 };
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ fn bring_in_step(
     console: &Console,
 ) -> Result<(), Failure> {
     let encoder: Box<dyn Encoder> = match &arguments.model {
-        Some(path) => Box::new(Autoencoder::load(path, device)?),
+        Some(path) => load_encoder(path, &arguments.pretrained.options(), device)?,
         None => {
             let gallery = lookalike::open_gallery(&arguments.gallery)?;
             encoder_of(&*gallery, &[], device)?

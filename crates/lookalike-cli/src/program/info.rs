@@ -7,7 +7,7 @@ use lookalike::autoencoder::{
 };
 use lookalike::gallery::{ClusterInfo, GalleryInfo, disk_usage, model_fingerprint};
 use lookalike::images::InputShape;
-use lookalike::{Error, SourceCount, cluster_info, open_gallery, sources_in};
+use lookalike::{Error, SourceCount, cluster_info, encoder_of, open_gallery, sources_in};
 use serde::Serialize;
 
 use super::Failure;
@@ -42,6 +42,9 @@ struct GalleryReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<ClusterInfo>,
     model: Option<TrainConfig>,
+    /// What it is, of an encoder that others have trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pretrained: Option<String>,
 }
 
 pub fn run(
@@ -214,11 +217,25 @@ fn search_of(info: &GalleryInfo) -> String {
 fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {
     let gallery = open_gallery(name)?;
     let info = gallery.describe()?;
-    let model = gallery
-        .model()?
-        .map(|bytes| Autoencoder::from_bytes(&bytes, &format!("the model of {name}"), device))
-        .transpose()?;
-    let config = model.map(|m| m.config().clone());
+    // A gallery on a cluster keeps no model, and that of others may have moved: neither is needed
+    // to say what the gallery is.
+    let kept = gallery.model()?.is_some();
+    let encoder = match kept {
+        true => Some(encoder_of(&*gallery, &[], device)),
+        false => None,
+    };
+    let (encoder, lost) = match encoder {
+        Some(Ok(encoder)) => (Some(encoder), None),
+        Some(Err(error @ (Error::Unusable(_) | Error::Pretrained(_)))) => (None, Some(error)),
+        Some(Err(error)) => return Err(error.into()),
+        None => (None, None),
+    };
+    let model = encoder.as_ref().and_then(|encoder| encoder.autoencoder());
+    let config = model.map(|model| model.config().clone());
+    let pretrained = match &encoder {
+        Some(encoder) if model.is_none() => Some(encoder.name()),
+        _ => None,
+    };
     for line in [
         format!("gallery      {}", info.name),
         format!("points       {} ({})", info.points, search_of(&info)),
@@ -232,6 +249,12 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
     let bytes_on_disk = embedded.map(|gallery| disk_usage(gallery.path()));
     if let Some(bytes) = bytes_on_disk {
         console.say(format!("on disk      {:.1} MB", bytes as f64 / 1e6))?;
+    }
+    if let Some(name) = &pretrained {
+        console.say(format!("encoder      {name}"))?;
+    }
+    if let Some(error) = lost {
+        console.note(error.to_string());
     }
     let sources = sources_in(&*gallery)?;
     for known in sources.iter().take(LISTED) {
@@ -313,5 +336,6 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         info,
         cluster,
         model: config,
+        pretrained,
     })
 }

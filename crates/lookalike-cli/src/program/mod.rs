@@ -25,6 +25,7 @@ mod train;
 use std::io;
 
 use lookalike::Error;
+use lookalike::PretrainedError;
 use lookalike::autoencoder::AutoencoderError;
 use lookalike::gallery::Holder;
 
@@ -49,8 +50,10 @@ impl<E: Into<Error>> From<E> for Failure {
 
 /// The options that change what the library says cannot be done; it does not know the command line.
 pub fn options_for(error: &Error) -> Option<&'static str> {
-    let Error::Autoencoder(error) = error else {
-        return None;
+    let error = match error {
+        Error::Autoencoder(error) => error,
+        Error::Pretrained(error) => return options_for_pretrained(error),
+        _ => return None,
     };
     match error {
         AutoencoderError::Setting { setting, .. } => match *setting {
@@ -70,6 +73,24 @@ pub fn options_for(error: &Error) -> Option<&'static str> {
         AutoencoderError::Checkpoint { .. } => Some("--restart"),
         AutoencoderError::Device(_) => Some("--device auto, --device cpu"),
         AutoencoderError::Precision(_) => Some("--precision f32, --device cpu"),
+        _ => None,
+    }
+}
+
+fn options_for_pretrained(error: &PretrainedError) -> Option<&'static str> {
+    match error {
+        PretrainedError::NoNormalisation { .. } => Some("--encoder-mean, --encoder-std"),
+        PretrainedError::NoSize { .. } => Some("--encoder-size"),
+        PretrainedError::SeveralOutputs { .. } => Some("--encoder-output"),
+        PretrainedError::NoPooling { .. } => Some("--encoder-pool"),
+        PretrainedError::Option { option, .. } => match *option {
+            "mean" => Some("--encoder-mean"),
+            "std" => Some("--encoder-std"),
+            "size" => Some("--encoder-size"),
+            "output" => Some("--encoder-output"),
+            "pool" => Some("--encoder-pool"),
+            _ => None,
+        },
         _ => None,
     }
 }

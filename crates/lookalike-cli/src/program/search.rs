@@ -98,11 +98,23 @@ pub fn run(
         reading,
         skips: skips.clone(),
     };
+    let text = arguments.text.as_ref();
+    let text_code = text
+        .map(|text| searcher.encoder().encode_text(text))
+        .transpose()?;
+    if let (Some(text), Some(code), true) = (text, &text_code, arguments.like.is_empty()) {
+        let answer = searcher.ask_code(code.clone(), None, &question)?;
+        answers.take(text, None, None, &answer)?;
+    }
     if !arguments.like.is_empty() {
-        let (like, shown) = queries.examples(&arguments.like)?;
+        let (mut like, shown) = queries.examples(&arguments.like)?;
+        like.extend(text_code.map(Example::Code));
         let (unlike, _) = queries.examples(&arguments.unlike)?;
         let answer = searcher.recommend(like, unlike, &question)?;
         let mut name = format!("like {}", arguments.like.join(", "));
+        if let Some(text) = text {
+            name += &format!(", \"{text}\"");
+        }
         if !arguments.unlike.is_empty() {
             name += &format!(", unlike {}", arguments.unlike.join(", "));
         }

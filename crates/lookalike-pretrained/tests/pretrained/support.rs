@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lookalike_images::{Image, Pixels};
+use lookalike_sources::Source as _;
 
 /// `float`, `uint8` and `int64` in ONNX.
 pub const FLOAT: i64 = 1;
@@ -192,13 +193,17 @@ pub fn tiny_clip() -> tempfile::TempDir {
 pub fn digits(count: usize) -> Vec<Image> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../datasets/mnist/t10k-images-idx3-ubyte.gz");
-    let source = lookalike_images::open(path.to_str().unwrap()).unwrap();
-    source
-        .read()
-        .unwrap()
-        .take(count)
-        .map(Result::unwrap)
-        .collect()
+    let source = lookalike_sources::idx::Idx::open(path).unwrap();
+    let entries = source.entries().unwrap().take(count).map(Result::unwrap);
+    let image = |entry: lookalike_sources::Entry| {
+        let raw = entry.pixels().unwrap();
+        Image {
+            pixels: Pixels::new(raw.width, raw.height, raw.channels, raw.data.to_vec()).unwrap(),
+            key: entry.key,
+            label: entry.label,
+        }
+    };
+    entries.map(image).collect()
 }
 
 /// An image without any pattern.

@@ -278,7 +278,7 @@ async fn one(service: &Arc<Service>, request: Request) -> Answered<One> {
 pub(super) fn reconstruction(service: &Service, pixels: &Pixels) -> Answered<Vec<u8>> {
     let model = autoencoder(service)?;
     let shape = model.shape();
-    let prepared = model.prepare(&pixels.clone().into());
+    let prepared = model.prepare(&pixels.clone().into())?;
     let output = model
         .reconstruct(prepared.data())
         .map_err(Problem::internal)?;

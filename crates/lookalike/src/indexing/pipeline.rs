@@ -15,7 +15,7 @@ use std::thread;
 
 use lookalike_gallery::{Gallery, Payload, Point, Upserted, point_id};
 use lookalike_images::{Pixels, thumbnail};
-use lookalike_sources::{Entry, SkipKind, Skipped, is_image_name};
+use lookalike_sources::{Entry, SkipKind, SkipReason, Skipped, is_image_name};
 use rayon::prelude::*;
 use uuid::Uuid;
 
@@ -467,7 +467,15 @@ impl Stage<'_> {
             Ok(decoded) => decoded,
             Err(skipped) => return Decision::Skipped(skipped),
         };
-        let pixels = self.encoder.prepare(&decoded);
+        let pixels = match self.encoder.prepare(&decoded) {
+            Ok(pixels) => pixels,
+            Err(error) => {
+                return Decision::Skipped(entry.skipped(SkipReason {
+                    kind: SkipKind::Unsupported,
+                    reason: error.to_string(),
+                }));
+            }
+        };
         // A side beyond u32 would be an image of more than 16 TiB.
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
         let payload = Payload {
