@@ -102,7 +102,7 @@ impl Contents {
             let point = point?;
             let next = u32::try_from(contents.count).map_err(|_| {
                 Error::Unusable(format!(
-                    "the gallery {} has more different pictures than can be compared with each other, {}: choose some with --where",
+                    "the gallery {} has more different pictures than can be compared with each other, {}: choose some by a filter",
                     info.name,
                     u32::MAX
                 ))

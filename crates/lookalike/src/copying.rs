@@ -84,7 +84,7 @@ pub fn open_copy(
         (None, Some(bytes)) => bytes,
         (None, None) => {
             return Err(Error::Unusable(format!(
-                "the gallery {} is on a cluster, which keeps no model, only that it is {}: name its file with --model",
+                "the gallery {} is on a cluster, which keeps no model, only that it is {}: name its file",
                 info.name,
                 short(&info.model_fingerprint)
             )));
@@ -177,7 +177,7 @@ pub fn copy_gallery(
             && !options.prune
         {
             return Err(Error::Unusable(format!(
-                "{} has {} points that {} does not have, {first} among them: --prune removes them, or give another name",
+                "{} has {} points that {} does not have, {first} among them: prune them, or give another name",
                 target.name,
                 compared.own.len(),
                 source.name

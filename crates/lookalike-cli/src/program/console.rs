@@ -13,22 +13,30 @@ use serde::Serialize;
 use super::terminal::plain;
 use super::{Failure, output};
 
-/// The limits that the library speaks of, and the options that raise them.
-const LIMITS: [(&str, &str); 3] = [
+/// What the library advises, and the same with the options that do it.
+const ADVICE: [(&str, &str); 8] = [
     ("raise the limit of pixels", "raise --most-megapixels"),
     (
         "raise the limit of a file's bytes",
         "raise --most-megabytes",
     ),
     ("raise the limit of memory", "raise --most-memory"),
+    ("choose some by a filter", "choose some with --where"),
+    (": name its file", ": name its file with --model"),
+    (
+        ": name its folder or file",
+        ": name its folder or file with --encoder",
+    ),
+    ("prune them, or give", "--prune removes them, or give"),
+    ("ask with a picture, or use", "ask without --text, or use"),
 ];
 
 /// A message of the library with the options that it advises to change.
 pub fn with_options(message: &str) -> String {
-    LIMITS
+    ADVICE
         .iter()
-        .fold(message.to_owned(), |message, (limit, option)| {
-            message.replace(limit, option)
+        .fold(message.to_owned(), |message, (advice, options)| {
+            message.replace(advice, options)
         })
 }
 
