@@ -132,9 +132,9 @@ impl Service {
                 let known = self.known(hash)?.map(|point| point.id);
                 (sent.pixels.clone(), sent.width, sent.height, known)
             }
-            Which::Code(_) => {
+            Which::Code(_) | Which::Text(_) => {
                 return Err(Problem::unusable(
-                    "a code is no picture: give an image by 'id' or 'upload'",
+                    "a code and words are no picture: give an image by 'id' or 'upload'",
                 ));
             }
         };
@@ -177,6 +177,20 @@ impl Service {
                 }
                 Asked::of(code.to_vec(), None)
             }
+            Which::Text(text) => {
+                if text.chars().count() > MAX_TEXT {
+                    return Err(Problem::unusable(format!(
+                        "words to ask with are at most {MAX_TEXT} characters long"
+                    )));
+                }
+                let encoder = self.searcher.encoder();
+                if !encoder.has_text() {
+                    return Err(Problem::unusable(
+                        "this gallery's encoder has learned from pictures alone and knows no words: ask with a picture",
+                    ));
+                }
+                Asked::of(encoder.encode_text(text)?, None)
+            }
         })
     }
 }
@@ -185,42 +199,36 @@ pub(crate) fn no_such_image(id: Uuid) -> Problem {
     Problem::not_found(format!("the gallery has no image with the id {id}"))
 }
 
+/// Characters of a text that is asked with.
+const MAX_TEXT: usize = 1000;
+
 enum Which<'a> {
     Id(Uuid),
     Upload(&'a str),
     Code(&'a [f32]),
+    Text(&'a str),
 }
 
 /// What a reference means, if it means one thing. URLs have become uploads by now.
 fn only(reference: &Reference) -> Result<Which<'_>, Problem> {
-    let which = match reference {
-        Reference {
-            id: Some(id),
-            upload: None,
-            code: None,
-            url: None,
-            ..
-        } => Which::Id(*id),
-        Reference {
-            id: None,
-            upload: Some(hash),
-            code: None,
-            url: None,
-            ..
-        } => Which::Upload(hash),
-        Reference {
-            id: None,
-            upload: None,
-            code: Some(code),
-            url: None,
-            region: None,
-        } => Which::Code(code),
-        _ => {
-            return Err(Problem::unusable(
-                "name an image by exactly one of 'id', 'upload', 'code' and 'url'; a region goes with the others, not with a code",
-            ));
-        }
+    let named = [
+        reference.id.map(Which::Id),
+        reference.upload.as_deref().map(Which::Upload),
+        reference.code.as_deref().map(Which::Code),
+        reference.text.as_deref().map(Which::Text),
+    ];
+    let mut named = named.into_iter().flatten();
+    let refused = || {
+        Problem::unusable(
+            "name an image by exactly one of 'id', 'upload', 'code', 'url' and 'text'; a region goes with the others, not with a code or words",
+        )
     };
+    let (Some(which), None, None) = (named.next(), named.next(), &reference.url) else {
+        return Err(refused());
+    };
+    if reference.region.is_some() && matches!(which, Which::Code(_) | Which::Text(_)) {
+        return Err(refused());
+    }
     Ok(which)
 }
 

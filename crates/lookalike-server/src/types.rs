@@ -81,7 +81,7 @@ impl Rectangle {
     }
 }
 
-/// An image to ask with: exactly one of `id`, `upload`, `code` and `url`.
+/// What to ask with: exactly one of `id`, `upload`, `code`, `url` and `text`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reference {
@@ -93,7 +93,10 @@ pub(crate) struct Reference {
     pub code: Option<Vec<f32>>,
     /// Where an image is on the web; only if this server fetches (see `fetch_urls` in `/gallery`).
     pub url: Option<String>,
-    /// Only this part of the image; not with a code.
+    /// Words, where the gallery's encoder has learned words too (see `text` in `/gallery`).
+    #[schema(max_length = 1000)]
+    pub text: Option<String>,
+    /// Only this part of the image; not with a code or words.
     pub region: Option<Rectangle>,
 }
 

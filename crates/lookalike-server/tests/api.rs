@@ -12,6 +12,22 @@ use serde_json::{Value, json};
 use support::{Form, IMAGES, Running, SEVEN, TOKEN, digit, finished, keys, new_digit};
 
 #[test]
+fn words_need_an_encoder_that_knows_them() {
+    let server = Running::new();
+    let said = server.post_json("/api/v1/search", &json!({"query": {"text": "a seven"}}));
+    let problem = said.problem(422);
+    assert!(problem.contains("pictures alone"), "{problem}");
+    for query in [
+        json!({"text": "a", "id": SEVEN}),
+        json!({"text": "a", "region": {"x": 0, "y": 0, "width": 1, "height": 1}}),
+    ] {
+        let said = server.post_json("/api/v1/search", &json!({"query": query}));
+        let problem = said.problem(422);
+        assert!(problem.contains("exactly one of"), "{problem}");
+    }
+}
+
+#[test]
 fn searches_of_every_kind_agree() {
     let server = Running::new();
     let by_id = server

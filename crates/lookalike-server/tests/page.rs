@@ -1175,6 +1175,58 @@ fn hostile_names_are_text() {
     );
 }
 
+/// A gallery of digits by a tiny encoder that knows their names.
+fn words_gallery() -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../lookalike-pretrained/tests/fixtures/tiny-clip"
+    );
+    let cpu = lookalike::autoencoder::DeviceChoice::Cpu;
+    let encoder = lookalike::load_encoder(clip.as_ref(), &Default::default(), cpu).unwrap();
+    let gallery = lookalike::create_gallery(folder.path().join("g"), &*encoder, None).unwrap();
+    let digits = lookalike::ImageStream::of_collection(&support::digits(IMAGES));
+    let options = lookalike::IndexOptions::default();
+    lookalike::index(digits, &*encoder, &gallery, options, |_| {}).unwrap();
+    drop(gallery);
+    Running::on(folder, |_| {})
+}
+
+#[test]
+fn words_find_images() {
+    let server = words_gallery();
+    let page = page(&server, "/");
+    page.wait_for("#text");
+    page.click("#text");
+    page.type_in("a seven");
+    page.press("Enter");
+    page.wait_address("text:a");
+    page.wait("document.querySelectorAll('.answer').length >= 5");
+    let first = "[...document.querySelectorAll('.answer')].slice(0, 5)";
+    let sevens = page.eval(&format!(
+        "{first}.filter((one) => one.querySelector('.caption b').textContent === '7').length"
+    ));
+    assert!(sevens.as_f64().unwrap() >= 4.0, "{sevens} sevens");
+    assert_eq!(
+        page.eval("document.querySelector('#text').value"),
+        "a seven"
+    );
+    page.check_accessible("words");
+    page.check_width("words");
+    page.screenshot("words");
+    // Facts about the encoder stand where those of a model do.
+    page.open("/gallery");
+    page.wait("document.body.textContent.includes('Trained by')");
+}
+
+#[test]
+fn a_gallery_without_words_asks_for_none() {
+    let server = Running::new();
+    let page = page(&server, "/");
+    page.wait_for(".ways");
+    assert_eq!(page.count("#text"), 0);
+}
+
 #[test]
 fn an_empty_gallery_says_so() {
     let folder = tempfile::tempdir().unwrap();

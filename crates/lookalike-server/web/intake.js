@@ -49,7 +49,19 @@ export function waysIn() {
   const buttons = el('div', { class: 'ways' },
     button({ text: 'Choose a picture', icon: 'upload', class: 'button strong', click: chooseFile }),
     button({ text: 'Take a photo', icon: 'camera', class: 'button touch-only', click: camera }));
-  return facts.fetch_urls ? [buttons, addressField()] : [buttons];
+  return [buttons, facts.model.text && wordsField(), facts.fetch_urls && addressField()].filter(Boolean);
+}
+
+/** A field to ask in words, for galleries whose encoder has learned words too. */
+export function wordsField(words = '') {
+  const field = el('input', { type: 'search', name: 'text', id: 'text', required: true, maxlength: 1000, value: words, placeholder: 'or say what it shows', 'aria-label': 'What the pictures show' });
+  const submit = (event) => {
+    event.preventDefault();
+    const text = field.value.trim();
+    if (text) go(searchPath(newSearch({ q: { text } })));
+  };
+  return el('form', { class: 'address', on: { submit } },
+    field, el('button', { class: 'button' }, icon('search'), el('span', { text: 'Search' })));
 }
 
 function addressField() {

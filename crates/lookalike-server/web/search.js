@@ -4,7 +4,7 @@ import { button, complain, el, throttled, whole } from './dom.js';
 import { controls } from './controls.js';
 import { examples, withExample } from './examples.js';
 import { conditionChips, filters } from './filters.js';
-import { chooseFile, imageOf, pictureOf, sizeOfSent, waysIn } from './intake.js';
+import { chooseFile, imageOf, pictureOf, sizeOfSent, waysIn, wordsField } from './intake.js';
 import { regionOn } from './region.js';
 import { results } from './results.js';
 import { close, go, readSearch, sameRef, searchPath } from './state.js';
@@ -99,7 +99,12 @@ function queryPanel(signal, regionChanged) {
     picker = null;
     about.textContent = '';
     node.hidden = !q;
+    part.hidden = Boolean(q?.text);
     if (!q) return;
+    if (q.text) {
+      holder.replaceChildren(wordsField(q.text));
+      return;
+    }
     const frame = el('div', { id: 'drop', class: 'picture' });
     const picture = pictureOf(q, { alt: 'Your query', draggable: 'false' });
     frame.append(picture);

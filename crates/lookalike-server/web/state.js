@@ -126,8 +126,11 @@ export function searchBody(state) {
 /** A reference to a part of an image. */
 export const withRegion = (ref, region) => (region ? { ...ref, region } : ref);
 
-/** `id:…` or `upload:…`. */
-export const refText = (ref) => (ref.id ? `id:${ref.id}` : `upload:${ref.upload}`);
+/** `id:…`, `upload:…` or `text:…`. */
+export function refText(ref) {
+  if (ref.text) return `text:${ref.text}`;
+  return ref.id ? `id:${ref.id}` : `upload:${ref.upload}`;
+}
 
 /** Whether two references mean the same image. */
 export const sameRef = (a, b) => a === b || (Boolean(a && b) && refText(a) === refText(b));
@@ -179,6 +182,8 @@ export function filterWithout(filter, text) {
 function readRef(text) {
   const id = /^id:([0-9a-f-]{36})$/i.exec(text ?? '');
   if (id) return { id: id[1] };
+  const words = /^text:(.+)$/s.exec(text ?? '');
+  if (words) return { text: words[1] };
   const upload = /^upload:(\w+)$/.exec(text ?? '');
   return upload ? { upload: upload[1] } : null;
 }

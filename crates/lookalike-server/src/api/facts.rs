@@ -74,6 +74,8 @@ struct Model {
     /// What it takes; other images are brought to this.
     shape: Shape,
     code_dim: usize,
+    /// Whether it can be asked with words.
+    text: bool,
     #[schema(example = "bottleneck")]
     #[serde(skip_serializing_if = "Option::is_none")]
     architecture: Option<String>,
@@ -222,6 +224,7 @@ fn model(encoder: &dyn Encoder) -> Model {
             width: shape.width,
         },
         code_dim: encoder.code_dim(),
+        text: encoder.has_text(),
         ..Model::default()
     };
     let Some(model) = encoder.autoencoder() else {

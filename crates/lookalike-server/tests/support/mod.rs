@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};
 use lookalike::images::Collection;
-use lookalike::{ImageStream, IndexOptions, Searcher, create_gallery, index, open, open_gallery};
+use lookalike::{ImageStream, IndexOptions, Searcher, create_gallery, index, open};
 use lookalike_server::{ServeOptions, Server, Token};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -92,7 +92,7 @@ impl Running {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().unwrap();
             runtime.block_on(async {
-                let searcher = Searcher::new(open_gallery(&name).unwrap(), Box::new(model()));
+                let searcher = Searcher::open(&name, &[], DeviceChoice::Cpu).unwrap();
                 let server = Server::bind(searcher, options).await.unwrap();
                 bound.send(server.address()).unwrap();
                 let stop = async {
