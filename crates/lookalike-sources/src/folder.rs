@@ -10,10 +10,10 @@ use std::sync::Arc;
 use crate::entry::{Content, Entry, regular_file};
 use crate::error::SourceError;
 use crate::names::{extension, is_image, key_of_member, parent};
-use crate::pages::{further, may_have_pages, page_of};
 use crate::paths::spelled_key;
 use crate::skipped::{SkipKind, SkipReason, Skipped};
 use crate::source::{Entries, LabelFrom, Source, SourceOptions, Wanted, no_such_image};
+use crate::tiff_pages::{further, may_have_pages, page_of};
 
 /// The images of a folder and of the folders in it, by the bytes of their names.
 ///

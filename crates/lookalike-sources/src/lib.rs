@@ -67,7 +67,6 @@ mod limits;
 pub mod mnist;
 mod names;
 mod open;
-mod pages;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod part;
@@ -83,6 +82,7 @@ mod skipped;
 mod source;
 mod table;
 mod tar;
+mod tiff_pages;
 mod zip;
 
 pub use download::DownloadProgress;

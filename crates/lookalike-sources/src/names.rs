@@ -1,7 +1,7 @@
 //! Which names are images, and which names are safe as keys.
 
-use crate::pages::page_of;
 use crate::skipped::{SkipKind, SkipReason};
+use crate::tiff_pages::page_of;
 
 /// Formats that cannot be decoded are included, so that such files are reported and not ignored.
 const IMAGES: [&str; 14] = [

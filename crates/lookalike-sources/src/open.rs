@@ -14,7 +14,6 @@ use crate::idx::{self, Idx};
 use crate::limits::Limits;
 use crate::mnist;
 use crate::names::{is_image, parent};
-use crate::pages::Paged;
 #[cfg(feature = "parquet")]
 use crate::parquet::Parquet;
 use crate::paths::existing;
@@ -26,6 +25,7 @@ use crate::skipped::{SkipKind, SkipReason, Skipped};
 use crate::source::{LabelFrom, Source, SourceOptions};
 use crate::table::{Beside, Format, Found, LocalFolder, Table};
 use crate::tar::{Packing, Tar};
+use crate::tiff_pages::Paged;
 use crate::zip::Zip;
 
 /// Opens a source of images.

@@ -3,9 +3,9 @@
 use crate::entry::Entry;
 use crate::error::SourceError;
 use crate::limits::Limits;
-use crate::pages::further;
 use crate::skipped::Skipped;
 use crate::source::{Entries, Source, find};
+use crate::tiff_pages::further;
 
 /// A source of one file: an image, or the pages of one.
 pub(crate) struct Single {
@@ -44,7 +44,7 @@ impl Source for Single {
     fn get(&self, key: &str) -> Result<Entry, SourceError> {
         let page = |item: &&Result<Entry, Skipped>| {
             let own = item.as_ref().ok().map(|entry| entry.key.as_str());
-            own.and_then(crate::pages::page_of)
+            own.and_then(crate::tiff_pages::page_of)
                 .is_some_and(|(_, number)| key == number.to_string())
         };
         match self.items.iter().find(page) {
