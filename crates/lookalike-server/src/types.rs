@@ -166,10 +166,9 @@ impl Search {
     /// Whether it takes well below a millisecond, up to a million images: what the index answers at
     /// once, about an image whose code is at hand.
     pub fn is_short(&self) -> bool {
-        let at_hand = self
-            .query
-            .as_ref()
-            .is_some_and(|query| query.region.is_none() && query.url.is_none());
+        let at_hand = self.query.as_ref().is_some_and(|query| {
+            query.region.is_none() && query.url.is_none() && query.text.is_none()
+        });
         let plain = self.filter.is_none()
             && self.metric.is_none()
             && !self.exact

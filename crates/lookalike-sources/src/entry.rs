@@ -124,6 +124,11 @@ pub trait Lazy: Send + Sync {
     fn read_at(&self, _offset: u64, _length: usize) -> Option<io::Result<Bytes>> {
         None
     }
+
+    /// Bytes that are in memory for it already.
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 impl Content {
@@ -137,7 +142,8 @@ impl Content {
         match self {
             Self::Bytes(bytes) => bytes.len(),
             Self::Pixels(pixels) => pixels.data.len(),
-            Self::File(_) | Self::Lazy(_) => 0,
+            Self::Lazy(lazy) => lazy.held(),
+            Self::File(_) => 0,
         }
     }
 

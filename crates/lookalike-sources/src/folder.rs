@@ -113,9 +113,8 @@ impl Source for Folder {
             let first = self.get(file)?;
             // The file's name may have another Unicode normal form than the key.
             let wanted = format!("{}{}", first.key, &key[file.len()..]);
-            let page = further(&first, &self.options.limits)
-                .into_iter()
-                .find(|page| page.key == wanted);
+            let mut pages = further(&first, &self.options.limits).into_iter().flatten();
+            let page = pages.find(|page| page.key == wanted);
             return page.ok_or_else(absent);
         }
         if !clean || hidden || !is_image(key.as_bytes()) {
@@ -147,7 +146,7 @@ struct Walk {
     /// The folders outside the source that were entered.
     outside: HashSet<Identity>,
     /// The other pages of the file that came last.
-    pages: std::vec::IntoIter<Entry>,
+    pages: std::vec::IntoIter<Result<Entry, Skipped>>,
 }
 
 impl Iterator for Walk {
@@ -156,9 +155,9 @@ impl Iterator for Walk {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(page) = self.pages.next() {
-                match (self.wanted)(&page.key) {
-                    true => return Some(Ok(page)),
-                    false => continue,
+                match &page {
+                    Ok(page) if !(self.wanted)(&page.key) => continue,
+                    _ => return Some(page),
                 }
             }
             let level = self.open.last_mut()?;

@@ -406,12 +406,16 @@ impl Iterator for LabelledImages {
         // Both are asked at the end too, so that bytes left over in either file are seen.
         let pixels = self.images.next();
         let label = self.labels.as_mut().and_then(Iterator::next).transpose();
-        let (pixels, label) = match (pixels?, label) {
-            (Ok(pixels), Ok(label)) => (pixels, label),
-            (Err(error), _) | (_, Err(error)) => {
+        let label = match label {
+            Ok(label) => label,
+            Err(error) => {
                 self.images.ended = true;
                 return Some(Err(self.damaged(&error)));
             }
+        };
+        let pixels = match pixels? {
+            Ok(pixels) => pixels,
+            Err(error) => return Some(Err(self.damaged(&error))),
         };
         let key = self.next.to_string();
         self.next += 1;

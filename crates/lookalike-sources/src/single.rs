@@ -19,9 +19,7 @@ impl Single {
             .as_ref()
             .map(|entry| further(entry, limits))
             .unwrap_or_default();
-        let items = std::iter::once(item)
-            .chain(pages.into_iter().map(Ok))
-            .collect();
+        let items = std::iter::once(item).chain(pages).collect();
         Self { name, items }
     }
 }

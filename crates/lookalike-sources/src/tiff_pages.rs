@@ -38,23 +38,34 @@ pub(crate) fn page_of(key: &str) -> Option<(&str, usize)> {
 }
 
 /// The entries of all pages but the first of a file, whose own entry is given. A file that cannot
-/// be understood has one page: whoever decodes it says what is wrong.
-pub(crate) fn further(first: &Entry, limits: &Limits) -> Vec<Entry> {
+/// be understood has one page: whoever decodes it says what is wrong. Where it could not be looked
+/// into, that is the one item: its pages may be there.
+pub(crate) fn further(first: &Entry, limits: &Limits) -> Vec<Result<Entry, Skipped>> {
     if !may_have_pages(&first.key) {
         return Vec::new();
     }
-    pages_of(first, limits)
-        .unwrap_or_default()
-        .into_iter()
-        .filter(|page| page.number > 1)
-        .map(|page| Entry {
-            key: format!("{}#{}", first.key, page.number),
-            location: format!("{}#{}", first.location, page.number),
-            content: Content::Lazy(Arc::new(PageOf {
-                whole: first.content.clone(),
-                page,
-            })),
-            ..first.clone()
+    let pages = match pages_of(first, limits) {
+        Ok(pages) => pages,
+        Err(error) => {
+            let why = SkipReason::from_io(&error, "look for further pages");
+            let is_passing = matches!(why.kind, SkipKind::Unreadable | SkipKind::Missing);
+            // Named by no key, it says that something may be hidden.
+            let skipped = Skipped::new("", &first.location, why);
+            return is_passing.then_some(Err(skipped)).into_iter().collect();
+        }
+    };
+    let further = pages.into_iter().filter(|page| page.number > 1);
+    further
+        .map(|page| {
+            Ok(Entry {
+                key: format!("{}#{}", first.key, page.number),
+                location: format!("{}#{}", first.location, page.number),
+                content: Content::Lazy(Arc::new(PageOf {
+                    whole: first.content.clone(),
+                    page,
+                })),
+                ..first.clone()
+            })
         })
         .collect()
 }
@@ -131,6 +142,10 @@ impl Lazy for PageOf {
         pointer.copy_from_slice(&self.page.offset);
         Ok(bytes)
     }
+
+    fn held(&self) -> usize {
+        self.whole.held()
+    }
 }
 
 /// A source in which the pages of TIFF files are images of their own, as they are in a folder.
@@ -178,13 +193,17 @@ impl<S: Source> Source for Paged<S> {
         match (self.source.get(key), page_of(key)) {
             (Err(SourceError::NoSuchImage { name, key, hint }), Some((file, _))) => {
                 let first = self.source.get(file)?;
-                let mut pages = further(&first, &self.limits).into_iter();
+                let mut pages = further(&first, &self.limits).into_iter().flatten();
                 let page = pages.find(|page| page.key == key);
                 page.ok_or(SourceError::NoSuchImage { name, key, hint })
             }
             (found, _) => found,
         }
     }
+}
+
+fn held(item: &Result<Entry, Skipped>) -> usize {
+    item.as_ref().map_or(0, |entry| entry.content.held())
 }
 
 /// Files, each followed by its further pages.
@@ -209,10 +228,16 @@ impl Iterator for PagedEntries {
         if !has_pages(&first) {
             return Some(first);
         }
-        let others = self.files.by_ref().take(AT_ONCE - 1);
-        let items: Vec<_> = std::iter::once(first).chain(others).collect();
+        // Not beyond what holds bytes: a stream would be read into memory.
+        let mut items = vec![first];
+        while items.len() < AT_ONCE && items.last().is_none_or(|item| held(item) == 0) {
+            let Some(next) = self.files.next() else {
+                break;
+            };
+            items.push(next);
+        }
         let limits = &self.limits;
-        let pages: Vec<Vec<Entry>> = thread::scope(|scope| {
+        let pages: Vec<Vec<_>> = thread::scope(|scope| {
             let looking: Vec<_> = items
                 .iter()
                 .map(|item| {
@@ -228,7 +253,7 @@ impl Iterator for PagedEntries {
         });
         for (item, pages) in items.into_iter().zip(pages) {
             self.ready.push_back(item);
-            self.ready.extend(pages.into_iter().map(Ok));
+            self.ready.extend(pages);
         }
         self.ready.pop_front()
     }
@@ -274,19 +299,20 @@ fn pages(file: impl Read + Seek) -> io::Result<Vec<Page>> {
             break;
         }
         // A chain that leads out of the file ends there.
-        if file.go_to(at).is_err() {
-            break;
-        }
-        let Ok(entries) = file.number(count_size) else {
-            break;
+        let entries = match file.go_to(at).and_then(|()| file.number(count_size)) {
+            Ok(entries) => entries,
+            Err(error) if is_end(&error) => break,
+            Err(error) => return Err(error),
         };
         if entries == 0 || entries > 1 << 16 {
             break;
         }
         let mut kind = 0;
         for _ in 0..entries {
-            let Ok(entry) = file.bytes(entry_size) else {
-                return Ok(pages);
+            let entry = match file.bytes(entry_size) {
+                Ok(entry) => entry,
+                Err(error) if is_end(&error) => return Ok(pages),
+                Err(error) => return Err(error),
             };
             if file.value(&entry[..2]) == NEW_SUBFILE_TYPE {
                 kind = file.value(&entry[entry_size - offset_size..][..4]);
@@ -302,10 +328,17 @@ fn pages(file: impl Read + Seek) -> io::Result<Vec<Page>> {
         }
         match file.bytes(offset_size) {
             Ok(next) => offset = next,
-            Err(_) => break,
+            Err(error) if is_end(&error) => break,
+            Err(error) => return Err(error),
         }
     }
     Ok(pages)
+}
+
+/// Whether a file is at its end, or a place beyond it was asked for; other errors may pass.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
 /// A file of numbers in one byte order.

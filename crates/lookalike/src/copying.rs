@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use crate::clusters::place;
 use crate::opening::{open_or_create_for, short};
-use crate::{Error, MAX_DIFFUSED, PretrainedEncoder};
+use crate::pretrained::files_of;
+use crate::{Error, MAX_DIFFUSED, PretrainedEncoder, load_encoder};
 
 /// Points that are read and stored at a time.
 const PAGE: usize = 1_000;
@@ -80,6 +81,12 @@ pub fn open_copy(
         return Err(to_itself(&info));
     }
     let bytes = match (model, from.model()?) {
+        (Some(path), _) if PretrainedEncoder::is_at(path) => {
+            let options = files_of(from)?
+                .map(|files| files.options)
+                .unwrap_or_default();
+            load_encoder(path, &options, lookalike_autoencoder::DeviceChoice::Cpu)?.to_bytes()
+        }
         (Some(path), _) => std::fs::read(path).map_err(Error::io("read", path))?,
         (None, Some(bytes)) => bytes,
         (None, None) => {

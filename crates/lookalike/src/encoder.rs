@@ -1,4 +1,4 @@
-//! The border between what makes codes of images and all that uses them.
+//! The trait of encoders: pictures in, codes out.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use lookalike_neighbours::Metric;
 use lookalike_pretrained::PretrainedOptions;
 
 use crate::Error;
-use crate::pretrained::PretrainedEncoder;
+use crate::pretrained::{EncoderFiles, PretrainedEncoder};
 use crate::stream::PADDING;
 
 /// What makes codes of images: an [`Autoencoder`], a [`PretrainedEncoder`], or one of one's own.
@@ -19,6 +19,13 @@ use crate::stream::PADDING;
 pub trait Encoder: Send + Sync {
     /// The shape of its input.
     fn shape(&self) -> InputShape;
+
+    /// The width and height to which a picture may be reduced while it is decoded, before it is
+    /// prepared: no less than preparing makes use of.
+    fn decode_sides(&self) -> (usize, usize) {
+        let shape = self.shape();
+        (shape.width, shape.height)
+    }
 
     /// Brings a picture to the encoder's input: its [`shape`](Self::shape), 8 bits a channel.
     ///
@@ -64,7 +71,7 @@ pub trait Encoder: Send + Sync {
     fn name(&self) -> String;
 
     /// Where its files are, for an encoder that a gallery does not keep itself.
-    fn path(&self) -> Option<&Path> {
+    fn files(&self) -> Option<&EncoderFiles> {
         None
     }
 
@@ -133,6 +140,26 @@ impl Encoder for Autoencoder {
 
     fn name(&self) -> String {
         format!("an autoencoder ({})", self.config().architecture)
+    }
+}
+
+/// Encodes prepared pictures, and checks that there is one code for each.
+pub(crate) fn encode_all(
+    encoder: &dyn Encoder,
+    inputs: &[u8],
+    count: usize,
+) -> Result<Vec<f32>, Error> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let (codes, dims) = (encoder.encode(inputs)?, encoder.code_dim());
+    match dims > 0 && codes.len() == count * dims {
+        true => Ok(codes),
+        false => Err(Error::Unusable(format!(
+            "the encoder ({}) gave {} floats for {count} pictures, whose codes have {dims} each: it cannot be used",
+            encoder.name(),
+            codes.len()
+        ))),
     }
 }
 

@@ -99,7 +99,7 @@ pub use lookalike_pretrained::{Pool, PretrainedError, PretrainedOptions};
 pub use opening::{create_gallery, encoder_of, open_gallery, open_or_create_gallery};
 pub use originals::{Originals, reduced};
 pub use presence::{Identity, Presence, Presences};
-pub use pretrained::PretrainedEncoder;
+pub use pretrained::{EncoderFiles, PretrainedEncoder};
 pub use rules::{AskedRules, ReadingRules, reading_of};
 pub use searching::{Question, Searcher, already_in_gallery};
 pub use skips::Skips;

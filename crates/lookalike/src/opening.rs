@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use lookalike_autoencoder::{Autoencoder, DeviceChoice};
 use lookalike_gallery::{ClusterAddress, CollectionLayout, EmbeddedGallery, Gallery};
 use lookalike_neighbours::Metric;
-use lookalike_pretrained::PretrainedOptions;
 
+use crate::pretrained::files_of;
 use crate::{Encoder, Error, PretrainedEncoder, clusters, load_encoder};
 
 /// Makes an empty gallery for `encoder` in a folder, by `metric` or the encoder's default.
@@ -106,35 +106,30 @@ pub fn encoder_of(
 ) -> Result<Box<dyn Encoder>, Error> {
     let info = gallery.describe()?;
     let (name, wanted) = (&info.name, &info.model_fingerprint);
-    let kept = gallery.model()?;
     if models.is_empty() {
-        let bytes = kept.ok_or_else(|| {
+        if let Some(encoder) = PretrainedEncoder::of_gallery(gallery)? {
+            return fitting(Box::new(encoder), name, wanted);
+        }
+        let bytes = gallery.model()?.ok_or_else(|| {
             Error::Unusable(format!(
                 "the gallery {name} is on a cluster, which keeps no model, only that it is {}: name its file",
                 short(wanted)
             ))
         })?;
-        return match PretrainedEncoder::of_gallery(gallery, &bytes, None)? {
-            Some(encoder) => fitting(Box::new(encoder), name, wanted),
-            None => {
-                let of = format!("the model of {name}");
-                Ok(Box::new(Autoencoder::from_bytes(&bytes, &of, device)?))
-            }
-        };
+        if PretrainedEncoder::is_description(&bytes) {
+            return Err(Error::Unusable(format!(
+                "the gallery {name} was made for a pretrained encoder and does not know where it is: name its folder or file"
+            )));
+        }
+        let of = format!("the model of {name}");
+        return Ok(Box::new(Autoencoder::from_bytes(&bytes, &of, device)?));
     }
+    // What an encoder's files do not say, the gallery may know.
+    let options = files_of(gallery)?.map(|files| files.options);
+    let options = options.unwrap_or_default();
     let mut others = Vec::new();
     for path in models {
-        // What the encoder's files did not say, the gallery may know.
-        let described = match &kept {
-            Some(bytes) if PretrainedEncoder::is_at(path) => {
-                PretrainedEncoder::of_gallery(gallery, bytes, Some(path))?
-            }
-            _ => None,
-        };
-        let encoder = match described {
-            Some(encoder) => Box::new(encoder),
-            None => load_encoder(path, &PretrainedOptions::default(), device)?,
-        };
+        let encoder = load_encoder(path, &options, device)?;
         let fingerprint = encoder.fingerprint();
         if fingerprint == *wanted {
             return Ok(encoder);

@@ -151,7 +151,17 @@ pub fn rank(
     options: &OutlierOptions,
     mut progress: impl FnMut(Progress),
 ) -> Result<Outliers, Error> {
-    let by_neighbours = options.by != By::Reconstruction;
+    let by = match (options.by, model) {
+        (By::Reconstruction, None) => {
+            return Err(Error::Unusable(
+                "cannot rank by reconstruction: the gallery's encoder is no autoencoder, or was not given; rank by neighbours"
+                    .to_owned(),
+            ));
+        }
+        (By::Both, None) => By::Neighbours,
+        (by, _) => by,
+    };
+    let by_neighbours = by != By::Reconstruction;
     let read = |points| progress(Progress::Read(points));
     let mut contents = Contents::read(gallery, options.filter.as_ref(), by_neighbours, read)?;
     let mut found = Outliers {
@@ -159,7 +169,7 @@ pub fn rank(
         contents: contents.count,
         k: options.k.min(contents.count.saturating_sub(1)),
         metric: contents.metric,
-        by: options.by,
+        by,
         usual_distance: None,
         usual_error: None,
         unreadable: 0,
@@ -178,12 +188,7 @@ pub fn rank(
     }
     contents.codes = Vec::new();
     let mut errors = vec![None; of];
-    if options.by != By::Neighbours {
-        let Some(model) = model else {
-            return Err(Error::Unusable(
-                "cannot rank by reconstruction without a model: rank by neighbours".to_owned(),
-            ));
-        };
+    if let Some(model) = model.filter(|_| by != By::Neighbours) {
         let name = gallery.describe()?.name;
         let mut originals = Originals {
             gallery: &name,

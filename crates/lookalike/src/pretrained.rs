@@ -14,17 +14,25 @@ use crate::{Encoder, Error};
 /// An encoder that others have trained: a folder or a file in ONNX format.
 pub struct PretrainedEncoder {
     encoder: Pretrained,
-    path: PathBuf,
-    options: PretrainedOptions,
+    files: EncoderFiles,
 }
 
 /// What a gallery keeps in place of a model's file, which may have hundreds of megabytes.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Description {
     /// See [`Pretrained::fingerprint`].
     pretrained: String,
-    /// What the files did not say.
-    options: PretrainedOptions,
+}
+
+/// Where an encoder's files are, and what they do not say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EncoderFiles {
+    /// The folder or file.
+    pub path: PathBuf,
+    /// What was said of it.
+    #[serde(default)]
+    pub options: PretrainedOptions,
 }
 
 impl PretrainedEncoder {
@@ -32,14 +40,21 @@ impl PretrainedEncoder {
     ///
     /// # Errors
     ///
-    /// As [`Pretrained::open`], and for a model that takes images of one size alone and does not say
-    /// how others are brought to it.
+    /// As [`Pretrained::open`], and for a model whose images are not resized: what it sees of a
+    /// picture would depend on the picture's size.
     pub fn open(path: &Path, options: PretrainedOptions) -> Result<Self, Error> {
-        let encoder = Pretrained::open(path, &options)?;
+        let threaded = PretrainedOptions {
+            // As many as compute everything else; where that was said before, it stays.
+            threads: options
+                .threads
+                .or(Some(lookalike_kernels::set_threads(None))),
+            ..options.clone()
+        };
+        let encoder = Pretrained::open(path, &threaded)?;
         let preprocessing = encoder.preprocessing();
-        if preprocessing.resize == Resize::None && preprocessing.crop.is_none() {
+        if preprocessing.resize == Resize::None {
             return Err(Error::Unusable(format!(
-                "cannot encode with {}: its preprocessing neither resizes nor crops, so it takes images of {} x {} pixels alone; add a size to its preprocessing file",
+                "cannot encode with {}: its preprocessing does not resize images, and it takes {} x {} pixels; say how they are resized in its preprocessing file",
                 path.display(),
                 preprocessing.width,
                 preprocessing.height
@@ -48,8 +63,7 @@ impl PretrainedEncoder {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         Ok(Self {
             encoder,
-            path,
-            options,
+            files: EncoderFiles { path, options },
         })
     }
 
@@ -62,25 +76,15 @@ impl PretrainedEncoder {
         onnx || path.is_dir()
     }
 
-    /// Opens the encoder that a gallery keeps a description of, if it does: from `path` or, without
-    /// one, from where it was when the gallery was last indexed.
-    pub(crate) fn of_gallery(
-        gallery: &dyn Gallery,
-        bytes: &[u8],
-        path: Option<&Path>,
-    ) -> Result<Option<Self>, Error> {
-        let Ok(Description { options, .. }) = serde_json::from_slice(bytes) else {
+    /// Opens the encoder of a gallery from where it was when the gallery was last indexed; none
+    /// where the gallery knows of none.
+    ///
+    /// # Errors
+    ///
+    /// When it is not there any more, and as [`open`](Self::open).
+    pub(crate) fn of_gallery(gallery: &dyn Gallery) -> Result<Option<Self>, Error> {
+        let Some(EncoderFiles { path, options }) = files_of(gallery)? else {
             return Ok(None);
-        };
-        let kept = || Ok::<_, Error>(ReadingRules::of(gallery)?.and_then(|rules| rules.encoder));
-        let path = match path {
-            Some(path) => path.to_owned(),
-            None => kept()?.map(PathBuf::from).ok_or_else(|| {
-                Error::Unusable(format!(
-                    "the gallery {} was made with a pretrained encoder and does not know where it is: name its folder or file",
-                    gallery.describe().map_or_else(|_| String::new(), |info| info.name)
-                ))
-            })?,
         };
         if !path.exists() {
             return Err(Error::Unusable(format!(
@@ -97,6 +101,11 @@ impl PretrainedEncoder {
     }
 }
 
+/// What a gallery knows of the files of its pretrained encoder.
+pub(crate) fn files_of(gallery: &dyn Gallery) -> Result<Option<EncoderFiles>, Error> {
+    Ok(ReadingRules::of(gallery)?.and_then(|rules| rules.encoder))
+}
+
 impl Encoder for PretrainedEncoder {
     fn shape(&self) -> InputShape {
         let preprocessing = self.encoder.preprocessing();
@@ -105,6 +114,18 @@ impl Encoder for PretrainedEncoder {
             height: preprocessing.height,
             width: preprocessing.width,
         }
+    }
+
+    fn decode_sides(&self) -> (usize, usize) {
+        let shape = self.shape();
+        let (width, height) = match self.encoder.preprocessing().resize {
+            Resize::None => (shape.width, shape.height),
+            Resize::Shortest { side } => (side, side),
+            Resize::Squash { height, width }
+            | Resize::Cover { height, width }
+            | Resize::Contain { height, width } => (width, height),
+        };
+        (width.max(shape.width), height.max(shape.height))
     }
 
     fn prepare(&self, picture: &Decoded) -> Result<Pixels, Error> {
@@ -137,7 +158,6 @@ impl Encoder for PretrainedEncoder {
     fn to_bytes(&self) -> Vec<u8> {
         let description = Description {
             pretrained: self.encoder.fingerprint().to_owned(),
-            options: self.options.clone(),
         };
         serde_json::to_vec(&description).expect("a description serialises")
     }
@@ -146,8 +166,8 @@ impl Encoder for PretrainedEncoder {
         self.encoder.describe()
     }
 
-    fn path(&self) -> Option<&Path> {
-        Some(&self.path)
+    fn files(&self) -> Option<&EncoderFiles> {
+        Some(&self.files)
     }
 
     fn has_text(&self) -> bool {

@@ -3,13 +3,13 @@
 //! must be read alike.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use lookalike_gallery::Gallery;
 use lookalike_images::GreyRange;
 use lookalike_sources::LabelFrom;
 use serde::{Deserialize, Serialize};
 
+use crate::pretrained::EncoderFiles;
 use crate::stream::{Reading, label_from};
 use crate::{Encoder, Error, ImageStream};
 
@@ -30,9 +30,9 @@ pub struct ReadingRules {
     /// not named here from where it is usual.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// Where the files of the encoder are, for one that others have trained.
+    /// The files of the encoder, for one that others have trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub encoder: Option<String>,
+    pub encoder: Option<EncoderFiles>,
 }
 
 /// What somebody asks for of how pictures are read; what is not asked for is as the gallery has it,
@@ -72,14 +72,18 @@ impl ReadingRules {
     }
 
     /// What `reading` says, with the labels that were known before.
-    fn by(reading: &Reading, labels: BTreeMap<String, String>, encoder: Option<&Path>) -> Self {
+    fn by(
+        reading: &Reading,
+        labels: BTreeMap<String, String>,
+        encoder: Option<&EncoderFiles>,
+    ) -> Self {
         Self {
             background: reading.decode.background,
             grey_range: reading.decode.grey_range,
             max_pixels: reading.decode.most_pixels,
             max_bytes: reading.decode.most_bytes,
             labels,
-            encoder: encoder.map(|path| path.to_string_lossy().into_owned()),
+            encoder: encoder.cloned(),
         }
     }
 }
@@ -205,7 +209,7 @@ pub(crate) fn admit(
         (true, None) => stream.suitable_grey_range()?,
     };
     let stream = stream.with_grey_range(range);
-    let note = keep(kept, stream.reading(), &name, encoder.path(), gallery)?;
+    let note = keep(kept, stream.reading(), &name, encoder.files(), gallery)?;
     Ok((stream, note))
 }
 
@@ -214,7 +218,7 @@ fn keep(
     kept: Option<ReadingRules>,
     reading: &Reading,
     name: &str,
-    encoder: Option<&Path>,
+    encoder: Option<&EncoderFiles>,
     gallery: &dyn Gallery,
 ) -> Result<Option<String>, Error> {
     let mut labels = kept

@@ -18,8 +18,9 @@ use lookalike_sources::{
 };
 use rayon::prelude::*;
 
+use crate::encoder::encode_all;
 use crate::skips::Skips;
-use crate::{Encoder, Error};
+use crate::{Encoder, Error, THUMBNAIL, decode_target};
 
 /// How a source is read.
 #[derive(Clone, Debug, Default)]
@@ -240,8 +241,12 @@ impl ImageStream {
         Ok(self.source.entries()?)
     }
 
-    /// What is to be read: all, or a sample.
-    fn chosen(&self) -> Result<Box<dyn Iterator<Item = Result<Held, Skipped>> + Send + '_>, Error> {
+    /// What is to be read: all, or a sample, of which `image` makes images that are held where an
+    /// entry can be read but once.
+    fn chosen(
+        &self,
+        image: &(dyn Fn(Entry) -> Result<Image, Skipped> + Sync),
+    ) -> Result<Box<dyn Iterator<Item = Result<Held, Skipped>> + Send + '_>, Error> {
         let mut entries = self.entries()?.peekable();
         if let Some((count, seed)) = self.reading.sample {
             // A data set that is wanted whole keeps its order, in which MNIST is trained.
@@ -250,7 +255,7 @@ impl ImageStream {
                 .len_hint()
                 .is_some_and(|all| all <= count as u64);
             if !(all && matches!(entries.peek(), Some(Ok(first)) if first.pixels().is_some())) {
-                let drawn = self.draw(entries, count, seed);
+                let drawn = self.draw(entries, count, seed, image);
                 return Ok(Box::new(drawn.into_iter().map(Ok)));
             }
         }
@@ -268,6 +273,7 @@ impl ImageStream {
         mut entries: impl Iterator<Item = Result<Entry, Skipped>>,
         count: usize,
         seed: u64,
+        image: &(dyn Fn(Entry) -> Result<Image, Skipped> + Sync),
     ) -> Vec<Held> {
         let mut drawing = Drawing::new(count, seed);
         loop {
@@ -286,7 +292,7 @@ impl ImageStream {
                     drawing.takes(rank).then(|| {
                         let held = match entry.content.is_lazy() {
                             true => Held::Entry(entry),
-                            false => Held::Image(self.image(entry)?),
+                            false => Held::Image(image(entry)?),
                         };
                         Ok((rank, held))
                     })
@@ -438,7 +444,7 @@ impl ImageStream {
     pub fn images(&self) -> Result<impl Iterator<Item = Image> + Send + '_, Error> {
         Ok(Decoding {
             stream: self,
-            held: self.chosen()?,
+            held: self.chosen(&|entry| self.image(entry))?,
             ready: VecDeque::new(),
         })
     }
@@ -485,34 +491,49 @@ impl ImageStream {
             dims: encoder.code_dim(),
             ..Encoded::default()
         };
+        let mut reading = self.reading.clone();
+        let target = decode_target(encoder, THUMBNAIL);
+        reading.decode.target.get_or_insert(target);
+        let prepare = |entry: Entry| {
+            let (_, picture) = decode_entry(&entry, &reading)?;
+            let pixels = encoder.prepare(&picture).map_err(|error| {
+                entry.skipped(SkipReason {
+                    kind: SkipKind::Unsupported,
+                    reason: error.to_string(),
+                })
+            })?;
+            Ok(Image {
+                key: entry.key,
+                label: entry.label,
+                pixels,
+            })
+        };
         let most = (ENCODED_BYTES / encoder.shape().values().max(1)).clamp(1, ENCODED_AT_ONCE);
-        let mut held = self.chosen()?;
+        let mut held = self.chosen(&prepare)?;
         loop {
             let left = limit.map_or(most, |limit| (limit - encoded.keys.len()).min(most));
-            let items: Vec<_> = held.by_ref().take(left).collect();
+            let (mut items, mut bytes) = (Vec::new(), 0);
+            while items.len() < left && bytes < ENCODED_BYTES {
+                let Some(item) = held.next() else {
+                    break;
+                };
+                bytes += match &item {
+                    Ok(Held::Entry(entry)) => entry.content.held(),
+                    _ => 0,
+                };
+                items.push(item);
+            }
             if items.is_empty() {
                 return Ok(encoded);
             }
             let prepared: Vec<Result<Image, Skipped>> = items
                 .into_par_iter()
-                .map(|item| {
-                    let (key, label, picture) = match item? {
-                        Held::Image(image) => (image.key, image.label, image.pixels.into()),
-                        Held::Entry(entry) => {
-                            let (_, picture) = decode_entry(&entry, &self.reading)?;
-                            (entry.key, entry.label, picture)
-                        }
-                    };
-                    let pixels = encoder.prepare(&picture).map_err(|error| Skipped {
-                        key: key.clone(),
-                        location: format!("{}#{key}", self.name()),
-                        kind: SkipKind::Unsupported,
-                        reason: error.to_string(),
-                    })?;
-                    Ok(Image { key, label, pixels })
+                .map(|item| match item? {
+                    Held::Image(image) => Ok(image),
+                    Held::Entry(entry) => prepare(entry),
                 })
                 .collect();
-            let mut inputs = Vec::new();
+            let (mut inputs, before) = (Vec::new(), encoded.keys.len());
             for image in prepared {
                 match image {
                     Ok(image) => {
@@ -523,12 +544,14 @@ impl ImageStream {
                     Err(skipped) => self.skips.add(skipped),
                 }
             }
-            encoded.codes.extend(encoder.encode(&inputs)?);
+            let count = encoded.keys.len() - before;
+            encoded.codes.extend(encode_all(encoder, &inputs, count)?);
         }
     }
 }
 
-/// Images that [`ImageStream::encode`] holds at a time, and the bytes that their pixels may take.
+/// Images that [`ImageStream::encode`] holds at a time, and the bytes that their files and their
+/// pixels may take.
 const ENCODED_AT_ONCE: usize = 1024;
 const ENCODED_BYTES: usize = 64 << 20;
 

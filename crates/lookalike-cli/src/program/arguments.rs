@@ -519,7 +519,7 @@ pub struct OutliersArguments {
     pub gallery: String,
     /// The model that the gallery was made with; needed for one on a cluster, which keeps none,
     /// unless --by neighbours
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Neighbours that a picture is compared with
     #[arg(short, default_value_t = 10, value_name = "N", value_parser = positive())]
@@ -683,7 +683,7 @@ pub struct CopyArguments {
     /// Where to: it is made, if nothing is there
     pub to: String,
     /// The model that the gallery was made with; needed for one on a cluster, which keeps none
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
     pub model: Option<PathBuf>,
     /// Remove points that the copied gallery does not have
     #[arg(long)]

@@ -14,7 +14,7 @@ use super::terminal::plain;
 use super::{Failure, output};
 
 /// What the library advises, and the same with the options that do it.
-const ADVICE: [(&str, &str); 8] = [
+const ADVICE: [(&str, &str); 9] = [
     ("raise the limit of pixels", "raise --most-megapixels"),
     (
         "raise the limit of a file's bytes",
@@ -28,6 +28,7 @@ const ADVICE: [(&str, &str); 8] = [
         ": name its folder or file with --encoder",
     ),
     ("prune them, or give", "--prune removes them, or give"),
+    ("rank by neighbours", "use --by neighbours"),
     ("ask with a picture, or use", "ask without --text, or use"),
 ];
 

@@ -1,5 +1,6 @@
 //! `lookalike eval`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use lookalike::autoencoder::{Comparison, DeviceChoice};
@@ -8,8 +9,8 @@ use lookalike::gallery::Rerank;
 use lookalike::images::{Collection, Fit};
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::{
-    Encoded, Encoder, Error, SelfAssessment, SimpleScores, assess, assess_codes, assess_self,
-    assess_simple, compare, load_encoder,
+    Encoded, Encoder, Error, ImageStream, SelfAssessment, SimpleScores, Skips, assess,
+    assess_codes, assess_self, assess_simple, compare, load_encoder,
 };
 use serde::Serialize;
 
@@ -98,19 +99,22 @@ pub fn run(
     arguments.reading.conclude(&skips, console)
 }
 
-/// Scores an encoder that others have trained: its images are too large to be held in memory, so
-/// they are encoded as they are read. What needs a model of ours is left out.
+/// Scores an encoder that others have trained, by labels. Its images are too large for all of them
+/// to be held in memory, so they are encoded as they are read.
 fn run_pretrained(
     arguments: &EvalArguments,
     encoder: &dyn Encoder,
     console: &Console,
 ) -> Result<(), Failure> {
     let skips = arguments.reading.skips()?;
-    let open = |source: &str| arguments.reading.open(source, 0, &skips);
+    let open = |source: &str, skips: &Arc<Skips>| arguments.reading.open(source, 0, skips);
+    let stream = open(&arguments.source, &skips)?;
+    // Queries and baselines are read as the images are.
+    let range = stream.suitable_grey_range()?;
+    let shape = stream.suitable_shape()?;
     let encode = |source: &str| -> Result<Encoded, Error> {
-        let stream = open(source)?;
-        let range = stream.suitable_grey_range()?;
-        let stream = stream.with_grey_range(range);
+        let stream = open(source, &skips)?.with_grey_range(range);
+        refuse_unlabelled(&stream)?;
         stream.encode(encoder, arguments.limit)
     };
     let images = encode(&arguments.source)?;
@@ -130,9 +134,11 @@ fn run_pretrained(
         comparison: None,
     };
     if !arguments.no_baselines {
-        let shape = open(&arguments.source)?.suitable_shape()?;
+        // What cannot be read was told above.
+        let unheard = Arc::<Skips>::default();
         let load = |source: &str| {
-            let stream = open(source)?.fitted(shape, Fit::Stretch);
+            let stream = open(source, &unheard)?.with_grey_range(range);
+            let stream = stream.fitted(shape, Fit::Stretch);
             stream.load(Some(shape), arguments.limit)
         };
         let queries = arguments.queries.as_deref().map(load).transpose()?;
@@ -141,6 +147,19 @@ fn run_pretrained(
     print(&report, console)?;
     console.json(&report)?;
     arguments.reading.conclude(&skips, console)
+}
+
+/// Refuses images without labels before all of them are encoded.
+fn refuse_unlabelled(stream: &ImageStream) -> Result<(), Error> {
+    let mut entries = stream.source().entries()?;
+    match entries.find_map(Result::ok) {
+        Some(first) if first.label.is_none() => Err(Error::Unusable(format!(
+            "cannot score a pretrained encoder on {}: image {} has no label, and an answer is right when its label is the query's",
+            stream.name(),
+            first.key
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn print(report: &EvalReport, console: &Console) -> Result<(), Failure> {

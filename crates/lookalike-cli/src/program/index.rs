@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::{
-    Encoder, Error, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED, Watch, encoder_of,
-    known_source, load_encoder, open_or_create_gallery,
+    Encoder, Error, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED, PretrainedEncoder,
+    PretrainedOptions, Watch, encoder_of, known_source, load_encoder, open_or_create_gallery,
 };
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ fn bring_in_step(
     console: &Console,
 ) -> Result<(), Failure> {
     let encoder: Box<dyn Encoder> = match &arguments.model {
-        Some(path) => load_encoder(path, &arguments.pretrained.options(), device)?,
+        Some(path) => encoder_at(path, arguments, device)?,
         None => {
             let gallery = lookalike::open_gallery(&arguments.gallery)?;
             encoder_of(&*gallery, &[], device)?
@@ -89,6 +89,23 @@ fn bring_in_step(
         true => follow(arguments, &*encoder, console),
         false => look(arguments, &*encoder, console, None),
     }
+}
+
+/// The encoder at a path. What its files do not say is said now or, where nothing is, as the gallery
+/// knows it that is there already.
+fn encoder_at(
+    path: &Path,
+    arguments: &IndexArguments,
+    device: DeviceChoice,
+) -> Result<Box<dyn Encoder>, Failure> {
+    let options = arguments.pretrained.options();
+    if PretrainedEncoder::is_at(path)
+        && options == PretrainedOptions::default()
+        && let Ok(gallery) = lookalike::open_gallery(&arguments.gallery)
+    {
+        return Ok(encoder_of(&*gallery, &[path.to_owned()], device)?);
+    }
+    Ok(load_encoder(path, &options, device)?)
 }
 
 /// Goes on bringing the gallery up to date whenever the folder changes, until it is told to end.

@@ -217,8 +217,8 @@ fn search_of(info: &GalleryInfo) -> String {
 fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {
     let gallery = open_gallery(name)?;
     let info = gallery.describe()?;
-    // A gallery on a cluster keeps no model, and that of others may have moved: neither is needed
-    // to say what the gallery is.
+    // A gallery can be described without its encoder, which a cluster does not keep, and of which
+    // the files may have moved.
     let kept = gallery.model()?.is_some();
     let encoder = match kept {
         true => Some(encoder_of(&*gallery, &[], device)),

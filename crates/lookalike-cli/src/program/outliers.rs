@@ -42,7 +42,9 @@ pub fn run(
     };
     let encoder = match options.by {
         By::Neighbours => None,
-        _ => Some(encoder_of(&*gallery, arguments.model.as_slice(), device)?),
+        By::Both | By::Reconstruction => {
+            Some(encoder_of(&*gallery, arguments.model.as_slice(), device)?)
+        }
     };
     let model = encoder.as_ref().and_then(|encoder| encoder.autoencoder());
     let bar = console.bar(Some(0), "compare");

@@ -1,6 +1,7 @@
 //! `lookalike reconstruct`.
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
+use lookalike::{Error, PretrainedEncoder};
 use serde::Serialize;
 
 use super::arguments::ReconstructArguments;
@@ -18,6 +19,13 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
+    if PretrainedEncoder::is_at(&arguments.model) {
+        return Err(Error::Unusable(format!(
+            "{} was trained by others to encode alone: only an autoencoder can rebuild images",
+            arguments.model.display()
+        ))
+        .into());
+    }
     let model = Autoencoder::load(&arguments.model, device)?;
     let skips = arguments.reading.skips()?;
     let source = arguments

@@ -68,7 +68,7 @@ struct Holdings {
     model_fingerprint: String,
 }
 
-/// The encoder. What is said of an autoencoder's training is absent of one that others trained.
+/// The encoder. Facts about training are given for an autoencoder only.
 #[derive(Default, Serialize, ToSchema)]
 struct Model {
     /// What it takes; other images are brought to this.

@@ -52,6 +52,31 @@ pub(super) struct Header {
     entry_type: EntryType,
 }
 
+/// Where a header has a member's size, and its time of change.
+const SIZE: std::ops::Range<usize> = 124..136;
+const MODIFIED: std::ops::Range<usize> = 136..148;
+
+/// Whether a number is not written at all, which some packers do for 0; the crate takes that for
+/// damage.
+fn is_blank(field: &[u8]) -> bool {
+    field.iter().all(|byte| matches!(byte, 0 | b' '))
+}
+
+/// The name, with its prefix also where the format's version is not written as POSIX has it.
+fn name_of(header: &tar::Header, block: &[u8; BLOCK]) -> Vec<u8> {
+    let name = header.path_bytes().into_owned();
+    let is_versionless = block[257..].starts_with(b"ustar\0") && header.as_ustar().is_none();
+    let prefix = &block[345..500];
+    let length = prefix
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(prefix.len());
+    match is_versionless && length > 0 {
+        true => [&prefix[..length], b"/", &name].concat(),
+        false => name,
+    }
+}
+
 impl Header {
     pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Self, SkipReason> {
         let header = tar::Header::from_byte_slice(block);
@@ -73,7 +98,7 @@ impl Header {
                 "a member's header has a wrong checksum, or this is not a tar archive",
             ));
         }
-        let name = header.path_bytes().into_owned();
+        let name = name_of(header, block);
         let kind = match header.entry_type() {
             EntryType::XHeader
             | EntryType::XGlobalHeader
@@ -91,6 +116,7 @@ impl Header {
         // Links and devices have no content, whatever size they say.
         let size = match kind {
             Kind::Link | Kind::Device | Kind::Folder => 0,
+            _ if is_blank(&block[SIZE]) => 0,
             _ => header
                 .entry_size()
                 .map_err(|_| damaged("a member's header has no readable size"))?,
@@ -98,10 +124,11 @@ impl Header {
         Ok(Self {
             name,
             size,
-            modified: header
-                .mtime()
-                .ok()
-                .and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1_000_000_000)),
+            modified: match is_blank(&block[MODIFIED]) {
+                true => Some(0),
+                false => header.mtime().ok(),
+            }
+            .and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1_000_000_000)),
             kind,
             entry_type: header.entry_type(),
         })

@@ -114,11 +114,11 @@ impl Default for IndexOptions {
 /// decoded to the same as what it is compared with, so that an image finds itself at no distance at
 /// all.
 pub fn decode_target(encoder: &dyn Encoder, thumbnail: usize) -> (usize, usize) {
-    let shape = encoder.shape();
+    let (width, height) = encoder.decode_sides();
     // Decoders give twice the target at the least, if there is as much.
     // Small thumbnails, and none, change nothing.
     let least = |side: usize| side.max(thumbnail.max(THUMBNAIL) / 2);
-    (least(shape.width), least(shape.height))
+    (least(width), least(height))
 }
 
 /// The longer side of a thumbnail in pixels, unless another is asked for: about 3 KB of a

@@ -20,6 +20,7 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::catalogue;
+use crate::encoder::encode_all;
 use crate::indexing::pruning::Seen;
 use crate::indexing::storing::Storing;
 use crate::indexing::{IndexOptions, IndexProgress, IndexSummary, decode_target};
@@ -67,7 +68,9 @@ pub(super) fn store(
         looks_up: gallery.describe()?.points > 0,
     };
     let expected = stream.len_hint();
-    let chunk = CHUNK.min(PIXEL_BYTES / encoder.shape().values()).max(1);
+    let chunk = CHUNK
+        .min(PIXEL_BYTES / encoder.shape().values().max(1))
+        .max(1);
     let mut outcome = Outcome {
         summary: IndexSummary::default(),
         // 16 bytes an image, which would add up.
@@ -351,8 +354,8 @@ impl Stage<'_> {
             summary.images += 1;
         }
         summary.encoded += payloads.len();
-        let codes = self.encoder.encode(&pixels)?;
-        let codes = codes.chunks_exact(self.encoder.code_dim());
+        let codes = encode_all(self.encoder, &pixels, payloads.len())?;
+        let codes = codes.chunks_exact(self.encoder.code_dim().max(1));
         let encoded = payloads.into_iter().zip(codes);
         let encoded = encoded.map(|(payload, code)| Point::new(code.to_vec(), payload));
         batch.points.extend(encoded);
