@@ -12,8 +12,8 @@ use crate::error::AutoencoderError;
 /// What the user may ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PrecisionChoice {
-    /// [`Precision::F32`], on every processor: until it has been measured on a processor with AVX512-BF16
-    /// that models trained in bf16 find as well, nobody gets them without asking.
+    /// [`Precision::F32`], on every processor: until it has been measured on a processor with
+    /// AVX512-BF16 that models trained in bf16 find as well, nobody gets them without asking.
     #[default]
     Auto,
     /// [`Precision::F32`].
@@ -64,8 +64,8 @@ pub enum Precision {
     /// As they are.
     #[default]
     F32,
-    /// Rounded to bf16 (8 bits of significand), except in layers with fewer than 8 channels on a side.
-    /// Only on the CPU, and only where it has AVX512-BF16.
+    /// Rounded to bf16 (8 bits of significand), except in layers with fewer than 8 channels on a
+    /// side. Only on the CPU, and only where it has AVX512-BF16.
     Bf16,
 }
 

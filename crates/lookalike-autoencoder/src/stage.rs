@@ -1,7 +1,7 @@
 //! The stages of a training run: what is learned, from which inputs and towards which targets.
 //!
-//! The article's objectives have one stage, the whole network at once. [`Objective::Look`] has three:
-//! the encoder learns to describe images; then also to point where the eigenvectors of their
+//! The article's objectives have one stage, the whole network at once. [`Objective::Look`] has
+//! three: the encoder learns to describe images; then also to point where the eigenvectors of their
 //! neighbour graph do; then the decoder learns to draw images from the finished codes.
 
 use lookalike_images::Collection;

@@ -68,9 +68,9 @@ impl Observer for () {}
 ///
 /// # Errors
 ///
-/// A configuration that cannot work, a precision that this machine lacks, a collection that is too small, a loss that is no longer a
-/// number, a checkpoint of another run or one that cannot be written, and
-/// [`AutoencoderError::Stopped`] when the observer says so.
+/// A configuration that cannot work, a precision that this machine lacks, a collection that is too
+/// small, a loss that is no longer a number, a checkpoint of another run or one that cannot be
+/// written, and [`AutoencoderError::Stopped`] when the observer says so.
 pub fn train(
     collection: &Collection,
     config: &TrainConfig,
@@ -328,8 +328,8 @@ impl<'a> Run<'a> {
             true => normal(images.len() * plan.code_dim, self.config.seed, epoch, step),
             false => Vec::new(),
         };
-        // The divergence is weighed on the scale of the reconstruction loss: a mean over the image's
-        // values.
+        // The divergence is weighed on the scale of the reconstruction loss: a mean over the
+        // image's values.
         let divergence_weight = self.config.divergence_weight / plan.input_len() as f64;
         let example = Example {
             inputs: &batch.inputs,

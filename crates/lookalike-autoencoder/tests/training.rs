@@ -185,8 +185,8 @@ fn a_run_stopped_in_any_of_its_stages_resumes_exactly() {
             resume: true,
         };
         let pool = lookalike_kernels::pool(threads);
-        // Stages of 21, 14 and 7 steps, 7 an epoch: stops within the first, at its last step, within
-        // the second, at its last step, and within the third.
+        // Stages of 21, 14 and 7 steps, 7 an epoch: stops within the first, at its last step,
+        // within the second, at its last step, and within the third.
         for steps in [3, 18, 5, 9, 2] {
             let stopped = pool.install(|| {
                 let observer = &mut StopAfter(steps);

@@ -1,4 +1,5 @@
-//! Folders and archives of pictures, as users have them: read whatever is in them, and kept in step.
+//! Folders and archives of pictures, as users have them: read whatever is in them, and kept in
+//! step.
 
 mod common;
 
@@ -13,8 +14,8 @@ use lookalike::gallery::Points;
 use lookalike::open;
 use serde_json::Value;
 
-/// A place with the folder `photos`: the first `count` test images as PNG files, in a folder for each digit, and a
-/// model `m` that knows a little of them.
+/// A place with the folder `photos`: the first `count` test images as PNG files, in a folder for
+/// each digit, and a model `m` that knows a little of them.
 fn place_with_photos(count: usize) -> Workplace {
     let place = Workplace::new(1);
     let source = open("mnist:test").unwrap();
@@ -512,7 +513,8 @@ fn every_damaged_file_is_reported_and_none_is_fatal() {
     #[cfg(unix)]
     {
         use std::os::unix::ffi::OsStrExt;
-        // A circle of links, a link to nothing, a name that is no text, a pipe that nobody writes to.
+        // A circle of links, a link to nothing, a name that is no text, a pipe that nobody writes
+        // to.
         std::os::unix::fs::symlink("..", folder.join("good/circle")).unwrap();
         let name = std::ffi::OsStr::from_bytes(b"good/caf\xe9.png");
         fs::copy(pictures.join("rgb.png"), folder.join(name)).unwrap_or_default();

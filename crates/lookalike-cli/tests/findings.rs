@@ -16,7 +16,8 @@ use serde_json::Value;
 /// How many digits there are in the folder.
 const DIGITS: usize = 400;
 
-/// A place with the folder `photos`, some of the test images as PNG files, and a model `m` that knows a little of them.
+/// A place with the folder `photos`, some of the test images as PNG files, and a model `m` that
+/// knows a little of them.
 struct Photos {
     place: Workplace,
     digits: Collection,

@@ -1,4 +1,5 @@
-//! The examples of docs/server.md, run as they are printed. They need bash, curl 7.82 or newer, and Python 3.
+//! The examples of docs/server.md, run as they are printed. They need bash, curl 7.82 or newer, and
+//! Python 3.
 #![cfg(unix)]
 
 mod common;

@@ -118,12 +118,14 @@ fn write_values<T: Element>(
     Ok(())
 }
 
-/// The bytes before the values: as many for any number of rows, so that the number can be set later.
+/// The bytes before the values: as many for any number of rows, so that the number can be set
+/// later.
 fn header<T: Element>(rows: usize, columns: usize) -> Vec<u8> {
     let descr = T::DESCR;
     let mut text =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    // 57 characters and two numbers of at most 20 digits: too long for 64 bytes in all, never for 128.
+    // 57 characters and two numbers of at most 20 digits: too long for 64 bytes in all, never for
+    // 128.
     let padded = 2 * 64 - PREFIX;
     text.extend(std::iter::repeat_n(' ', padded - 1 - text.len()));
     text.push('\n');

@@ -19,11 +19,12 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// A file that is written bit by bit, and replaces another when it is complete.
 ///
-/// The bytes go to `PATH.part`; [`commit`](Self::commit) flushes them to the disk and renames: whenever
-/// the process ends, `path` holds all of the old or all of the new. What a killed process leaves in
-/// `PATH.part` the next write takes over; of two processes that write at once the second gets an
-/// error. A link is followed: what it points to is replaced. Dropped without a commit, it leaves
-/// nothing behind, and `path` as it was. Writes are not gathered: wrap it where they are small.
+/// The bytes go to `PATH.part`; [`commit`](Self::commit) flushes them to the disk and renames:
+/// whenever the process ends, `path` holds all of the old or all of the new. What a killed process
+/// leaves in `PATH.part` the next write takes over; of two processes that write at once the second
+/// gets an error. A link is followed: what it points to is replaced. Dropped without a commit, it
+/// leaves nothing behind, and `path` as it was. Writes are not gathered: wrap it where they are
+/// small.
 #[derive(Debug)]
 pub struct Replacement {
     file: File,

@@ -79,8 +79,8 @@ impl Collection {
         }
     }
 
-    /// A collection from its parts: for each image a key, a label or none, and the pixels (height x width
-    /// x channels) of all images one after another.
+    /// A collection from its parts: for each image a key, a label or none, and the pixels (height x
+    /// width x channels) of all images one after another.
     ///
     /// # Errors
     ///

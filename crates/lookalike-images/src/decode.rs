@@ -35,8 +35,8 @@ pub enum Format {
     Gif,
     /// Windows and OS/2 bitmaps.
     Bmp,
-    /// TIFF, the first page: grey, RGB, CMYK, palette; 1 to 16 bits, RGB also as 32-bit floats, grey
-    /// as integers and floats of up to 64 bits.
+    /// TIFF, the first page: grey, RGB, CMYK, palette; 1 to 16 bits, RGB also as 32-bit floats,
+    /// grey as integers and floats of up to 64 bits.
     Tiff,
     /// JPEG XL: grey and RGB; of an animated one the first frame.
     JpegXl,
@@ -106,9 +106,9 @@ impl std::fmt::Display for Format {
 /// The limits are checked against what the file's header promises before there is room made for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodeOptions {
-    /// Width and height that the picture will be brought to. The picture may then come smaller than it is, but not
-    /// below twice these sides, so that scaling it down from there is as sharp as from the whole. Only JPEG
-    /// makes use of it. Without, pictures come whole.
+    /// Width and height that the picture will be brought to. The picture may then come smaller than
+    /// it is, but not below twice these sides, so that scaling it down from there is as sharp as
+    /// from the whole. Only JPEG makes use of it. Without, pictures come whole.
     pub target: Option<(usize, usize)>,
     /// What transparent pictures are laid over: red, green, blue.
     pub background: [u8; 3],
@@ -116,17 +116,18 @@ pub struct DecodeOptions {
     pub most_pixels: u64,
     /// The most bytes a file may have.
     pub most_bytes: u64,
-    /// The most bytes that may be allocated for one picture, beside the file's own. Tables of fixed size come on
-    /// top, below 1 MiB; for TIFF and JPEG XL, whose headers are read first, below 32 MiB.
+    /// The most bytes that may be allocated for one picture, beside the file's own. Tables of fixed
+    /// size come on top, below 1 MiB; for TIFF and JPEG XL, whose headers are read first, below 32
+    /// MiB.
     pub most_memory: u64,
-    /// Which values of grey pictures with more than 8 bits are black and white. Without, integers are taken from 0 to
-    /// the highest that their bits can write, and floats from 0 to 1.
+    /// Which values of grey pictures with more than 8 bits are black and white. Without, integers
+    /// are taken from 0 to the highest that their bits can write, and floats from 0 to 1.
     pub grey_range: Option<GreyRange>,
 }
 
 impl Default for DecodeOptions {
-    /// Whole pictures over white; at most 2^27 pixels (134 megapixels), files of 512 MiB, and the memory that pictures of
-    /// so many pixels take in every format: 4 GiB.
+    /// Whole pictures over white; at most 2^27 pixels (134 megapixels), files of 512 MiB, and the
+    /// memory that pictures of so many pixels take in every format: 4 GiB.
     fn default() -> Self {
         Self {
             target: None,
@@ -142,8 +143,8 @@ impl Default for DecodeOptions {
 /// A decoded picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
-    /// Upright, without transparency, perhaps smaller than the file's picture (see [`DecodeOptions::target`]);
-    /// then [`Decoded::fit`] scales it further.
+    /// Upright, without transparency, perhaps smaller than the file's picture (see
+    /// [`DecodeOptions::target`]); then [`Decoded::fit`] scales it further.
     pub pixels: Pixels,
     /// Width of the whole picture, upright, in pixels.
     pub width: usize,
@@ -156,8 +157,9 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    /// Brings the picture to a shape, as [`fit_with`](crate::fit_with) does its pixels, but exactly: the pixels at the
-    /// edge of a reduced picture may be picture only in part, and count as much.
+    /// Brings the picture to a shape, as [`fit_with`](crate::fit_with) does its pixels, but
+    /// exactly: the pixels at the edge of a reduced picture may be picture only in part, and count
+    /// as much.
     pub fn fit(&self, shape: InputShape, how: Fit, background: [u8; 3]) -> Pixels {
         fit_part(&self.pixels, self.part, shape, how, background)
     }
@@ -183,10 +185,10 @@ impl From<Pixels> for Decoded {
 /// - Transparency is laid over [`DecodeOptions::background`].
 /// - Grey pictures have 1 channel, unless they are transparent over a coloured background; all
 ///   others 3.
-/// - Colours are brought to sRGB by the picture's colour profile (ICC), if it has one that can be used; of CMYK, no
-///   profile is used.
-/// - 16 bits are rounded to 8. Of grey pictures with more than 8 bits, [`DecodeOptions::grey_range`] says which values
-///   are black and white.
+/// - Colours are brought to sRGB by the picture's colour profile (ICC), if it has one that can be
+///   used; of CMYK, no profile is used.
+/// - 16 bits are rounded to 8. Of grey pictures with more than 8 bits,
+///   [`DecodeOptions::grey_range`] says which values are black and white.
 /// - A file that ends before its last row is refused, in every format: half a picture would be
 ///   compared as if it were all. A JPEG or PNG that lacks only its end marker has all rows and is
 ///   accepted; of a progressive JPEG all bits of all coefficients must be there.
@@ -219,8 +221,8 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Decoded, ImageErr
     })
 }
 
-/// Some of a picture's values, at most `most`, evenly drawn, if it is grey with more than 8 bits: what a range is chosen by
-/// ([`GreyRange::of_values`]). None for every other picture.
+/// Some of a picture's values, at most `most`, evenly drawn, if it is grey with more than 8 bits:
+/// what a range is chosen by ([`GreyRange::of_values`]). None for every other picture.
 ///
 /// # Errors
 ///
@@ -416,7 +418,8 @@ fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded
         }
         _ => None,
     };
-    // A background that shines through is taken as the profile says, too: exact where a picture is opaque.
+    // A background that shines through is taken as the profile says, too: exact where a picture is
+    // opaque.
     let pixels = match grey {
         Some(pixels) => pixels,
         None => profile::to_srgb(
@@ -443,8 +446,8 @@ fn read(
 ) -> Result<(DynamicImage, Orientation, Option<Vec<u8>>), ImageError> {
     let (width, height) = decoder.dimensions();
     budget.sides(width as usize, height as usize)?;
-    // Decoders hold some rows, or another frame, beside what they give; then it is made 8 bits without
-    // transparency, in some cases by way of 16, and perhaps turned.
+    // Decoders hold some rows, or another frame, beside what they give; then it is made 8 bits
+    // without transparency, in some cases by way of 16, and perhaps turned.
     let pixels = u64::from(width) * u64::from(height);
     budget.memory(
         decoder
@@ -526,7 +529,8 @@ fn turns(orientation: Orientation) -> bool {
     )
 }
 
-/// Where a part of a picture is when it is turned: its far edges become near ones, or the other way round.
+/// Where a part of a picture is when it is turned: its far edges become near ones, or the other way
+/// round.
 fn upright_part([_, _, across, along]: Part, pixels: &Pixels, orientation: Orientation) -> Part {
     let (width, height) = (pixels.width() as f64, pixels.height() as f64);
     let near = |side: f64| (0.0, side);

@@ -70,7 +70,8 @@ pub enum ImageError {
         /// The most pixels accepted.
         limit: u64,
     },
-    /// A picture of a kind that its format's decoder does not know; nothing says that it is damaged.
+    /// A picture of a kind that its format's decoder does not know; nothing says that it is
+    /// damaged.
     #[error("it is a kind of {format} that is not supported: {reason}")]
     UnsupportedKind {
         /// What its first bytes say that it is.

@@ -2,12 +2,12 @@
 //!
 //! # Overview
 //!
-//! - [`decode`] makes [`Pixels`] of the bytes of a picture file (JPEG, PNG, WebP, GIF, BMP, TIFF, JPEG XL), and
-//!   [`thumbnail`] a small JPEG of pixels.
-//! - [`fit`] brings an image to the [`InputShape`] of a network ([`fit_with`] crops or pads), and a [`Collection`]
-//!   holds many images of one shape in memory.
-//! - [`histogram`] is the plainest code of an image: its colours; [`colours`] the same, smoothed, as a part of better
-//!   codes. [`Gradients`] describes its edges.
+//! - [`decode`] makes [`Pixels`] of the bytes of a picture file (JPEG, PNG, WebP, GIF, BMP, TIFF,
+//!   JPEG XL), and [`thumbnail`] a small JPEG of pixels.
+//! - [`fit`] brings an image to the [`InputShape`] of a network ([`fit_with`] crops or pads), and a
+//!   [`Collection`] holds many images of one shape in memory.
+//! - [`histogram`] is the plainest code of an image: its colours; [`colours`] the same, smoothed,
+//!   as a part of better codes. [`Gradients`] describes its edges.
 //!
 //! # Example
 //!

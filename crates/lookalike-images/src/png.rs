@@ -11,8 +11,8 @@ use crate::decode::{Format, flatten};
 use crate::error::ImageError;
 use crate::pixels::Pixels;
 
-/// The most pixels a picture may have: 64 megapixels, more than any camera of a collection's pictures,
-/// and little enough that a small file cannot fill the memory.
+/// The most pixels a picture may have: 64 megapixels, more than any camera of a collection's
+/// pictures, and little enough that a small file cannot fill the memory.
 const MAX_PIXELS: u64 = 1 << 26;
 
 /// The most bytes the decoder may hold beside them.

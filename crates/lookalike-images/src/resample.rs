@@ -1,8 +1,9 @@
 //! Scaling without aliasing, bicubic or by other filters.
 //!
-//! Of what the SIMD crates for it offer we need little, and the best kept of them (fast_image_resize 6.1.0) read
-//! outside of its rows for some small sides; so this is plain, safe Rust, in loops that compilers vectorise. Sums
-//! are in a fixed order: the same pixels on every processor.
+//! Of what the SIMD crates for it offer we need little, and the best kept of them
+//! (fast_image_resize 6.1.0) read outside of its rows for some small sides; so this is plain, safe
+//! Rust, in loops that compilers vectorise. Sums are in a fixed order: the same pixels on every
+//! processor.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,9 +42,9 @@ impl Filter {
 
 /// Scales a part of an image (left, top, right, bottom, in its pixels) to the sides given.
 ///
-/// This gives what Pillow's `resize` gives with the same filter, within one grey level: the filter is
-/// as wide as the larger of the two pixels, and it also sees what lies beside the part. Numbers out of
-/// range are clamped.
+/// This gives what Pillow's `resize` gives with the same filter, within one grey level: the filter
+/// is as wide as the larger of the two pixels, and it also sees what lies beside the part. Numbers
+/// out of range are clamped.
 pub fn resize(
     pixels: &Pixels,
     [left, top, right, bottom]: [f64; 4],
@@ -78,8 +79,8 @@ struct Weights {
 }
 
 impl Weights {
-    /// A filter as wide as the larger of the two pixels, over the part from `from` to `to` of a side
-    /// of `old` pixels.
+    /// A filter as wide as the larger of the two pixels, over the part from `from` to `to` of a
+    /// side of `old` pixels.
     fn new(old: usize, from: f64, to: f64, new: usize, filter: Filter) -> Self {
         let step = (to - from) / new as f64;
         let spread = step.max(1.0);
@@ -128,7 +129,8 @@ fn lanczos(x: f64) -> f64 {
     }
 }
 
-/// Scales a part of a picture to the sides given, at least 1 each. The part must have some extent inside the picture.
+/// Scales a part of a picture to the sides given, at least 1 each. The part must have some extent
+/// inside the picture.
 pub(crate) fn resample(pixels: &Pixels, part: Part, width: usize, height: usize) -> Pixels {
     resample_with(pixels, part, width, height, Filter::Bicubic)
 }
@@ -148,7 +150,8 @@ fn resample_with(
     let mut row = vec![0f32; stride];
     let mut data = vec![0; width * height * channels];
     let rows = data.chunks_exact_mut(width * channels);
-    // Down first: whole rows are added, then only as many values as there are new rows are left to sum across.
+    // Down first: whole rows are added, then only as many values as there are new rows are left to
+    // sum across.
     for (out, (first, places)) in rows.zip(&along.starts) {
         row.fill(0.0);
         let sources = pixels.data()[first * stride..].chunks_exact(stride);

@@ -6,13 +6,15 @@ use crate::error::ImageError;
 use crate::fit::scale;
 use crate::pixels::{MAX_SIDE, Pixels};
 
-/// Quality of the JPEG: at 128 pixels differences are hard to see, and a photograph takes about 4 KB.
+/// Quality of the JPEG: at 128 pixels differences are hard to see, and a photograph takes about 4
+/// KB.
 const QUALITY: u8 = 80;
 
-/// A small JPEG of a picture, in its proportions, for showing it where the picture itself is out of reach.
+/// A small JPEG of a picture, in its proportions, for showing it where the picture itself is out of
+/// reach.
 ///
-/// Its longer side has `longest_side` pixels (1 to 65,535; what is outside is read as the nearest); a smaller picture
-/// keeps its size. Chroma is halved in both directions.
+/// Its longer side has `longest_side` pixels (1 to 65,535; what is outside is read as the nearest);
+/// a smaller picture keeps its size. Chroma is halved in both directions.
 ///
 /// # Errors
 ///

@@ -1,4 +1,5 @@
-//! Pictures of every format and feature, against what Pillow made them of; `pictures/make.py` says how.
+//! Pictures of every format and feature, against what Pillow made them of; `pictures/make.py` says
+//! how.
 
 use std::path::PathBuf;
 
@@ -36,7 +37,8 @@ fn format(name: &str) -> Format {
     }
 }
 
-/// How far a value may be off: decoders of lossy formats round differently, and mix chroma differently.
+/// How far a value may be off: decoders of lossy formats round differently, and mix chroma
+/// differently.
 fn tolerance(name: &str) -> u8 {
     match format(name) {
         Format::Jpeg => 6,

@@ -1,11 +1,11 @@
 //! How fast each layer of the networks runs, beside the core's measured peak.
 //!
-//! `cargo run --release -p lookalike-kernels --example layers [batch] [bf16]`; `LOOKALIKE_SIMD` picks the
-//! instruction set. Rates count the operations of the plain definition (9 taps), so a layer after
-//! upsampling, which takes a quarter of them, can pass the peak.
+//! `cargo run --release -p lookalike-kernels --example layers [batch] [bf16]`; `LOOKALIKE_SIMD`
+//! picks the instruction set. Rates count the operations of the plain definition (9 taps), so a
+//! layer after upsampling, which takes a quarter of them, can pass the peak.
 //!
-//! With `bf16`, the layers run a second time on factors of bf16, beside the same peak of `f32`: worth a
-//! look where the processor multiplies them itself, and slower than `f32` elsewhere.
+//! With `bf16`, the layers run a second time on factors of bf16, beside the same peak of `f32`:
+//! worth a look where the processor multiplies them itself, and slower than `f32` elsewhere.
 
 use lookalike_kernels::{
     Convolution, FlushedDenormals, InstructionSet, Padding, Precision, conv_backward, conv_forward,

@@ -47,8 +47,8 @@ impl Padding {
 
 /// A 3x3 convolution: its sizes and what is fused with it.
 ///
-/// Images are (batch, height, width, channels); the weight is (out_channels, in_channels, 3, 3) and,
-/// as everywhere in the field, is correlated with the image, not flipped.
+/// Images are (batch, height, width, channels); the weight is (out_channels, in_channels, 3, 3)
+/// and, as everywhere in the field, is correlated with the image, not flipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Convolution {
     /// Rows of the input image, before any upsampling.
@@ -117,8 +117,8 @@ impl Convolution {
         self.out_channels * self.in_channels * 9
     }
 
-    /// Floating-point operations per image by the plain definition: nine taps for every output pixel,
-    /// a multiply-add counting as two. Each of the two gradients takes as many again.
+    /// Floating-point operations per image by the plain definition: nine taps for every output
+    /// pixel, a multiply-add counting as two. Each of the two gradients takes as many again.
     pub fn flops(&self) -> u64 {
         2 * self.output_len(1) as u64 * self.in_channels as u64 * 9
     }
@@ -221,8 +221,8 @@ pub(crate) fn forward(
         .for_each(|(y, x)| prepared.forward_image(&Load::Plain(x), y, None));
 }
 
-/// Sums over a batch are made in at most this many parts, whatever the threads, and added up in order:
-/// the same batch gives the same bits on any number of threads.
+/// Sums over a batch are made in at most this many parts, whatever the threads, and added up in
+/// order: the same batch gives the same bits on any number of threads.
 const PARTS: usize = 16;
 
 /// Images of a part, at least four: a part has sums of its own to clear and to add up.

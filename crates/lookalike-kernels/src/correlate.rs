@@ -6,9 +6,9 @@
 //!
 //! A tile keeps `GROUPS` runs of `RUN` pixels times one or two vectors of output channels in
 //! registers, walks the window float by float, broadcasts each pixel's float and multiplies it with
-//! the weights that belong to it. The runs of a tile may lie in different rows, so that images four or
-//! seven pixels wide still fill the registers. AVX-512: 14 pixels x 2 vectors, 28 independent sums; 16
-//! loads for 28 multiply-adds.
+//! the weights that belong to it. The runs of a tile may lie in different rows, so that images four
+//! or seven pixels wide still fill the registers. AVX-512: 14 pixels x 2 vectors, 28 independent
+//! sums; 16 loads for 28 multiply-adds.
 //!
 //! With four output channels or fewer most lanes would be idle. Then the lanes lie along the window
 //! instead, and are added up at its end.
@@ -59,8 +59,8 @@ impl Geometry {
         self.segments * self.segment_lanes::<T>()
     }
 
-    /// Runs of lanes that lie one behind the other in a window. There is one for each segment, and one
-    /// more for the last element of a segment that is not whole lanes.
+    /// Runs of lanes that lie one behind the other in a window. There is one for each segment, and
+    /// one more for the last element of a segment that is not whole lanes.
     #[inline(always)]
     fn runs<T: Factor>(&self) -> usize {
         self.segments << (self.segment_len % T::PER_LANE)
@@ -110,8 +110,8 @@ pub(crate) struct Filter<T: Factor> {
     geometry: Geometry,
     /// Lanes along the window rather than along the output channels.
     narrow: bool,
-    /// Narrow: (channels, lanes of the window). Else: blocks of two vectors of channels (the last may be
-    /// of one), each (lanes of the window, channels of the block), missing channels zero.
+    /// Narrow: (channels, lanes of the window). Else: blocks of two vectors of channels (the last
+    /// may be of one), each (lanes of the window, channels of the block), missing channels zero.
     weights: Buffer<T::Lane, Lines>,
     /// Channels rounded up to whole vectors.
     bias: Lines,
@@ -178,15 +178,16 @@ impl<T: Factor> Filter<T> {
 
     /// Writes every output pixel of one image.
     ///
-    /// If segments are shorter than a lane (one element of bf16), the element behind each of them is
-    /// read and counts zero: the input must go on for one element, and where that is infinite or not a
-    /// number the output is not a number. (In a frame it is the next pixel's or a zero.) So it is for
-    /// rows.
+    /// If segments are shorter than a lane (one element of bf16), the element behind each of them
+    /// is read and counts zero: the input must go on for one element, and where that is infinite or
+    /// not a number the output is not a number. (In a frame it is the next pixel's or a zero.) So
+    /// it is for rows.
     pub(crate) fn apply(&self, input: &[T::Element], output: &mut [f32]) {
         self.apply_to(self.geometry, input, output);
     }
 
-    /// Writes `rows` rows of output pixels; `input` and `output` begin with what belongs to the first.
+    /// Writes `rows` rows of output pixels; `input` and `output` begin with what belongs to the
+    /// first.
     pub(crate) fn apply_rows(&self, rows: usize, input: &[T::Element], output: &mut [f32]) {
         let geometry = Geometry {
             height: rows,

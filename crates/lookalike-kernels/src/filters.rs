@@ -35,8 +35,8 @@ pub(crate) struct Filters<T: Factor> {
 }
 
 impl<T: Factor> Filters<T> {
-    /// `frame` holds the image that is read, `target` has the width and the channels of the one that
-    /// is written.
+    /// `frame` holds the image that is read, `target` has the width and the channels of the one
+    /// that is written.
     pub(crate) fn new(
         set: T::Set,
         direction: Direction,

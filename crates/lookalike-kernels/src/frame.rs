@@ -1,7 +1,8 @@
 //! An image with the zeros around it that windows reach into, and what is done to it on the way in.
 //!
-//! Every convolution copies its operand into a frame once. Whatever else has to happen to the operand
-//! element by element happens in that copy, and so costs no pass over memory of its own: see [`Load`].
+//! Every convolution copies its operand into a frame once. Whatever else has to happen to the
+//! operand element by element happens in that copy, and so costs no pass over memory of its own:
+//! see [`Load`].
 
 // Loops over registers' worth of floats, in arrays that the compiler takes apart.
 #![allow(clippy::needless_range_loop)]
@@ -117,8 +118,8 @@ impl Frame {
         }
     }
 
-    /// Adds to every pixel its neighbours to the right, below, and between the two: what nearest-neighbour
-    /// upsampling does to a gradient. Beyond the frame are zeros.
+    /// Adds to every pixel its neighbours to the right, below, and between the two: what
+    /// nearest-neighbour upsampling does to a gradient. Beyond the frame are zeros.
     pub(crate) fn add_neighbours(&self, set: InstructionSet, padded: &mut [f32]) {
         add_neighbours(set, self.row(), self.channels, padded);
     }
@@ -217,8 +218,8 @@ per_instruction_set! {
     }
 }
 
-/// Channels taken together: what belongs to them stays in registers while the pixels go by. (Left to
-/// itself the compiler checks, pixel by pixel, whether half a dozen slices overlap.)
+/// Channels taken together: what belongs to them stays in registers while the pixels go by. (Left
+/// to itself the compiler checks, pixel by pixel, whether half a dozen slices overlap.)
 const TOGETHER: usize = 16;
 
 /// `TOGETHER` floats from `start` on, or as many as there are.
@@ -345,8 +346,8 @@ per_instruction_set! {
             let end = row.len().saturating_sub(channels);
             let whole = end / V::LANES * V::LANES;
             for at in (0..whole).step_by(V::LANES) {
-                // SAFETY: this has been compiled for the set in use; `at` plus the lanes is at most `end`,
-                // behind which the row has `channels` more floats.
+                // SAFETY: this has been compiled for the set in use; `at` plus the lanes is at most
+                // `end`, behind which the row has `channels` more floats.
                 unsafe {
                     let left = row.as_mut_ptr().add(at);
                     V::load(left).add(V::load(left.add(channels))).store(left);
@@ -367,8 +368,8 @@ per_instruction_set! {
 }
 
 per_instruction_set! {
-    /// Each pixel of `y`, `width` to a row, from the four of a grid one longer and wider that it is the
-    /// sum of; with bias and, for a `floor` of 0, ReLU.
+    /// Each pixel of `y`, `width` to a row, from the four of a grid one longer and wider that it is
+    /// the sum of; with bias and, for a `floor` of 0, ReLU.
     pub(crate) fn sum_boxes<V>(grid: &[f32], width: usize, bias: &[f32], floor: f32, y: &mut [f32]) {
         let channels = bias.len();
         let (row, grid_row) = (width * channels, (width + 1) * channels);
@@ -452,8 +453,9 @@ per_instruction_set! {
     /// Adds every channel's sum over the pixels to `sums`.
     pub(crate) fn channel_sums<V>(pixels: &[f32], sums: &mut [f32]) {
         let channels = sums.len();
-        // Whole pixels, about 256 floats of them at a time: few channels fill vectors too, and a sum is
-        // not needed again before it has been written. At most 32, which have to be added up at the end.
+        // Whole pixels, about 256 floats of them at a time: few channels fill vectors too, and a
+        // sum is not needed again before it has been written. At most 32, which have to be added up
+        // at the end.
         let period = channels * (256 / channels).clamp(1, 32);
         let mut wide = Scratch::zeroed(period);
         let rows = pixels.chunks_exact(period);

@@ -99,8 +99,8 @@ fn apply<T: Factor>(
         .for_each(|(x, y)| filter.apply_row(x.len() / from, &T::elements(set, x), y));
 }
 
-/// A linear layer made ready for a precision and an instruction set; the weight is packed whenever it
-/// has changed.
+/// A linear layer made ready for a precision and an instruction set; the weight is packed whenever
+/// it has changed.
 pub(crate) struct Prepared {
     set: InstructionSet,
     pub(crate) inputs: usize,
@@ -316,7 +316,8 @@ pub(crate) fn backward(
     prepared.backward(x, y, dy, dx.unwrap_or_default(), dw, db);
 }
 
-/// dw = xᵀ · dy. Split by rows of dw, not by rows of x, so that nothing has to be added up afterwards.
+/// dw = xᵀ · dy. Split by rows of dw, not by rows of x, so that nothing has to be added up
+/// afterwards.
 ///
 /// The sum is over rows of x and dy: as many of them are joined as a lane has elements.
 fn weight_gradient<T: Factor>(
@@ -333,8 +334,8 @@ fn weight_gradient<T: Factor>(
     let padded = outputs.next_multiple_of(width);
     let zeros = Scratch::zeroed(width.max(inputs));
     let zeros = &*zeros;
-    // A tile walks down two vectors of dy: in panels that wide they are one run of memory, where rows
-    // of a few thousand numbers would all meet in the same few sets of the cache.
+    // A tile walks down two vectors of dy: in panels that wide they are one run of memory, where
+    // rows of a few thousand numbers would all meet in the same few sets of the cache.
     let mut panels = Buffer::<T::Lane>::new(padded * joined);
     for (panel, to) in panels.chunks_exact_mut((width * joined).max(1)).enumerate() {
         let columns = panel * width..((panel + 1) * width).min(outputs);
@@ -387,8 +388,8 @@ fn weight_gradient<T: Factor>(
         });
 }
 
-/// Some columns of a matrix with rows of `width` floats: the rows of lane `i`, joined. Where the matrix
-/// has too few, zeros are joined to them.
+/// Some columns of a matrix with rows of `width` floats: the rows of lane `i`, joined. Where the
+/// matrix has too few, zeros are joined to them.
 fn join_rows<T: Factor>(
     set: T::Set,
     matrix: &[f32],

@@ -31,7 +31,8 @@ pub(crate) const PIECE: usize = 4096;
 const SUMS: usize = 32;
 
 /// The mean loss of `logits`, through a sigmoid where `kind` has one, against `targets` over all
-/// elements; `grad` becomes its gradient with respect to the logits. Networks take it in the same pieces.
+/// elements; `grad` becomes its gradient with respect to the logits. Networks take it in the same
+/// pieces.
 ///
 /// Computed from the logits, so neither infinite nor flat where the sigmoid saturates.
 #[cfg(test)]
@@ -66,7 +67,8 @@ pub(crate) fn loss(
     sums.iter().map(|&sum| f64::from(sum)).sum::<f64>() / logits.len() as f64
 }
 
-/// The losses of a few thousand elements added up, on this thread, and their gradients times `scale`.
+/// The losses of a few thousand elements added up, on this thread, and their gradients times
+/// `scale`.
 pub(crate) fn piece(
     set: InstructionSet,
     kind: Loss,

@@ -2,13 +2,13 @@
 //!
 //! A weight's gradient is the sum, over all pixels of all images, of an input float times an output
 //! gradient. The left-hand factor of a pixel is its window (segments of consecutive floats, as in
-//! [`correlate`](crate::correlate)), the right-hand one a run of consecutive floats. A tile keeps up to
-//! 14 floats of the window times one or two vectors of the right-hand side in registers while it walks
-//! over every pixel of a group of images: per pixel it loads two vectors and 14 broadcasts for 28
-//! multiply-adds, and memory sees the sums only once per group.
+//! [`correlate`](crate::correlate)), the right-hand one a run of consecutive floats. A tile keeps
+//! up to 14 floats of the window times one or two vectors of the right-hand side in registers while
+//! it walks over every pixel of a group of images: per pixel it loads two vectors and 14 broadcasts
+//! for 28 multiply-adds, and memory sees the sums only once per group.
 //!
-//! In bf16 every number is a pair of them, of two images: see [`factors`](crate::factors). All sizes are
-//! then in pairs, and `images` counts pairs of images.
+//! In bf16 every number is a pair of them, of two images: see [`factors`](crate::factors). All
+//! sizes are then in pairs, and `images` counts pairs of images.
 
 // The tiles' loops count registers, in arrays that the compiler takes apart; iterators hide that.
 #![allow(clippy::needless_range_loop)]
@@ -54,8 +54,8 @@ impl Outer {
 
     /// Adds the outer products of `left` and `right` over all pixels to `sums`.
     ///
-    /// `right` must be readable up to `right_len` floats from its last pixel on: floats beyond the real
-    /// ones may be anything, their sums are to be ignored.
+    /// `right` must be readable up to `right_len` floats from its last pixel on: floats beyond the
+    /// real ones may be anything, their sums are to be ignored.
     pub(crate) fn add_to<T: Factor>(
         &self,
         set: T::Set,
@@ -102,8 +102,8 @@ impl Outer {
         );
     }
 
-    /// How many segments a tile takes of which each is short, so that there are sums enough to hide the
-    /// latency: `vectors` sums for each float, at most `most`.
+    /// How many segments a tile takes of which each is short, so that there are sums enough to hide
+    /// the latency: `vectors` sums for each float, at most `most`.
     #[inline(always)]
     fn together(&self, vectors: usize, most: usize) -> usize {
         match self.segments {
@@ -140,8 +140,8 @@ impl<T: Factor> Kernel<T> for AddTo<'_, T> {
             } else {
                 1
             };
-            // SAFETY: the caller has the set; `add_to` has checked all three lengths; `column` plus the
-            // vectors is at most `right_len`.
+            // SAFETY: the caller has the set; `add_to` has checked all three lengths; `column` plus
+            // the vectors is at most `right_len`.
             unsafe {
                 let (right, sums) = (right.as_ptr().add(column), sums.as_mut_ptr().add(column));
                 if vectors == 2 {
@@ -159,8 +159,8 @@ impl<T: Factor> Kernel<T> for AddTo<'_, T> {
 ///
 /// # Safety
 ///
-/// The processor has the set of `F`; the pointers must be good for the lengths that [`Outer::add_to`]
-/// checks.
+/// The processor has the set of `F`; the pointers must be good for the lengths that
+/// [`Outer::add_to`] checks.
 #[inline(always)]
 unsafe fn column_of_tiles<T: Factor, F: Factors<T>, const N: usize>(
     outer: &Outer,
@@ -176,8 +176,8 @@ unsafe fn column_of_tiles<T: Factor, F: Factors<T>, const N: usize>(
                 outer.segment_len * part / parts,
                 outer.segment_len * (part + 1) / parts,
             );
-            // SAFETY: the tile takes floats `first..end` of `together` segments from `segment` on, all
-            // below `segments`, and the rows of sums that belong to them.
+            // SAFETY: the tile takes floats `first..end` of `together` segments from `segment` on,
+            // all below `segments`, and the rows of sums that belong to them.
             unsafe {
                 let left = left.add(segment * outer.segment_stride + first);
                 let sums = sums.add((segment * outer.segment_len + first) * outer.sums_row);
@@ -222,7 +222,8 @@ unsafe fn pick_tile<T: Factor, F: Factors<T>, const N: usize>(
 ///
 /// # Safety
 ///
-/// `left` and `right` must be good for every pixel's factors, `sums` for the rows that belong to them.
+/// `left` and `right` must be good for every pixel's factors, `sums` for the rows that belong to
+/// them.
 #[inline(always)]
 unsafe fn tile<
     T: Factor,
@@ -236,8 +237,8 @@ unsafe fn tile<
     right: *const T::Lane,
     sums: *mut f32,
 ) {
-    // SAFETY: per pixel, reads FLOATS floats of SEGMENTS segments and N vectors, and at the end reads
-    // and writes N vectors of each of their rows of sums: what the caller vouches for.
+    // SAFETY: per pixel, reads FLOATS floats of SEGMENTS segments and N vectors, and at the end
+    // reads and writes N vectors of each of their rows of sums: what the caller vouches for.
     unsafe {
         let lanes = F::Sums::LANES;
         let mut total = [[[F::Sums::splat(0.0); N]; FLOATS]; SEGMENTS];

@@ -10,8 +10,9 @@ pub enum Precision {
     /// Factors as they are.
     #[default]
     F32,
-    /// Factors rounded to bf16: the exponents of `f32`, 8 bits of significand instead of 24. Twice the
-    /// multiply-adds in an instruction where [`has_bf16`]; slower than [`F32`](Self::F32) elsewhere.
+    /// Factors rounded to bf16: the exponents of `f32`, 8 bits of significand instead of 24. Twice
+    /// the multiply-adds in an instruction where [`has_bf16`]; slower than [`F32`](Self::F32)
+    /// elsewhere.
     Bf16,
 }
 

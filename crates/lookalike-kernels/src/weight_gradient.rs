@@ -17,8 +17,8 @@ enum Roles {
     /// The output's gradient times the input's windows, for few output channels: sums (ky, output,
     /// kx, input).
     FewOutputs,
-    /// After upsampling: 3x3 windows of the boxed gradient of the output times the small input: sums
-    /// (2 - ky, 2 - kx, output, input).
+    /// After upsampling: 3x3 windows of the boxed gradient of the output times the small input:
+    /// sums (2 - ky, 2 - kx, output, input).
     Upsampled,
 }
 

@@ -232,8 +232,8 @@ impl Pretrained {
         Ok(codes)
     }
 
-    /// Brings an image to what the model takes, as [`preprocessing`](Self::preprocessing) says, but for the
-    /// normalisation of its values.
+    /// Brings an image to what the model takes, as [`preprocessing`](Self::preprocessing) says, but
+    /// for the normalisation of its values.
     ///
     /// # Errors
     ///

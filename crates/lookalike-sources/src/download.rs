@@ -38,8 +38,9 @@ pub(crate) struct Wanted<'a> {
 
 /// Fetches `wanted` from the first mirror that gives a good copy, and puts it into `folder`.
 ///
-/// The bytes go to a file of their own beside the goal, are checked, and only then renamed to it: the goal
-/// is never half a file, however many processes download at once, and what failed is taken away.
+/// The bytes go to a file of their own beside the goal, are checked, and only then renamed to it:
+/// the goal is never half a file, however many processes download at once, and what failed is taken
+/// away.
 pub(crate) fn download(
     wanted: &Wanted,
     mirrors: &[String],

@@ -16,19 +16,20 @@ use crate::skipped::{SkipKind, SkipReason, Skipped};
 /// One image as a source gives it, not decoded.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Unique and stable within the source: the path relative to the folder or inside the archive, with `/`
-    /// between the parts; in a list the path as its row has it; in a Parquet file the number of the row.
-    /// In a set of shards the shard's name and a `/` come first.
+    /// Unique and stable within the source: the path relative to the folder or inside the archive,
+    /// with `/` between the parts; in a list the path as its row has it; in a Parquet file the
+    /// number of the row. In a set of shards the shard's name and a `/` come first.
     pub key: String,
     /// What the image shows, if the source says so; see [`LabelFrom`](crate::LabelFrom).
     pub label: Option<String>,
-    /// The WebDataset sample that the image is of, if its label or its payload lie beside it: the path up to the first
-    /// dot of the name, and in a set of shards the shard's name and a `/` before it. All images of a sample are in one
-    /// [`Part`](crate::Part).
+    /// The WebDataset sample that the image is of, if its label or its payload lie beside it: the
+    /// path up to the first dot of the name, and in a set of shards the shard's name and a `/`
+    /// before it. All images of a sample are in one [`Part`](crate::Part).
     pub sample: Option<String>,
     /// What else the source says about the image: the other columns of a table, a sample's JSON.
     pub extra: Map<String, Value>,
-    /// Where a person finds the original: an absolute path, `archive.zip!inner/path`, `s3://bucket/key`.
+    /// Where a person finds the original: an absolute path, `archive.zip!inner/path`,
+    /// `s3://bucket/key`.
     pub location: String,
     /// Tells without reading that nothing changed; `None` when the container does not say.
     pub stamp: Option<Stamp>,
@@ -75,7 +76,8 @@ impl Entry {
 pub struct Stamp {
     /// Size in bytes, unpacked.
     pub bytes: u64,
-    /// Nanoseconds since 1970, UTC; in archives as exact as their format, down to two seconds of local time.
+    /// Nanoseconds since 1970, UTC; in archives as exact as their format, down to two seconds of
+    /// local time.
     pub modified: Option<i64>,
     /// When the file system last changed anything about the file, where it says so: unlike
     /// `modified`, programs cannot set it. In the same unit.

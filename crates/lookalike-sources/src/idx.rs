@@ -1,12 +1,12 @@
 //! IDX, the format of MNIST and its relatives.
 //!
-//! A file is a magic number `00 00 08 d` (unsigned bytes, `d` dimensions), `d` big-endian `u32` sizes and
-//! the bytes, the last dimension varying fastest; often the whole is packed with gzip, which is seen from
-//! the content and not from the name. Images have three dimensions (count x height x width) or four
-//! (count x height x width x channels), labels one.
+//! A file is a magic number `00 00 08 d` (unsigned bytes, `d` dimensions), `d` big-endian `u32`
+//! sizes and the bytes, the last dimension varying fastest; often the whole is packed with gzip,
+//! which is seen from the content and not from the name. Images have three dimensions (count x
+//! height x width) or four (count x height x width x channels), labels one.
 //!
-//! [`IdxImages`] and [`IdxLabels`] parse any [`Read`] as a stream: memory is taken for bytes that have
-//! come, never for bytes that a header promises. [`Idx`] is the two files of a data set as a
+//! [`IdxImages`] and [`IdxLabels`] parse any [`Read`] as a stream: memory is taken for bytes that
+//! have come, never for bytes that a header promises. [`Idx`] is the two files of a data set as a
 //! [`Source`].
 
 use std::fs::File;
@@ -50,7 +50,8 @@ pub struct IdxError {
 
 /// The images of an IDX file, one after another.
 ///
-/// After the last image the iterator checks that nothing follows it. After an error it is at its end.
+/// After the last image the iterator checks that nothing follows it. After an error it is at its
+/// end.
 pub struct IdxImages<R: Read> {
     stream: Stream<R>,
     count: usize,
@@ -82,8 +83,8 @@ impl<R: Read> IdxImages<R> {
     ///
     /// # Errors
     ///
-    /// When it is not an IDX file of unsigned bytes with three or four dimensions, when a dimension is
-    /// zero, or when the sizes overflow.
+    /// When it is not an IDX file of unsigned bytes with three or four dimensions, when a dimension
+    /// is zero, or when the sizes overflow.
     pub fn new(reader: R, file: &str) -> Result<Self, IdxError> {
         let mut stream = Stream::new(reader, file)?;
         let expected = "the magic number 00 00 08 03 or 00 00 08 04 of IDX images";
@@ -264,9 +265,9 @@ impl<R: Read> Iterator for IdxLabels<R> {
 
 /// An IDX file of images, with the labels file beside it if there is one.
 ///
-/// The labels file has the same name with `labels` for `images` and `idx1` for `idx3` (or `idx4`), packed
-/// or not. Keys are the images' places in the file, counted from 0. A file that breaks off gives the
-/// images before, and its rest as passed over.
+/// The labels file has the same name with `labels` for `images` and `idx1` for `idx3` (or `idx4`),
+/// packed or not. Keys are the images' places in the file, counted from 0. A file that breaks off
+/// gives the images before, and its rest as passed over.
 #[derive(Debug, Clone)]
 pub struct Idx {
     name: String,
@@ -277,13 +278,13 @@ pub struct Idx {
 }
 
 impl Idx {
-    /// Opens the file, reads both headers and compares them with each other and, for a file that is not
-    /// packed, with its length.
+    /// Opens the file, reads both headers and compares them with each other and, for a file that is
+    /// not packed, with its length.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read or is not what it should be, or when there are more or fewer labels
-    /// than images.
+    /// When a file cannot be read or is not what it should be, or when there are more or fewer
+    /// labels than images.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SourceError> {
         let path = path.as_ref();
         let canonical = path.canonicalize().map_err(|source| SourceError::Io {

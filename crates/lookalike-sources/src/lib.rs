@@ -2,15 +2,16 @@
 //!
 //! # Overview
 //!
-//! [`open`] makes a [`Source`] from what a user typed: a folder, an archive (zip, tar, tar.gz, tar.zst), a table
-//! (Parquet, CSV, TSV, JSON lines), a pattern of many, an address in an object store, or a data set of pixels
-//! ([IDX](idx), [MNIST](mnist)). A source lists [`Entry`]s: keys, labels, payload, and either the bytes of a
-//! picture file, which are read when they are asked for, by any thread, or [raw pixels](RawPixels). Decoding is
-//! another crate's business.
+//! [`open`] makes a [`Source`] from what a user typed: a folder, an archive (zip, tar, tar.gz,
+//! tar.zst), a table (Parquet, CSV, TSV, JSON lines), a pattern of many, an address in an object
+//! store, or a data set of pixels ([IDX](idx), [MNIST](mnist)). A source lists [`Entry`]s: keys,
+//! labels, payload, and either the bytes of a picture file, which are read when they are asked for,
+//! by any thread, or [raw pixels](RawPixels). Decoding is another crate's business.
 //!
-//! Nothing is unpacked to disk, and no container is held in memory. What cannot be read is a [`Skipped`] with a
-//! [`SkipKind`], and the reading goes on; only what makes all of a source unreadable is a [`SourceError`]. Bytes from
-//! outside never panic and never make memory be taken that they merely promise; [`Limits`] bound what they can cost.
+//! Nothing is unpacked to disk, and no container is held in memory. What cannot be read is a
+//! [`Skipped`] with a [`SkipKind`], and the reading goes on; only what makes all of a source
+//! unreadable is a [`SourceError`]. Bytes from outside never panic and never make memory be taken
+//! that they merely promise; [`Limits`] bound what they can cost.
 //!
 //! | source | key | read when asked | stamp |
 //! |---|---|---|---|
@@ -24,11 +25,13 @@
 //! | object store | path below the address | yes, a few ahead | size, time |
 //! | many by a pattern | the shard's name, `/`, the key in it | as the shard | as the shard |
 //!
-//! Which files are images is told by their names (jpg, jpeg, jpe, jfif, png, webp, gif, bmp, tif, tiff, avif,
-//! heic, heif, jxl, in any case); others are ignored, except in lists, where the list decides. In archives `000017.cls` and `000017.json`
-//! beside `000017.jpg` are its label and its payload, as in WebDataset.
+//! Which files are images is told by their names (jpg, jpeg, jpe, jfif, png, webp, gif, bmp, tif,
+//! tiff, avif, heic, heif, jxl, in any case); others are ignored, except in lists, where the list
+//! decides. In archives `000017.cls` and `000017.json` beside `000017.jpg` are its label and its
+//! payload, as in WebDataset.
 //!
-//! [`Part`] divides any source among machines, [`sample`] chooses fairly from one whose length nobody knows.
+//! [`Part`] divides any source among machines, [`sample`] chooses fairly from one whose length
+//! nobody knows.
 //!
 //! The Cargo features `parquet` and `remote` (addresses), both on by default, bring these kinds of
 //! sources. Without its feature, such a source is an error that names it.

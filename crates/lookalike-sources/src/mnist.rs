@@ -1,13 +1,15 @@
-//! MNIST, the built-in collection: 60,000 training and 10,000 test images of handwritten digits, 28 x 28
-//! grey pixels, by Yann LeCun, Corinna Cortes and Christopher J. C. Burges (CC BY-SA 3.0).
+//! MNIST, the built-in collection: 60,000 training and 10,000 test images of handwritten digits, 28
+//! x 28 grey pixels, by Yann LeCun, Corinna Cortes and Christopher J. C. Burges (CC BY-SA 3.0).
 //!
 //! The four files are looked for, packed or not,
 //! 1. in the folder that `LOOKALIKE_DATA` names, or its subfolder `mnist`,
-//! 2. in `datasets/mnist` of the checkout around the current folder, or of the one we were built from,
+//! 2. in `datasets/mnist` of the checkout around the current folder, or of the one we were built
+//!    from,
 //! 3. in the user's cache folder, under `lookalike/mnist`,
 //!
-//! and otherwise downloaded to the last. A download is checked against the known SHA-256; files that are
-//! found are taken as they are. [`Places`] holds these as values, for programs that want others.
+//! and otherwise downloaded to the last. A download is checked against the known SHA-256; files
+//! that are found are taken as they are. [`Places`] holds these as values, for programs that want
+//! others.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -122,7 +124,8 @@ impl Places {
     /// # Errors
     ///
     /// [`SourceError::Download`] when no mirror gives a good copy of a file,
-    /// [`SourceError::NoCacheFolder`] when there is nowhere to keep one, and those of [`Idx::open`].
+    /// [`SourceError::NoCacheFolder`] when there is nowhere to keep one, and those of
+    /// [`Idx::open`].
     pub fn open(
         &self,
         part: Part,

@@ -75,9 +75,9 @@ pub fn open(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, Sour
 pub const SOURCES: &str = "a folder, an archive (zip, tar, tar.gz, tar.zst), a table (parquet, csv, tsv, jsonl), a pattern \
                            of those, an address, an IDX file, mnist:train or mnist:test";
 
-/// Opens a container or a list that is in memory already, such as one that was downloaded. Its name tells what it
-/// is; it may be a path or an address and is not looked at. There is nothing beside a list in memory, so that its
-/// images are all passed over as missing.
+/// Opens a container or a list that is in memory already, such as one that was downloaded. Its name
+/// tells what it is; it may be a path or an address and is not looked at. There is nothing beside a
+/// list in memory, so that its images are all passed over as missing.
 ///
 /// # Errors
 ///

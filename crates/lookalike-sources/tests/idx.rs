@@ -1,5 +1,5 @@
-//! The contract of IDX: whatever bytes come, a good file is read whole and a bad one is an error that says
-//! where.
+//! The contract of IDX: whatever bytes come, a good file is read whole and a bad one is an error
+//! that says where.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -72,8 +72,8 @@ enum Measurement {
         #[arg(long, default_value_t = 2_000)]
         singles: usize,
     },
-    /// A gallery, asked with images of a source one at a time: milliseconds of a search, half and nearly all of them;
-    /// recall; memory
+    /// A gallery, asked with images of a source one at a time: milliseconds of a search, half and
+    /// nearly all of them; recall; memory
     Gallery {
         #[arg(long)]
         gallery: String,
@@ -132,7 +132,8 @@ fn main() -> Outcome {
     }
 }
 
-/// The same among the images of one label, a tenth of all: each query asks for another than it would find.
+/// The same among the images of one label, a tenth of all: each query asks for another than it
+/// would find.
 fn filtered(searcher: &Searcher, codes: &[Vec<f32>]) -> Outcome {
     let labels = searcher.gallery().facets("label", None, 100)?;
     if labels.is_empty() {

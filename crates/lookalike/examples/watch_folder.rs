@@ -1,4 +1,5 @@
-//! Keeps a gallery in step with a folder: new and changed images enter it, those that are gone leave.
+//! Keeps a gallery in step with a folder: new and changed images enter it, those that are gone
+//! leave.
 //!
 //! ```sh
 //! cargo run --release -p lookalike --example watch_folder -- photos photos.gallery

@@ -1,4 +1,5 @@
-//! How good a model's answers are: by labels, and, where there are none, by finding the originals of changed copies.
+//! How good a model's answers are: by labels, and, where there are none, by finding the originals
+//! of changed copies.
 
 use lookalike_autoencoder::{Augmentation, Augmenter, Autoencoder};
 use lookalike_eval::{
@@ -145,7 +146,8 @@ pub struct HogScores {
     /// Histograms of oriented gradients ([`Gradients::suited`]), cosine distance.
     pub hog: Scores,
     /// Their first 128 principal components, half whitened
-    /// ([`Pca::project_half_whitened`](lookalike_neighbours::Pca::project_half_whitened)), cosine distance.
+    /// ([`Pca::project_half_whitened`](lookalike_neighbours::Pca::project_half_whitened)), cosine
+    /// distance.
     pub hog_128_half_whitened: Scores,
 }
 
@@ -287,8 +289,9 @@ const MAX_COPIES: usize = 2000;
 const COPIES: u64 = 0x636f_7069_6573;
 
 /// The change of [`assess_self`]'s copies: a crop to 85 % to 100 % of each side, half of
-/// [`Augmentation::strength`]'s range (rotation 8.5°, scale 7.5 %, shear 0.1, shift 5 %, elastic 0.1), and for colour
-/// images half of [`Augmentation::with_colour`]'s (brightness, contrast and saturation 10 %, hue 3°, gamma 0.075).
+/// [`Augmentation::strength`]'s range (rotation 8.5°, scale 7.5 %, shear 0.1, shift 5 %, elastic
+/// 0.1), and for colour images half of [`Augmentation::with_colour`]'s (brightness, contrast and
+/// saturation 10 %, hue 3°, gamma 0.075).
 pub fn copying(channels: usize) -> Augmentation {
     let places = Augmentation::strength(0.5).with_crop(0.15);
     match channels {
@@ -297,9 +300,9 @@ pub fn copying(channels: usize) -> Augmentation {
     }
 }
 
-/// Asks with a changed copy ([`copying`]) of each image, or of 2,000 at even steps through a larger collection, and
-/// looks for its original among all images. No label is read. `with_baselines` asks raw pixels and, of colour images,
-/// histograms as well. The copies are the same at every call.
+/// Asks with a changed copy ([`copying`]) of each image, or of 2,000 at even steps through a larger
+/// collection, and looks for its original among all images. No label is read. `with_baselines` asks
+/// raw pixels and, of colour images, histograms as well. The copies are the same at every call.
 ///
 /// # Errors
 ///

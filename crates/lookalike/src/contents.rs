@@ -1,4 +1,5 @@
-//! What a gallery holds, each content once: all that comparing every picture with every other needs in memory.
+//! What a gallery holds, each content once: all that comparing every picture with every other needs
+//! in memory.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,7 +12,8 @@ use crate::Error;
 /// Queries that are answered between two looks at the progress; also bounds the answers in memory.
 const QUERIES: usize = 8192;
 
-/// What tells how alike the codes of a gallery are: its metric, if a code is nearest to itself by that.
+/// What tells how alike the codes of a gallery are: its metric, if a code is nearest to itself by
+/// that.
 pub(crate) fn metric_of_likeness(metric: Metric) -> Metric {
     match metric {
         // A code's product with itself says nothing about likeness.
@@ -20,8 +22,8 @@ pub(crate) fn metric_of_likeness(metric: Metric) -> Metric {
     }
 }
 
-/// How many points of a gallery on a cluster are read for computations here: a gigabyte of codes of 128 floats. A cluster
-/// holds what no one machine's memory does.
+/// How many points of a gallery on a cluster are read for computations here: a gigabyte of codes of
+/// 128 floats. A cluster holds what no one machine's memory does.
 const MAX_FROM_CLUSTER: usize = 2_000_000;
 
 /// What a gallery is, of which all points that pass are about to be read.
@@ -143,8 +145,8 @@ impl Contents {
         Ok(Codes::new(&self.codes, self.dims)?)
     }
 
-    /// Hands each content with its `k` nearest others, exact, nearest first, to `visit`; contents come in order.
-    /// `progress` hears how many are done.
+    /// Hands each content with its `k` nearest others, exact, nearest first, to `visit`; contents
+    /// come in order. `progress` hears how many are done.
     pub fn neighbours(
         &self,
         k: usize,

@@ -1,4 +1,5 @@
-//! A gallery's points in another place: from a folder to a cluster, back, or from one to another of a kind.
+//! A gallery's points in another place: from a folder to a cluster, back, or from one to another of
+//! a kind.
 
 use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
@@ -58,9 +59,9 @@ pub struct CopySummary {
     pub checksum: String,
 }
 
-/// Opens the place of a copy of `from`, or makes it: for the same metric, codes and model. The model's file is the one
-/// that `from` keeps or, where that is a cluster, `model`. From a folder to a new one all is copied already, index and
-/// neighbour graph included, and this says so.
+/// Opens the place of a copy of `from`, or makes it: for the same metric, codes and model. The
+/// model's file is the one that `from` keeps or, where that is a cluster, `model`. From a folder to
+/// a new one all is copied already, index and neighbour graph included, and this says so.
 ///
 /// # Errors
 ///
@@ -123,13 +124,15 @@ pub fn open_copy(
     Ok((to, whole))
 }
 
-/// Copies all points of `from`, with their thumbnails, to `to`; what is there already is left alone, so that a run that
-/// was stopped is completed by running it again. At the end both are read and compared, point by point.
+/// Copies all points of `from`, with their thumbnails, to `to`; what is there already is left
+/// alone, so that a run that was stopped is completed by running it again. At the end both are read
+/// and compared, point by point.
 ///
 /// # Errors
 ///
-/// When the galleries do not fit each other, one cannot be read or written, `to` has points of its own (without
-/// [`prune`](CopyOptions::prune)), or they go on changing so that they are never the same.
+/// When the galleries do not fit each other, one cannot be read or written, `to` has points of its
+/// own (without [`prune`](CopyOptions::prune)), or they go on changing so that they are never the
+/// same.
 pub fn copy_gallery(
     from: &dyn Gallery,
     to: &dyn Gallery,
@@ -338,8 +341,8 @@ fn compare(
     })
 }
 
-/// BLAKE3 over a point's id, code and payload. The order in which extra fields came does not matter: not every place
-/// keeps it.
+/// BLAKE3 over a point's id, code and payload. The order in which extra fields came does not
+/// matter: not every place keeps it.
 fn digest(point: &Point) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(point.id.as_bytes());

@@ -14,8 +14,8 @@ use crate::stream::PADDING;
 
 /// What makes codes of images: an [`Autoencoder`], a [`PretrainedEncoder`], or one of one's own.
 ///
-/// Indexing, searching and serving see nothing else. An encoder owns how a picture is brought to its
-/// input ([`prepare`](Self::prepare)), so that no two callers need to agree on it.
+/// Indexing, searching and serving see nothing else. An encoder owns how a picture is brought to
+/// its input ([`prepare`](Self::prepare)), so that no two callers need to agree on it.
 pub trait Encoder: Send + Sync {
     /// The shape of its input.
     fn shape(&self) -> InputShape;
@@ -61,8 +61,8 @@ pub trait Encoder: Send + Sync {
         None
     }
 
-    /// The autoencoder that it is, which can also [reconstruct](Autoencoder::reconstruct) images and
-    /// [explain](Autoencoder::explain) likeness; none for other encoders.
+    /// The autoencoder that it is, which can also [reconstruct](Autoencoder::reconstruct) images
+    /// and [explain](Autoencoder::explain) likeness; none for other encoders.
     fn autoencoder(&self) -> Option<&Autoencoder> {
         None
     }

@@ -1,5 +1,5 @@
-//! A gallery written to files that other programs read: codes for NumPy, payloads as lines of JSON, or all of it as
-//! Parquet.
+//! A gallery written to files that other programs read: codes for NumPy, payloads as lines of JSON,
+//! or all of it as Parquet.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -51,16 +51,16 @@ pub struct ExportFiles<'a> {
     pub parquet: Option<&'a Path>,
 }
 
-/// Writes a gallery's points, in the order of their ids, to files, and says how many there were. `progress` hears how
-/// many are written.
+/// Writes a gallery's points, in the order of their ids, to files, and says how many there were.
+/// `progress` hears how many are written.
 ///
-/// Points are read page by page and written as they come: memory holds a row group of the Parquet file at most. Each
-/// file is replaced whole or not at all.
+/// Points are read page by page and written as they come: memory holds a row group of the Parquet
+/// file at most. Each file is replaced whole or not at all.
 ///
 /// # Errors
 ///
-/// When the gallery cannot be read or a file cannot be written: then all files are as they were, unless it was the very
-/// last step that failed, putting one of several in its place.
+/// When the gallery cannot be read or a file cannot be written: then all files are as they were,
+/// unless it was the very last step that failed, putting one of several in its place.
 pub fn export(
     gallery: &dyn Gallery,
     filter: Option<&Filter>,
@@ -173,11 +173,12 @@ fn write_line(to: &mut impl Write, point: &Point) -> std::io::Result<()> {
 
 /// Writes points as Parquet, and gives back what was written to.
 ///
-/// Columns: `id`, `source`, `key`, `label`, `location` (text), `width`, `height` (unsigned), `bytes`, `modified` (a time
-/// stamp in nanoseconds, UTC), `blake3`, `extra` (a JSON object as text; null where there is nothing) and
-/// `code` (a list of as many floats as the gallery's codes have). What is not known is null. The file's metadata name
-/// the metric, the length of codes and the model: `lookalike.metric`, `lookalike.dims`, `lookalike.model`.
-/// Row groups hold about 16 MiB of codes.
+/// Columns: `id`, `source`, `key`, `label`, `location` (text), `width`, `height` (unsigned),
+/// `bytes`, `modified` (a time stamp in nanoseconds, UTC), `blake3`, `extra` (a JSON object as
+/// text; null where there is nothing) and `code` (a list of as many floats as the gallery's codes
+/// have). What is not known is null. The file's metadata name the metric, the length of codes and
+/// the model: `lookalike.metric`, `lookalike.dims`, `lookalike.model`. Row groups hold about 16 MiB
+/// of codes.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
 //! Content-based image retrieval that learns from your own images, without labels.
 //!
 //! Lookalike trains an autoencoder on a collection, encodes every image, keeps the codes in a
-//! gallery and answers an image with its nearest neighbours. This crate is the front door: it
-//! joins the workspace's crates into the three steps below; the program `lookalike` (the crate `lookalike-cli`) does the
-//! same from the command line, and `lookalike-server` over HTTP.
+//! gallery and answers an image with its nearest neighbours. This crate is the front door: it joins
+//! the workspace's crates into the three steps below; the program `lookalike` (the crate
+//! `lookalike-cli`) does the same from the command line, and `lookalike-server` over HTTP.
 //!
 //! ```
 //! use lookalike::autoencoder::{Architecture, DeviceChoice, TrainConfig, train};
@@ -33,12 +33,13 @@
 //! # }
 //! ```
 //!
-//! [`ImageStream::open`] says how images are read; [`index`] also keeps a gallery in step with a source that
-//! changes.
+//! [`ImageStream::open`] says how images are read; [`index`] also keeps a gallery in step with a
+//! source that changes.
 //!
-//! The parts are usable on their own: [`images`] (decoding, fitting, thumbnails), [`sources`] (where files are),
-//! [`autoencoder`] (networks, training, the model file), [`neighbours`] (metrics, exact search,
-//! diffusion), [`gallery`] (keeping and searching codes) and [`eval`] (precision, baselines).
+//! The parts are usable on their own: [`images`] (decoding, fitting, thumbnails), [`sources`]
+//! (where files are), [`autoencoder`] (networks, training, the model file), [`neighbours`]
+//! (metrics, exact search, diffusion), [`gallery`] (keeping and searching codes) and [`eval`]
+//! (precision, baselines).
 //!
 //! # Features
 //!
@@ -110,8 +111,8 @@ pub use stream::{
 pub use uploads::{Stored, UPLOADS, Upload, Uploads};
 pub use watching::Watch;
 
-/// Opens the images of a source of any kind (a folder, an archive, a table, `mnist:train` …), read as
-/// is usual; [`ImageStream::open`] says how else.
+/// Opens the images of a source of any kind (a folder, an archive, a table, `mnist:train` …), read
+/// as is usual; [`ImageStream::open`] says how else.
 ///
 /// # Errors
 ///

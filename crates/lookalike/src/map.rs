@@ -1,12 +1,13 @@
 //! A gallery on a map: every picture a place in the plane, like ones beside each other.
 //!
-//! [`lay_out`] makes a [`Map`] by UMAP (McInnes, Healy and Melville, 2018) from the exact neighbours of all codes. Equal
-//! codes are one place. Of more than 200,000 different codes a fair sample is laid out, and the others are put among
-//! their nearest of it. [`Map::update`] brings a map in step with a gallery that has changed, the same way, at the price
-//! of reading the gallery; a map that has seen many changes is [worn](Map::worn), and to be made anew.
+//! [`lay_out`] makes a [`Map`] by UMAP (McInnes, Healy and Melville, 2018) from the exact
+//! neighbours of all codes. Equal codes are one place. Of more than 200,000 different codes a fair
+//! sample is laid out, and the others are put among their nearest of it. [`Map::update`] brings a
+//! map in step with a gallery that has changed, the same way, at the price of reading the gallery;
+//! a map that has seen many changes is [worn](Map::worn), and to be made anew.
 //!
-//! The same codes give the same map on any number of threads: all points move at once, each from where the others were
-//! an epoch before, and what is drawn follows from epoch and point.
+//! The same codes give the same map on any number of threads: all points move at once, each from
+//! where the others were an epoch before, and what is drawn follows from epoch and point.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -118,8 +119,9 @@ pub enum Progress {
 
 /// Lays out a gallery.
 ///
-/// Needs its codes in memory, and takes about as long as comparing all of them and some thousand moves of each point;
-/// all threads of the current rayon pool take part. An empty gallery gives an empty map.
+/// Needs its codes in memory, and takes about as long as comparing all of them and some thousand
+/// moves of each point; all threads of the current rayon pool take part. An empty gallery gives an
+/// empty map.
 ///
 /// # Errors
 ///
@@ -178,30 +180,31 @@ impl Map {
         &self.labels
     }
 
-    /// A digest of all that [`points`](Self::points) and [`labels`](Self::labels) say, in hexadecimal: maps that differ
-    /// have different ones.
+    /// A digest of all that [`points`](Self::points) and [`labels`](Self::labels) say, in
+    /// hexadecimal: maps that differ have different ones.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Every point as 28 bytes, little endian: the id as 16 bytes in their usual order, `x` and `y` as `f32`, and the
-    /// label as `u32`.
+    /// Every point as 28 bytes, little endian: the id as 16 bytes in their usual order, `x` and `y`
+    /// as `f32`, and the label as `u32`.
     pub fn records(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.points.len() * 28);
         self.points.iter().for_each(|point| point.write(&mut bytes));
         bytes
     }
 
-    /// Whether more than a tenth of the points came after the map was made: then it shows the newer ones only by what
-    /// the older ones are like, and is better laid out anew.
+    /// Whether more than a tenth of the points came after the map was made: then it shows the newer
+    /// ones only by what the older ones are like, and is better laid out anew.
     pub fn worn(&self) -> bool {
         let added = self.kept.iter().filter(|kept| kept.way == Way::Added);
         added.count() * 10 > self.points.len()
     }
 
-    /// Brings the map in step with its gallery: points that are gone are left out, those that are new or have another
-    /// code are put among the 3 nearest that were laid out, by how near they are, and labels are read again. None if
-    /// all that is as it was. Where nothing is left of what was laid out, the gallery is laid out anew.
+    /// Brings the map in step with its gallery: points that are gone are left out, those that are
+    /// new or have another code are put among the 3 nearest that were laid out, by how near they
+    /// are, and labels are read again. None if all that is as it was. Where nothing is left of what
+    /// was laid out, the gallery is laid out anew.
     ///
     /// # Errors
     ///
@@ -276,7 +279,8 @@ impl Map {
         Self::from_bytes(&bytes, &path.display().to_string())
     }
 
-    /// Puts together what was read, each point at the place that `place` says for it and its row of the codes.
+    /// Puts together what was read, each point at the place that `place` says for it and its row of
+    /// the codes.
     fn new(read: &Read, place: impl Fn(&Seen, usize) -> ([f32; 2], Way)) -> Self {
         let mut order: Vec<usize> = (0..read.labels.len()).collect();
         order.sort_by(|&a, &b| {
@@ -447,8 +451,8 @@ fn lay_out_codes(
     Ok(places)
 }
 
-/// Where the layout begins: the first two principal components, 10 wide, each point a little aside, so that those with
-/// the same components can part.
+/// Where the layout begins: the first two principal components, 10 wide, each point a little aside,
+/// so that those with the same components can part.
 fn start(codes: Codes, digests: &[u64]) -> Result<Vec<[f32; 2]>, Error> {
     if codes.len() < 2 {
         return Ok(vec![[0.0; 2]; codes.len()]);
@@ -506,7 +510,8 @@ fn scale(places: &mut [[f32; 2]]) {
     }
 }
 
-/// A place for each of `rows`: the mean of those of its nearest `laid_out` codes, by how near they are.
+/// A place for each of `rows`: the mean of those of its nearest `laid_out` codes, by how near they
+/// are.
 fn place_among(
     laid_out: Codes,
     places: &[[f32; 2]],

@@ -29,13 +29,14 @@ pub fn create_gallery(
     )?)
 }
 
-/// Opens the gallery that `name` means: a folder's path, or an address on a cluster as `qdrant://host/name`
-/// ([`ClusterAddress`]). The cluster's key comes from the environment
+/// Opens the gallery that `name` means: a folder's path, or an address on a cluster as
+/// `qdrant://host/name` ([`ClusterAddress`]). The cluster's key comes from the environment
 /// ([`ClusterOptions::from_environment`](lookalike_gallery::ClusterOptions::from_environment)).
 ///
 /// # Errors
 ///
-/// When there is none, it is damaged, another process has the folder open, or the cluster does not answer.
+/// When there is none, it is damaged, another process has the folder open, or the cluster does not
+/// answer.
 pub fn open_gallery(name: &str) -> Result<Box<dyn Gallery>, Error> {
     refuse_half_address(name)?;
     Ok(match ClusterAddress::is_meant_by(name) {
@@ -44,8 +45,8 @@ pub fn open_gallery(name: &str) -> Result<Box<dyn Gallery>, Error> {
     })
 }
 
-/// Opens the gallery `name` if it fits `encoder` and `metric` (none: whatever it has), or makes it; on a cluster as
-/// `layout` says.
+/// Opens the gallery `name` if it fits `encoder` and `metric` (none: whatever it has), or makes it;
+/// on a cluster as `layout` says.
 ///
 /// # Errors
 ///
@@ -92,13 +93,13 @@ pub(crate) fn open_or_create_for(
     })
 }
 
-/// The encoder that a gallery's codes come from: the one of `models` (files) that has its fingerprint or, if none is
-/// given, the one that the gallery keeps.
+/// The encoder that a gallery's codes come from: the one of `models` (files) that has its
+/// fingerprint or, if none is given, the one that the gallery keeps.
 ///
 /// # Errors
 ///
-/// When none of `models` is the gallery's, none is given for a gallery on a cluster, which keeps none, or a file cannot
-/// be read.
+/// When none of `models` is the gallery's, none is given for a gallery on a cluster, which keeps
+/// none, or a file cannot be read.
 pub fn encoder_of(
     gallery: &dyn Gallery,
     models: &[PathBuf],

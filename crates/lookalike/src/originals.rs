@@ -28,7 +28,8 @@ pub fn reduced(pixels: Pixels, longest: usize) -> Pixels {
     fit(&pixels, shape)
 }
 
-/// Finds the pictures behind a gallery's points, opening each source once. Can be asked by many threads.
+/// Finds the pictures behind a gallery's points, opening each source once. Can be asked by many
+/// threads.
 pub struct Originals {
     gallery: String,
     reading: Reading,
@@ -57,7 +58,8 @@ impl Originals {
         }
     }
 
-    /// The point's original as it is, or none where its source is gone or holds another picture now.
+    /// The point's original as it is, or none where its source is gone or holds another picture
+    /// now.
     pub fn pixels(&self, payload: &Payload) -> Option<Pixels> {
         let query = self.source(payload)?.query(&payload.key).ok()?;
         (query.blake3 == payload.blake3).then_some(query.picture.pixels)
@@ -115,7 +117,8 @@ impl Originals {
         if let Some(source) = sources().get(name) {
             return Some(source.clone());
         }
-        // Without the lock: a bucket may take its time. One that is gone may come back, and is tried again.
+        // Without the lock: a bucket may take its time. One that is gone may come back, and is
+        // tried again.
         let opened = ImageStream::open(
             &uploads::place(&self.gallery, name),
             self.reading.clone(),

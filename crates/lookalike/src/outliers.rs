@@ -1,15 +1,16 @@
 //! Pictures that are unlike the rest of a gallery: broken, misplaced, or merely rare.
 //!
-//! Two measures. By *neighbours*: the mean distance of a picture's code from those of its `k` nearest others; large
-//! where nothing is like it. By *reconstruction*: how badly the gallery's model gives the picture back, the mean
-//! squared difference of pixels (0 to 1) at the model's size; large for what the model has not learned to see. The
-//! first needs the codes only; the second reads the originals again. Those that are gone or hold something else now
-//! have no reconstruction error, and are counted.
+//! Two measures. By *neighbours*: the mean distance of a picture's code from those of its `k`
+//! nearest others; large where nothing is like it. By *reconstruction*: how badly the gallery's
+//! model gives the picture back, the mean squared difference of pixels (0 to 1) at the model's
+//! size; large for what the model has not learned to see. The first needs the codes only; the
+//! second reads the originals again. Those that are gone or hold something else now have no
+//! reconstruction error, and are counted.
 //!
-//! Both become comparable as robust standard scores: the logarithm's distance from its median, in median absolute
-//! deviations, scaled (by 1.4826) so that it would be standard deviations were the logarithms normal; in logarithms,
-//! because both measures are positive and skewed. A picture's score is the mean of those that it has. Scores of 3 or less
-//! are nothing remarkable.
+//! Both become comparable as robust standard scores: the logarithm's distance from its median, in
+//! median absolute deviations, scaled (by 1.4826) so that it would be standard deviations were the
+//! logarithms normal; in logarithms, because both measures are positive and skewed. A picture's
+//! score is the mean of those that it has. Scores of 3 or less are nothing remarkable.
 //!
 //! Contents count once, however many copies of a picture there are: a copy is no company.
 
@@ -101,7 +102,8 @@ pub struct Outliers {
     pub contents: usize,
     /// Neighbours that each was compared with.
     pub k: usize,
-    /// What codes were compared by: the gallery's metric, or cosine where that is the inner product.
+    /// What codes were compared by: the gallery's metric, or cosine where that is the inner
+    /// product.
     pub metric: Metric,
     /// By what they are ranked.
     pub by: By,
@@ -109,7 +111,8 @@ pub struct Outliers {
     pub usual_distance: Option<f64>,
     /// Median of the reconstruction errors, if any is known.
     pub usual_error: Option<f64>,
-    /// Contents whose original could not be read, or is another picture now; 0 if none was asked for.
+    /// Contents whose original could not be read, or is another picture now; 0 if none was asked
+    /// for.
     pub unreadable: usize,
     /// Why one of them could not be read.
     pub unreadable_because: Option<String>,
@@ -138,13 +141,13 @@ pub enum Progress {
     },
 }
 
-/// Ranks the pictures of a gallery by how unlike the others they are. `model` is the gallery's; it is needed unless
-/// they are ranked by neighbours only.
+/// Ranks the pictures of a gallery by how unlike the others they are. `model` is the gallery's; it
+/// is needed unless they are ranked by neighbours only.
 ///
 /// # Errors
 ///
-/// When the gallery cannot be read, when there is no model for reconstructions, or when they alone are asked for and no
-/// original can be read.
+/// When the gallery cannot be read, when there is no model for reconstructions, or when they alone
+/// are asked for and no original can be read.
 pub fn rank(
     gallery: &dyn Gallery,
     model: Option<&Autoencoder>,

@@ -176,8 +176,8 @@ pub fn reading_of(gallery: &dyn Gallery) -> Result<Reading, Error> {
 
 /// Makes a source ready to be indexed into a gallery: to be read as is asked for, and otherwise as
 /// the gallery's rules say, which are kept with it. A source that is new to a gallery without a
-/// range of grey takes the one that the encoder learned with or, failing that, the one that suits it.
-/// Also says what a person should know: where labels were read from elsewhere before.
+/// range of grey takes the one that the encoder learned with or, failing that, the one that suits
+/// it. Also says what a person should know: where labels were read from elsewhere before.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! One stream of images from any source: listed, read, decoded and brought to a model's input.
 //!
-//! `lookalike-sources` lists what there is: files, wherever they lie, and data sets that hold pixels
-//! themselves (MNIST, IDX); `lookalike-images` decodes. An [`ImageStream`] joins the two, and is what
-//! training, indexing, evaluation, queries and originals read.
+//! `lookalike-sources` lists what there is: files, wherever they lie, and data sets that hold
+//! pixels themselves (MNIST, IDX); `lookalike-images` decodes. An [`ImageStream`] joins the two,
+//! and is what training, indexing, evaluation, queries and originals read.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -48,9 +48,9 @@ pub struct ImageStream {
 }
 
 impl ImageStream {
-    /// Opens a source of any kind by what [`lookalike_sources::open`] takes: a folder, an archive, a
-    /// table, a pattern of many, an address, an IDX file, `mnist:train`. What is passed over while it
-    /// is read goes to `skips`.
+    /// Opens a source of any kind by what [`lookalike_sources::open`] takes: a folder, an archive,
+    /// a table, a pattern of many, an address, an IDX file, `mnist:train`. What is passed over
+    /// while it is read goes to `skips`.
     ///
     /// # Errors
     ///
@@ -480,8 +480,8 @@ pub struct Encoded {
 }
 
 impl ImageStream {
-    /// Encodes up to `limit` images, some at a time: only their codes stay in memory. What cannot be
-    /// read goes to the [skips](Self::skips).
+    /// Encodes up to `limit` images, some at a time: only their codes stay in memory. What cannot
+    /// be read goes to the [skips](Self::skips).
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Images that come as bytes, one by one, instead of from a source: each becomes a file in the gallery's own folder,
-//! and a point of the source [`UPLOADS`].
+//! Images that come as bytes, one by one, instead of from a source: each becomes a file in the
+//! gallery's own folder, and a point of the source [`UPLOADS`].
 //!
 //! What was reported stored is on disk: first the file, then the thumbnail, then the point.
 
@@ -31,8 +31,8 @@ pub(crate) fn folder(gallery: &Path) -> PathBuf {
     gallery.join(UPLOADS)
 }
 
-/// What opens a source of a gallery's points: its name, but for [uploads](UPLOADS), which lie in the gallery's own
-/// folder, wherever that is now.
+/// What opens a source of a gallery's points: its name, but for [uploads](UPLOADS), which lie in
+/// the gallery's own folder, wherever that is now.
 pub(crate) fn place(gallery: &str, source: &str) -> String {
     match source {
         UPLOADS => folder(Path::new(gallery)).display().to_string(),
@@ -73,8 +73,8 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// Keeps files in the folder of the gallery at `gallery`. `reading` has the limits; images are labelled when they
-    /// are [added](Self::add).
+    /// Keeps files in the folder of the gallery at `gallery`. `reading` has the limits; images are
+    /// labelled when they are [added](Self::add).
     pub fn of(gallery: &Path, reading: Reading) -> Self {
         Self {
             folder: folder(gallery),
@@ -83,13 +83,13 @@ impl Uploads {
         }
     }
 
-    /// Stores images; says of each what became of it, in their order. Content that the gallery has already is not
-    /// stored again.
+    /// Stores images; says of each what became of it, in their order. Content that the gallery has
+    /// already is not stored again.
     ///
     /// # Errors
     ///
-    /// When a label can be no folder's name, or the disk or the gallery cannot be written. Some of the images may be
-    /// stored then; adding all of them again does no harm.
+    /// When a label can be no folder's name, or the disk or the gallery cannot be written. Some of
+    /// the images may be stored then; adding all of them again does no harm.
     pub fn add(
         &self,
         gallery: &dyn Gallery,
@@ -197,8 +197,8 @@ impl Uploads {
         })
     }
 
-    /// Deletes points, and the files of those that were [added](Self::add); originals elsewhere stay. Says how many
-    /// points were there.
+    /// Deletes points, and the files of those that were [added](Self::add); originals elsewhere
+    /// stay. Says how many points were there.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! An augmentation applied: pixels are moved by one smooth map, and colours changed after that.
 //!
-//! The elastic field is that of Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural
-//! Networks Applied to Visual Document Analysis", 2003, on a coarse grid.
+//! The elastic field is that of Simard, Steinkraus and Platt, "Best Practices for Convolutional
+//! Neural Networks Applied to Visual Document Analysis", 2003, on a coarse grid.
 
 use lookalike_images::InputShape;
 
@@ -12,7 +12,8 @@ use super::{Augmentation, MAX_GRID};
 /// The smallest scale: an image is never turned inside out.
 const MIN_SCALE: f32 = 0.05;
 
-/// Makes a stream of its own from an image's seed, so that crops leave the other draws as they were.
+/// Makes a stream of its own from an image's seed, so that crops leave the other draws as they
+/// were.
 const WINDOWS: u64 = 0x7769_6e64_6f77_7321;
 
 /// A [`Augmentation`] made ready for images of one shape: what does not change from image to image.
@@ -46,11 +47,13 @@ struct Affine {
 }
 
 impl Affine {
-    /// The map that shows a window of an image of `sides` (width and height), stretched to all of it.
+    /// The map that shows a window of an image of `sides` (width and height), stretched to all of
+    /// it.
     fn of_window(self, crop: f32, sides: [f32; 2], seed: u64) -> Self {
         let mut random = Random::new(seed ^ WINDOWS);
         let part = 1.0 - crop * random.fraction();
-        // From pixel centre to pixel centre: the window's edges are not the centres of its outermost pixels.
+        // From pixel centre to pixel centre: the window's edges are not the centres of its
+        // outermost pixels.
         let [left, top] =
             sides.map(|side| (1.0 - part) * side * random.fraction() + (part - 1.0) / 2.0);
         Self {
@@ -67,8 +70,8 @@ impl Affine {
 impl Augmenter {
     /// Prepares for images of `shape`.
     ///
-    /// A range that [`Augmentation::check`] would refuse does no harm: one that is not finite counts as 0,
-    /// a grid that is too fine as the finest, and no scale falls under 5 %.
+    /// A range that [`Augmentation::check`] would refuse does no harm: one that is not finite
+    /// counts as 0, a grid that is too fine as the finest, and no scale falls under 5 %.
     pub fn new(augmentation: &Augmentation, shape: InputShape) -> Self {
         let finite = |range: f32| if range.is_finite() { range } else { 0.0 };
         let augmentation = Augmentation {
@@ -108,8 +111,8 @@ impl Augmenter {
         }
     }
 
-    /// Changes one image at random: `source` and `out` are height x width x channels, bytes in and 0 to 1
-    /// out.
+    /// Changes one image at random: `source` and `out` are height x width x channels, bytes in and
+    /// 0 to 1 out.
     ///
     /// The same seed changes it in the same way, whatever was done before.
     ///
@@ -146,8 +149,8 @@ impl Augmenter {
         }
     }
 
-    /// Draws where pixels come from; always the same draws in the same order, so that setting one range to zero
-    /// leaves the others as they were.
+    /// Draws where pixels come from; always the same draws in the same order, so that setting one
+    /// range to zero leaves the others as they were.
     fn draw(&mut self, seed: u64) -> Affine {
         let mut random = Random::new(seed);
         let augmentation = &self.augmentation;
@@ -169,8 +172,8 @@ impl Augmenter {
             *x = within(augmentation.elastic) * width / 2.0;
             *y = within(augmentation.elastic) * height / 2.0;
         }
-        // Scale x rotation x shear x mirror, about the centre, in pixels: sides of unlike length keep
-        // their angles.
+        // Scale x rotation x shear x mirror, about the centre, in pixels: sides of unlike length
+        // keep their angles.
         let (xx, xy) = (scale * cos * flip, scale * (cos * shear - sin));
         let (yx, yy) = (scale * sin * flip, scale * (sin * shear + cos));
         let (centre_x, centre_y) = ((width - 1.0) / 2.0, (height - 1.0) / 2.0);
@@ -220,8 +223,8 @@ impl Augmenter {
     /// Samples the padded input at `xs` and `ys`.
     fn sample<const CHANNELS: usize>(&self, out: &mut [f32]) {
         let stride = (self.shape.width + 3) * CHANNELS;
-        // A place further out than the first pixel of fill is as good as that pixel; held in this range,
-        // all four neighbours exist.
+        // A place further out than the first pixel of fill is as good as that pixel; held in this
+        // range, all four neighbours exist.
         let (last_x, last_y) = (
             (self.shape.width + 1) as f32,
             (self.shape.height + 1) as f32,
@@ -305,9 +308,9 @@ fn border_mean(source: &[u8], shape: InputShape) -> [f32; 3] {
     sums.map(|sum| sum as f32 / pixels / 255.0)
 }
 
-/// The weights, points x length, with which the values of `points` even points along a side make that of
-/// each of its `length` pixels: cubic convolution (Keys 1981) with a = -0.75 and the end points repeated,
-/// as "bicubic" is in PyTorch.
+/// The weights, points x length, with which the values of `points` even points along a side make
+/// that of each of its `length` pixels: cubic convolution (Keys 1981) with a = -0.75 and the end
+/// points repeated, as "bicubic" is in PyTorch.
 fn cubic_weights(points: usize, length: usize) -> Vec<f32> {
     const A: f32 = -0.75;
     let near = |t: f32| ((A + 2.0) * t - (A + 3.0)) * t * t + 1.0;

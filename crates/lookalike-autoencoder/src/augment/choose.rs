@@ -1,10 +1,11 @@
 //! Which augmentation suits a collection, found without labels and before training.
 //!
-//! A distortion helps where it makes of an image what could be another image of the collection: handwriting leans
-//! every way, and a code that forgets how a digit leans finds more of the same digit. It harms where it makes what
-//! the collection never has, because then pose tells things apart: clothes laid straight, icons on a common grid.
-//! So a distorted copy is held against the collection: how far is its nearest *other* image, and how far is that of
-//! its original? If copies lie no further out than their originals, the collection has such poses itself.
+//! A distortion helps where it makes of an image what could be another image of the collection:
+//! handwriting leans every way, and a code that forgets how a digit leans finds more of the same
+//! digit. It harms where it makes what the collection never has, because then pose tells things
+//! apart: clothes laid straight, icons on a common grid. So a distorted copy is held against the
+//! collection: how far is its nearest *other* image, and how far is that of its original? If copies
+//! lie no further out than their originals, the collection has such poses itself.
 
 use std::fmt;
 use std::str::FromStr;
@@ -63,8 +64,8 @@ impl FromStr for AugmentationChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AugmentationKind {
-    /// Rotation and shear. They decide on scale, shift and elastic fields as well, which take every image out of a
-    /// collection whose images fill their frames, whether they help or not.
+    /// Rotation and shear. They decide on scale, shift and elastic fields as well, which take every
+    /// image out of a collection whose images fill their frames, whether they help or not.
     Places,
     /// Mirroring left to right.
     Mirror,
@@ -80,8 +81,8 @@ pub struct AugmentationTrial {
     pub kind: AugmentationKind,
     /// How strong; 1 for the mirror.
     pub strength: f32,
-    /// How much further than its original a copy is from the nearest other image: 1.05 is 5 %. The geometric mean,
-    /// with each image's share held to a factor of 4.5.
+    /// How much further than its original a copy is from the nearest other image: 1.05 is 5 %. The
+    /// geometric mean, with each image's share held to a factor of 4.5.
     pub ratio: f32,
 }
 
@@ -97,7 +98,8 @@ pub struct ChosenAugmentation {
     pub mirror: bool,
     /// Multiple of [`Augmentation::with_colour`].
     pub colour_strength: f32,
-    /// What [`AugmentationChoice::Auto`] tried, in order: each kind until one strength went too far.
+    /// What [`AugmentationChoice::Auto`] tried, in order: each kind until one strength went too
+    /// far.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trials: Vec<AugmentationTrial>,
 }
@@ -113,7 +115,8 @@ impl ChosenAugmentation {
 }
 
 impl fmt::Display for ChosenAugmentation {
-    /// One line, as in `auto: strength 0.3 (copies 1.9 % further out), no mirror (28.8 %), colours 0.2 (2.6 %)`.
+    /// One line, as in `auto: strength 0.3 (copies 1.9 % further out), no mirror (28.8 %), colours
+    /// 0.2 (2.6 %)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let excess = |kind: AugmentationKind, strength: f32, words: &str| -> String {
             let of = |t: &&AugmentationTrial| t.kind == kind && t.strength == strength;
@@ -150,9 +153,9 @@ impl fmt::Display for ChosenAugmentation {
 
 /// A copy may be so much further from the nearest other image than its original.
 ///
-/// At strength 1 rotation and shear take handwriting 4 % out and unrelated stamps 6 %, where they help; flags 13 %,
-/// icons and clip art 22 to 24 %, 8 x 8 digits 30 %, clothes 42 %, where they do not, or harm. Icons are harmed a
-/// little by strength 0.3 already, at 7 %.
+/// At strength 1 rotation and shear take handwriting 4 % out and unrelated stamps 6 %, where they
+/// help; flags 13 %, icons and clip art 22 to 24 %, 8 x 8 digits 30 %, clothes 42 %, where they do
+/// not, or harm. Icons are harmed a little by strength 0.3 already, at 7 %.
 const MAX_RATIO: f32 = 1.03;
 
 /// Images that copies are held against, and copies, at most.
@@ -162,12 +165,13 @@ const MAX_COPIES: usize = 500;
 /// Images without a copy of their own that must be there for a trial to mean anything.
 const MIN_IMAGES: usize = 20;
 
-/// Chooses an augmentation for a collection of images by name; only [`AugmentationChoice::Auto`] looks at the images.
+/// Chooses an augmentation for a collection of images by name; only [`AugmentationChoice::Auto`]
+/// looks at the images.
 ///
-/// `auto` tries each kind on up to 500 images against 2,000, chosen at even steps: rotation and shear, then changes
-/// of colour (of colour images), at strengths 0.1, 0.2, … 1, and the mirror. The strongest is taken whose copies, and
-/// those of every weaker one, lie no more than 3 % further out than their originals. Collections of fewer than 20
-/// images that differ get `mild`.
+/// `auto` tries each kind on up to 500 images against 2,000, chosen at even steps: rotation and
+/// shear, then changes of colour (of colour images), at strengths 0.1, 0.2, … 1, and the mirror.
+/// The strongest is taken whose copies, and those of every weaker one, lie no more than 3 % further
+/// out than their originals. Collections of fewer than 20 images that differ get `mild`.
 ///
 /// The same seed and images give the same choice. It takes seconds at most.
 pub fn choose_augmentation(
@@ -226,8 +230,8 @@ struct Yardstick<'a> {
     view: View,
     /// Views of the images that copies are held against.
     images: Vec<f32>,
-    /// For each copy the place of its original among `images`, that in the collection, and the original's distance to
-    /// its nearest other.
+    /// For each copy the place of its original among `images`, that in the collection, and the
+    /// original's distance to its nearest other.
     copies: Vec<(usize, usize, f32)>,
 }
 
@@ -264,7 +268,8 @@ impl<'a> Yardstick<'a> {
         for (copy, distance) in yardstick.copies.iter_mut().zip(distances) {
             copy.2 = distance;
         }
-        // What is there twice is near whatever is done to it, and would only hide what is done to the others.
+        // What is there twice is near whatever is done to it, and would only hide what is done to
+        // the others.
         let length = |place: usize| {
             let image = &yardstick.images[place * len..(place + 1) * len];
             image.iter().map(|v| v * v).sum::<f32>().sqrt()
@@ -350,8 +355,9 @@ fn mirror(floats: &mut [f32], shape: InputShape) {
 /// Longest side of a view.
 const VIEW_SIDE: usize = 32;
 
-/// How images are looked at to be compared: at most 32 pixels a side, and blurred by a 28th of it, so that half a pixel
-/// more or less of sharpness, which every distortion costs, makes no difference.
+/// How images are looked at to be compared: at most 32 pixels a side, and blurred by a 28th of it,
+/// so that half a pixel more or less of sharpness, which every distortion costs, makes no
+/// difference.
 struct View {
     shape: InputShape,
     /// Pixels that become one, in each direction.
@@ -426,7 +432,8 @@ impl View {
     }
 }
 
-/// Blurs every `step`th value from `start` on, as many as `line` has room for; the ends go on beyond the edges.
+/// Blurs every `step`th value from `start` on, as many as `line` has room for; the ends go on
+/// beyond the edges.
 fn blur(values: &mut [f32], start: usize, step: usize, line: &mut [f32], kernel: &[f32]) {
     for (i, value) in line.iter_mut().enumerate() {
         *value = values[start + i * step];
@@ -441,7 +448,8 @@ fn blur(values: &mut [f32], start: usize, step: usize, line: &mut [f32], kernel:
     }
 }
 
-/// Half a Gaussian of this standard deviation in pixels, from its middle outwards; the whole sums to 1.
+/// Half a Gaussian of this standard deviation in pixels, from its middle outwards; the whole sums
+/// to 1.
 fn gaussian(deviation: f32) -> Vec<f32> {
     let reach = (3.0 * deviation).ceil() as usize;
     let weight = |i: usize| (-0.5 * (i as f32 / deviation).powi(2)).exp();
@@ -460,7 +468,8 @@ mod tests {
         width: 28,
     };
 
-    /// Bars through the middle, at angles (in degrees) that `angle` gives for each image, each with a blot somewhere.
+    /// Bars through the middle, at angles (in degrees) that `angle` gives for each image, each with
+    /// a blot somewhere.
     fn bars(count: usize, angle: impl Fn(usize) -> f32) -> Collection {
         let mut pixels = Vec::new();
         for image in 0..count {

@@ -3,8 +3,8 @@
 use super::Augmentation;
 use super::random::Random;
 
-/// Makes a stream of its own from an image's seed, so that changes of colour do not depend on whether
-/// places are changed.
+/// Makes a stream of its own from an image's seed, so that changes of colour do not depend on
+/// whether places are changed.
 const STREAM: u64 = 0x6c6f_6f6b_616c_696b;
 
 /// The luma of Rec. 709.

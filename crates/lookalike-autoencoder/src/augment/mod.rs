@@ -1,12 +1,12 @@
 //! Random changes of training images (augmentation), which the code must see through.
 //!
-//! The encoder sees a distorted view and must describe, or the decoder give back, the undistorted image:
-//! so the code keeps what the image shows and drops how it stands (Sundermeyer et al., "Implicit 3D
-//! Orientation Learning for 6D Object Detection from RGB Images", 2018).
+//! The encoder sees a distorted view and must describe, or the decoder give back, the undistorted
+//! image: so the code keeps what the image shows and drops how it stands (Sundermeyer et al.,
+//! "Implicit 3D Orientation Learning for 6D Object Detection from RGB Images", 2018).
 //!
-//! [`Augmentation`] says which changes, and how strong; [`choose_augmentation`] finds those that suit a
-//! collection. An [`Augmenter`] applies them to images of one shape. [`Noise`] is that of the denoising
-//! autoencoder. What is drawn for an image follows from its seed alone.
+//! [`Augmentation`] says which changes, and how strong; [`choose_augmentation`] finds those that
+//! suit a collection. An [`Augmenter`] applies them to images of one shape. [`Noise`] is that of
+//! the denoising autoencoder. What is drawn for an image follows from its seed alone.
 
 mod augmenter;
 mod choose;
@@ -31,10 +31,10 @@ const MAX_GRID: usize = 32;
 
 /// Random changes of the input that should not change the code.
 ///
-/// Every change is drawn evenly from minus to plus its range, all are composed into one map from the
-/// output's pixels to places in the input, and the input is sampled there once, linearly. What lies
-/// outside of the input has the mean colour of its border. Changes of colour come after; they are off unless
-/// set, and are drawn on their own, so that they leave the others as they were.
+/// Every change is drawn evenly from minus to plus its range, all are composed into one map from
+/// the output's pixels to places in the input, and the input is sampled there once, linearly. What
+/// lies outside of the input has the mean colour of its border. Changes of colour come after; they
+/// are off unless set, and are drawn on their own, so that they leave the others as they were.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
 #[serde(deny_unknown_fields)]
 pub struct Augmentation {
@@ -46,23 +46,27 @@ pub struct Augmentation {
     pub shear: f32,
     /// Shift, as a fraction of the side, in each direction.
     pub shift: f32,
-    /// Elastic displacement of the grid's points, as a fraction of half the side, in each direction.
-    /// Between the points it is interpolated by cubics, which may overshoot by up to 0.9 times.
+    /// Elastic displacement of the grid's points, as a fraction of half the side, in each
+    /// direction. Between the points it is interpolated by cubics, which may overshoot by up to 0.9
+    /// times.
     pub elastic: f32,
     /// Points along each side of the elastic grid, 1 to 32.
     pub elastic_grid: usize,
     /// Whether every second image is mirrored left to right.
     pub mirror: bool,
-    /// Crop: 0.2 keeps a window of 80 % to 100 % of each side, anywhere in the image. It is drawn on its own.
+    /// Crop: 0.2 keeps a window of 80 % to 100 % of each side, anywhere in the image. It is drawn
+    /// on its own.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub crop: f32,
     /// Brightness: 0.2 multiplies every value by 0.8 to 1.2.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub brightness: f32,
-    /// Contrast: 0.2 draws values towards the mean of the image's luma, or away from it, by up to a fifth.
+    /// Contrast: 0.2 draws values towards the mean of the image's luma, or away from it, by up to a
+    /// fifth.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub contrast: f32,
-    /// Saturation: 0.2 draws colours towards the pixel's luma, or away from it, by up to a fifth. Grey images have none.
+    /// Saturation: 0.2 draws colours towards the pixel's luma, or away from it, by up to a fifth.
+    /// Grey images have none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub saturation: f32,
     /// Hue: turned by up to so many degrees about the grey axis. Grey images have none.
@@ -81,7 +85,8 @@ fn is_zero(range: &f32) -> bool {
 impl Augmentation {
     /// A multiple of the range that suits handwriting; 0 leaves every image as it is.
     ///
-    /// At 1: rotation 17°, scale 15 %, shear 0.2, shift 10 %, elastic 0.2 on a 4 x 4 grid, no mirror.
+    /// At 1: rotation 17°, scale 15 %, shear 0.2, shift 10 %, elastic 0.2 on a 4 x 4 grid, no
+    /// mirror.
     pub fn strength(strength: f32) -> Self {
         Self {
             rotation_degrees: 17.0 * strength,
@@ -102,8 +107,9 @@ impl Augmentation {
 
     /// The same, with changes of colour that suit photographs, times `strength`.
     ///
-    /// At 1: brightness, contrast and saturation 20 %, hue 6°, gamma 0.15. Camera and light change no more from
-    /// one picture of a thing to the next; what is wider begins to make other things of it.
+    /// At 1: brightness, contrast and saturation 20 %, hue 6°, gamma 0.15. Camera and light change
+    /// no more from one picture of a thing to the next; what is wider begins to make other things
+    /// of it.
     pub fn with_colour(self, strength: f32) -> Self {
         Self {
             brightness: 0.2 * strength,
@@ -154,8 +160,8 @@ impl Augmentation {
     ///
     /// # Errors
     ///
-    /// A range that is negative, not finite, or too wide for an image to be left, and a grid without
-    /// points or finer than 32.
+    /// A range that is negative, not finite, or too wide for an image to be left, and a grid
+    /// without points or finer than 32.
     pub fn check(&self) -> Result<(), AutoencoderError> {
         let ranges = [
             (

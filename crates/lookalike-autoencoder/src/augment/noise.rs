@@ -46,8 +46,8 @@ impl Noise {
         Ok(())
     }
 
-    /// Adds noise to one image: `source` and `out` are height x width x channels, bytes in and 0 to 1
-    /// out. The same seed gives the same noise. A setting that is not finite counts as 0.
+    /// Adds noise to one image: `source` and `out` are height x width x channels, bytes in and 0 to
+    /// 1 out. The same seed gives the same noise. A setting that is not finite counts as 0.
     ///
     /// # Panics
     ///

@@ -3,8 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// A stream of random numbers; the seed is the cipher's key, so the stream does not depend on how a library
-/// makes keys of seeds.
+/// A stream of random numbers; the seed is the cipher's key, so the stream does not depend on how a
+/// library makes keys of seeds.
 pub(super) struct Random(ChaCha8Rng);
 
 impl Random {

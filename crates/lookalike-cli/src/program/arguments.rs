@@ -362,8 +362,8 @@ pub struct SearchArguments {
         conflicts_with = "images"
     )]
     pub unlike: Vec<String>,
-    /// Ask in words, of a gallery whose encoder has learned words too; with --like and --unlike it is
-    /// one example more
+    /// Ask in words, of a gallery whose encoder has learned words too; with --like and --unlike it
+    /// is one example more
     #[arg(long, value_name = "WORDS", conflicts_with_all = ["images", "region"])]
     pub text: Option<String>,
     /// Look only at this part of the query, as X,Y,WIDTH,HEIGHT in its pixels
@@ -417,7 +417,8 @@ pub struct EvalArguments {
     /// Images: if they have labels, each is a query against all others, right when the labels
     /// agree; labelled or not, distorted copies (up to 2,000) look for their originals
     pub source: String,
-    /// What to score: a model file, or a folder or .onnx file of an encoder that others have trained
+    /// What to score: a model file, or a folder or .onnx file of an encoder that others have
+    /// trained
     #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
     pub model: PathBuf,
     #[command(flatten)]

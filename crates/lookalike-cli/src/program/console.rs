@@ -118,8 +118,8 @@ static ORDERLY: AtomicBool = AtomicBool::new(false);
 /// Whether that work was asked to end.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// As long as it lives, Ctrl-C or a request to end only tells the work at hand to end; a second one ends the program
-/// at once.
+/// As long as it lives, Ctrl-C or a request to end only tells the work at hand to end; a second one
+/// ends the program at once.
 pub struct Interruption(());
 
 impl Interruption {

@@ -29,8 +29,9 @@ struct IndexReport<'a> {
     summary: &'a IndexSummary,
 }
 
-/// How long until a gallery that another process uses is asked for again, at first and at most: at first so short that it
-/// is met between two that take turns, later so long that it costs nothing while a server has it for hours.
+/// How long until a gallery that another process uses is asked for again, at first and at most: at
+/// first so short that it is met between two that take turns, later so long that it costs nothing
+/// while a server has it for hours.
 const IN_USE: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
 /// How long it is waited, at most, between two looks of which the first failed.
@@ -39,7 +40,8 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 /// How often a look that failed is tried again before the next change is waited for.
 const ATTEMPTS: usize = 2;
 
-/// The most points whose neighbour graph is built anew after every change that is followed: that takes a second.
+/// The most points whose neighbour graph is built anew after every change that is followed: that
+/// takes a second.
 const MAX_DIFFUSED_AT_ONCE: usize = 20_000;
 
 pub fn run(
@@ -91,8 +93,8 @@ fn bring_in_step(
     }
 }
 
-/// The encoder at a path. What its files do not say is said now or, where nothing is, as the gallery
-/// knows it that is there already.
+/// The encoder at a path. What its files do not say is said now or, where nothing is, as the
+/// gallery knows it that is there already.
 fn encoder_at(
     path: &Path,
     arguments: &IndexArguments,
@@ -133,10 +135,12 @@ fn follow(
                 }
             };
             match error {
-                // In use still when it was told to end; or a cluster that is away, and is waited for.
+                // In use still when it was told to end; or a cluster that is away, and is waited
+                // for.
                 Error::Gallery(GalleryError::InUse { .. } | GalleryError::Unreachable { .. }) => {}
                 Error::Gallery(_) | Error::Autoencoder(_) => return Err(error.into()),
-                // Something was on its way while the folder was listed, or a disk is gone for a while.
+                // Something was on its way while the folder was listed, or a disk is gone for a
+                // while.
                 _ if attempts < ATTEMPTS => {
                     attempts += 1;
                     wait = MAX_WAIT;
@@ -161,8 +165,8 @@ fn pause(wait: Duration, interruption: &Interruption) {
     }
 }
 
-/// Looks at the whole source once, and tells what was passed over. A gallery that is in use is waited for if there is an
-/// `interruption` that ends the waiting.
+/// Looks at the whole source once, and tells what was passed over. A gallery that is in use is
+/// waited for if there is an `interruption` that ends the waiting.
 fn look(
     arguments: &IndexArguments,
     encoder: &dyn Encoder,
@@ -198,8 +202,8 @@ fn explained(arguments: &IndexArguments, error: Error) -> Error {
     }
 }
 
-/// Opens the gallery or makes it. Who follows a folder has it open only while it changes: others can search it in between,
-/// and are waited for.
+/// Opens the gallery or makes it. Who follows a folder has it open only while it changes: others
+/// can search it in between, and are waited for.
 fn open_gallery(
     arguments: &IndexArguments,
     encoder: &dyn Encoder,

@@ -21,7 +21,8 @@ const MAX_BYTES: u64 = 256_000_000;
 #[derive(Args)]
 #[command(next_help_heading = "Reading sources")]
 pub struct ReadingArguments {
-    /// Where labels come from: parent (the folder's name), a column's name, or none [default: a table's label, otherwise parent]
+    /// Where labels come from: parent (the folder's name), a column's name, or none [default: a
+    /// table's label, otherwise parent]
     #[arg(long, value_name = "FROM")]
     label: Option<String>,
     /// Read files and folders whose names begin with a dot too
@@ -45,7 +46,8 @@ pub struct ReadingArguments {
     /// The most megabytes of memory that decoding one image may take
     #[arg(long, default_value_t = 4294, value_name = "N")]
     most_memory: u64,
-    /// What is black and what is white in grey images of more than 8 bits, as in 0,4095 [default: as in the gallery or the model, otherwise what suits the first images of the source]
+    /// What is black and what is white in grey images of more than 8 bits, as in 0,4095 [default:
+    /// as in the gallery or the model, otherwise what suits the first images of the source]
     #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
     grey_range: Option<GreyRange>,
     /// List there what was passed over and why, one JSON object a line
@@ -57,8 +59,8 @@ pub struct ReadingArguments {
 }
 
 impl ReadingArguments {
-    /// What was typed, as the library understands it, but for what a gallery keeps as well; `seed` is
-    /// the sample's.
+    /// What was typed, as the library understands it, but for what a gallery keeps as well; `seed`
+    /// is the sample's.
     fn alone(&self, seed: u64) -> Reading {
         Reading {
             source: SourceOptions {
@@ -144,7 +146,8 @@ impl ReadingArguments {
         Ok(source.with_grey_range(range))
     }
 
-    /// Says what was passed over; with `--strict` that is a failure, and what could not be stored always is.
+    /// Says what was passed over; with `--strict` that is a failure, and what could not be stored
+    /// always is.
     pub fn conclude(&self, skips: &Skips, console: &Console) -> Result<(), Failure> {
         skips.finish()?;
         let Some(first) = skips.first() else {

@@ -209,7 +209,8 @@ struct Queries<'a> {
 }
 
 impl Queries<'_> {
-    /// Hands what `spec` names to `ask`, with a name to show: images that can be read, or else a point of the gallery.
+    /// Hands what `spec` names to `ask`, with a name to show: images that can be read, or else a
+    /// point of the gallery.
     fn each(
         &self,
         spec: &str,

@@ -162,7 +162,8 @@ fn token_of(path: &Path) -> Result<Token, Error> {
     Token::new(line).map_err(unusable)
 }
 
-/// With one thread more than compute at a time: short searches run on these, and are not to hold up the rest.
+/// With one thread more than compute at a time: short searches run on these, and are not to hold up
+/// the rest.
 fn runtime(at_once: usize) -> Result<Runtime, Error> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(at_once + 1)

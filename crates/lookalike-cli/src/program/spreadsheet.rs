@@ -7,8 +7,8 @@ use lookalike::Error;
 use lookalike::files::Replacement;
 use lookalike::gallery::Payload;
 
-/// Writes rows as CSV, quoted where they must be, replacing the file whole or not at all. After the columns of `heading`
-/// come those of [`payload`] and the id.
+/// Writes rows as CSV, quoted where they must be, replacing the file whole or not at all. After the
+/// columns of `heading` come those of [`payload`] and the id.
 pub fn write(
     path: &Path,
     heading: &[&str],

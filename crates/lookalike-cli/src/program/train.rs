@@ -312,7 +312,8 @@ fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
     })
 }
 
-/// Bytes of pixels that are learned from unless somebody asks for more: a fair sample of larger collections.
+/// Bytes of pixels that are learned from unless somebody asks for more: a fair sample of larger
+/// collections.
 const MAX_PIXELS: usize = 1 << 30;
 
 /// The images, and what is black and white in those of more than 8 bits.

@@ -42,8 +42,8 @@ pub fn place_with_digits(count: usize) -> Workplace {
     place
 }
 
-/// A place with the folder `photos`: the first `count` test images as PNG files, in a folder for each digit; and the
-/// model `m`.
+/// A place with the folder `photos`: the first `count` test images as PNG files, in a folder for
+/// each digit; and the model `m`.
 pub fn place_with_photos(count: usize) -> Workplace {
     let place = place_with_digits(1);
     let source = open("mnist:test").unwrap();

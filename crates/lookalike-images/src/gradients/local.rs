@@ -52,7 +52,7 @@ impl LocalGradients {
     }
 
     /// Writes the blocks of an image to `out`, row by row, normalised as
-    /// [`Gradients::describe_softly`] does it.
+    /// [`Gradients::describe_softly`](super::Gradients::describe_softly) does it.
     ///
     /// # Panics
     ///

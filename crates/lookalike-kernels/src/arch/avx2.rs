@@ -21,8 +21,8 @@ unsafe fn mask(count: usize) -> __m256i {
     }
 }
 
-// SAFETY: loads and stores move 8 floats, the masked ones the first `count`: masked-out lanes are not
-// accessed. The methods are called only from functions that have AVX2 and FMA switched on.
+// SAFETY: loads and stores move 8 floats, the masked ones the first `count`: masked-out lanes are
+// not accessed. The methods are called only from functions that have AVX2 and FMA switched on.
 unsafe impl Vector for Vector8 {
     const LANES: usize = 8;
     const SUMS: usize = 12;

@@ -16,8 +16,9 @@ impl Pairs16 {
     }
 }
 
-// SAFETY: loads read 16 pairs of 32 bits, the masked ones the first `count`: masked-out lanes are not
-// accessed. The methods are called only from functions that have AVX-512 and AVX512-BF16 switched on.
+// SAFETY: loads read 16 pairs of 32 bits, the masked ones the first `count`: masked-out lanes are
+// not accessed. The methods are called only from functions that have AVX-512 and AVX512-BF16
+// switched on.
 unsafe impl Factors<Bf16> for Pairs16 {
     type Sums = Vector16;
 

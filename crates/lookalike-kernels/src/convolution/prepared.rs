@@ -1,4 +1,5 @@
-//! A convolution made ready for images: what it reads and writes is in frames, its weight is packed.
+//! A convolution made ready for images: what it reads and writes is in frames, its weight is
+//! packed.
 
 use super::Convolution;
 use crate::dispatch::InstructionSet;
@@ -13,8 +14,8 @@ use crate::weight_gradient::WeightGradient;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Pixels for which the weight gradient's sums stay in registers before they are written back: a tile
-/// touches one or two cache lines of each, and these should all stay in the first cache.
+/// Pixels for which the weight gradient's sums stay in registers before they are written back: a
+/// tile touches one or two cache lines of each, and these should all stay in the first cache.
 const PIXELS_PER_GROUP: usize = 64;
 
 /// Floats in a strip of rows: half a first cache.
@@ -79,7 +80,8 @@ impl Prepared {
         // Without upsampling, only the input's gradient needs zeros around dy.
         let around = (dx || c.upsample).then_some((&vertical, &horizontal));
         let outputs = Frame::new(c.output_height(), c.output_width(), c.out_channels, around);
-        // dy alone, without zeros around it, is taken in strips of rows that stay in the first cache.
+        // dy alone, without zeros around it, is taken in strips of rows that stay in the first
+        // cache.
         let strip = match around {
             None => {
                 let rows = FLOATS_PER_STRIP / (outputs.width * outputs.channels);
@@ -137,8 +139,8 @@ impl Prepared {
         }
     }
 
-    /// One image; `y` is pooled if the convolution is, and `choice`, as long as it, then keeps which
-    /// pixels won, for a way back.
+    /// One image; `y` is pooled if the convolution is, and `choice`, as long as it, then keeps
+    /// which pixels won, for a way back.
     pub(crate) fn forward_image(&self, load: &Load, y: &mut [f32], choice: Option<&mut [u8]>) {
         let mut padded = Scratch::new(self.inputs.len());
         self.inputs.put(self.set, load, &mut padded);
@@ -226,8 +228,8 @@ impl Prepared {
         }
     }
 
-    /// The gradient of the weight is summed over as many images at a time as a lane has elements: see
-    /// [`factors`](crate::factors). Those images are a *bundle*.
+    /// The gradient of the weight is summed over as many images at a time as a lane has elements:
+    /// see [`factors`](crate::factors). Those images are a *bundle*.
     fn backward_factors<T: Factor>(
         &self,
         set: T::Set,

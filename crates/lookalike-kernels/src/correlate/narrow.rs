@@ -24,8 +24,8 @@ impl<T: Factor> Kernel<T> for Narrow<'_, T> {
         let (input, output) = (input.as_ptr(), output.as_mut_ptr());
         let weights = weights.as_ptr().cast();
         let geometry = &geometry;
-        // SAFETY: the caller has the set. The lengths have been checked against the geometry; the weights
-        // are `channels` rows of a window's length.
+        // SAFETY: the caller has the set. The lengths have been checked against the geometry; the
+        // weights are `channels` rows of a window's length.
         unsafe {
             match geometry.channels {
                 1 => narrow_image::<T, F, 1, 8>(geometry, input, weights, bias, floor, output),
@@ -41,8 +41,8 @@ impl<T: Factor> Kernel<T> for Narrow<'_, T> {
 ///
 /// # Safety
 ///
-/// The processor has the set of `F`; the pointers must be good for the geometry's lengths, `weights` for
-/// `C` windows.
+/// The processor has the set of `F`; the pointers must be good for the geometry's lengths,
+/// `weights` for `C` windows.
 #[inline(always)]
 unsafe fn narrow_image<T: Factor, F: Factors<T>, const C: usize, const P: usize>(
     geometry: &Geometry,
@@ -92,8 +92,8 @@ unsafe fn narrow_tile<T: Factor, F: Factors<T>, const C: usize, const P: usize>(
     output: *mut f32,
     column: usize,
 ) {
-    // SAFETY: reads the lanes of each window and of each channel's weights, the tail of a run by a partial
-    // load; writes `C` floats per pixel.
+    // SAFETY: reads the lanes of each window and of each channel's weights, the tail of a run by a
+    // partial load; writes `C` floats per pixel.
     unsafe {
         let lanes = F::Sums::LANES;
         let window = geometry.depth::<T>() * T::PER_LANE;
@@ -130,7 +130,8 @@ unsafe fn narrow_tile<T: Factor, F: Factors<T>, const C: usize, const P: usize>(
             }
             weights = weights.add(depth * T::PER_LANE);
         }
-        // Eight totals at a time cost a third of eight on their own. (A full tile has six to eight.)
+        // Eight totals at a time cost a third of eight on their own. (A full tile has six to
+        // eight.)
         let mut eight = [F::Sums::splat(0.0); 8];
         for p in 0..P {
             for c in 0..C {

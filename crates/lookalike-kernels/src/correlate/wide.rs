@@ -38,9 +38,10 @@ impl<T: Factor> Kernel<T> for Wide<'_, T> {
             let left = geometry.channels - first;
             let vectors = if left > lanes { 2 } else { 1 };
             let last = (left - (vectors - 1) * lanes).min(lanes);
-            // SAFETY: the caller has the set. `weights` and `bias` cover the channels rounded up to whole
-            // vectors, so the block at `first` is inside both; the input's and the output's lengths have
-            // been checked against the geometry, and a block writes only channels below `channels`.
+            // SAFETY: the caller has the set. `weights` and `bias` cover the channels rounded up to
+            // whole vectors, so the block at `first` is inside both; the input's and the output's
+            // lengths have been checked against the geometry, and a block writes only channels
+            // below `channels`.
             unsafe {
                 let block = Block {
                     weights: weights.as_ptr().add(first * depth).cast(),
@@ -64,8 +65,8 @@ impl<T: Factor> Kernel<T> for Wide<'_, T> {
 ///
 /// # Safety
 ///
-/// The processor has the set of `F`; `input` and `output` must be good for the geometry's lengths, and
-/// `block` for `N` vectors.
+/// The processor has the set of `F`; `input` and `output` must be good for the geometry's lengths,
+/// and `block` for `N` vectors.
 #[inline(always)]
 unsafe fn image<T: Factor, F: Factors<T>, const N: usize>(
     geometry: &Geometry,
@@ -97,8 +98,8 @@ unsafe fn image<T: Factor, F: Factors<T>, const N: usize>(
             part: 0,
             parts: count,
         };
-        // SAFETY: the cursor walks over `count` runs of `run` pixels in each row, from column `start`
-        // on, which with `run` more is inside the row.
+        // SAFETY: the cursor walks over `count` runs of `run` pixels in each row, from column
+        // `start` on, which with `run` more is inside the row.
         unsafe {
             pick_tiles::<T, F, N>(run, groups + 1, more, geometry, &mut cursor, block);
             pick_tiles::<T, F, N>(run, groups, tiles - more, geometry, &mut cursor, block);
@@ -187,17 +188,18 @@ unsafe fn pick_tiles<T: Factor, F: Factors<T>, const N: usize>(
 ///
 /// # Safety
 ///
-/// The processor has the set of `F`; of each pair in `runs`, the first must be good for the windows of
-/// `RUN` pixels and the second for their outputs; `block` must be good for `N` vectors of channels.
+/// The processor has the set of `F`; of each pair in `runs`, the first must be good for the windows
+/// of `RUN` pixels and the second for their outputs; `block` must be good for `N` vectors of
+/// channels.
 #[inline(always)]
 unsafe fn tile<T: Factor, F: Factors<T>, const N: usize, const RUN: usize, const GROUPS: usize>(
     geometry: &Geometry,
     runs: &[(*const T::Element, *mut f32); GROUPS],
     block: Block<T::Element>,
 ) {
-    // SAFETY: every read and write below is inside what the caller vouches for: the lanes of each of the
-    // RUN windows, as many rows of N vectors of weights, N vectors of bias, and N vectors of output per
-    // pixel, the last one cut to `last` channels.
+    // SAFETY: every read and write below is inside what the caller vouches for: the lanes of each
+    // of the RUN windows, as many rows of N vectors of weights, N vectors of bias, and N vectors of
+    // output per pixel, the last one cut to `last` channels.
     unsafe {
         let lanes = F::Sums::LANES;
         let bias: [F::Sums; N] = std::array::from_fn(|n| F::Sums::load(block.bias.add(n * lanes)));

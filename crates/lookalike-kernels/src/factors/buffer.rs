@@ -4,8 +4,8 @@ use crate::scratch::{Lines, Scratch};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-/// A number that is at most as large and as aligned as a float, and for which every pattern of bits is
-/// valid.
+/// A number that is at most as large and as aligned as a float, and for which every pattern of bits
+/// is valid.
 ///
 /// # Safety
 ///
@@ -57,7 +57,8 @@ impl<T: Number, S: Deref<Target = [f32]>> Deref for Buffer<T, S> {
 
     fn deref(&self) -> &[T] {
         let floats = &*self.floats;
-        // `Scratch` and `Lines` keep their length: this cannot fail, and costs nothing to be sure of.
+        // `Scratch` and `Lines` keep their length: this cannot fail, and costs nothing to be sure
+        // of.
         assert!(size_of_val(floats) >= self.len * size_of::<T>());
         // SAFETY: the floats are initialised, at least as large as `len` numbers (just checked) and
         // aligned to 4 bytes; a `Number` has no invalid patterns and no larger alignment.
@@ -69,8 +70,8 @@ impl<T: Number, S: DerefMut<Target = [f32]>> DerefMut for Buffer<T, S> {
     fn deref_mut(&mut self) -> &mut [T] {
         let floats = &mut *self.floats;
         assert!(size_of_val(floats) >= self.len * size_of::<T>());
-        // SAFETY: as for `deref`, and every pattern of bits is a float; the floats are borrowed for as
-        // long as the slice lives.
+        // SAFETY: as for `deref`, and every pattern of bits is a float; the floats are borrowed for
+        // as long as the slice lives.
         unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast(), self.len) }
     }
 }

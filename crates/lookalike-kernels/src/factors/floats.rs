@@ -12,8 +12,8 @@ pub(crate) struct F32;
 #[derive(Clone, Copy)]
 struct Floats<V>(V);
 
-// SAFETY: reads what `Factors` says, through the vector type. `rounded` is safe code, and unsafe only
-// because the trait's is.
+// SAFETY: reads what `Factors` says, through the vector type. `rounded` is safe code, and unsafe
+// only because the trait's is.
 unsafe impl<V: Vector> Factors<F32> for Floats<V> {
     type Sums = V;
 
@@ -74,7 +74,8 @@ impl Factor for F32 {
         }
 
         match set {
-            // SAFETY: a set is only ever one of `InstructionSet::available`, so the features are there.
+            // SAFETY: a set is only ever one of `InstructionSet::available`, so the features are
+            // there.
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => unsafe { avx512(kernel) },
             // SAFETY: as above.

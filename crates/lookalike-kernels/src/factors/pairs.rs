@@ -9,9 +9,9 @@ use crate::vector::Vector;
 
 /// Factors rounded to bf16.
 ///
-/// A pair is two numbers in memory, one behind the other ([`pair`] makes one of them). The multiply-add
-/// treats denormals as zero, operands and results, and rounds after the second number's product and after
-/// the first's.
+/// A pair is two numbers in memory, one behind the other ([`pair`] makes one of them). The
+/// multiply-add treats denormals as zero, operands and results, and rounds after the second
+/// number's product and after the first's.
 pub(crate) struct Bf16;
 
 /// A register type that can take pairs apart.
@@ -29,8 +29,8 @@ pub(crate) unsafe trait SplitPairs: Vector {
 #[derive(Clone, Copy)]
 pub(super) struct Split<V>([V; 2]);
 
-// SAFETY: loads read what `Factors` says, partial ones through a zeroed array. `rounded` is safe code,
-// and unsafe only because the trait's is.
+// SAFETY: loads read what `Factors` says, partial ones through a zeroed array. `rounded` is safe
+// code, and unsafe only because the trait's is.
 unsafe impl<V: SplitPairs> Factors<Bf16> for Split<V> {
     type Sums = V;
 
@@ -50,8 +50,8 @@ unsafe impl<V: SplitPairs> Factors<Bf16> for Split<V> {
     unsafe fn load_partial(from: *const u16, count: usize) -> Self {
         let mut pairs = [0u16; 2 * 16];
         const { assert!(V::LANES <= 16) };
-        // SAFETY: the caller has the set and vouches for `count` pairs, at most `LANES`, for which the
-        // array has room.
+        // SAFETY: the caller has the set and vouches for `count` pairs, at most `LANES`, for which
+        // the array has room.
         unsafe {
             std::ptr::copy_nonoverlapping(from, pairs.as_mut_ptr(), 2 * count);
             Self(V::split(pairs.as_ptr()))
@@ -113,7 +113,8 @@ impl Factor for Bf16 {
             // SAFETY: a `PairSet` is native only where AVX512-BF16 and the set are there.
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 if set.native() => unsafe { avx512_bf16(kernel) },
-            // SAFETY: a set is only ever one of `InstructionSet::available`, so the features are there.
+            // SAFETY: a set is only ever one of `InstructionSet::available`, so the features are
+            // there.
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx512 => unsafe { avx512(kernel) },
             // SAFETY: as above.

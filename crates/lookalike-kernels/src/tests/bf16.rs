@@ -118,7 +118,8 @@ fn every_set_rounds_the_same() {
     }
 }
 
-/// Rounding a factor changes a product by 1 part in 256 at most, two factors by 2 in 256 and a little.
+/// Rounding a factor changes a product by 1 part in 256 at most, two factors by 2 in 256 and a
+/// little.
 #[test]
 fn comes_near_the_layer_in_f32() {
     for c in [

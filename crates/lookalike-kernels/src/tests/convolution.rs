@@ -4,8 +4,8 @@ use crate::precision::Arithmetic;
 use crate::{Convolution, Padding, Precision};
 use proptest::prelude::*;
 
-/// The input as the 3x3 kernel sees it: doubled if asked, with zeros around it. Gives every pixel of
-/// that image with the index of the input pixel it came from.
+/// The input as the 3x3 kernel sees it: doubled if asked, with zeros around it. Gives every pixel
+/// of that image with the index of the input pixel it came from.
 fn seen(c: &Convolution) -> (usize, Vec<Option<usize>>) {
     let scale = if c.upsample { 2 } else { 1 };
     let width = c.width * scale + c.padding.left + c.padding.right;

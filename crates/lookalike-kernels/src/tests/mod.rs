@@ -1,10 +1,10 @@
 //! Every kernel against plain loops in f64, on every instruction set that this processor has.
 //!
-//! In bf16 the factors are rounded before: then every product is exact in f32, and only the sums' rounding
-//! is left to tolerate.
+//! In bf16 the factors are rounded before: then every product is exact in f32, and only the sums'
+//! rounding is left to tolerate.
 //!
-//! A sum of n products in f32 may differ from the exact one by a few roundings of its partial sums, so
-//! values are compared relative to the sum of the products' absolute values: see [`TOLERANCE`].
+//! A sum of n products in f32 may differ from the exact one by a few roundings of its partial sums,
+//! so values are compared relative to the sum of the products' absolute values: see [`TOLERANCE`].
 
 mod bf16;
 mod convolution;

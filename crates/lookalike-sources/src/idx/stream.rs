@@ -120,7 +120,8 @@ impl<R: Read> Stream<R> {
     }
 
     pub(super) fn pass(&mut self, length: u64, what: &str) -> Result<(), IdxError> {
-        // Copying into the sink may fail half-way, so it is done in blocks of which each is counted.
+        // Copying into the sink may fail half-way, so it is done in blocks of which each is
+        // counted.
         let mut left = length;
         while left > 0 {
             let next = left.min(1 << 16);

@@ -136,8 +136,8 @@ pub const THUMBNAIL: usize = 128;
 ///
 /// # Errors
 ///
-/// When the gallery belongs to another encoder or cannot be written, rules are asked for that do not
-/// fit it, or nothing of the source can be read; with `prune` also when the source could not be
+/// When the gallery belongs to another encoder or cannot be written, rules are asked for that do
+/// not fit it, or nothing of the source can be read; with `prune` also when the source could not be
 /// listed to its end, or a folder of it lists nothing any more ([`Emptied`](Error::Emptied)); for a
 /// sample, and for a part that is to be pruned. What was stored before the error stays stored.
 pub fn index(

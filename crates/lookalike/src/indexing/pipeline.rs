@@ -1,12 +1,13 @@
-//! From a stream of images to a gallery: listed, read, decoded, encoded and stored, all at the same time.
+//! From a stream of images to a gallery: listed, read, decoded, encoded and stored, all at the same
+//! time.
 //!
 //! ```text
 //! list ──(entries)──► compare, read, decode, fit, encode ──(points)──► store
 //! a thread            all threads of the pool                          a thread
 //! ```
 //!
-//! Both queues are bounded, so the slowest stage sets the pace and memory does not grow with the source. What is
-//! stored is durable; what is not is found again by the next run.
+//! Both queues are bounded, so the slowest stage sets the pace and memory does not grow with the
+//! source. What is stored is durable; what is not is found again by the next run.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -34,7 +35,8 @@ const CHUNK_BYTES: usize = 32 << 20;
 const READ_BYTES: u64 = 128 << 20;
 /// What a file is taken to have whose size is not known before it is read.
 const TYPICAL_BYTES: u64 = 4 << 20;
-/// Contents in one question to the gallery: an answer from a cluster takes long, however few it is about.
+/// Contents in one question to the gallery: an answer from a cluster takes long, however few it is
+/// about.
 const LOOKED_UP: usize = 64;
 /// Bytes of pixels, brought to the encoder's input, that are encoded at a time.
 const PIXEL_BYTES: usize = 64 << 20;
@@ -162,8 +164,8 @@ fn write(
     Ok(())
 }
 
-/// Brings the points of some of a source's images up to date, under another name for the source: the id of each, in
-/// their order, or why it was passed over; and what storing them did.
+/// Brings the points of some of a source's images up to date, under another name for the source:
+/// the id of each, in their order, or why it was passed over; and what storing them did.
 pub(crate) fn store_some(
     stream: &ImageStream,
     name: &str,
@@ -362,8 +364,8 @@ impl Stage<'_> {
         Ok(batch)
     }
 
-    /// Finds out with as little work as can be what is to be done for each entry: size and time of change first, then
-    /// the content's hash, then the picture.
+    /// Finds out with as little work as can be what is to be done for each entry: size and time of
+    /// change first, then the content's hash, then the picture.
     fn decisions(
         &self,
         entries: Vec<(Uuid, Entry)>,
@@ -537,7 +539,8 @@ fn read_together(entries: Vec<(Uuid, Entry)>) -> Vec<Vec<(Uuid, Entry)>> {
     groups
 }
 
-/// Whether trouble may hide other images from the listing: of a folder, of the rest of an archive, of a line of a list.
+/// Whether trouble may hide other images from the listing: of a folder, of the rest of an archive,
+/// of a line of a list.
 fn hides_others(skipped: &Skipped) -> bool {
     use SkipKind::{Bomb, Damaged, Missing, NotUtf8, TooMany, Truncated, Unreadable, Unsupported};
     match skipped.kind {

@@ -5,8 +5,8 @@ use lookalike_sources::{SkipKind, Skipped};
 
 use crate::{Error, Skips};
 
-/// After so many calls in a row of which nothing was stored, storing is given up: the cluster is gone, and every further
-/// call would only wait for it.
+/// After so many calls in a row of which nothing was stored, storing is given up: the cluster is
+/// gone, and every further call would only wait for it.
 const LOST_CALLS: usize = 3;
 
 /// Stores points; those that a cluster does not take are listed, and storing goes on.

@@ -1,9 +1,9 @@
 //! The graph of UMAP: how surely each point belongs with its neighbours.
 //!
-//! From McInnes, Healy and Melville, "UMAP: Uniform Manifold Approximation and Projection for Dimension
-//! Reduction", 2018. Each point measures distances by its own scale, so that its memberships sum to the
-//! logarithm (to base 2) of the number of neighbours; the two views of an edge are joined by the
-//! probabilistic union.
+//! From McInnes, Healy and Melville, "UMAP: Uniform Manifold Approximation and Projection for
+//! Dimension Reduction", 2018. Each point measures distances by its own scale, so that its
+//! memberships sum to the logarithm (to base 2) of the number of neighbours; the two views of an
+//! edge are joined by the probabilistic union.
 
 use lookalike_neighbours::{Codes, Metric, nearest};
 use rayon::prelude::*;
@@ -27,8 +27,8 @@ pub(super) struct FuzzyGraph {
 }
 
 impl FuzzyGraph {
-    /// The graph of codes that all differ, more than `neighbours` of them, from the exact nearest ones of
-    /// each, itself among them. `progress` hears how many codes have been compared.
+    /// The graph of codes that all differ, more than `neighbours` of them, from the exact nearest
+    /// ones of each, itself among them. `progress` hears how many codes have been compared.
     pub fn of_codes(
         codes: Codes,
         metric: Metric,
@@ -54,7 +54,8 @@ impl FuzzyGraph {
         Self::of_neighbours(&nearest_others, neighbours - 1)
     }
 
-    /// The graph of points that have `each` nearest others, the nearest first, with their distances.
+    /// The graph of points that have `each` nearest others, the nearest first, with their
+    /// distances.
     fn of_neighbours(nearest: &[(u32, f32)], each: usize) -> Self {
         let all: f64 = nearest.iter().map(|&(_, d)| f64::from(d)).sum();
         // The point itself, at no distance, counts.
@@ -121,12 +122,12 @@ fn union(a: f32, b: f32) -> f32 {
     a + b - a * b
 }
 
-/// A point's memberships of neighbours at these ascending distances: 1 for the nearest that is apart from
-/// it, and beyond that exp(-excess / scale). The scale is found by bisection so that they sum to log2 of
-/// the number of neighbours, the point itself among them.
+/// A point's memberships of neighbours at these ascending distances: 1 for the nearest that is
+/// apart from it, and beyond that exp(-excess / scale). The scale is found by bisection so that
+/// they sum to log2 of the number of neighbours, the point itself among them.
 ///
-/// `mean` is that of the point's distances and `mean_of_all` that of all points', the zero to itself among
-/// them; they bound the scale where no scale gives that sum.
+/// `mean` is that of the point's distances and `mean_of_all` that of all points', the zero to
+/// itself among them; they bound the scale where no scale gives that sum.
 fn memberships(
     distances: impl Iterator<Item = f32> + Clone,
     mean: f32,
@@ -208,7 +209,8 @@ mod tests {
             assert_eq!(found.len(), expected.len());
             assert!(found.iter().zip(expected).all(alike), "{found:?}");
         };
-        // Seen by one end only: 0 to 2 and 3 to 1. Seen by both: the others, of which one end is certain.
+        // Seen by one end only: 0 to 2 and 3 to 1. Seen by both: the others, of which one end is
+        // certain.
         same(edges(0), &[(1, 1.0), (2, y)]);
         same(edges(1), &[(0, 1.0), (2, 1.0), (3, y)]);
         same(edges(2), &[(0, y), (1, 1.0), (3, 1.0)]);

@@ -14,12 +14,12 @@ const PUSHES: usize = 5;
 /// Moves are not longer than this, times the epoch's rate.
 const MAX_STEP: f32 = 4.0;
 
-/// Moves points until neighbours in the graph are near each other and others are not; `progress` hears the epochs that
-/// are done, and of how many.
+/// Moves points until neighbours in the graph are near each other and others are not; `progress`
+/// hears the epochs that are done, and of how many.
 ///
-/// An edge pulls in as many epochs as its membership is a share of the largest; every pull comes with pushes from
-/// points drawn at random. All points move at once, from where the others were before the epoch, so that neither the
-/// order nor the number of threads matters.
+/// An edge pulls in as many epochs as its membership is a share of the largest; every pull comes
+/// with pushes from points drawn at random. All points move at once, from where the others were
+/// before the epoch, so that neither the order nor the number of threads matters.
 pub(super) fn optimise(
     graph: &FuzzyGraph,
     places: &mut Vec<[f32; 2]>,
@@ -70,8 +70,8 @@ struct Curve {
     b: f32,
 }
 
-/// The curve of this form nearest to UMAP's usual likeness, 1 up to a distance of 0.1 and exp(0.1 - d)
-/// beyond it, by least squares over distances of 0 to 3.
+/// The curve of this form nearest to UMAP's usual likeness, 1 up to a distance of 0.1 and exp(0.1 -
+/// d) beyond it, by least squares over distances of 0 to 3.
 const CURVE: Curve = Curve {
     a: 1.5769,
     b: 0.8951,

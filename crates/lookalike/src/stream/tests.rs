@@ -1,5 +1,5 @@
-//! Images of files and of data sets, in parts and samples; parts and samples of files are held against the
-//! same in `lookalike-sources`.
+//! Images of files and of data sets, in parts and samples; parts and samples of files are held
+//! against the same in `lookalike-sources`.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;

@@ -257,8 +257,8 @@ fn without_colours_files_are_as_before() {
 
 #[test]
 fn colours_change_beside_places() {
-    // The places of a seed are the same with and without a change of colour: a black and white image with
-    // more contrast stays what it is.
+    // The places of a seed are the same with and without a change of colour: a black and white
+    // image with more contrast stays what it is.
     let source: Vec<u8> = (0..28 * 28).map(|i| (i % 28 / 14 * 255) as u8).collect();
     let places = Augmentation::strength(1.0);
     let both = Augmentation {
