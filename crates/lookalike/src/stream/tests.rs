@@ -4,6 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
+use lookalike_images::decode;
 use proptest::prelude::*;
 
 use super::*;

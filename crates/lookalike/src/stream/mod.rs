@@ -5,22 +5,30 @@
 //! and is what training, indexing, evaluation, queries and originals read.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 
 use lookalike_images::{
-    Collection, CollectionError, DecodeOptions, Decoded, Fit, GreyRange, Image, ImageError,
-    InputShape, Pixels, Region, decode, deep_values,
+    Collection, CollectionError, DecodeOptions, Decoded, Fit, GreyRange, Image, InputShape,
+    deep_values,
 };
 use lookalike_sources::{
     Content, Drawing, Entries, Entry, InMemory, LabelFrom, Part, PartNumber, Rank, RawPixels,
-    SkipKind, SkipReason, Skipped, Source, SourceOptions, existing, open,
+    Skipped, Source, SourceOptions, open,
 };
 use rayon::prelude::*;
 
-use crate::encoder::encode_all;
+use crate::Error;
 use crate::skips::Skips;
-use crate::{Encoder, Error, THUMBNAIL, decode_target};
+
+mod encode;
+mod queries;
+mod raw;
+
+pub use encode::Encoded;
+pub use queries::{Query, open_queries};
+pub(crate) use raw::Raw;
+
+use raw::decode_entry;
 
 /// How a source is read.
 #[derive(Clone, Debug, Default)]
@@ -321,71 +329,6 @@ impl ImageStream {
     }
 }
 
-/// What an entry holds, read and not decoded.
-pub(crate) enum Raw {
-    /// The bytes of a picture file.
-    File(Vec<u8>),
-    /// Pixels as the data set has them.
-    Pixels(Pixels),
-}
-
-impl Raw {
-    /// Reads an entry.
-    pub(crate) fn read(entry: &Entry, reading: &Reading) -> Result<Self, Skipped> {
-        let skipped = |kind, reason: String| entry.skipped(SkipReason { kind, reason });
-        match entry.pixels() {
-            Some(raw) => Pixels::new(raw.width, raw.height, raw.channels, raw.data.to_vec())
-                .map(Self::Pixels)
-                .map_err(|error| skipped(kind_of(&error), error.to_string())),
-            None => entry
-                .read(&reading.source.limits)
-                .map(Self::File)
-                .map_err(|why| entry.skipped(why)),
-        }
-    }
-
-    /// BLAKE3 of a file's bytes, or of pixels with their shape.
-    pub(crate) fn blake3(&self) -> String {
-        match self {
-            Self::File(bytes) => blake3::hash(bytes).to_hex().to_string(),
-            Self::Pixels(pixels) => pixels.blake3(),
-        }
-    }
-
-    /// Decodes what was read of `entry`.
-    pub(crate) fn decode(self, entry: &Entry, options: &DecodeOptions) -> Result<Decoded, Skipped> {
-        match self {
-            Self::Pixels(pixels) => Ok(pixels.into()),
-            Self::File(bytes) => decode(&bytes, options).map_err(|error| {
-                entry.skipped(SkipReason {
-                    kind: kind_of(&error),
-                    reason: error.to_string(),
-                })
-            }),
-        }
-    }
-}
-
-/// Reads and decodes an entry: the content's BLAKE3 and the picture.
-fn decode_entry(entry: &Entry, reading: &Reading) -> Result<(String, Decoded), Skipped> {
-    let raw = Raw::read(entry, reading)?;
-    Ok((raw.blake3(), raw.decode(entry, &reading.decode)?))
-}
-
-/// The sort of trouble that a picture gives.
-fn kind_of(error: &ImageError) -> SkipKind {
-    match error {
-        ImageError::TooLarge { .. }
-        | ImageError::Sides { .. }
-        | ImageError::FileTooLarge { .. }
-        | ImageError::Memory { .. } => SkipKind::TooLarge,
-        ImageError::Unsupported { .. }
-        | ImageError::UnsupportedKind { .. }
-        | ImageError::Unknown { .. } => SkipKind::Unsupported,
-        _ => SkipKind::Damaged,
-    }
-}
-
 /// What [`Fit::Pad`] adds, everywhere: a model does not know what it was trained with.
 pub const PADDING: [u8; 3] = [255; 3];
 
@@ -466,95 +409,6 @@ impl ImageStream {
     }
 }
 
-/// Images and their codes, in the stream's order.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Encoded {
-    /// The key of each image.
-    pub keys: Vec<String>,
-    /// The label of each image, if it has one.
-    pub labels: Vec<Option<String>>,
-    /// The codes, one after another.
-    pub codes: Vec<f32>,
-    /// Floats of a code.
-    pub dims: usize,
-}
-
-impl ImageStream {
-    /// Encodes up to `limit` images, some at a time: only their codes stay in memory. What cannot
-    /// be read goes to the [skips](Self::skips).
-    ///
-    /// # Errors
-    ///
-    /// When nothing of the source can be read, or the encoder fails.
-    pub fn encode(&self, encoder: &dyn Encoder, limit: Option<usize>) -> Result<Encoded, Error> {
-        let mut encoded = Encoded {
-            dims: encoder.code_dim(),
-            ..Encoded::default()
-        };
-        let mut reading = self.reading.clone();
-        let target = decode_target(encoder, THUMBNAIL);
-        reading.decode.target.get_or_insert(target);
-        let prepare = |entry: Entry| {
-            let (_, picture) = decode_entry(&entry, &reading)?;
-            let pixels = encoder.prepare(&picture).map_err(|error| {
-                entry.skipped(SkipReason {
-                    kind: SkipKind::Unsupported,
-                    reason: error.to_string(),
-                })
-            })?;
-            Ok(Image {
-                key: entry.key,
-                label: entry.label,
-                pixels,
-            })
-        };
-        let most = (ENCODED_BYTES / encoder.shape().values().max(1)).clamp(1, ENCODED_AT_ONCE);
-        let mut held = self.chosen(&prepare)?;
-        loop {
-            let left = limit.map_or(most, |limit| (limit - encoded.keys.len()).min(most));
-            let (mut items, mut bytes) = (Vec::new(), 0);
-            while items.len() < left && bytes < ENCODED_BYTES {
-                let Some(item) = held.next() else {
-                    break;
-                };
-                bytes += match &item {
-                    Ok(Held::Entry(entry)) => entry.content.held(),
-                    _ => 0,
-                };
-                items.push(item);
-            }
-            if items.is_empty() {
-                return Ok(encoded);
-            }
-            let prepared: Vec<Result<Image, Skipped>> = items
-                .into_par_iter()
-                .map(|item| match item? {
-                    Held::Image(image) => Ok(image),
-                    Held::Entry(entry) => prepare(entry),
-                })
-                .collect();
-            let (mut inputs, before) = (Vec::new(), encoded.keys.len());
-            for image in prepared {
-                match image {
-                    Ok(image) => {
-                        inputs.extend_from_slice(image.pixels.data());
-                        encoded.keys.push(image.key);
-                        encoded.labels.push(image.label);
-                    }
-                    Err(skipped) => self.skips.add(skipped),
-                }
-            }
-            let count = encoded.keys.len() - before;
-            encoded.codes.extend(encode_all(encoder, &inputs, count)?);
-        }
-    }
-}
-
-/// Images that [`ImageStream::encode`] holds at a time, and the bytes that their files and their
-/// pixels may take.
-const ENCODED_AT_ONCE: usize = 1024;
-const ENCODED_BYTES: usize = 64 << 20;
-
 /// An image that is to be read, or has been.
 enum Held {
     Entry(Entry),
@@ -596,149 +450,6 @@ impl Iterator for Decoding<'_> {
             }
         }
         self.ready.pop_front()
-    }
-}
-
-/// Opens queries and hands them to `ask` one by one, with the source's name and a name to show: a
-/// picture file, one image of a source as `SOURCE#KEY`, or all images of a folder, an archive or a
-/// table.
-///
-/// # Errors
-///
-/// When there is no such image, or the only one asked for cannot be decoded; what cannot be decoded
-/// among many goes to `skips`. And those of `ask`.
-pub fn open_queries<E: From<Error>>(
-    spec: &str,
-    reading: &Reading,
-    skips: &Arc<Skips>,
-    mut ask: impl FnMut(&str, &str, Query) -> Result<(), E>,
-) -> Result<(), E> {
-    if existing(Path::new(spec)).is_none() && spec.contains('#') {
-        let (source, query) = divided(spec, reading, skips)?;
-        return ask(&source, spec, query);
-    }
-    let stream = ImageStream::open(spec, reading.clone(), skips.clone())?;
-    let mut asked = 0_usize;
-    let mut entries = stream.entries()?.peekable();
-    if matches!(entries.peek(), Some(Ok(first)) if first.pixels().is_some()) {
-        return Err(Error::Unusable(format!(
-            "{spec} is a whole collection; name one image of it: {spec}#7"
-        ))
-        .into());
-    }
-    let mut last = None;
-    while let Some(item) = entries.next() {
-        let alone = asked == 0 && entries.peek().is_none();
-        let found = item.and_then(|entry| Ok((stream.query_of(&entry)?, entry)));
-        match found {
-            Ok((query, entry)) => {
-                asked += 1;
-                let name = if alone { spec } else { &entry.location };
-                ask(stream.name(), name, query)?;
-            }
-            Err(skipped) => {
-                last = Some(skipped.to_string());
-                skips.add(skipped);
-            }
-        }
-    }
-    match asked {
-        0 => Err(Error::Unusable(last.unwrap_or_else(|| format!("{spec} holds no image"))).into()),
-        _ => Ok(()),
-    }
-}
-
-/// The image that `SOURCE#KEY` names, and its source's name. Names of sources and keys may hold the
-/// sign as well: the first that divides them into a source and a key of it does.
-fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<(String, Query), Error> {
-    let mut failed = None;
-    for (at, _) in spec.match_indices('#') {
-        let (source, key) = (&spec[..at], &spec[at + 1..]);
-        let found = ImageStream::open(source, reading.clone(), skips.clone()).and_then(|stream| {
-            let query = stream.query(key)?;
-            Ok((stream.name().to_owned(), query))
-        });
-        match found {
-            Ok(found) => return Ok(found),
-            Err(error) => {
-                // Of several, what a source that exists says tells most.
-                let exists = source.starts_with("mnist:") || existing(Path::new(source)).is_some();
-                if failed.is_none() || exists {
-                    failed = Some(error);
-                }
-            }
-        }
-    }
-    Err(failed.unwrap_or_else(|| Error::Unusable(format!("{spec} names no image"))))
-}
-
-/// An image to ask with.
-#[derive(Clone, Debug)]
-pub struct Query {
-    /// Its key in its source.
-    pub key: String,
-    /// Its label, if it has one.
-    pub label: Option<String>,
-    /// What it shows.
-    pub picture: Decoded,
-    /// BLAKE3 of the original's bytes; of the pixels where there is no file.
-    pub blake3: String,
-}
-
-impl Query {
-    /// A region of it, in pixels of the whole picture, upright. It stays the same image: only what
-    /// is looked at is less.
-    ///
-    /// # Errors
-    ///
-    /// When the region is not within the image. It must have been read whole, without
-    /// [`DecodeOptions::target`].
-    pub fn region(mut self, region: Region) -> Result<Self, Error> {
-        self.picture = self.picture.pixels.crop(region)?.into();
-        Ok(self)
-    }
-}
-
-impl From<Image> for Query {
-    fn from(image: Image) -> Self {
-        Self {
-            key: image.key,
-            label: image.label,
-            blake3: image.pixels.blake3(),
-            picture: image.pixels.into(),
-        }
-    }
-}
-
-impl From<Query> for Image {
-    fn from(query: Query) -> Self {
-        Self {
-            key: query.key,
-            label: query.label,
-            pixels: query.picture.pixels,
-        }
-    }
-}
-
-impl ImageStream {
-    /// The image with a key, to ask with.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such image, or it cannot be decoded.
-    pub fn query(&self, key: &str) -> Result<Query, Error> {
-        self.query_of(&self.source.get(key)?)
-            .map_err(|skipped| Error::Unusable(skipped.to_string()))
-    }
-
-    fn query_of(&self, entry: &Entry) -> Result<Query, Skipped> {
-        let (blake3, picture) = decode_entry(entry, &self.reading)?;
-        Ok(Query {
-            key: entry.key.clone(),
-            label: entry.label.clone(),
-            picture,
-            blake3,
-        })
     }
 }
 

@@ -1,0 +1,99 @@
+//! From a stream of images to their codes.
+
+use lookalike_images::Image;
+use lookalike_sources::{Entry, SkipKind, SkipReason, Skipped};
+use rayon::prelude::*;
+
+use super::raw::decode_entry;
+use super::{Held, ImageStream};
+use crate::encoder::encode_all;
+use crate::{Encoder, Error, THUMBNAIL, decode_target};
+
+/// Images and their codes, in the stream's order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Encoded {
+    /// The key of each image.
+    pub keys: Vec<String>,
+    /// The label of each image, if it has one.
+    pub labels: Vec<Option<String>>,
+    /// The codes, one after another.
+    pub codes: Vec<f32>,
+    /// Floats of a code.
+    pub dims: usize,
+}
+
+impl ImageStream {
+    /// Encodes up to `limit` images, some at a time: only their codes stay in memory. What cannot
+    /// be read goes to the [skips](Self::skips).
+    ///
+    /// # Errors
+    ///
+    /// When nothing of the source can be read, or the encoder fails.
+    pub fn encode(&self, encoder: &dyn Encoder, limit: Option<usize>) -> Result<Encoded, Error> {
+        let mut encoded = Encoded {
+            dims: encoder.code_dim(),
+            ..Encoded::default()
+        };
+        let mut reading = self.reading.clone();
+        let target = decode_target(encoder, THUMBNAIL);
+        reading.decode.target.get_or_insert(target);
+        let prepare = |entry: Entry| {
+            let (_, picture) = decode_entry(&entry, &reading)?;
+            let pixels = encoder.prepare(&picture).map_err(|error| {
+                entry.skipped(SkipReason {
+                    kind: SkipKind::Unsupported,
+                    reason: error.to_string(),
+                })
+            })?;
+            Ok(Image {
+                key: entry.key,
+                label: entry.label,
+                pixels,
+            })
+        };
+        let most = (ENCODED_BYTES / encoder.shape().values().max(1)).clamp(1, ENCODED_AT_ONCE);
+        let mut held = self.chosen(&prepare)?;
+        loop {
+            let left = limit.map_or(most, |limit| (limit - encoded.keys.len()).min(most));
+            let (mut items, mut bytes) = (Vec::new(), 0);
+            while items.len() < left && bytes < ENCODED_BYTES {
+                let Some(item) = held.next() else {
+                    break;
+                };
+                bytes += match &item {
+                    Ok(Held::Entry(entry)) => entry.content.held(),
+                    _ => 0,
+                };
+                items.push(item);
+            }
+            if items.is_empty() {
+                return Ok(encoded);
+            }
+            let prepared: Vec<Result<Image, Skipped>> = items
+                .into_par_iter()
+                .map(|item| match item? {
+                    Held::Image(image) => Ok(image),
+                    Held::Entry(entry) => prepare(entry),
+                })
+                .collect();
+            let (mut inputs, before) = (Vec::new(), encoded.keys.len());
+            for image in prepared {
+                match image {
+                    Ok(image) => {
+                        inputs.extend_from_slice(image.pixels.data());
+                        encoded.keys.push(image.key);
+                        encoded.labels.push(image.label);
+                    }
+                    Err(skipped) => self.skips.add(skipped),
+                }
+            }
+            let count = encoded.keys.len() - before;
+            encoded.codes.extend(encode_all(encoder, &inputs, count)?);
+        }
+    }
+}
+
+/// Images that [`ImageStream::encode`] holds at a time, and the bytes that their files and their
+/// pixels may take.
+const ENCODED_AT_ONCE: usize = 1024;
+const ENCODED_BYTES: usize = 64 << 20;
