@@ -175,7 +175,7 @@ fn distortions_are_asked_for_by_name_or_number() {
         ),
         (
             "train discs --out n --objective augment --channels 1 --colour-weight 1 --epochs 1",
-            "--colour-weight 0",
+            "use weight 0 (--colour-weight)",
         ),
         (
             "train discs --out n --objective augment --colour-weight=-1 --epochs 1",

@@ -31,7 +31,7 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
 fn labels(answer: &serde_json::Value) -> Vec<&str> {
     let neighbours = answer["neighbours"].as_array().unwrap().iter();
     neighbours
-        .map(|hit| hit["label"].as_str().unwrap())
+        .map(|hit| hit["payload"]["label"].as_str().unwrap())
         .collect()
 }
 
