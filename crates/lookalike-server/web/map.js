@@ -262,7 +262,7 @@ class MapPage {
     else if (key === ' ' && this.current >= 0) this.toggleSelected(this.current);
     else return;
     event.preventDefault();
-    if (key !== 'Enter' && key !== 'Escape') this.pointAtMiddle();
+    if (moves[key] || zooms[key] || key === '0' || key === 'Home') this.pointAtMiddle();
   }
 
   /** With keys, what is nearest to the middle is meant. */
