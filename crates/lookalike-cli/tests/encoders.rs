@@ -119,6 +119,8 @@ fn what_an_encoder_cannot_do_is_said() {
     let images = place.images();
     place.json(&format!("train {images} --out m --epochs 1 --batch 16"));
     place.json(&format!("index {images} --model m --gallery own"));
+    let mut command = place.command("search --gallery own --text");
+    assert_eq!(command.arg("").output().unwrap().status.code(), Some(2));
     let output = place.run("search --gallery own --text seven");
     assert!(
         stderr(&output).contains("pictures alone"),

@@ -178,9 +178,9 @@ impl Service {
                 Asked::of(code.to_vec(), None)
             }
             Which::Text(text) => {
-                if text.chars().count() > MAX_TEXT {
+                if text.trim().is_empty() || text.chars().count() > MAX_TEXT {
                     return Err(Problem::unusable(format!(
-                        "words to ask with are at most {MAX_TEXT} characters long"
+                        "words to ask with are 1 to {MAX_TEXT} characters long"
                     )));
                 }
                 let encoder = self.searcher.encoder();

@@ -17,6 +17,9 @@ fn words_need_an_encoder_that_knows_them() {
     let said = server.post_json("/api/v1/search", &json!({"query": {"text": "a seven"}}));
     let problem = said.problem(422);
     assert!(problem.contains("pictures alone"), "{problem}");
+    let nothing = json!({"query": {"text": " "}});
+    let problem = server.post_json("/api/v1/search", &nothing).problem(422);
+    assert!(problem.contains("1 to 1000"), "{problem}");
     for query in [
         json!({"text": "a", "id": SEVEN}),
         json!({"text": "a", "region": {"x": 0, "y": 0, "width": 1, "height": 1}}),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
+use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lookalike::autoencoder::{
     Architecture, AugmentationChoice, DeviceChoice, Effort, Loss, Objective, Optimiser,
@@ -364,7 +364,7 @@ pub struct SearchArguments {
     pub unlike: Vec<String>,
     /// Ask in words, of a gallery whose encoder has learned words too; with --like and --unlike it
     /// is one example more
-    #[arg(long, value_name = "WORDS", conflicts_with_all = ["images", "region"])]
+    #[arg(long, value_name = "WORDS", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["images", "region"])]
     pub text: Option<String>,
     /// Look only at this part of the query, as X,Y,WIDTH,HEIGHT in its pixels
     #[arg(long, value_name = "X,Y,W,H")]
