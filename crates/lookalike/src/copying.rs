@@ -15,7 +15,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::clusters::place;
-use crate::opening::{open_or_create_for, short};
+use crate::opening::{open_or_create_for, short, without_model};
 use crate::pretrained::files_of;
 use crate::{Error, MAX_DIFFUSED, PretrainedEncoder, load_encoder};
 
@@ -90,13 +90,7 @@ pub fn open_copy(
         }
         (Some(path), _) => std::fs::read(path).map_err(Error::io("read", path))?,
         (None, Some(bytes)) => bytes,
-        (None, None) => {
-            return Err(Error::Unusable(format!(
-                "the gallery {} is on a cluster, which keeps no model, only that it is {}: name its file",
-                info.name,
-                short(&info.model_fingerprint)
-            )));
-        }
+        (None, None) => return Err(without_model(&info.name, &info.model_fingerprint)),
     };
     let found = model_fingerprint(&bytes);
     if found != info.model_fingerprint {

@@ -111,12 +111,9 @@ pub fn encoder_of(
         if let Some(encoder) = PretrainedEncoder::of_gallery(gallery)? {
             return fitting(Box::new(encoder), name, wanted);
         }
-        let bytes = gallery.model()?.ok_or_else(|| {
-            Error::Unusable(format!(
-                "the gallery {name} is on a cluster, which keeps no model, only that it is {}: name its file",
-                short(wanted)
-            ))
-        })?;
+        let bytes = gallery
+            .model()?
+            .ok_or_else(|| without_model(name, wanted))?;
         if PretrainedEncoder::is_description(&bytes) {
             return Err(Error::Unusable(format!(
                 "the gallery {name} was made for a pretrained encoder and does not know where it is: name its folder or file"
@@ -142,6 +139,14 @@ pub fn encoder_of(
         short(wanted),
         others.join(", ")
     )))
+}
+
+/// That a gallery on a cluster keeps no model.
+pub(crate) fn without_model(name: &str, fingerprint: &str) -> Error {
+    Error::Unusable(format!(
+        "the gallery {name} is on a cluster, which keeps no model, only that it is {}: name its file",
+        short(fingerprint)
+    ))
 }
 
 /// Refuses an encoder whose files are no longer those that the gallery was made with.

@@ -1,6 +1,5 @@
 //! What can be typed. Meanings are made of it in each command's file.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
@@ -14,10 +13,18 @@ use lookalike::images::{Fit, Region};
 use lookalike::neighbours::Metric;
 use lookalike::outliers::By;
 use lookalike::{Pool, PretrainedOptions};
-use lookalike_server::{Network, ServeOptions, Token};
 
-use super::layout::LayoutArguments;
-use super::reading::ReadingArguments;
+use crate::program::layout::LayoutArguments;
+use crate::program::reading::ReadingArguments;
+
+mod gallery;
+mod serve;
+mod values;
+
+pub use gallery::*;
+pub use serve::{LogArgument, ServeArguments};
+
+use values::{finite, not_negative, positive, seconds, share, size, threads};
 
 /// Find images that look alike, with an autoencoder that learns from your own images.
 #[derive(Parser)]
@@ -51,14 +58,6 @@ pub struct Common {
     /// Threads to compute with [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = threads())]
     pub threads: Option<usize>,
-}
-
-fn threads() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=1024)
-}
-
-fn positive() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..)
 }
 
 #[derive(Subcommand)]
@@ -566,223 +565,9 @@ pub struct ExportArguments {
 }
 
 #[derive(Args)]
-#[command(
-    after_help = "lookalike serve --gallery g                                     on this machine only; adding images needs the token that it prints\nlookalike serve --gallery g --watch photos                      and what is added to the folder is found moments later\nlookalike serve --gallery g --listen 0.0.0.0:8787 --token-file t --host images.example.org\n\nThe API is described at /api on the server, and in docs/server.md."
-)]
-pub struct ServeArguments {
-    /// What to serve
-    #[arg(long, value_name = "GALLERY")]
-    pub gallery: String,
-    /// Follow this folder: what is added to it or changed is in the gallery, and found, moments
-    /// later; repeatable
-    #[arg(long, value_name = "FOLDER")]
-    pub watch: Vec<PathBuf>,
-    /// Remove from the gallery what watched folders no longer have
-    #[arg(long, requires = "watch")]
-    pub prune: bool,
-    /// The model that the gallery was made with; needed for one on a cluster, which keeps none. Of
-    /// several, the gallery's own is taken, also when an alias is switched to a collection of
-    /// another of them
-    #[arg(long = "model", visible_alias = "encoder", value_name = "MODEL")]
-    pub models: Vec<PathBuf>,
-    /// Where added images and the map are kept; needed for a gallery on a cluster [default: beside
-    /// the gallery]
-    #[arg(long, value_name = "FOLDER")]
-    pub state: Option<PathBuf>,
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], ServeOptions::PORT)))]
-    pub listen: SocketAddr,
-    /// What adding and deleting images needs; others on this machine can see what is typed here:
-    /// --token-file is safer [default: one made for this run]
-    #[arg(long, value_name = "TOKEN", value_parser = Token::new, conflicts_with = "token_file")]
-    pub token: Option<Token>,
-    /// A file with the token in its first line
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<PathBuf>,
-    /// Reading needs the token as well
-    #[arg(long)]
-    pub token_for_reads: bool,
-    /// Listen beyond this machine without a token of your own: whoever can reach it can search it
-    #[arg(long)]
-    pub open: bool,
-    /// Answer under this host name only, as behind a proxy; repeatable
-    #[arg(long = "host", value_name = "NAME")]
-    pub hosts: Vec<String>,
-    /// Believe this proxy's X-Forwarded-For, which says for which client it asks; an address, or a
-    /// network as in 10.0.0.0/8; one on this machine always is believed; repeatable
-    #[arg(long = "proxy", value_name = "ADDRESS")]
-    pub proxies: Vec<Network>,
-    /// Let pages of this origin (https://example.org) read answers; repeatable
-    #[arg(long = "cors", value_name = "ORIGIN")]
-    pub origins: Vec<String>,
-    /// Let images be named by their URL; addresses in private networks are refused
-    #[arg(long)]
-    pub fetch_urls: bool,
-    /// Speak TLS, with this certificate chain (PEM)
-    #[arg(long, value_name = "PEM", requires = "tls_key")]
-    pub tls_certificate: Option<PathBuf>,
-    /// The certificate's private key (PEM)
-    #[arg(long, value_name = "PEM", requires = "tls_certificate")]
-    pub tls_key: Option<PathBuf>,
-    /// The most megabytes of a request
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
-    pub most_megabytes: usize,
-    /// The most megapixels of an image
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub most_megapixels: u64,
-    /// Searches and other computations that run at a time [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
-    pub at_once: Option<usize>,
-    /// Requests that may wait for that; more are turned away
-    #[arg(long, default_value_t = 256, value_name = "N")]
-    pub waiting: usize,
-    /// Connections that are open at a time; more wait
-    #[arg(long, default_value_t = 1024, value_name = "N", value_parser = positive())]
-    pub connections: usize,
-    /// Seconds that a request may take
-    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
-    pub timeout: u64,
-    /// What is logged on standard error, a line a request: text, json, or errors only
-    #[arg(long, value_enum, default_value = "text")]
-    pub log: LogArgument,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogArgument {
-    /// For people
-    Text,
-    /// A JSON object a line
-    Json,
-    /// Warnings and errors only, for people
-    Errors,
-}
-
-#[derive(Subcommand)]
-pub enum GalleryCommand {
-    /// Copy all points, with their thumbnails, and compare the two; run it again to complete a copy
-    /// that was stopped
-    Copy(Box<CopyArguments>),
-    /// List the sources of a gallery, and how many images of each it holds
-    Sources(SourcesArguments),
-    /// Remove all images of a source from a gallery; the files are left alone
-    Forget(ForgetArguments),
-    /// Say that a source is at another path now: its images keep their codes, thumbnails and ids
-    Move(MoveArguments),
-    /// Make an alias mean a collection, at once, whatever it meant before
-    Alias(AliasArguments),
-    /// Remove a collection from a cluster, for good
-    Remove(RemoveArguments),
-}
-
-#[derive(Args)]
-#[command(
-    after_help = "lookalike gallery copy photos.gallery qdrant://host/photos               to a cluster\nlookalike gallery copy qdrant://host/photos photos.gallery --model m   and back"
-)]
-pub struct CopyArguments {
-    /// The gallery to copy
-    pub from: String,
-    /// Where to: it is made, if nothing is there
-    pub to: String,
-    /// The model that the gallery was made with; needed for one on a cluster, which keeps none
-    #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
-    pub model: Option<PathBuf>,
-    /// Remove points that the copied gallery does not have
-    #[arg(long)]
-    pub prune: bool,
-    /// Do not build the neighbour graph, where the copied gallery has one
-    #[arg(long)]
-    pub no_diffusion: bool,
-    #[command(flatten)]
-    pub layout: LayoutArguments,
-}
-
-#[derive(Args)]
-#[command(
-    after_help = "lookalike gallery alias qdrant://host/photos photos-2      what asks for photos gets photos-2 from now on"
-)]
-pub struct AliasArguments {
-    /// The alias, as qdrant://host/alias
-    pub alias: String,
-    /// The collection's own name
-    pub collection: String,
-}
-
-#[derive(Args)]
-pub struct SourcesArguments {
-    /// The gallery
-    pub gallery: String,
-}
-
-#[derive(Args)]
-#[command(
-    after_help = "lookalike gallery forget photos.gallery /home/me/old      images of a folder that is gone, or is not wanted any more"
-)]
-pub struct ForgetArguments {
-    /// The gallery
-    pub gallery: String,
-    /// The source, as `gallery sources` lists it
-    pub source: String,
-}
-
-#[derive(Args)]
-#[command(
-    after_help = "lookalike gallery move photos.gallery /home/me/pictures /mnt/nas/pictures      after the folder was moved there"
-)]
-pub struct MoveArguments {
-    /// The gallery
-    pub gallery: String,
-    /// The source, as `gallery sources` lists it
-    pub source: String,
-    /// Where it is now
-    pub to: String,
-}
-
-#[derive(Args)]
-pub struct RemoveArguments {
-    /// The collection, as qdrant://host/name
-    pub gallery: String,
-    /// Yes, for good
-    #[arg(long)]
-    pub yes: bool,
-}
-
-#[derive(Args)]
 pub struct InfoArguments {
     /// A model file or a gallery
     pub what: String,
-}
-
-fn share(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
-        _ => Err("expected a number from 0 to 1".to_owned()),
-    }
-}
-
-fn finite(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => Err("expected a number".to_owned()),
-    }
-}
-
-fn not_negative(text: &str) -> Result<f32, String> {
-    let distance = finite(text).ok().filter(|distance| *distance >= 0.0);
-    distance.ok_or_else(|| "expected a number of at least 0".to_owned())
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if (0.0..=1e9).contains(&value) => Ok(value),
-        _ => Err("expected a number of seconds".to_owned()),
-    }
-}
-
-fn size(text: &str) -> Result<(usize, usize), String> {
-    let sides = text
-        .split_once('x')
-        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-    sides.ok_or_else(|| "expected WIDTHxHEIGHT, as in 64x64".to_owned())
 }
 
 #[cfg(test)]
