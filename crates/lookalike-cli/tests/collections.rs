@@ -340,7 +340,7 @@ fn what_is_indexed_can_be_asked_for_in_every_way() {
             .collect()
     };
     // Every image has its thumbnail, under its content.
-    let gallery = lookalike::open_gallery(place.path("g").to_str().unwrap()).unwrap();
+    let gallery = lookalike::open_gallery(place.path("g")).unwrap();
     for point in Points::new(&*gallery, None) {
         let kept = gallery.thumbnail(&point.unwrap().payload.blake3).unwrap();
         assert!(kept.is_some_and(|bytes| bytes.starts_with(b"\xff\xd8\xff")));
@@ -555,7 +555,7 @@ fn every_damaged_file_is_reported_and_none_is_fatal() {
 
 /// All ids of a gallery, with codes and keys.
 fn points(place: &Workplace, gallery: &str) -> Vec<(String, Vec<f32>, String)> {
-    let gallery = lookalike::open_gallery(&place.path(gallery).display().to_string()).unwrap();
+    let gallery = lookalike::open_gallery(place.path(gallery)).unwrap();
     Points::new(&*gallery, None)
         .map(|point| {
             let point = point.unwrap();
@@ -675,7 +675,7 @@ fn the_library_prunes_by_whole_sources_only() {
     place.json("index photos --model m --gallery g");
     let device = lookalike::autoencoder::DeviceChoice::Cpu;
     let model = lookalike::autoencoder::Autoencoder::load(&place.path("m"), device).unwrap();
-    let gallery = lookalike::open_gallery(&place.path("g").display().to_string()).unwrap();
+    let gallery = lookalike::open_gallery(place.path("g")).unwrap();
     let prune = IndexOptions {
         prune: true,
         ..IndexOptions::default()
@@ -726,7 +726,7 @@ fn the_library_reads_by_the_rules_of_the_gallery() {
     fs::copy(photos.join("7/0.png"), photos.join("new.png")).unwrap();
     let device = lookalike::autoencoder::DeviceChoice::Cpu;
     let model = lookalike::autoencoder::Autoencoder::load(&place.path("m"), device).unwrap();
-    let gallery = lookalike::open_gallery(&place.path("g").display().to_string()).unwrap();
+    let gallery = lookalike::open_gallery(place.path("g")).unwrap();
     let rules = ReadingRules::of(&*gallery).unwrap().unwrap();
     assert_eq!(rules.background, [0x10, 0x20, 0x30]);
     let photos = photos.display().to_string();

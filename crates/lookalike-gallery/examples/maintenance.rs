@@ -7,7 +7,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use lookalike_gallery::{EmbeddedGallery, Gallery, Payload, Point, SearchRequest, point_id};
+use lookalike_gallery::{
+    CodeSpec, EmbeddedGallery, Gallery, GalleryOptions, Payload, Point, SearchRequest, point_id,
+};
 use lookalike_neighbours::Metric;
 
 const DIMS: usize = 256;
@@ -69,7 +71,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .nth(1)
         .map_or(Ok(10_000), |count| count.parse())?;
     let folder = tempfile::tempdir()?;
-    let gallery = EmbeddedGallery::create(folder.path().join("g"), Metric::Cosine, DIMS, b"model")?;
+    let gallery = EmbeddedGallery::create(
+        folder.path().join("g"),
+        &CodeSpec::new(Metric::Cosine, DIMS, b"model"),
+        &GalleryOptions::new(),
+    )?;
     for numbers in (0..count).collect::<Vec<_>>().chunks(1_000) {
         let points: Vec<Point> = numbers.iter().copied().map(point).collect();
         gallery.upsert(&points)?;

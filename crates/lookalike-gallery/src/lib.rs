@@ -5,11 +5,15 @@
 //! engine inside; [`ClusterGallery`] is one on a Qdrant cluster. Both answer alike.
 //!
 //! ```
-//! use lookalike_gallery::{EmbeddedGallery, Gallery, Payload, Point, SearchRequest};
+//! use lookalike_gallery::{
+//!     CodeSpec, EmbeddedGallery, Gallery, GalleryOptions, Payload, Point, SearchRequest,
+//! };
 //! use lookalike_neighbours::Metric;
 //!
 //! let folder = tempfile::tempdir()?;
-//! let gallery = EmbeddedGallery::create(folder.path().join("digits.gallery"), Metric::Cosine, 2, b"the model")?;
+//! let codes = CodeSpec::new(Metric::Cosine, 2, b"the model");
+//! let path = folder.path().join("digits.gallery");
+//! let gallery = EmbeddedGallery::create(path, &codes, &GalleryOptions::new())?;
 //! let image = |key: &str, code| {
 //!     let payload = Payload { source: "digits".into(), key: key.into(), ..Payload::default() };
 //!     Point::new(code, payload)
@@ -70,6 +74,7 @@ mod manifest;
 mod options;
 mod point;
 mod recommendation;
+mod spec;
 mod thumbnail;
 
 pub use address::ClusterAddress;
@@ -89,3 +94,4 @@ pub use options::{
 };
 pub use point::{Payload, Point, Stub, point_id};
 pub use recommendation::{Example, RecommendRequest, Strategy};
+pub use spec::{CodeSpec, GalleryOptions};

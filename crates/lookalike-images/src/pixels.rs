@@ -32,6 +32,35 @@ pub struct Region {
     pub height: usize,
 }
 
+impl Region {
+    /// The pixels of a copy of another size that a region of the whole picture touches.
+    fn on_copy(self, whole: (usize, usize), copy: (usize, usize)) -> Result<Self, ImageError> {
+        let inside = |start: usize, length: usize, whole: usize| {
+            length > 0 && start.checked_add(length).is_some_and(|end| end <= whole)
+        };
+        if !inside(self.x, self.width, whole.0) || !inside(self.y, self.height, whole.1) {
+            return Err(ImageError::Region {
+                region: self,
+                width: whole.0,
+                height: whole.1,
+            });
+        }
+        let along = |start: usize, length: usize, whole: usize, side: usize| {
+            let first = (start * side / whole).min(side - 1);
+            let end = ((start + length) * side).div_ceil(whole).min(side);
+            (first, end.saturating_sub(first).max(1))
+        };
+        let (x, width) = along(self.x, self.width, whole.0, copy.0);
+        let (y, height) = along(self.y, self.height, whole.1, copy.1);
+        Ok(Self {
+            x,
+            y,
+            width,
+            height,
+        })
+    }
+}
+
 impl fmt::Display for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{},{},{},{}", self.x, self.y, self.width, self.height)
@@ -129,22 +158,22 @@ impl Pixels {
     ///
     /// When the region reaches beyond the image, or is empty.
     pub fn crop(&self, region: Region) -> Result<Self, ImageError> {
+        self.crop_of(region, (self.width, self.height))
+    }
+
+    /// As [`crop`](Self::crop), of a smaller copy of a picture of the width and height `whole`,
+    /// whose pixels the region counts: all that it touches.
+    ///
+    /// # Errors
+    ///
+    /// When the region reaches beyond the whole picture, or is empty.
+    pub fn crop_of(&self, region: Region, whole: (usize, usize)) -> Result<Self, ImageError> {
         let Region {
             x,
             y,
             width,
             height,
-        } = region;
-        let inside = |from: usize, length: usize, whole: usize| {
-            length > 0 && from.checked_add(length).is_some_and(|end| end <= whole)
-        };
-        if !inside(x, width, self.width) || !inside(y, height, self.height) {
-            return Err(ImageError::Region {
-                region,
-                width: self.width,
-                height: self.height,
-            });
-        }
+        } = region.on_copy(whole, (self.width, self.height))?;
         let row = self.width * self.channels;
         let rows = self.data.chunks_exact(row).skip(y).take(height);
         let columns = x * self.channels..(x + width) * self.channels;
@@ -201,6 +230,30 @@ mod tests {
         ));
         let error = Pixels::new(2, 3, 3, vec![0; 17]).unwrap_err().to_string();
         assert!(error.contains("18") && error.contains("17"), "{error}");
+    }
+
+    #[test]
+    fn a_region_means_the_same_part_of_a_smaller_copy() {
+        let whole = (1_000, 500);
+        let on_copy = |region: &str| {
+            let region: Region = region.parse().unwrap();
+            region.on_copy(whole, (100, 50)).map(|r| r.to_string())
+        };
+        assert_eq!(on_copy("0,0,1000,500").unwrap(), "0,0,100,50");
+        assert_eq!(on_copy("500,250,500,250").unwrap(), "50,25,50,25");
+        assert_eq!(on_copy("999,499,1,1").unwrap(), "99,49,1,1");
+        assert_eq!(on_copy("5,5,10,10").unwrap(), "0,0,2,2", "all it touches");
+        for outside in ["999,0,2,1", &format!("0,{},1,1", usize::MAX)] {
+            let error = on_copy(outside).unwrap_err();
+            assert!(matches!(error, ImageError::Region { width: 1_000, .. }));
+        }
+        let empty = Region {
+            x: 0,
+            y: 0,
+            width: 0,
+            height: 1,
+        };
+        assert!(empty.on_copy(whole, (100, 50)).is_err());
     }
 
     #[test]

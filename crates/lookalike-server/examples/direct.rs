@@ -80,6 +80,7 @@ fn measure(
 ) -> Outcome<Vec<Duration>> {
     let question = Question {
         k: 5,
+        exclude_self: true,
         ..Question::default()
     };
     let ask = |thread: usize| -> Outcome<Vec<Duration>> {
@@ -92,9 +93,7 @@ fn measure(
                 return Ok(times);
             }
             let id = ids[random.below(ids.len())];
-            let point = searcher.gallery().retrieve(&[id])?.pop();
-            let point = point.ok_or("an image went away")?;
-            let answer = searcher.ask_code(point.code, Some(id), &question)?;
+            let answer = searcher.search(id, &question)?;
             if answer.neighbours.is_empty() {
                 return Err("a search found nothing".into());
             }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lookalike::gallery::Point;
-use lookalike::images::{DecodeOptions, Pixels, Region, decode};
+use lookalike::images::{DecodeOptions, Pixels, decode};
 use lookalike::{THUMBNAIL, decode_target, reduced};
 use uuid::Uuid;
 
@@ -141,8 +141,7 @@ impl Service {
         let Some(rectangle) = reference.region else {
             return Ok((pixels, id));
         };
-        let region = scaled(rectangle.region(), (width, height), &pixels)?;
-        Ok((pixels.crop(region)?, id))
+        Ok((pixels.crop_of(rectangle.region(), (width, height))?, id))
     }
 
     /// The picture that a reference means.
@@ -230,68 +229,4 @@ fn only(reference: &Reference) -> Result<Which<'_>, Problem> {
         return Err(refused());
     }
     Ok(which)
-}
-
-/// A region of the whole picture in the pixels of a smaller copy.
-fn scaled(
-    region: Region,
-    (width, height): (usize, usize),
-    copy: &Pixels,
-) -> Result<Region, Problem> {
-    let inside = |start: usize, length: usize, whole: usize| {
-        length > 0 && start.checked_add(length).is_some_and(|end| end <= whole)
-    };
-    if !inside(region.x, region.width, width) || !inside(region.y, region.height, height) {
-        return Err(Problem::unusable(format!(
-            "the region {region} is not within the image of {width} x {height} pixels"
-        )));
-    }
-    let along = |start: usize, length: usize, whole: usize, side: usize| {
-        let first = (start * side / whole).min(side - 1);
-        let end = ((start + length) * side).div_ceil(whole).min(side);
-        (first, end.saturating_sub(first).max(1))
-    };
-    let (x, width) = along(region.x, region.width, width, copy.width());
-    let (y, height) = along(region.y, region.height, height, copy.height());
-    Ok(Region {
-        x,
-        y,
-        width,
-        height,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_region_means_the_same_part_of_a_smaller_copy() {
-        let copy = Pixels::new(100, 50, 1, vec![0; 5_000]).unwrap();
-        let region = |x, y, width, height| Region {
-            x,
-            y,
-            width,
-            height,
-        };
-        let of = |r| scaled(r, (1_000, 500), &copy).unwrap();
-        assert_eq!(of(region(0, 0, 1_000, 500)), region(0, 0, 100, 50));
-        assert_eq!(of(region(500, 250, 500, 250)), region(50, 25, 50, 25));
-        assert_eq!(of(region(999, 499, 1, 1)), region(99, 49, 1, 1));
-        assert_eq!(
-            of(region(5, 5, 10, 10)),
-            region(0, 0, 2, 2),
-            "whatever is touched"
-        );
-        for outside in [
-            region(0, 0, 0, 1),
-            region(999, 0, 2, 1),
-            region(0, usize::MAX, 1, 1),
-        ] {
-            assert_eq!(
-                scaled(outside, (1_000, 500), &copy).unwrap_err().status(),
-                422
-            );
-        }
-    }
 }

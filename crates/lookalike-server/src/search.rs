@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use lookalike::gallery::{Example, Filter, Rerank};
+use lookalike::gallery::{Filter, Rerank};
 use lookalike::neighbours::Metric;
-use lookalike::{Presence, Question, already_in_gallery};
+use lookalike::{Presence, Query, Question, already_in_gallery};
 
 use crate::problem::Problem;
 use crate::references::Asked;
@@ -41,8 +41,8 @@ impl Service {
         stop_if_abandoned()?;
         let (already, mut answer) = match asked {
             Some(asked) => {
-                let exclude = asked.point.filter(|_| search.exclude_self);
-                let answer = self.searcher.ask_code(asked.code, exclude, &question)?;
+                let query = Query::code(asked.code).of_point(asked.point);
+                let answer = self.searcher.search(query, &question)?;
                 (asked.already, answer)
             }
             None => (None, self.recommend(search, &question)?),
@@ -81,19 +81,20 @@ impl Service {
         search: &Search,
         question: &Question,
     ) -> Result<lookalike::gallery::Answer, Problem> {
-        let examples = |references: &[Reference]| -> Result<Vec<Example>, Problem> {
+        let examples = |references: &[Reference]| -> Result<Vec<Query>, Problem> {
             let each = references.iter().map(|reference| {
                 let asked = self.asked(reference)?;
                 Ok(match asked.point {
                     // Points are not among the answers; parts of them may be.
-                    Some(id) if reference.region.is_none() => Example::Id(id),
-                    _ => Example::Code(asked.code),
+                    Some(id) if reference.region.is_none() => Query::id(id),
+                    _ => Query::code(asked.code),
                 })
             });
             each.collect()
         };
         let (like, unlike) = (examples(&search.like)?, examples(&search.unlike)?);
-        Ok(self.searcher.recommend(like, unlike, question)?)
+        let query = Query::examples(like, unlike);
+        Ok(self.searcher.search(query, question)?)
     }
 
     /// Refuses searches that mean nothing; says how many neighbours must be found in all.

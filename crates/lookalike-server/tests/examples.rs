@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 fn embed_server_serves_until_its_input_ends() {
     let folder = tempfile::tempdir().unwrap();
     let gallery = folder.path().join("g");
-    let made = lookalike::create_gallery(&gallery, &support::model(), None);
+    let made = lookalike::create_gallery(&gallery, &support::model(), &Default::default());
     drop(made.unwrap());
     let this = std::env::current_exe().unwrap();
     let built = this.ancestors().nth(2).unwrap();

@@ -484,11 +484,13 @@ fn originals_are_sent_as_they_are_read() {
     std::fs::write(pictures.join("large.bmp"), &bmp).unwrap();
     {
         let model = support::model();
-        let gallery = lookalike::create_gallery(folder.path().join("g"), &model, None).unwrap();
+        let gallery =
+            lookalike::create_gallery(folder.path().join("g"), &model, &Default::default())
+                .unwrap();
         let name = pictures.to_str().unwrap();
         let source = lookalike::open(name).unwrap();
         let options = lookalike::IndexOptions::default();
-        lookalike::index(source, &model, &gallery, options, |_| {}).unwrap();
+        lookalike::index(source, &model, &*gallery, options, |_| {}).unwrap();
     }
     let server = Running::on(folder, |options| options.limits.answers_bytes = 1 << 20);
     let id = server.get("/api/v1/images").ok()["images"][0]["id"].clone();

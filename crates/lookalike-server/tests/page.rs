@@ -1184,10 +1184,11 @@ fn words_gallery() -> Running {
     );
     let cpu = lookalike::autoencoder::DeviceChoice::Cpu;
     let encoder = lookalike::load_encoder(clip.as_ref(), &Default::default(), cpu).unwrap();
-    let gallery = lookalike::create_gallery(folder.path().join("g"), &*encoder, None).unwrap();
+    let gallery =
+        lookalike::create_gallery(folder.path().join("g"), &*encoder, &Default::default()).unwrap();
     let digits = lookalike::ImageStream::of_collection(&support::digits(IMAGES));
     let options = lookalike::IndexOptions::default();
-    lookalike::index(digits, &*encoder, &gallery, options, |_| {}).unwrap();
+    lookalike::index(digits, &*encoder, &*gallery, options, |_| {}).unwrap();
     drop(gallery);
     Running::on(folder, |_| {})
 }
@@ -1231,7 +1232,7 @@ fn a_gallery_without_words_asks_for_none() {
 fn an_empty_gallery_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let model = support::model();
-    drop(lookalike::create_gallery(folder.path().join("g"), &model, None).unwrap());
+    drop(lookalike::create_gallery(folder.path().join("g"), &model, &Default::default()).unwrap());
     let server = Running::on(folder, |_| {});
     let page = page(&server, "/");
     page.wait("document.querySelector('main').textContent.includes('empty so far')");

@@ -9,7 +9,8 @@ use std::path::Path;
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::{
-    Encoder as _, IndexOptions, Question, Searcher, index, open, open_or_create_gallery,
+    Encoder as _, GalleryOptions, IndexOptions, Question, Searcher, index, open,
+    open_or_create_gallery,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // The same calls serve both kinds; an address in place of a path makes the difference. Many
     // machines may fill one gallery, each with a part of the source (`Reading::part`).
-    let gallery = open_or_create_gallery(address, &model, None, &Default::default())?;
+    let gallery = open_or_create_gallery(address, &model, &GalleryOptions::new())?;
     let summary = index(
         open(source)?,
         &model,
@@ -39,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ..Question::default()
         };
         println!("like {}, by {metric}:", first.payload.key);
-        for hit in searcher.ask_point(&first, &question)?.neighbours {
+        for hit in searcher.search(&first, &question)?.neighbours {
             println!("{:.4} {}", hit.distance, hit.payload.key);
         }
     }

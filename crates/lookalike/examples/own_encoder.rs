@@ -8,7 +8,9 @@ use std::error::Error;
 
 use lookalike::images::{Decoded, Fit, InputShape, Pixels};
 use lookalike::neighbours::Metric;
-use lookalike::{Encoder, IndexOptions, PADDING, Question, Searcher, create_gallery, index, open};
+use lookalike::{
+    Encoder, GalleryOptions, IndexOptions, PADDING, Question, Searcher, create_gallery, index, open,
+};
 
 /// The colours of a picture brought to 4 x 4 pixels.
 struct MeanColours;
@@ -56,17 +58,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: own_encoder SOURCE".into());
     };
     let place = tempfile::tempdir()?;
-    let gallery = create_gallery(place.path().join("colours.gallery"), &MeanColours, None)?;
+    let path = place.path().join("colours.gallery");
+    let gallery = create_gallery(path, &MeanColours, &GalleryOptions::new())?;
     index(
         open(source)?,
         &MeanColours,
-        &gallery,
+        &*gallery,
         IndexOptions::default(),
         |_| {},
     )?;
 
     // Which image has the nearest twin?
-    let searcher = Searcher::new(Box::new(gallery), Box::new(MeanColours));
+    let searcher = Searcher::new(gallery, Box::new(MeanColours));
     let question = Question {
         k: 1,
         exclude_self: true,
@@ -74,7 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut nearest: Option<(f32, String)> = None;
     for point in searcher.gallery().scroll(None, 10_000, None)? {
-        if let Some(hit) = searcher.ask_point(&point, &question)?.neighbours.pop()
+        if let Some(hit) = searcher.search(&point, &question)?.neighbours.pop()
             && nearest
                 .as_ref()
                 .is_none_or(|(least, _)| hit.distance < *least)

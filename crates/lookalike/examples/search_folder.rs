@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use lookalike::autoencoder::{Architecture, DeviceChoice, Objective, TrainConfig, train};
 use lookalike::{
-    IndexOptions, Question, Reading, Searcher, create_gallery, index, open, open_queries,
+    GalleryOptions, IndexOptions, Question, Reading, Searcher, create_gallery, index, open,
+    open_queries,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -28,11 +29,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // A gallery keeps codes, thumbnails and the model. This one goes with the program.
     let place = tempfile::tempdir()?;
-    let gallery = create_gallery(place.path().join("photos.gallery"), &model, None)?;
-    let summary = index(stream, &model, &gallery, IndexOptions::default(), |_| {})?;
+    let gallery = create_gallery(
+        place.path().join("photos.gallery"),
+        &model,
+        &GalleryOptions::new(),
+    )?;
+    let summary = index(stream, &model, &*gallery, IndexOptions::default(), |_| {})?;
     println!("{} images indexed", summary.images);
 
-    let searcher = Searcher::new(Box::new(gallery), Box::new(model));
+    let searcher = Searcher::new(gallery, Box::new(model));
     let question = Question {
         k: 5,
         exclude_self: true,
@@ -43,9 +48,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         query,
         &Reading::default(),
         &Arc::default(),
-        |source, name, query| {
+        |name, image| {
             println!("like {name}:");
-            for hit in searcher.search(source, &query, &question)?.neighbours {
+            for hit in searcher.search(image, &question)?.neighbours {
                 println!("{:.4} {}", hit.distance, hit.payload.key);
             }
             Ok::<(), lookalike::Error>(())

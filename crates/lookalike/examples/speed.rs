@@ -12,10 +12,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 use lookalike::autoencoder::{
     Architecture, DeviceChoice, EpochRecord, Observer, TrainConfig, train,
 };
-use lookalike::gallery::{EmbeddedGallery, Gallery, GalleryError, Payload, Point, SearchRequest};
+use lookalike::gallery::{
+    CodeSpec, EmbeddedGallery, Gallery, GalleryError, GalleryOptions, Payload, Point, SearchRequest,
+};
 use lookalike::images::Collection;
 use lookalike::neighbours::{Codes, Metric, nearest};
-use lookalike::{Searcher, assess, open};
+use lookalike::{AssessOptions, Searcher, assess, open};
 
 /// Floats of a code, and the neighbours that are asked for, as the peers have them.
 const DIMS: usize = 64;
@@ -278,7 +280,7 @@ fn recipe(epochs: Option<usize>, images: Option<usize>) -> Outcome {
     let model = train(&collection, &config, DeviceChoice::Cpu, None, &mut rates)?;
     println!("training seconds {:.2}", start.elapsed().as_secs_f64());
     let test = mnist("mnist:test", None)?;
-    let scores = assess(&model, &test, None, Metric::Cosine, None)?;
+    let scores = assess(&model, &test, None, &AssessOptions::new(Metric::Cosine))?;
     println!("P@5 {:.4}", scores.precision_at_5);
     Ok(())
 }
@@ -325,7 +327,11 @@ fn exact(gallery: Codes, queries: Codes, truth: &[u32], singles: usize) -> Outco
 fn approximate(codes: Codes, queries: Codes, truth: &[u32], singles: usize) -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("codes.gallery");
-    let gallery = EmbeddedGallery::create(&path, Metric::Euclidean, DIMS, b"no model")?;
+    let gallery = EmbeddedGallery::create(
+        &path,
+        &CodeSpec::new(Metric::Euclidean, DIMS, b"no model"),
+        &GalleryOptions::new(),
+    )?;
     let start = Instant::now();
     let all: Vec<usize> = (0..codes.len()).collect();
     for some in all.chunks(STORED_TOGETHER) {

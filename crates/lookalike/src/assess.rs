@@ -13,6 +13,31 @@ use serde::Serialize;
 
 use crate::{Encoded, Error};
 
+/// How codes are scored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssessOptions {
+    /// What they are compared by.
+    pub metric: Metric,
+    /// Ranks answers by diffusion.
+    pub rerank: Option<DiffusionConfig>,
+}
+
+impl AssessOptions {
+    /// By a metric alone.
+    pub fn new(metric: Metric) -> Self {
+        Self {
+            metric,
+            rerank: None,
+        }
+    }
+
+    fn of_eval(&self) -> Options {
+        Options {
+            rerank: self.rerank,
+        }
+    }
+}
+
 /// Asks the collection's codes with each of its images (left out of its own answer), or with each
 /// image of `queries`, and scores the answers by label. Labels are read for nothing else.
 ///
@@ -23,15 +48,14 @@ pub fn assess(
     model: &Autoencoder,
     collection: &Collection,
     queries: Option<&Collection>,
-    metric: Metric,
-    rerank: Option<DiffusionConfig>,
+    options: &AssessOptions,
 ) -> Result<Scores, Error> {
     let codes = model.encode_collection(collection, |_| {})?;
     let asked = queries
         .map(|q| model.encode_collection(q, |_| {}))
         .transpose()?;
     let dims = model.code_dim();
-    let options = Options { rerank };
+    let (metric, options) = (options.metric, options.of_eval());
     with_labels(
         collection,
         &codes,
@@ -50,10 +74,9 @@ pub fn assess(
 pub fn assess_codes(
     images: &Encoded,
     queries: Option<&Encoded>,
-    metric: Metric,
-    rerank: Option<DiffusionConfig>,
+    options: &AssessOptions,
 ) -> Result<Scores, Error> {
-    let options = Options { rerank };
+    let (metric, options) = (options.metric, options.of_eval());
     let labels = labels_of(images)?;
     let gallery = Labelled::new(Codes::new(&images.codes, images.dims)?, &labels)?;
     let Some(queries) = queries else {

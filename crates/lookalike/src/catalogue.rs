@@ -247,7 +247,7 @@ fn absolute(spec: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use lookalike_gallery::{EmbeddedGallery, Payload, Point};
+    use lookalike_gallery::{CodeSpec, EmbeddedGallery, GalleryOptions, Payload, Point};
     use lookalike_neighbours::Metric;
 
     use super::*;
@@ -272,7 +272,12 @@ mod tests {
         let root = folder.path().canonicalize().unwrap();
         let at = |name: &str| root.join(name).display().to_string();
         let (old, new) = (at("old"), at("new"));
-        let gallery = EmbeddedGallery::create(root.join("g"), Metric::Euclidean, 2, b"m").unwrap();
+        let gallery = EmbeddedGallery::create(
+            root.join("g"),
+            &CodeSpec::new(Metric::Euclidean, 2, b"m"),
+            &GalleryOptions::new(),
+        )
+        .unwrap();
         let first = point(&gallery, &old, "a.jpg");
         gallery.upsert(std::slice::from_ref(&first)).unwrap();
 
@@ -311,8 +316,12 @@ mod tests {
     #[test]
     fn unknown_sources_are_told_what_there_is() {
         let folder = tempfile::tempdir().unwrap();
-        let gallery =
-            EmbeddedGallery::create(folder.path().join("g"), Metric::Euclidean, 2, b"m").unwrap();
+        let gallery = EmbeddedGallery::create(
+            folder.path().join("g"),
+            &CodeSpec::new(Metric::Euclidean, 2, b"m"),
+            &GalleryOptions::new(),
+        )
+        .unwrap();
         let error = forget_source(&gallery, "photos").unwrap_err().to_string();
         assert!(error.contains("it is empty"), "{error}");
         gallery

@@ -2,35 +2,32 @@
 //! leave the feature `cluster` out.
 
 use lookalike_gallery::{
-    ClusterAddress, ClusterGallery, ClusterInfo, ClusterOptions, CollectionLayout, Gallery,
-    GalleryInfo,
+    ClusterAddress, ClusterGallery, ClusterInfo, ClusterOptions, CodeSpec, Gallery, GalleryInfo,
+    GalleryOptions,
 };
-use lookalike_neighbours::Metric;
 
 use crate::Error;
 
-pub(crate) fn open(name: &str) -> Result<Box<dyn Gallery>, Error> {
-    let options = ClusterOptions::from_environment()?;
-    Ok(Box::new(ClusterGallery::open(&name.parse()?, options)?))
+pub(crate) fn create(
+    address: &str,
+    codes: &CodeSpec,
+    options: &GalleryOptions,
+) -> Result<Box<dyn Gallery>, Error> {
+    let gallery = ClusterGallery::create(&address.parse()?, codes, options)?;
+    Ok(Box::new(gallery))
+}
+
+pub(crate) fn open(address: &str, options: &GalleryOptions) -> Result<Box<dyn Gallery>, Error> {
+    Ok(Box::new(ClusterGallery::open(&address.parse()?, options)?))
 }
 
 pub(crate) fn open_or_create(
-    name: &str,
-    model: &[u8],
-    metric: Option<Metric>,
-    default: Metric,
-    dims: usize,
-    layout: &CollectionLayout,
+    address: &str,
+    codes: &CodeSpec,
+    options: &GalleryOptions,
 ) -> Result<Box<dyn Gallery>, Error> {
-    Ok(Box::new(ClusterGallery::open_or_create_with(
-        &name.parse()?,
-        ClusterOptions::from_environment()?,
-        layout,
-        metric,
-        default,
-        dims,
-        model,
-    )?))
+    let gallery = ClusterGallery::open_or_create(&address.parse()?, codes, options)?;
+    Ok(Box::new(gallery))
 }
 
 /// Where a gallery is: an alias is the collection that it means.

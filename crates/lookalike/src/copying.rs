@@ -1,13 +1,13 @@
 //! A gallery's points in another place: from a folder to a cluster, back, or from one to another of
 //! a kind.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use lookalike_autoencoder::Autoencoder;
 use lookalike_gallery::{
-    ClusterAddress, CollectionLayout, DiffusionState, Gallery, GalleryInfo, Point, Points,
+    ClusterAddress, CodeSpec, DiffusionState, Gallery, GalleryInfo, GalleryOptions, Point, Points,
     model_fingerprint,
 };
 use lookalike_neighbours::DiffusionConfig;
@@ -59,7 +59,8 @@ pub struct CopySummary {
     pub checksum: String,
 }
 
-/// Opens the place of a copy of `from`, or makes it: for the same metric, codes and model. The
+/// Opens the place of a copy of `from`, or makes it: for the same metric, codes and model, whatever
+/// metric `options` say. The
 /// model's file is the one that `from` keeps or, where that is a cluster, `model`. From a folder to
 /// a new one all is copied already, index and neighbour graph included, and this says so.
 ///
@@ -70,7 +71,7 @@ pub fn open_copy(
     from: &dyn Gallery,
     name: &str,
     model: Option<&PathBuf>,
-    layout: &CollectionLayout,
+    options: &GalleryOptions,
 ) -> Result<(Box<dyn Gallery>, bool), Error> {
     let info = from.describe()?;
     let folder = |name: &str| std::fs::canonicalize(name).ok();
@@ -113,8 +114,9 @@ pub fn open_copy(
         Some(folder) if !ClusterAddress::is_meant_by(name) => folder.copy_whole(name)?,
         _ => false,
     };
-    let metric = info.metric;
-    let to = open_or_create_for(name, &bytes, Some(metric), metric, info.dims, layout)?;
+    let codes = CodeSpec::new(info.metric, info.dims, &bytes);
+    let options = options.clone().metric(info.metric);
+    let to = open_or_create_for(Path::new(name), &codes, &options)?;
     Ok((to, whole))
 }
 

@@ -7,6 +7,7 @@ use lookalike_images::{CollectionError, ImageError};
 use lookalike_neighbours::CodesError;
 use lookalike_pretrained::PretrainedError;
 use lookalike_sources::SourceError;
+use uuid::Uuid;
 
 /// Why one of the crate's steps failed.
 #[non_exhaustive]
@@ -75,6 +76,20 @@ pub enum Error {
     Stopped {
         /// The source.
         source_name: String,
+    },
+    /// The gallery has no point with this id.
+    #[error("the gallery has no image with the id {id}")]
+    NoSuchImage {
+        /// The id.
+        id: Uuid,
+    },
+    /// A region of a point was to be looked at, and neither its original nor a thumbnail is there.
+    #[error(
+        "the original of {key} is gone, and no thumbnail was kept: search with the whole image, by its code"
+    )]
+    OriginalGone {
+        /// The point's key.
+        key: String,
     },
     /// What was asked for cannot be done because of what is there; the message says what is in the
     /// way.

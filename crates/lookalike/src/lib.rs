@@ -7,7 +7,9 @@
 //!
 //! ```
 //! use lookalike::autoencoder::{Architecture, DeviceChoice, TrainConfig, train};
-//! use lookalike::{IndexOptions, Question, Searcher, create_gallery, index, open};
+//! use lookalike::{
+//!     GalleryOptions, IndexOptions, Query, Question, Searcher, create_gallery, index, open,
+//! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
@@ -18,15 +20,13 @@
 //! let model = train(&images, &config, DeviceChoice::Auto, None, &mut ())?;
 //!
 //! // Encode all images into a gallery.
-//! let gallery = create_gallery(&path, &model, None)?;
-//! index(open("mnist:test")?, &model, &gallery, IndexOptions::default(), |_| {})?;
+//! let gallery = create_gallery(&path, &model, &GalleryOptions::new())?;
+//! index(open("mnist:test")?, &model, &*gallery, IndexOptions::default(), |_| {})?;
 //!
 //! // Ask for the 5 images most like test image 7, itself left out.
-//! let searcher = Searcher::new(Box::new(gallery), Box::new(model));
-//! let stream = open("mnist:test")?;
-//! let query = stream.query("7")?;
+//! let searcher = Searcher::new(gallery, Box::new(model));
 //! let question = Question { k: 5, exclude_self: true, ..Question::default() };
-//! let answer = searcher.search(stream.name(), &query, &question)?;
+//! let answer = searcher.search(Query::path("mnist:test#7"), &question)?;
 //! assert_eq!(answer.neighbours.len(), 5);
 //! println!("nearest: {} at {}", answer.neighbours[0].payload.key, answer.neighbours[0].distance);
 //! # Ok(())
@@ -66,6 +66,7 @@ pub mod outliers;
 mod presence;
 mod pretrained;
 pub mod quality;
+mod query;
 mod rules;
 mod searching;
 mod skips;
@@ -83,7 +84,7 @@ pub use lookalike_neighbours as neighbours;
 pub use lookalike_sources as sources;
 
 pub use assess::{
-    HogScores, SelfAssessment, SimpleScores, assess, assess_baselines, assess_codes,
+    AssessOptions, HogScores, SelfAssessment, SimpleScores, assess, assess_baselines, assess_codes,
     assess_histogram, assess_hog, assess_pixels, assess_self, assess_simple, copying,
     pixel_vectors,
 };
@@ -96,16 +97,20 @@ pub use indexing::{
     IndexOptions, IndexProgress, IndexSummary, MAX_DIFFUSED, THUMBNAIL, decode_target, index,
 };
 pub use judging::compare;
+pub use lookalike_gallery::GalleryOptions;
 pub use lookalike_pretrained::{Pool, PretrainedError, PretrainedOptions};
-pub use opening::{create_gallery, encoder_of, open_gallery, open_or_create_gallery};
+pub use opening::{
+    create_gallery, encoder_of, open_gallery, open_gallery_with, open_or_create_gallery,
+};
 pub use originals::{Originals, reduced};
 pub use presence::{Identity, Presence, Presences};
 pub use pretrained::{EncoderFiles, PretrainedEncoder};
+pub use query::Query;
 pub use rules::{AskedRules, ReadingRules, reading_of};
 pub use searching::{Question, Searcher, already_in_gallery};
 pub use skips::Skips;
 pub use stream::{
-    DEFAULT_SIDE, Encoded, ImageStream, LOOKED_AT, PADDING, Query, Reading, label_from,
+    DEFAULT_SIDE, Encoded, ImageStream, LOOKED_AT, PADDING, QueryImage, Reading, label_from,
     open_queries,
 };
 pub use uploads::{Stored, UPLOADS, Upload, Uploads};

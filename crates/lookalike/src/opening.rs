@@ -3,67 +3,96 @@
 use std::path::{Path, PathBuf};
 
 use lookalike_autoencoder::{Autoencoder, DeviceChoice};
-use lookalike_gallery::{ClusterAddress, CollectionLayout, EmbeddedGallery, Gallery};
-use lookalike_neighbours::Metric;
+use lookalike_gallery::{ClusterAddress, CodeSpec, EmbeddedGallery, Gallery, GalleryOptions};
 
 use crate::pretrained::files_of;
 use crate::{Encoder, Error, PretrainedEncoder, clusters, load_encoder};
 
-/// Makes an empty gallery for `encoder` in a folder, by `metric` or the encoder's default.
+/// Makes an empty gallery for `encoder`, in a folder or on a cluster as [`open_gallery`] names it.
 ///
 /// # Errors
 ///
-/// When something is there already, or the folder cannot be written.
+/// When something is there already, or it cannot be written.
 pub fn create_gallery(
-    path: impl AsRef<Path>,
+    name: impl AsRef<Path>,
     encoder: &dyn Encoder,
-    metric: Option<Metric>,
-) -> Result<EmbeddedGallery, Error> {
-    let metric = metric.unwrap_or_else(|| encoder.default_metric());
-    let bytes = encoder.to_bytes();
-    Ok(EmbeddedGallery::create(
-        path,
-        metric,
-        encoder.code_dim(),
-        &bytes,
-    )?)
+    options: &GalleryOptions,
+) -> Result<Box<dyn Gallery>, Error> {
+    let (model, name) = (encoder.to_bytes(), name.as_ref());
+    let codes = codes_of(encoder, &model);
+    Ok(match cluster_address(name)? {
+        Some(address) => clusters::create(address, &codes, options)?,
+        None => Box::new(EmbeddedGallery::create(name, &codes, options)?),
+    })
 }
 
 /// Opens the gallery that `name` means: a folder's path, or an address on a cluster as
 /// `qdrant://host/name` ([`ClusterAddress`]). The cluster's key comes from the environment
-/// ([`ClusterOptions::from_environment`](lookalike_gallery::ClusterOptions::from_environment)).
+/// ([`ClusterOptions::from_environment`](lookalike_gallery::ClusterOptions::from_environment));
+/// [`open_gallery_with`] takes another.
 ///
 /// # Errors
 ///
 /// When there is none, it is damaged, another process has the folder open, or the cluster does not
 /// answer.
-pub fn open_gallery(name: &str) -> Result<Box<dyn Gallery>, Error> {
-    refuse_half_address(name)?;
-    Ok(match ClusterAddress::is_meant_by(name) {
-        true => clusters::open(name)?,
-        false => Box::new(EmbeddedGallery::open(name)?),
+pub fn open_gallery(name: impl AsRef<Path>) -> Result<Box<dyn Gallery>, Error> {
+    open_gallery_with(name, &GalleryOptions::new())
+}
+
+/// As [`open_gallery`], with the cluster's options given. What `options` say of new galleries
+/// means nothing here.
+///
+/// # Errors
+///
+/// As [`open_gallery`].
+pub fn open_gallery_with(
+    name: impl AsRef<Path>,
+    options: &GalleryOptions,
+) -> Result<Box<dyn Gallery>, Error> {
+    let name = name.as_ref();
+    Ok(match cluster_address(name)? {
+        Some(address) => clusters::open(address, options)?,
+        None => Box::new(EmbeddedGallery::open(name)?),
     })
 }
 
-/// Opens the gallery `name` if it fits `encoder` and `metric` (none: whatever it has), or makes it;
-/// on a cluster as `layout` says.
+/// Opens the gallery `name` if it fits `encoder` and `options`, or makes it.
 ///
 /// # Errors
 ///
 /// When it is there with another model or metric, and as [`open_gallery`].
 pub fn open_or_create_gallery(
-    name: &str,
+    name: impl AsRef<Path>,
     encoder: &dyn Encoder,
-    metric: Option<Metric>,
-    layout: &CollectionLayout,
+    options: &GalleryOptions,
 ) -> Result<Box<dyn Gallery>, Error> {
-    refuse_half_address(name)?;
-    let (default, dims) = (encoder.default_metric(), encoder.code_dim());
-    open_or_create_for(name, &encoder.to_bytes(), metric, default, dims, layout)
+    let model = encoder.to_bytes();
+    open_or_create_for(name.as_ref(), &codes_of(encoder, &model), options)
 }
 
-/// Refuses what was meant as an address: it would be a folder of that name.
-fn refuse_half_address(name: &str) -> Result<(), Error> {
+/// As [`open_or_create_gallery`], for the codes of a model's file.
+pub(crate) fn open_or_create_for(
+    name: &Path,
+    codes: &CodeSpec,
+    options: &GalleryOptions,
+) -> Result<Box<dyn Gallery>, Error> {
+    Ok(match cluster_address(name)? {
+        Some(address) => clusters::open_or_create(address, codes, options)?,
+        None => Box::new(EmbeddedGallery::open_or_create(name, codes, options)?),
+    })
+}
+
+/// The codes of an encoder whose file is `model`.
+fn codes_of<'a>(encoder: &dyn Encoder, model: &'a [u8]) -> CodeSpec<'a> {
+    CodeSpec::new(encoder.default_metric(), encoder.code_dim(), model)
+}
+
+/// The address on a cluster that `name` is, if it is one. Refuses what was meant as an address and
+/// would be a folder of that name.
+fn cluster_address(name: &Path) -> Result<Option<&str>, Error> {
+    let Some(name) = name.to_str() else {
+        return Ok(None);
+    };
     let rest = name
         .split_once(':')
         .filter(|(scheme, rest)| scheme.eq_ignore_ascii_case("qdrant") && !rest.starts_with("//"));
@@ -72,25 +101,8 @@ fn refuse_half_address(name: &str) -> Result<(), Error> {
             "{name} is no gallery's name: an address on a cluster is written qdrant://HOST:6334/{}, and a folder of that name ./{name}",
             rest.trim_start_matches('/')
         ))),
-        None => Ok(()),
+        None => Ok(Some(name).filter(|name| ClusterAddress::is_meant_by(name))),
     }
-}
-
-/// As [`open_or_create_gallery`], by the bytes of the model's file.
-pub(crate) fn open_or_create_for(
-    name: &str,
-    model: &[u8],
-    metric: Option<Metric>,
-    default: Metric,
-    dims: usize,
-    layout: &CollectionLayout,
-) -> Result<Box<dyn Gallery>, Error> {
-    Ok(match ClusterAddress::is_meant_by(name) {
-        true => clusters::open_or_create(name, model, metric, default, dims, layout)?,
-        false => Box::new(EmbeddedGallery::open_or_create_with(
-            name, metric, default, dims, model,
-        )?),
-    })
 }
 
 /// The encoder that a gallery's codes come from: the one of `models` (files) that has its

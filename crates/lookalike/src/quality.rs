@@ -128,13 +128,18 @@ pub fn quality(
 
 #[cfg(test)]
 mod tests {
-    use lookalike_gallery::{EmbeddedGallery, Payload, Point};
+    use lookalike_gallery::{CodeSpec, EmbeddedGallery, GalleryOptions, Payload, Point};
 
     use super::*;
 
     fn gallery(folder: &std::path::Path, labels: &[Option<&str>]) -> EmbeddedGallery {
         let path = folder.join("q.gallery");
-        let gallery = EmbeddedGallery::create(path, Metric::Euclidean, 2, b"a model").unwrap();
+        let gallery = EmbeddedGallery::create(
+            path,
+            &CodeSpec::new(Metric::Euclidean, 2, b"a model"),
+            &GalleryOptions::new(),
+        )
+        .unwrap();
         // Those of a label lie together, some of them by themselves.
         let points: Vec<Point> = labels
             .iter()

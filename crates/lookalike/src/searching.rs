@@ -8,12 +8,17 @@ use lookalike_gallery::{
     Answer, Example, Filter, Gallery, Mmr, Payload, Point, RecommendRequest, Rerank, SearchRequest,
     point_id,
 };
+use lookalike_images::Region;
 use lookalike_neighbours::Metric;
 use lookalike_sources::existing;
 use uuid::Uuid;
 
 use crate::catalogue;
-use crate::{Encoder, Error, ImageStream, Query, Reading, encoder_of, open_gallery};
+use crate::query::{Query, Subject};
+use crate::{
+    Encoder, Error, ImageStream, Originals, QueryImage, Reading, THUMBNAIL, decode_target,
+    encoder_of, open_gallery, reading_of,
+};
 
 /// What is wanted of a search, besides the image.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,7 +112,11 @@ impl Searcher {
     /// # Errors
     ///
     /// When the gallery or its model cannot be opened.
-    pub fn open(name: &str, models: &[PathBuf], device: DeviceChoice) -> Result<Self, Error> {
+    pub fn open(
+        name: impl AsRef<Path>,
+        models: &[PathBuf],
+        device: DeviceChoice,
+    ) -> Result<Self, Error> {
         let gallery = open_gallery(name)?;
         let encoder = encoder_of(&*gallery, models, device)?;
         Ok(Self::new(gallery, encoder))
@@ -123,23 +132,119 @@ impl Searcher {
         &*self.encoder
     }
 
-    /// Finds the images most like `query`; `source` is the name of the source that it belongs to.
+    /// Finds the images most like `query`, whatever that is: a file, bytes, pixels, a point, a code,
+    /// words, a region, or examples.
     ///
     /// # Errors
     ///
-    /// When the question cannot be answered, e.g. diffusion without a graph.
-    pub fn search(
-        &self,
-        source: &str,
-        query: &Query,
-        question: &Question,
-    ) -> Result<Answer, Error> {
-        let own = match question.exclude_self {
-            true => self.own_point(source, query)?,
-            false => None,
+    /// When the query cannot be read, names no point of the gallery, or has words that the encoder
+    /// does not know; and when the question cannot be answered: diffusion without a graph, and
+    /// diffusion or diversity with examples.
+    pub fn search(&self, query: impl Into<Query>, question: &Question) -> Result<Answer, Error> {
+        let Query {
+            subject,
+            region,
+            own,
+        } = query.into();
+        if let Subject::Examples { like, unlike } = subject {
+            refuse_region(region)?;
+            return self.recommend(like, unlike, question);
+        }
+        let wants_own = question.exclude_self;
+        let (code, found) = self.code(subject, region, wants_own && own.is_none())?;
+        let request = SearchRequest {
+            exclude: own.or(found).filter(|_| wants_own),
+            ..question.request(code)
         };
-        let code = self.encoder.encode_picture(&query.picture)?;
-        self.ask_code(code, own.map(|point| point.id), question)
+        Ok(self.gallery.search(&request)?)
+    }
+
+    /// The code of a query that is not examples; also, if it `wants_own`, which point it is.
+    fn code(
+        &self,
+        subject: Subject,
+        region: Option<Region>,
+        wants_own: bool,
+    ) -> Result<(Vec<f32>, Option<Uuid>), Error> {
+        match subject {
+            Subject::Id(id) => {
+                let point = self.point(id)?;
+                let code = match region {
+                    Some(region) => self.code_of_region(&point.payload, region)?,
+                    None => point.code,
+                };
+                Ok((code, Some(id)))
+            }
+            Subject::Code(code) => refuse_region(region).map(|()| (code, None)),
+            Subject::Text(text) => {
+                refuse_region(region)?;
+                Ok((self.encoder.encode_text(&text)?, None))
+            }
+            Subject::Examples { .. } => Err(Error::Unusable(
+                "examples cannot be made of examples: give each of them by itself".to_owned(),
+            )),
+            picture => {
+                let image = self.image(picture, region)?;
+                let own = match wants_own {
+                    true => self.own_point(&image)?.map(|point| point.id),
+                    false => None,
+                };
+                Ok((self.encode(&image, region)?, own))
+            }
+        }
+    }
+
+    /// The point with an id.
+    fn point(&self, id: Uuid) -> Result<Point, Error> {
+        let point = self.gallery.retrieve(&[id])?.pop();
+        point.ok_or(Error::NoSuchImage { id })
+    }
+
+    /// Reads a picture as the gallery's are read; a region is of the whole picture.
+    fn image(&self, subject: Subject, region: Option<Region>) -> Result<QueryImage, Error> {
+        let reading = || -> Result<Reading, Error> {
+            let mut reading = reading_of(&*self.gallery)?;
+            if region.is_none() {
+                reading.decode.target = Some(decode_target(&*self.encoder, THUMBNAIL));
+            }
+            Ok(reading)
+        };
+        match subject {
+            Subject::Image(image) => Ok(*image),
+            Subject::Bytes(bytes) => QueryImage::from_bytes(&bytes, &reading()?.decode),
+            Subject::Path(path) => match path.to_str() {
+                Some(spec) => QueryImage::open(spec, &reading()?),
+                None => Err(Error::Unusable(format!(
+                    "{} cannot be searched with: its name is not UTF-8; give its bytes",
+                    path.display()
+                ))),
+            },
+            _ => unreachable!("only pictures are read"),
+        }
+    }
+
+    fn encode(&self, image: &QueryImage, region: Option<Region>) -> Result<Vec<f32>, Error> {
+        match region {
+            Some(region) => {
+                let picture = &image.picture;
+                let whole = (picture.width, picture.height);
+                let part = picture.pixels.crop_of(region, whole)?;
+                self.encoder.encode_picture(&part.into())
+            }
+            None => self.encoder.encode_picture(&image.picture),
+        }
+    }
+
+    /// The code of a region of a point's picture.
+    fn code_of_region(&self, payload: &Payload, region: Region) -> Result<Vec<f32>, Error> {
+        let originals = Originals::of(&*self.gallery)?;
+        let pixels = originals.picture(&*self.gallery, payload);
+        let pixels = pixels.ok_or_else(|| Error::OriginalGone {
+            key: payload.key.clone(),
+        })?;
+        let whole = (payload.width as usize, payload.height as usize);
+        let part = pixels.crop_of(region, whole)?;
+        self.encoder.encode_picture(&part.into())
     }
 
     /// The point that an image is, if the gallery has it: that of the same source and key, or else
@@ -148,44 +253,23 @@ impl Searcher {
     /// # Errors
     ///
     /// When the gallery cannot be read.
-    pub fn own_point(&self, source: &str, query: &Query) -> Result<Option<Point>, Error> {
-        let identity = catalogue::identity(&*self.gallery, source)?;
-        let id = point_id(&identity, &query.key);
-        if let Some(point) = self.gallery.retrieve(&[id])?.pop() {
+    pub fn own_point(&self, image: &QueryImage) -> Result<Option<Point>, Error> {
+        if let Some(id) = self.id_of(image)?
+            && let Some(point) = self.gallery.retrieve(&[id])?.pop()
+        {
             return Ok(Some(point));
         }
-        let hash = query.blake3.as_str();
+        let hash = image.blake3.as_str();
         Ok(self.gallery.with_content(&[hash])?.remove(hash))
     }
 
-    /// Finds the images most like one that is in the gallery, by the code that is kept there: its
-    /// original is not needed.
-    ///
-    /// # Errors
-    ///
-    /// As [`search`](Self::search).
-    pub fn ask_point(&self, point: &Point, question: &Question) -> Result<Answer, Error> {
-        let exclude = question.exclude_self.then_some(point.id);
-        self.ask_code(point.code.clone(), exclude, question)
-    }
-
-    /// Finds the images most like one whose code is known already; `exclude` is left out,
-    /// [`exclude_self`](Question::exclude_self) says nothing here.
-    ///
-    /// # Errors
-    ///
-    /// As [`search`](Self::search).
-    pub fn ask_code(
-        &self,
-        code: Vec<f32>,
-        exclude: Option<Uuid>,
-        question: &Question,
-    ) -> Result<Answer, Error> {
-        let request = SearchRequest {
-            exclude,
-            ..question.request(code)
+    /// The id that an image has, or would have, in the gallery; none without a source.
+    fn id_of(&self, image: &QueryImage) -> Result<Option<Uuid>, Error> {
+        let Some(source) = &image.source else {
+            return Ok(None);
         };
-        Ok(self.gallery.search(&request)?)
+        let identity = catalogue::identity(&*self.gallery, source)?;
+        Ok(Some(point_id(&identity, &image.key)))
     }
 
     /// The point that a user's words name: an id, the place of its original, `SOURCE#KEY`, or the
@@ -225,36 +309,37 @@ impl Searcher {
         Ok(named.pop().filter(|_| named.is_empty()))
     }
 
-    /// An image as an example for [`recommend`](Self::recommend): the point of the same source and
-    /// key with the same content, if there is one, or else one of the same content, and otherwise
-    /// its code.
-    ///
-    /// # Errors
-    ///
-    /// When the gallery cannot be read.
-    pub fn example(&self, source: &str, query: &Query) -> Result<Example, Error> {
-        let id = point_id(&catalogue::identity(&*self.gallery, source)?, &query.key);
-        if self.gallery.existing(&[id])?.get(&id) == Some(&query.blake3) {
-            return Ok(Example::Id(id));
+    /// A query as an example. A picture is the point of the same source and key with the same
+    /// content, if there is one, or else one of the same content, and otherwise its code.
+    fn example(&self, query: Query) -> Result<Example, Error> {
+        let Query {
+            subject, region, ..
+        } = query;
+        match subject {
+            Subject::Id(id) if region.is_none() => Ok(Example::Id(id)),
+            Subject::Path(_) | Subject::Bytes(_) | Subject::Image(_) if region.is_none() => {
+                let image = self.image(subject, None)?;
+                if let Some(id) = self.id_of(&image)?
+                    && self.gallery.existing(&[id])?.get(&id) == Some(&image.blake3)
+                {
+                    return Ok(Example::Id(id));
+                }
+                let hash = image.blake3.as_str();
+                Ok(match self.gallery.with_content(&[hash])?.get(hash) {
+                    Some(twin) => Example::Id(twin.id),
+                    None => Example::Code(self.encoder.encode_picture(&image.picture)?),
+                })
+            }
+            // The image of a region may be among the answers.
+            subject => Ok(Example::Code(self.code(subject, region, false)?.0)),
         }
-        let hash = query.blake3.as_str();
-        Ok(match self.gallery.with_content(&[hash])?.get(hash) {
-            Some(twin) => Example::Id(twin.id),
-            None => Example::Code(self.encoder.encode_picture(&query.picture)?),
-        })
     }
 
-    /// Finds the images that are like some examples and unlike others. Examples that are points are
-    /// not among them.
-    ///
-    /// # Errors
-    ///
-    /// When nothing is liked, or `question` asks for diffusion or for differences among the
-    /// answers, which go with one query only.
-    pub fn recommend(
+    /// Finds the images that are like some examples and unlike others.
+    fn recommend(
         &self,
-        like: Vec<Example>,
-        unlike: Vec<Example>,
+        like: Vec<Query>,
+        unlike: Vec<Query>,
         question: &Question,
     ) -> Result<Answer, Error> {
         if question.rerank != Rerank::None || question.diverse.is_some() {
@@ -263,13 +348,219 @@ impl Searcher {
                     .to_owned(),
             ));
         }
+        let examples = |queries: Vec<Query>| -> Result<Vec<Example>, Error> {
+            let each = queries.into_iter().map(|query| self.example(query));
+            each.collect()
+        };
         Ok(self.gallery.recommend(&RecommendRequest {
-            unlike,
+            unlike: examples(unlike)?,
             metric: question.metric,
             exact: question.exact,
             max_distance: question.max_distance,
             filter: question.filter.clone(),
-            ..RecommendRequest::new(like, question.k)
+            ..RecommendRequest::new(examples(like)?, question.k)
         })?)
+    }
+}
+
+/// Refuses a region of what is not a picture.
+fn refuse_region(region: Option<Region>) -> Result<(), Error> {
+    match region {
+        Some(region) => Err(Error::Unusable(format!(
+            "the region {region} is of no picture: a region goes with a picture or a point, not with a code, words or examples"
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lookalike_gallery::GalleryOptions;
+    use lookalike_images::{Decoded, Fit, InputShape, Pixels};
+
+    use super::*;
+    use crate::{IndexOptions, PADDING, create_gallery, index, open};
+
+    /// The mean colours of a picture's quarters.
+    struct Quarters;
+
+    const SHAPE: InputShape = InputShape {
+        channels: 1,
+        height: 2,
+        width: 2,
+    };
+
+    impl Encoder for Quarters {
+        fn shape(&self) -> InputShape {
+            SHAPE
+        }
+
+        fn prepare(&self, picture: &Decoded) -> Result<Pixels, Error> {
+            Ok(picture.fit(SHAPE, Fit::Stretch, PADDING))
+        }
+
+        fn encode(&self, inputs: &[u8]) -> Result<Vec<f32>, Error> {
+            Ok(inputs.iter().map(|&byte| f32::from(byte)).collect())
+        }
+
+        fn code_dim(&self) -> usize {
+            SHAPE.values()
+        }
+
+        fn default_metric(&self) -> Metric {
+            Metric::Euclidean
+        }
+
+        fn name(&self) -> String {
+            "quarters".to_owned()
+        }
+
+        fn to_bytes(&self) -> Vec<u8> {
+            b"quarters".to_vec()
+        }
+    }
+
+    /// Four grey pictures of 8 x 8 pixels, each brighter than the one before, `3.png` with a black
+    /// left half; and a searcher over them.
+    fn pictures() -> (tempfile::TempDir, Searcher) {
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = folder.path().join("pictures");
+        std::fs::create_dir(&pictures).unwrap();
+        for number in 0..4_u8 {
+            let pixel = |at: usize| match number == 3 && at % 8 < 4 {
+                true => 0,
+                false => 40 * (number + 1),
+            };
+            let pixels = Pixels::new(8, 8, 1, (0..64).map(pixel).collect()).unwrap();
+            let path = pictures.join(format!("{number}.png"));
+            pixels.write_png(path).unwrap();
+        }
+        let options = GalleryOptions::new();
+        let gallery = create_gallery(folder.path().join("g"), &Quarters, &options).unwrap();
+        let stream = open(pictures.to_str().unwrap()).unwrap();
+        index(
+            stream,
+            &Quarters,
+            &*gallery,
+            IndexOptions::default(),
+            |_| {},
+        )
+        .unwrap();
+        (folder, Searcher::new(gallery, Box::new(Quarters)))
+    }
+
+    fn keys(answer: Result<Answer, Error>) -> Vec<String> {
+        let hits = answer.unwrap().neighbours.into_iter();
+        hits.map(|hit| hit.payload.key).collect()
+    }
+
+    #[test]
+    fn every_kind_of_query_finds_the_same() {
+        let (folder, searcher) = pictures();
+        let path = folder.path().join("pictures/1.png");
+        let bytes = std::fs::read(&path).unwrap();
+        let point = searcher
+            .find_point(&path.display().to_string())
+            .unwrap()
+            .unwrap();
+        let pixels = Pixels::new(8, 8, 1, vec![80; 64]).unwrap();
+        let named = format!("{}#1.png", folder.path().join("pictures").display());
+        let question = Question {
+            k: 2,
+            ..Question::default()
+        };
+        let queries = [
+            Query::path(&path),
+            Query::path(named),
+            Query::bytes(bytes.clone()),
+            Query::pixels(pixels),
+            Query::id(point.id),
+            Query::code(point.code.clone()),
+            Query::from(&point),
+        ];
+        for query in queries {
+            let found = keys(searcher.search(query.clone(), &question));
+            assert_eq!(found[0], "1.png", "{query:?}");
+        }
+        // Whatever is known to be in the gallery can be left out; pixels and codes are not.
+        let question = Question {
+            exclude_self: true,
+            ..question
+        };
+        let known = [
+            Query::path(&path),
+            Query::bytes(bytes),
+            Query::id(point.id),
+            Query::from(&point),
+            Query::code(point.code.clone()).of_point(point.id),
+        ];
+        for query in known {
+            let found = keys(searcher.search(query.clone(), &question));
+            assert!(!found.contains(&"1.png".to_owned()), "{query:?}: {found:?}");
+        }
+        let found = keys(searcher.search(Query::code(point.code.clone()), &question));
+        assert_eq!(found[0], "1.png");
+    }
+
+    #[test]
+    fn a_region_is_searched_with_in_place_of_the_whole() {
+        let (folder, searcher) = pictures();
+        let path = folder.path().join("pictures/3.png");
+        let point = searcher
+            .find_point(&path.display().to_string())
+            .unwrap()
+            .unwrap();
+        let question = Question::default();
+        let right = "4,0,4,8".parse::<Region>().unwrap();
+        // Its right half is plain, of brightness 160: the brightest of the plain ones is nearest.
+        for query in [
+            Query::path(&path),
+            Query::bytes(std::fs::read(&path).unwrap()),
+            Query::id(point.id),
+        ] {
+            assert_eq!(keys(searcher.search(query.clone(), &question))[0], "3.png");
+            let found = keys(searcher.search(query.region(right), &question));
+            assert_eq!(found[0], "2.png");
+        }
+        let beyond = Query::id(point.id).region("4,0,5,8".parse::<Region>().unwrap());
+        let error = searcher.search(beyond, &question).unwrap_err();
+        assert!(error.to_string().contains("8 x 8"), "{error}");
+        let code = Query::code(point.code.clone()).region(right);
+        assert!(searcher.search(code, &question).is_err());
+    }
+
+    #[test]
+    fn examples_are_of_every_kind() {
+        let (folder, searcher) = pictures();
+        let path = |number: usize| folder.path().join(format!("pictures/{number}.png"));
+        let question = Question {
+            k: 4,
+            ..Question::default()
+        };
+        // Between 0 and 2 lies 1; both are points and not among the answers.
+        let query = Query::examples([Query::path(path(0)), Query::path(path(2))], []);
+        assert_eq!(keys(searcher.search(query, &question)), ["1.png", "3.png"]);
+        // A code may find its own point.
+        let query = Query::examples([Query::code(vec![40.0; 4])], [Query::path(path(2))]);
+        assert_eq!(keys(searcher.search(query, &question))[0], "0.png");
+        let within = Query::examples([Query::examples([Query::path(path(0))], [])], []);
+        assert!(searcher.search(within, &question).is_err());
+        assert!(searcher.search(Query::examples([], []), &question).is_err());
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error() {
+        let (folder, searcher) = pictures();
+        let question = Question::default();
+        let error = searcher.search(Uuid::nil(), &question).unwrap_err();
+        assert!(matches!(error, Error::NoSuchImage { .. }), "{error}");
+        let many = Query::path(folder.path().join("pictures"));
+        let error = searcher.search(many, &question).unwrap_err();
+        assert!(error.to_string().contains("more than one image"), "{error}");
+        let none = Query::path(folder.path().join("none.png"));
+        assert!(searcher.search(none, &question).is_err());
+        assert!(searcher.search(Query::bytes("text"), &question).is_err());
+        let words = searcher.search(Query::text("a cat"), &question);
+        assert!(words.unwrap_err().to_string().contains("knows no words"));
     }
 }

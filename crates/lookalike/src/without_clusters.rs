@@ -1,9 +1,8 @@
 //! What stands in for `clusters` in builds that leave the feature `cluster` out.
 
 use lookalike_gallery::{
-    ClusterAddress, ClusterInfo, CollectionLayout, Gallery, GalleryError, GalleryInfo,
+    ClusterAddress, ClusterInfo, CodeSpec, Gallery, GalleryError, GalleryInfo, GalleryOptions,
 };
-use lookalike_neighbours::Metric;
 
 use crate::Error;
 
@@ -11,19 +10,24 @@ fn left_out(name: impl Into<String>) -> Error {
     Error::Gallery(GalleryError::WithoutClusters { name: name.into() })
 }
 
-pub(crate) fn open(name: &str) -> Result<Box<dyn Gallery>, Error> {
-    Err(left_out(name))
+pub(crate) fn create(
+    address: &str,
+    _codes: &CodeSpec,
+    _options: &GalleryOptions,
+) -> Result<Box<dyn Gallery>, Error> {
+    Err(left_out(address))
+}
+
+pub(crate) fn open(address: &str, _options: &GalleryOptions) -> Result<Box<dyn Gallery>, Error> {
+    Err(left_out(address))
 }
 
 pub(crate) fn open_or_create(
-    name: &str,
-    _model: &[u8],
-    _metric: Option<Metric>,
-    _default: Metric,
-    _dims: usize,
-    _layout: &CollectionLayout,
+    address: &str,
+    _codes: &CodeSpec,
+    _options: &GalleryOptions,
 ) -> Result<Box<dyn Gallery>, Error> {
-    Err(left_out(name))
+    Err(left_out(address))
 }
 
 /// Where a gallery is.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lookalike::autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};
-use lookalike::{create_gallery, open};
+use lookalike::{GalleryOptions, create_gallery, open};
 use lookalike_testing::Qdrant;
 
 /// Runs an example that was built with this test; gives what it printed.
@@ -92,7 +92,7 @@ fn own_storage_compares_codes() {
 fn watch_folder_takes_what_is_there() {
     let digits = Digits::new();
     let path = digits.path("g");
-    drop(create_gallery(&path, &digits.model, None).unwrap());
+    drop(create_gallery(&path, &digits.model, &GalleryOptions::new()).unwrap());
     let arguments = [digits.text("digits"), digits.text("g"), "1".to_owned()];
     let arguments = arguments.each_ref().map(String::as_str);
     let said = run("watch_folder", &arguments);

@@ -12,8 +12,8 @@ use lookalike::gallery::{Answer, Rerank};
 use lookalike::images::{Collection, Image};
 use lookalike::neighbours::{Codes, DiffusionConfig, Metric, Neighbour, nearest};
 use lookalike::{
-    Encoder as _, Error, ImageStream, IndexOptions, Question, Searcher, assess, assess_pixels,
-    create_gallery, index, open_gallery,
+    AssessOptions, Encoder as _, Error, GalleryOptions, ImageStream, IndexOptions, QueryImage,
+    Question, Searcher, assess, assess_pixels, create_gallery, index, open_gallery,
 };
 use serde::Serialize;
 
@@ -198,7 +198,7 @@ impl<'a> Demo<'a> {
         let score = |codes, model: &Autoencoder, rerank| -> Result<Line, Error> {
             let start = Instant::now();
             let metric = model.default_metric();
-            let scores = assess(model, &self.test, None, metric, rerank)?;
+            let scores = assess(model, &self.test, None, &AssessOptions { metric, rerank })?;
             Ok(Line {
                 codes,
                 scores,
@@ -288,20 +288,20 @@ impl<'a> Demo<'a> {
     fn search(&self, model: Autoencoder, mut rows: Vec<Row>) -> Result<Answer, Failure> {
         let path = self.path("test.gallery");
         self.discard_gallery(&path)?;
-        let gallery = create_gallery(&path, &model, None)?;
+        let gallery = create_gallery(&path, &model, &GalleryOptions::new())?;
         let start = Instant::now();
         let options = IndexOptions {
             diffusion: true,
             ..IndexOptions::default()
         };
         let test = ImageStream::of_collection(&self.test);
-        index(test, &model, &gallery, options, |_| {})?;
+        index(test, &model, &*gallery, options, |_| {})?;
         self.console.say(format!(
             "   {} images encoded and indexed, and their neighbour graph built, in {}",
             self.test.len(),
             duration(start.elapsed().as_secs_f64())
         ))?;
-        let searcher = Searcher::new(Box::new(gallery), Box::new(model));
+        let searcher = Searcher::new(gallery, Box::new(model));
         let originals = Originals::of(searcher.gallery())?;
         let mut answers = Vec::new();
         for (heading, rerank) in [("ours", Rerank::None), ("+ diffusion", Rerank::Diffusion)] {
@@ -337,7 +337,7 @@ impl<'a> Demo<'a> {
         let discarded = self.path("discarded.gallery");
         if path.join("gallery.json").exists() {
             // Fails, saying so, while another process uses it.
-            drop(open_gallery(&path.display().to_string())?);
+            drop(open_gallery(path)?);
             std::fs::rename(path, &discarded).map_err(Error::io("rename", path))?;
         }
         match std::fs::remove_dir_all(&discarded) {
@@ -361,7 +361,11 @@ impl<'a> Demo<'a> {
             rerank,
             ..Question::default()
         };
-        let answer = searcher.search(self.test.name(), &image.clone().into(), &question)?;
+        let asked = QueryImage {
+            source: Some(self.test.name().to_owned()),
+            ..image.clone().into()
+        };
+        let answer = searcher.search(asked, &question)?;
         Ok((image, answer))
     }
 

@@ -9,8 +9,8 @@ use lookalike::gallery::Rerank;
 use lookalike::images::{Collection, Fit};
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::{
-    Encoded, Encoder, Error, ImageStream, SelfAssessment, SimpleScores, Skips, assess,
-    assess_codes, assess_self, assess_simple, compare, load_encoder,
+    AssessOptions, Encoded, Encoder, Error, ImageStream, SelfAssessment, SimpleScores, Skips,
+    assess, assess_codes, assess_self, assess_simple, compare, load_encoder,
 };
 use serde::Serialize;
 
@@ -79,9 +79,12 @@ pub fn run(
     };
     // Queries are asked for to be scored by label: then labels must be there.
     if collection.is_labelled() || queries.is_some() {
-        let diffusion = (rerank == Rerank::Diffusion).then(DiffusionConfig::default);
+        let scoring = AssessOptions {
+            metric,
+            rerank: (rerank == Rerank::Diffusion).then(DiffusionConfig::default),
+        };
         let start = Instant::now();
-        report.scores = Some(assess(model, &collection, queries, metric, diffusion)?);
+        report.scores = Some(assess(model, &collection, queries, &scoring)?);
         report.seconds = Some(start.elapsed().as_secs_f64());
         if !arguments.no_baselines {
             report.baselines = Some(assess_simple(&collection, queries)?);
@@ -121,9 +124,12 @@ fn run_pretrained(
     let queries = arguments.queries.as_deref().map(encode).transpose()?;
     let metric = arguments.metric.unwrap_or_else(|| encoder.default_metric());
     let rerank = Rerank::from(arguments.rerank);
-    let diffusion = (rerank == Rerank::Diffusion).then(DiffusionConfig::default);
+    let scoring = AssessOptions {
+        metric,
+        rerank: (rerank == Rerank::Diffusion).then(DiffusionConfig::default),
+    };
     let start = Instant::now();
-    let scores = assess_codes(&images, queries.as_ref(), metric, diffusion)?;
+    let scores = assess_codes(&images, queries.as_ref(), &scoring)?;
     let mut report = EvalReport {
         scores: Some(scores),
         metric,

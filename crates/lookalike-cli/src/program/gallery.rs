@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use lookalike::gallery::ClusterAddress;
 use lookalike::{
-    CopyOptions, CopySummary, Error, SourceCount, copy_gallery, forget_source, move_source,
-    open_copy, open_gallery, remove_collection, sources_in, switch_alias,
+    CopyOptions, CopySummary, Error, GalleryOptions, SourceCount, copy_gallery, forget_source,
+    move_source, open_copy, open_gallery, remove_collection, sources_in, switch_alias,
 };
 use serde::Serialize;
 
@@ -71,8 +71,8 @@ pub fn run(command: GalleryCommand, console: &Console) -> Result<(), Failure> {
 
 fn copy(arguments: CopyArguments, console: &Console) -> Result<(), Failure> {
     let from = open_gallery(&arguments.from)?;
-    let layout = arguments.layout.layout();
-    let (to, whole) = open_copy(&*from, &arguments.to, arguments.model.as_ref(), &layout)?;
+    let made = GalleryOptions::new().layout(arguments.layout.layout());
+    let (to, whole) = open_copy(&*from, &arguments.to, arguments.model.as_ref(), &made)?;
     let options = CopyOptions {
         whole,
         prune: arguments.prune,

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::{
-    Encoder, Error, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED, PretrainedEncoder,
-    PretrainedOptions, Watch, encoder_of, known_source, load_encoder, open_or_create_gallery,
+    Encoder, Error, GalleryOptions, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED,
+    PretrainedEncoder, PretrainedOptions, Watch, encoder_of, known_source, load_encoder,
+    open_or_create_gallery,
 };
 use serde::Serialize;
 
@@ -209,14 +210,12 @@ fn open_gallery(
     encoder: &dyn Encoder,
     interruption: Option<&Interruption>,
 ) -> Result<Box<dyn Gallery>, Error> {
+    let options = GalleryOptions::new()
+        .metric(arguments.metric)
+        .layout(arguments.layout.layout());
     let [mut wait, longest] = IN_USE;
     loop {
-        let opened = open_or_create_gallery(
-            &arguments.gallery,
-            encoder,
-            arguments.metric,
-            &arguments.layout.layout(),
-        );
+        let opened = open_or_create_gallery(&arguments.gallery, encoder, &options);
         match (opened, interruption) {
             (Err(Error::Gallery(GalleryError::InUse { .. })), Some(interruption))
                 if !interruption.came() =>

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use lookalike::autoencoder::DeviceChoice;
-use lookalike::gallery::{Answer, Example, Filter, Gallery, Hit, Point, Rerank};
+use lookalike::gallery::{Answer, Filter, Gallery, Hit, Point, Rerank};
 use lookalike::images::{Image, Region};
 use lookalike::neighbours::Metric;
 use lookalike::{
-    Encoder, Error, Presence, Presences, Query, Question, Reading, Searcher, Skips, THUMBNAIL,
-    already_in_gallery, decode_target, open_queries,
+    Encoder, Error, Presence, Presences, Query, QueryImage, Question, Reading, Searcher, Skips,
+    THUMBNAIL, already_in_gallery, decode_target, open_queries,
 };
 use serde::Serialize;
 
@@ -103,14 +103,14 @@ pub fn run(
         .map(|text| searcher.encoder().encode_text(text))
         .transpose()?;
     if let (Some(text), Some(code), true) = (text, &text_code, arguments.like.is_empty()) {
-        let answer = searcher.ask_code(code.clone(), None, &question)?;
+        let answer = searcher.search(Query::code(code.clone()), &question)?;
         answers.take(text, None, None, &answer)?;
     }
     if !arguments.like.is_empty() {
         let (mut like, shown) = queries.examples(&arguments.like)?;
-        like.extend(text_code.map(Example::Code));
+        like.extend(text_code.map(Query::code));
         let (unlike, _) = queries.examples(&arguments.unlike)?;
-        let answer = searcher.recommend(like, unlike, &question)?;
+        let answer = searcher.search(Query::examples(like, unlike), &question)?;
         let mut name = format!("like {}", arguments.like.join(", "));
         if let Some(text) = text {
             name += &format!(", \"{text}\"");
@@ -123,17 +123,16 @@ pub fn run(
     for spec in &arguments.images {
         queries.each(spec, |name, asked| {
             let (own, answer) = match &asked {
-                Asked::Image(source, query) => {
-                    let own = searcher.own_point(source, query)?;
-                    let code = searcher.encoder().encode_picture(&query.picture)?;
-                    let exclude = own.as_ref().filter(|_| question.exclude_self);
-                    let exclude = exclude.map(|point| point.id);
-                    let answer = searcher.ask_code(code, exclude, &question)?;
+                Asked::Image(image) => {
+                    let own = searcher.own_point(image)?;
+                    let id = own.as_ref().map(|point| point.id);
+                    let query = Query::image(image.clone()).of_point(id);
+                    let answer = searcher.search(query.region(arguments.region), &question)?;
                     (own, answer)
                 }
-                Asked::Point(point) => (None, searcher.ask_point(point, &question)?),
+                Asked::Point(point) => (None, searcher.search(&**point, &question)?),
             };
-            let shown = asked.shown(&answers.originals);
+            let shown = queries.shown(&asked, &answers.originals)?;
             answers.take(name, shown.as_ref(), own.as_ref(), &answer)
         })?;
     }
@@ -179,25 +178,11 @@ pub fn diffusion_note(encoder: &dyn Encoder, console: &Console) {
 }
 
 /// What is asked with.
-enum Asked<'a> {
-    /// An image, and the name of its source.
-    Image(&'a str, Query),
+enum Asked {
+    /// An image.
+    Image(QueryImage),
     /// A point of the gallery, whose original is not there.
     Point(Box<Point>),
-}
-
-impl Asked<'_> {
-    /// The picture to show for it, if there is one.
-    fn shown(&self, originals: &Originals<'_>) -> Option<Image> {
-        match self {
-            Asked::Image(_, query) => Some(query.clone().into()),
-            Asked::Point(point) => Some(Image {
-                key: point.payload.key.clone(),
-                label: point.payload.label.clone(),
-                pixels: originals.get(&point.payload)?,
-            }),
-        }
-    }
 }
 
 /// Makes queries of what was typed.
@@ -217,13 +202,9 @@ impl Queries<'_> {
         mut ask: impl FnMut(&str, Asked) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut asked = false;
-        let read = open_queries(spec, &self.reading, &self.skips, |source, name, query| {
+        let read = open_queries(spec, &self.reading, &self.skips, |name, image| {
             asked = true;
-            let query = match self.region {
-                Some(region) => query.region(region)?,
-                None => query,
-            };
-            ask(name, Asked::Image(source, query))
+            ask(name, Asked::Image(image))
         });
         match read {
             Err(Failure::Error(error)) if !asked => match self.searcher.find_point(spec)? {
@@ -238,22 +219,37 @@ impl Queries<'_> {
         }
     }
 
+    /// The picture to show for what is asked with, if there is one.
+    fn shown(&self, asked: &Asked, originals: &Originals<'_>) -> Result<Option<Image>, Error> {
+        Ok(match asked {
+            Asked::Image(image) => {
+                let mut shown = Image::from(image.clone());
+                if let Some(region) = self.region {
+                    shown.pixels = shown.pixels.crop(region)?;
+                }
+                Some(shown)
+            }
+            Asked::Point(point) => originals.get(&point.payload).map(|pixels| Image {
+                key: point.payload.key.clone(),
+                label: point.payload.label.clone(),
+                pixels,
+            }),
+        })
+    }
+
     /// The examples that `specs` name, and the first of them to show.
-    fn examples(&self, specs: &[String]) -> Result<(Vec<Example>, Option<Image>), Failure> {
+    fn examples(&self, specs: &[String]) -> Result<(Vec<Query>, Option<Image>), Failure> {
         let mut examples = Vec::new();
         let mut first = None;
         for spec in specs {
             self.each(spec, |_, asked| {
-                examples.push(match &asked {
-                    Asked::Image(_, query) if self.region.is_some() => {
-                        Example::Code(self.searcher.encoder().encode_picture(&query.picture)?)
-                    }
-                    Asked::Image(source, query) => self.searcher.example(source, query)?,
-                    Asked::Point(point) => Example::Id(point.id),
-                });
                 if first.is_none() {
-                    first = asked.shown(&Originals::of(self.searcher.gallery())?);
+                    first = self.shown(&asked, &Originals::of(self.searcher.gallery())?)?;
                 }
+                examples.push(match asked {
+                    Asked::Image(image) => Query::image(image).region(self.region),
+                    Asked::Point(point) => Query::id(point.id),
+                });
                 Ok(())
             })?;
         }

@@ -21,7 +21,6 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lookalike_neighbours::Metric;
 use uuid::Uuid;
 
 use crate::answering;
@@ -30,9 +29,9 @@ use crate::manifest::Manifest;
 use crate::point::check_code;
 use crate::thumbnail;
 use crate::{
-    Answer, ClusterAddress, ClusterInfo, ClusterOptions, CollectionLayout, DiffusionState, Facet,
-    Filter, Gallery, GalleryError, GalleryInfo, Point, RecommendRequest, SearchRequest, Stub,
-    Upserted,
+    Answer, ClusterAddress, ClusterInfo, ClusterOptions, CodeSpec, DiffusionState, Facet, Filter,
+    Gallery, GalleryError, GalleryInfo, GalleryOptions, Point, RecommendRequest, SearchRequest,
+    Stub, Upserted,
 };
 
 use collection::Collection;
@@ -69,26 +68,23 @@ pub struct ClusterGallery {
 }
 
 impl ClusterGallery {
-    /// Makes an empty collection for codes of length `dims` that the model whose file is `model`
-    /// gives.
+    /// Makes an empty collection for `codes`.
     ///
     /// # Errors
     /// [`AlreadyExists`](GalleryError::AlreadyExists) if there is one, or an alias, of this name,
-    /// [`BadRequest`](GalleryError::BadRequest) if `dims` is not from 1 to 65536,
+    /// [`BadRequest`](GalleryError::BadRequest) if the codes' length is not from 1 to 65536,
     /// [`NotOnCluster`](GalleryError::NotOnCluster) if the cluster's Qdrant is too old,
     /// [`Unreachable`](GalleryError::Unreachable), [`Refused`](GalleryError::Refused), and
     /// [`Engine`](GalleryError::Engine) if the cluster does not want to.
     pub fn create(
         address: &ClusterAddress,
-        options: ClusterOptions,
-        layout: &CollectionLayout,
-        metric: Metric,
-        dims: usize,
-        model: &[u8],
+        codes: &CodeSpec,
+        options: &GalleryOptions,
     ) -> Result<Self, GalleryError> {
-        let manifest = Manifest::new(metric, dims, model);
+        let layout = &options.layout;
+        let manifest = codes.manifest(options);
         manifest.check_dims()?;
-        let connection = Connection::new(address, options)?;
+        let connection = Connection::new(address, options.cluster_options()?)?;
         let collection = Collection {
             connection: &connection,
             address,
@@ -112,8 +108,8 @@ impl ClusterGallery {
     /// [`NotFound`](GalleryError::NotFound) or [`NotAGallery`](GalleryError::NotAGallery) if none
     /// of lookalike's is there, [`Version`](GalleryError::Version) if it cannot be understood, and
     /// those of [`create`](Self::create) about the cluster.
-    pub fn open(address: &ClusterAddress, options: ClusterOptions) -> Result<Self, GalleryError> {
-        let connection = Connection::new(address, options)?;
+    pub fn open(address: &ClusterAddress, options: &GalleryOptions) -> Result<Self, GalleryError> {
+        let connection = Connection::new(address, options.cluster_options()?)?;
         Collection {
             connection: &connection,
             address,
@@ -123,25 +119,21 @@ impl ClusterGallery {
     }
 
     /// Opens a collection, or makes it if there is none, as whoever comes first does of many who
-    /// start at once. One that is there must have been made for this length of codes and this model
-    /// and, if a metric is `wanted`, for that one; a new one is otherwise made for `default`, and
-    /// `layout` says how.
+    /// start at once. One that is there must have been made for codes of this length and model and,
+    /// if `options` name a metric, for that metric.
     ///
     /// # Errors
     /// [`Mismatch`](GalleryError::Mismatch) if what is there was made for something else; otherwise
     /// those of [`open`](Self::open) and [`create`](Self::create).
-    pub fn open_or_create_with(
+    pub fn open_or_create(
         address: &ClusterAddress,
-        options: ClusterOptions,
-        layout: &CollectionLayout,
-        wanted: Option<Metric>,
-        default: Metric,
-        dims: usize,
-        model: &[u8],
+        codes: &CodeSpec,
+        options: &GalleryOptions,
     ) -> Result<Self, GalleryError> {
-        let manifest = Manifest::new(wanted.unwrap_or(default), dims, model);
+        let layout = &options.layout;
+        let manifest = codes.manifest(options);
         manifest.check_dims()?;
-        let connection = Connection::new(address, options)?;
+        let connection = Connection::new(address, options.cluster_options()?)?;
         let collection = Collection {
             connection: &connection,
             address,
@@ -157,12 +149,10 @@ impl ClusterGallery {
         let mut gallery = Self::load(connection, address)?;
         // Filling retries reads as often as writes: no user waits for an answer, and a node that
         // restarts must not end hours of work.
-        let options = &mut gallery.connection.options;
-        options.reading = options.writing;
-        let metric = wanted.unwrap_or(gallery.manifest.metric);
-        gallery
-            .manifest
-            .check_fits(&Manifest { metric, ..manifest }, gallery.path())?;
+        let requests = &mut gallery.connection.options;
+        requests.reading = requests.writing;
+        let wanted = codes.manifest_beside(gallery.manifest.metric, options);
+        gallery.manifest.check_fits(&wanted, gallery.path())?;
         // Also of one that is there: whoever made it may have been stopped before it had them all.
         let collection = gallery.collection();
         collection.index_fields(&collection.present()?, layout)?;

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use lookalike_neighbours::{DiffusionConfig, Metric};
+use lookalike_neighbours::DiffusionConfig;
 use uuid::Uuid;
 
 use crate::answering::{self, Scan, Store as _};
@@ -33,8 +33,8 @@ use crate::filter::Field;
 use crate::manifest::Manifest;
 use crate::point::check_code;
 use crate::{
-    Answer, Facet, Filter, Gallery, GalleryError, GalleryInfo, Point, RecommendRequest,
-    SearchRequest, Stub, Upserted,
+    Answer, CodeSpec, Facet, Filter, Gallery, GalleryError, GalleryInfo, GalleryOptions, Point,
+    RecommendRequest, SearchRequest, Stub, Upserted,
 };
 use diffusion::DiffusionFile;
 use folder::{Lock, Partial, SHARD, UNCLEAN};
@@ -71,29 +71,28 @@ pub struct EmbeddedGallery {
 }
 
 impl EmbeddedGallery {
-    /// Makes an empty gallery in the new folder `path`, for codes of length `dims` that the model
-    /// whose file is `model` gives. The folder appears at once and complete.
+    /// Makes an empty gallery for `codes` in the new folder `path`. The folder appears at once and
+    /// complete.
     ///
     /// # Errors
     /// [`AlreadyExists`](GalleryError::AlreadyExists) if something is at `path`,
-    /// [`BadRequest`](GalleryError::BadRequest) if `dims` is not from 1 to 65536, and
+    /// [`BadRequest`](GalleryError::BadRequest) if the codes' length is not from 1 to 65536, and
     /// [`DiskFull`](GalleryError::DiskFull), [`Engine`](GalleryError::Engine) or
     /// [`Io`](GalleryError::Io) if the folder cannot be written.
     pub fn create(
         path: impl AsRef<Path>,
-        metric: Metric,
-        dims: usize,
-        model: &[u8],
+        codes: &CodeSpec,
+        options: &GalleryOptions,
     ) -> Result<Self, GalleryError> {
-        let path = path.as_ref();
-        let manifest = Manifest::new(metric, dims, model);
+        let (path, model) = (path.as_ref(), codes.model);
+        let manifest = codes.manifest(options);
         manifest.check_dims()?;
         let partial = Partial::start(path)?;
         check_room(partial.path(), "making a gallery", model.len() as u64)?;
         folder::write_identity(partial.path(), &manifest, model)?;
         let shard = partial.path().join(SHARD);
         std::fs::create_dir(&shard).map_err(GalleryError::io("making the folder", &shard))?;
-        drop(Shard::create(&shard, metric, dims)?);
+        drop(Shard::create(&shard, manifest.metric, manifest.dims)?);
         let lock = partial.finish()?;
         Self::load(path, manifest, Some(lock), None)
     }
@@ -121,42 +120,24 @@ impl EmbeddedGallery {
     }
 
     /// Opens the gallery in the folder `path`, or makes it if nothing is there. One that is there
-    /// must have been made for this metric, length of codes and model.
-    ///
-    /// # Errors
-    /// As [`open_or_create_with`](Self::open_or_create_with).
-    pub fn open_or_create(
-        path: impl AsRef<Path>,
-        metric: Metric,
-        dims: usize,
-        model: &[u8],
-    ) -> Result<Self, GalleryError> {
-        Self::open_or_create_with(path, Some(metric), metric, dims, model)
-    }
-
-    /// As [`open_or_create`](Self::open_or_create), for whoever need not have a certain metric: if
-    /// none is `wanted`, a gallery that is there keeps its own, and a new one is made for
-    /// `default`.
+    /// must have been made for codes of this length and model and, if `options` name a metric, for
+    /// that metric.
     ///
     /// # Errors
     /// [`Mismatch`](GalleryError::Mismatch) if the gallery that is there was made for something
     /// else; otherwise those of [`open`](Self::open) or, where nothing is there, of
     /// [`create`](Self::create).
-    pub fn open_or_create_with(
+    pub fn open_or_create(
         path: impl AsRef<Path>,
-        wanted: Option<Metric>,
-        default: Metric,
-        dims: usize,
-        model: &[u8],
+        codes: &CodeSpec,
+        options: &GalleryOptions,
     ) -> Result<Self, GalleryError> {
         let path = path.as_ref();
         let found = match Manifest::read(path) {
-            Err(GalleryError::NotFound { .. }) => {
-                return Self::create(path, wanted.unwrap_or(default), dims, model);
-            }
+            Err(GalleryError::NotFound { .. }) => return Self::create(path, codes, options),
             found => found?,
         };
-        let wanted = Manifest::new(wanted.unwrap_or(found.metric), dims, model);
+        let wanted = codes.manifest_beside(found.metric, options);
         found.check_fits(&wanted, path.to_path_buf())?;
         Self::open(path)
     }

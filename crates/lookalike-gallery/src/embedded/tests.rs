@@ -7,7 +7,7 @@ use lookalike_neighbours::Metric;
 
 use super::writing::LOG_LIMIT;
 use super::*;
-use crate::{DiffusionState, Payload};
+use crate::{CodeSpec, DiffusionState, GalleryOptions, Payload};
 
 fn points(from: usize, to: usize) -> Vec<Point> {
     let point = |i: usize| {
@@ -24,7 +24,12 @@ fn points(from: usize, to: usize) -> Vec<Point> {
 fn gallery() -> (tempfile::TempDir, PathBuf, EmbeddedGallery) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.gallery");
-    let gallery = EmbeddedGallery::create(&path, Metric::Euclidean, 2, b"model").unwrap();
+    let gallery = EmbeddedGallery::create(
+        &path,
+        &CodeSpec::new(Metric::Euclidean, 2, b"model"),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     (folder, path, gallery)
 }
 
@@ -152,7 +157,12 @@ fn what_cannot_be_written_is_read_by_many() {
             Point::new(vec![number as f32, 1.0], payload)
         })
         .collect();
-    let gallery = EmbeddedGallery::create(&path, Metric::Euclidean, 2, b"model").unwrap();
+    let gallery = EmbeddedGallery::create(
+        &path,
+        &CodeSpec::new(Metric::Euclidean, 2, b"model"),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     gallery.put_thumbnails(&[(&hash, b"small")]).unwrap();
     gallery.upsert(&stored).unwrap();
     gallery

@@ -1,9 +1,9 @@
 //! What a gallery on a cluster promises beyond the contract.
 
 use lookalike_gallery::{
-    ClusterGallery, ClusterOptions, CollectionLayout, DiffusionState, Gallery, GalleryError, Point,
-    Quantization, Rerank, SearchRequest, Upserted, model_fingerprint, remove_collection,
-    switch_alias,
+    ClusterGallery, ClusterOptions, CodeSpec, CollectionLayout, DiffusionState, Gallery,
+    GalleryError, GalleryOptions, Point, Quantization, Rerank, SearchRequest, Upserted,
+    model_fingerprint, remove_collection, switch_alias,
 };
 use lookalike_neighbours::Metric;
 use lookalike_testing::{Options, Qdrant};
@@ -55,14 +55,13 @@ fn open_or_create(
     dims: usize,
     model: &[u8],
 ) -> Result<ClusterGallery, GalleryError> {
-    ClusterGallery::open_or_create_with(
+    ClusterGallery::open_or_create(
         address,
-        place.options.clone(),
-        &place.layout(),
-        wanted,
-        Metric::Cosine,
-        dims,
-        model,
+        &CodeSpec::new(Metric::Cosine, dims, model),
+        &GalleryOptions::new()
+            .cluster(place.options.clone())
+            .layout(place.layout())
+            .metric(wanted),
     )
 }
 
@@ -84,11 +83,10 @@ fn a_gallery_for_something_else_is_refused(place: &Place) {
     let layout = place.layout();
     let taken = ClusterGallery::create(
         &address,
-        place.options.clone(),
-        &layout,
-        Metric::Dot,
-        8,
-        MODEL,
+        &CodeSpec::new(Metric::Dot, 8, MODEL),
+        &GalleryOptions::new()
+            .cluster(place.options.clone())
+            .layout(layout.clone()),
     );
     assert!(matches!(
         taken.unwrap_err(),
@@ -98,7 +96,12 @@ fn a_gallery_for_something_else_is_refused(place: &Place) {
 
 fn what_is_no_gallery_is_refused(place: &Place) {
     let address = place.fresh();
-    let open = || ClusterGallery::open(&address, place.options.clone());
+    let open = || {
+        ClusterGallery::open(
+            &address,
+            &GalleryOptions::new().cluster(place.options.clone()),
+        )
+    };
     let error = open().unwrap_err();
     assert!(matches!(error, GalleryError::NotFound { .. }), "{error}");
     assert!(error.to_string().contains(&address.to_string()), "{error}");
@@ -147,7 +150,11 @@ fn many_can_begin_at_once(place: &Place) {
             });
         }
     });
-    let gallery = ClusterGallery::open(&address, place.options.clone()).unwrap();
+    let gallery = ClusterGallery::open(
+        &address,
+        &GalleryOptions::new().cluster(place.options.clone()),
+    )
+    .unwrap();
     assert_eq!(gallery.count(None).unwrap(), 600);
     // Whoever made it made its indexes too.
     let indexes = gallery.cluster_info().unwrap().payload_indexes;
@@ -179,11 +186,10 @@ fn a_collection_is_made_as_asked(place: &Place) {
         };
         let gallery = ClusterGallery::create(
             &address,
-            place.options.clone(),
-            &layout,
-            Metric::Cosine,
-            DIMS,
-            MODEL,
+            &CodeSpec::new(Metric::Cosine, DIMS, MODEL),
+            &GalleryOptions::new()
+                .cluster(place.options.clone())
+                .layout(layout.clone()),
         )
         .unwrap();
         let points = points(300, DIMS, 32);
@@ -199,7 +205,11 @@ fn a_collection_is_made_as_asked(place: &Place) {
         assert_eq!(gallery.count(Some(&filter)).unwrap(), passing);
         drop(gallery);
 
-        let gallery = ClusterGallery::open(&address, place.options.clone()).unwrap();
+        let gallery = ClusterGallery::open(
+            &address,
+            &GalleryOptions::new().cluster(place.options.clone()),
+        )
+        .unwrap();
         let info = gallery.describe().unwrap();
         let cluster = gallery.cluster_info().unwrap();
         assert_eq!(
@@ -251,7 +261,11 @@ fn an_alias_is_switched_at_once(place: &Place) {
     let error = switch("lookalike-test-nothing").unwrap_err();
     assert!(matches!(error, GalleryError::NotFound { .. }), "{error}");
     switch(first.name()).unwrap();
-    let gallery = ClusterGallery::open(&alias, place.options.clone()).unwrap();
+    let gallery = ClusterGallery::open(
+        &alias,
+        &GalleryOptions::new().cluster(place.options.clone()),
+    )
+    .unwrap();
     let info = gallery.describe().unwrap();
     assert_eq!(info.name, alias.to_string());
     let cluster = gallery.cluster_info().unwrap();
@@ -265,7 +279,11 @@ fn an_alias_is_switched_at_once(place: &Place) {
     assert_eq!(gallery.retrieve(&[old[3].id]).unwrap(), [old[3].clone()]);
     let error = open_or_create(place, &alias, None, DIMS, MODEL).unwrap_err();
     assert!(matches!(error, GalleryError::Mismatch { .. }), "{error}");
-    let now = ClusterGallery::open(&alias, place.options.clone()).unwrap();
+    let now = ClusterGallery::open(
+        &alias,
+        &GalleryOptions::new().cluster(place.options.clone()),
+    )
+    .unwrap();
     let fingerprint = now.describe().unwrap().model_fingerprint;
     assert_eq!(fingerprint, model_fingerprint(b"a newer model"));
     assert!(!now.has_moved().unwrap());
@@ -277,7 +295,11 @@ fn an_alias_is_switched_at_once(place: &Place) {
     );
     let error = remove_collection(&alias, place.options.clone()).unwrap_err();
     assert!(error.to_string().contains(second.name()), "{error}");
-    let first = ClusterGallery::open(&first, place.options.clone()).unwrap();
+    let first = ClusterGallery::open(
+        &first,
+        &GalleryOptions::new().cluster(place.options.clone()),
+    )
+    .unwrap();
     assert!(!first.has_moved().unwrap());
 }
 
@@ -306,7 +328,11 @@ fn two_that_overlap_do_no_harm(place: &Place) {
         .map(|u| u.added + u.changed + u.unchanged)
         .sum();
     assert_eq!(seen, 2_600);
-    let gallery = ClusterGallery::open(&address, place.options.clone()).unwrap();
+    let gallery = ClusterGallery::open(
+        &address,
+        &GalleryOptions::new().cluster(place.options.clone()),
+    )
+    .unwrap();
     assert_eq!(gallery.count(None).unwrap(), 2_000);
     let again = gallery.upsert(&points).unwrap();
     assert_eq!(
@@ -386,11 +412,8 @@ fn keys_and_versions_are_checked() {
         };
         ClusterGallery::create(
             &address,
-            options,
-            &CollectionLayout::default(),
-            Metric::Dot,
-            3,
-            MODEL,
+            &CodeSpec::new(Metric::Dot, 3, MODEL),
+            &GalleryOptions::new().cluster(options),
         )
     };
     for wrong in [None, Some("guess")] {
@@ -408,6 +431,10 @@ fn keys_and_versions_are_checked() {
         ..Options::default()
     });
     let address = format!("qdrant://{}/old", old.address()).parse().unwrap();
-    let error = ClusterGallery::open(&address, ClusterOptions::default()).unwrap_err();
+    let error = ClusterGallery::open(
+        &address,
+        &GalleryOptions::new().cluster(ClusterOptions::default()),
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("1.15.5"), "{error}");
 }

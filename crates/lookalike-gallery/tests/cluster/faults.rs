@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use lookalike_gallery::{
-    ClusterAddress, ClusterGallery, ClusterOptions, CollectionLayout, Gallery, GalleryError, Point,
-    Retries, SearchRequest, Upserted,
+    ClusterAddress, ClusterGallery, ClusterOptions, CodeSpec, Gallery, GalleryError,
+    GalleryOptions, Point, Retries, SearchRequest, Upserted,
 };
 use lookalike_neighbours::Metric;
 use lookalike_testing::{Fault, Faults, Handled, Id, Proxy, Qdrant};
@@ -79,15 +79,10 @@ fn address(proxy: &Proxy) -> ClusterAddress {
 }
 
 fn make(address: &ClusterAddress, options: ClusterOptions) -> Result<ClusterGallery, GalleryError> {
-    let layout = CollectionLayout::default();
-    ClusterGallery::open_or_create_with(
+    ClusterGallery::open_or_create(
         address,
-        options,
-        &layout,
-        None,
-        Metric::Cosine,
-        DIMS,
-        MODEL,
+        &CodeSpec::new(Metric::Cosine, DIMS, MODEL),
+        &GalleryOptions::new().cluster(options),
     )
 }
 
@@ -108,7 +103,11 @@ fn assert_has(server: &Qdrant, points: &[Point]) {
     let direct = format!("qdrant://{}/points", server.address())
         .parse()
         .unwrap();
-    let direct = ClusterGallery::open(&direct, ClusterOptions::default()).unwrap();
+    let direct = ClusterGallery::open(
+        &direct,
+        &GalleryOptions::new().cluster(ClusterOptions::default()),
+    )
+    .unwrap();
     let all: Vec<_> = points.iter().map(|point| point.id).collect();
     assert_eq!(direct.retrieve(&all).unwrap(), points);
 }
@@ -397,8 +396,12 @@ fn collections_are_made_on_a_bad_way() {
         let other: ClusterAddress = format!("qdrant://{}/other", lost.address())
             .parse()
             .unwrap();
-        let layout = CollectionLayout::default();
-        ClusterGallery::create(&other, options(60), &layout, Metric::Dot, 3, MODEL).unwrap();
+        ClusterGallery::create(
+            &other,
+            &CodeSpec::new(Metric::Dot, 3, MODEL),
+            &GalleryOptions::new().cluster(options(60)),
+        )
+        .unwrap();
         let met = lost
             .log()
             .iter()

@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use libtest_mimic::{Arguments, Trial};
-use lookalike_gallery::{ClusterAddress, ClusterGallery, ClusterOptions, CollectionLayout};
+use lookalike_gallery::{
+    ClusterAddress, ClusterGallery, ClusterOptions, CodeSpec, CollectionLayout, GalleryOptions,
+};
 use lookalike_neighbours::Metric;
 use lookalike_testing::Qdrant;
 
@@ -136,11 +138,10 @@ impl Place {
         let address = self.fresh();
         let gallery = ClusterGallery::create(
             &address,
-            self.options.clone(),
-            &self.layout(),
-            metric,
-            dims,
-            MODEL,
+            &CodeSpec::new(metric, dims, MODEL),
+            &GalleryOptions::new()
+                .cluster(self.options.clone())
+                .layout(self.layout()),
         );
         Subject {
             gallery: Box::new(gallery.unwrap()),

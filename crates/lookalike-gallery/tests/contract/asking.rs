@@ -1,6 +1,8 @@
 //! Recommendations and counts of an embedded gallery that has an index.
 
-use lookalike_gallery::{EmbeddedGallery, Example, Gallery, RecommendRequest, Strategy};
+use lookalike_gallery::{
+    CodeSpec, EmbeddedGallery, Example, Gallery, GalleryOptions, RecommendRequest, Strategy,
+};
 use lookalike_neighbours::Metric;
 
 use crate::place::folder;
@@ -14,7 +16,12 @@ fn an_indexed_gallery_counts_and_recommends() {
     let folder = folder();
     let path = folder.path().join("test.gallery");
     let mut points = varied(12_000);
-    let gallery = EmbeddedGallery::create(path, Metric::Euclidean, 2, b"").unwrap();
+    let gallery = EmbeddedGallery::create(
+        path,
+        &CodeSpec::new(Metric::Euclidean, 2, b""),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     gallery.upsert(&points).unwrap();
     assert!(gallery.optimise().unwrap());
     assert_counts(&gallery, &points);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lookalike_gallery::{EmbeddedGallery, Filter, Gallery, Stubs};
+use lookalike_gallery::{CodeSpec, EmbeddedGallery, Filter, Gallery, GalleryOptions, Stubs};
 use lookalike_neighbours::Metric;
 
 use crate::place::folder;
@@ -20,7 +20,12 @@ fn looking_up_a_content_is_quick() {
     let folder = folder();
     let path = folder.path().join("test.gallery");
     let points = points(size(), 4, 64);
-    let gallery = EmbeddedGallery::create(path, Metric::Euclidean, 4, b"").unwrap();
+    let gallery = EmbeddedGallery::create(
+        path,
+        &CodeSpec::new(Metric::Euclidean, 4, b""),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     gallery.upsert(&points).unwrap();
     let step = points.len() / 100;
     let hashes: Vec<_> = points.iter().step_by(step).take(100).collect();

@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use lookalike_gallery::{EmbeddedGallery, Gallery, GalleryError, Point, Points, SearchRequest};
+use lookalike_gallery::{
+    CodeSpec, EmbeddedGallery, Gallery, GalleryError, GalleryOptions, Point, Points, SearchRequest,
+};
 use lookalike_neighbours::Metric;
 
 use crate::place::folder;
@@ -23,7 +25,12 @@ const BATCH: usize = 1_000;
 const DIMS: usize = 6;
 
 fn open(path: &Path) -> EmbeddedGallery {
-    EmbeddedGallery::open_or_create(path, Metric::Cosine, DIMS, b"model").unwrap()
+    EmbeddedGallery::open_or_create(
+        path,
+        &CodeSpec::new(Metric::Cosine, DIMS, b"model"),
+        &GalleryOptions::new(),
+    )
+    .unwrap()
 }
 
 /// A batch of points as a round writes it: every round changes every point, code and payload.
@@ -199,7 +206,12 @@ fn a_full_disk_is_an_error_and_the_gallery_still_opens() {
     };
     let path = disk.0.path().join("test.gallery");
     let points = points(60_000, 128, 42);
-    let gallery = EmbeddedGallery::create(&path, Metric::Cosine, 128, b"model").unwrap();
+    let gallery = EmbeddedGallery::create(
+        &path,
+        &CodeSpec::new(Metric::Cosine, 128, b"model"),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     let mut stored = 0;
     let error = loop {
         match gallery.upsert(&points[stored..stored + 1_000]) {
@@ -224,7 +236,12 @@ fn a_full_disk_is_an_error_and_the_gallery_still_opens() {
     drop(file);
     let error = EmbeddedGallery::open(&path).unwrap_err();
     assert!(matches!(error, GalleryError::DiskFull { .. }), "{error}");
-    let error = EmbeddedGallery::create(disk.0.path().join("b"), Metric::Dot, 2, b"").unwrap_err();
+    let error = EmbeddedGallery::create(
+        disk.0.path().join("b"),
+        &CodeSpec::new(Metric::Dot, 2, b""),
+        &GalleryOptions::new(),
+    )
+    .unwrap_err();
     assert!(matches!(error, GalleryError::DiskFull { .. }), "{error}");
     std::fs::remove_file(&filler).unwrap();
     let gallery = EmbeddedGallery::open(&path).unwrap();

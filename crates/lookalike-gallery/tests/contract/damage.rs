@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use lookalike_gallery::{
-    DiffusionState, EmbeddedGallery, Gallery, GalleryError, Rerank, SearchRequest,
+    CodeSpec, DiffusionState, EmbeddedGallery, Gallery, GalleryError, GalleryOptions, Rerank,
+    SearchRequest,
 };
 use lookalike_neighbours::{DiffusionConfig, Metric};
 
@@ -17,7 +18,12 @@ const FOLDER: &str = "LOOKALIKE_TEST_LOCKED_GALLERY";
 fn gallery() -> (tempfile::TempDir, PathBuf) {
     let folder = folder();
     let path = folder.path().join("test.gallery");
-    let gallery = EmbeddedGallery::create(&path, Metric::Euclidean, 4, b"model").unwrap();
+    let gallery = EmbeddedGallery::create(
+        &path,
+        &CodeSpec::new(Metric::Euclidean, 4, b"model"),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     gallery.upsert(&points(100, 4, 51)).unwrap();
     gallery
         .build_diffusion(&DiffusionConfig::default())

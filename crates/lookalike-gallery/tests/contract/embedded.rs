@@ -1,6 +1,8 @@
 //! The contract, on the embedded gallery, and on one that was closed and opened again.
 
-use lookalike_gallery::{DiffusionState, EmbeddedGallery, Gallery, GalleryError, SearchRequest};
+use lookalike_gallery::{
+    CodeSpec, DiffusionState, EmbeddedGallery, Gallery, GalleryError, GalleryOptions, SearchRequest,
+};
 use lookalike_neighbours::{DiffusionConfig, Metric};
 
 use crate::place::folder;
@@ -10,7 +12,12 @@ use crate::suite::{self, MODEL, Subject, with_cases};
 fn fresh(metric: Metric, dims: usize) -> Subject {
     let folder = folder();
     let path = folder.path().join("test.gallery");
-    let gallery = EmbeddedGallery::create(path, metric, dims, MODEL).unwrap();
+    let gallery = EmbeddedGallery::create(
+        path,
+        &CodeSpec::new(metric, dims, MODEL),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     Subject {
         gallery: Box::new(gallery),
         _keep: Box::new(folder),
@@ -52,7 +59,12 @@ fn all_is_there_after_opening_again() {
     let folder = folder();
     let path = folder.path().join("test.gallery");
     let points = points(300, 8, 21);
-    let gallery = EmbeddedGallery::create(&path, Metric::Cosine, 8, MODEL).unwrap();
+    let gallery = EmbeddedGallery::create(
+        &path,
+        &CodeSpec::new(Metric::Cosine, 8, MODEL),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     gallery.upsert(&points).unwrap();
     gallery
         .build_diffusion(&DiffusionConfig::default())
@@ -67,7 +79,12 @@ fn all_is_there_after_opening_again() {
         assert_eq!(gallery.describe().unwrap(), info);
         assert_eq!(info.diffusion, DiffusionState::Fresh);
     }
-    let gallery = EmbeddedGallery::open_or_create(&path, Metric::Cosine, 8, MODEL).unwrap();
+    let gallery = EmbeddedGallery::open_or_create(
+        &path,
+        &CodeSpec::new(Metric::Cosine, 8, MODEL),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     assert_eq!(gallery.upsert(&points).unwrap().unchanged, 300);
 }
 
@@ -75,20 +92,41 @@ fn all_is_there_after_opening_again() {
 fn nothing_is_overwritten() {
     let folder = folder();
     let path = folder.path().join("deep/er/test.gallery");
-    drop(EmbeddedGallery::create(&path, Metric::Cosine, 8, MODEL).unwrap());
-    let error = EmbeddedGallery::create(&path, Metric::Cosine, 8, MODEL).unwrap_err();
+    drop(
+        EmbeddedGallery::create(
+            &path,
+            &CodeSpec::new(Metric::Cosine, 8, MODEL),
+            &GalleryOptions::new(),
+        )
+        .unwrap(),
+    );
+    let error = EmbeddedGallery::create(
+        &path,
+        &CodeSpec::new(Metric::Cosine, 8, MODEL),
+        &GalleryOptions::new(),
+    )
+    .unwrap_err();
     assert!(
         matches!(error, GalleryError::AlreadyExists { .. }),
         "{error}"
     );
     let file = folder.path().join("file");
     std::fs::write(&file, "mine").unwrap();
-    let error = EmbeddedGallery::create(&file, Metric::Cosine, 8, MODEL).unwrap_err();
+    let error = EmbeddedGallery::create(
+        &file,
+        &CodeSpec::new(Metric::Cosine, 8, MODEL),
+        &GalleryOptions::new(),
+    )
+    .unwrap_err();
     assert!(
         matches!(error, GalleryError::AlreadyExists { .. }),
         "{error}"
     );
-    let error = EmbeddedGallery::create(folder.path().join("new"), Metric::Dot, 0, MODEL);
+    let error = EmbeddedGallery::create(
+        folder.path().join("new"),
+        &CodeSpec::new(Metric::Dot, 0, MODEL),
+        &GalleryOptions::new(),
+    );
     assert!(matches!(error.unwrap_err(), GalleryError::BadRequest(_)));
     // Nothing is left beside it either.
     let names = std::fs::read_dir(path.parent().unwrap()).unwrap();
@@ -99,8 +137,20 @@ fn nothing_is_overwritten() {
 fn a_gallery_for_something_else_is_refused() {
     let folder = folder();
     let path = folder.path().join("test.gallery");
-    drop(EmbeddedGallery::create(&path, Metric::Cosine, 8, MODEL).unwrap());
-    let error = EmbeddedGallery::open_or_create(&path, Metric::Dot, 9, b"other").unwrap_err();
+    drop(
+        EmbeddedGallery::create(
+            &path,
+            &CodeSpec::new(Metric::Cosine, 8, MODEL),
+            &GalleryOptions::new(),
+        )
+        .unwrap(),
+    );
+    let error = EmbeddedGallery::open_or_create(
+        &path,
+        &CodeSpec::new(Metric::Dot, 9, b"other"),
+        &GalleryOptions::new(),
+    )
+    .unwrap_err();
     let message = error.to_string();
     for part in ["cosine", "dot", "is 8", "is 9"] {
         assert!(message.contains(part), "{message}");
@@ -116,7 +166,12 @@ fn an_index_is_built_and_kept_and_grows() {
     let folder = folder();
     let path = folder.path().join("test.gallery");
     let points = points(12_000, 8, 22);
-    let gallery = EmbeddedGallery::create(&path, Metric::Cosine, 8, MODEL).unwrap();
+    let gallery = EmbeddedGallery::create(
+        &path,
+        &CodeSpec::new(Metric::Cosine, 8, MODEL),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     gallery.upsert(&points[..1_000]).unwrap();
     assert!(
         !gallery.optimise().unwrap(),
@@ -155,7 +210,12 @@ fn a_growing_gallery_is_indexed_again() {
     let folder = folder();
     let path = folder.path().join("test.gallery");
     let points = points(22_000, 4, 23);
-    let gallery = EmbeddedGallery::create(&path, Metric::Cosine, 4, MODEL).unwrap();
+    let gallery = EmbeddedGallery::create(
+        &path,
+        &CodeSpec::new(Metric::Cosine, 4, MODEL),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     let indexed = || {
         let info = gallery.describe().unwrap();
         (info.points, info.indexed)
@@ -190,8 +250,12 @@ fn a_gallery_that_is_there_can_keep_its_metric() {
     let folder = folder();
     let path = folder.path().join("test.gallery");
     let open = |wanted, default| {
-        EmbeddedGallery::open_or_create_with(&path, wanted, default, 8, MODEL)
-            .map(|gallery| gallery.describe().unwrap().metric)
+        EmbeddedGallery::open_or_create(
+            &path,
+            &CodeSpec::new(default, 8, MODEL),
+            &GalleryOptions::new().metric(wanted),
+        )
+        .map(|gallery| gallery.describe().unwrap().metric)
     };
     assert_eq!(open(None, Metric::Dot).unwrap(), Metric::Dot);
     assert_eq!(open(None, Metric::Cosine).unwrap(), Metric::Dot);
@@ -202,8 +266,11 @@ fn a_gallery_that_is_there_can_keep_its_metric() {
     let error = open(Some(Metric::Cosine), Metric::Cosine).unwrap_err();
     assert!(matches!(error, GalleryError::Mismatch { .. }), "{error}");
     let other = folder.path().join("other.gallery");
-    let made =
-        EmbeddedGallery::open_or_create_with(other, Some(Metric::Cosine), Metric::Dot, 8, MODEL);
+    let made = EmbeddedGallery::open_or_create(
+        other,
+        &CodeSpec::new(Metric::Dot, 8, MODEL),
+        &GalleryOptions::new().metric(Metric::Cosine),
+    );
     assert_eq!(made.unwrap().describe().unwrap().metric, Metric::Cosine);
 }
 
@@ -212,7 +279,12 @@ fn filtering_by_another_metric_ends_while_points_are_added() {
     let folder = folder();
     let path = folder.path().join("test.gallery");
     let points = points(24_000, 2, 24);
-    let gallery = EmbeddedGallery::create(path, Metric::Euclidean, 2, MODEL).unwrap();
+    let gallery = EmbeddedGallery::create(
+        path,
+        &CodeSpec::new(Metric::Euclidean, 2, MODEL),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     gallery.upsert(&points[..100]).unwrap();
     let request = SearchRequest {
         metric: Some(Metric::Manhattan),

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lookalike_gallery::{EmbeddedGallery, Gallery, SearchRequest};
+use lookalike_gallery::{CodeSpec, EmbeddedGallery, Gallery, GalleryOptions, SearchRequest};
 use lookalike_neighbours::Metric;
 
 use crate::place::folder;
@@ -23,7 +23,12 @@ fn the_index_finds_what_is_there() {
     let queries: Vec<_> = (0..QUERIES).map(&mut near).collect();
     let folder = folder();
     let path = folder.path().join("test.gallery");
-    let gallery = EmbeddedGallery::create(path, Metric::Cosine, DIMS, b"").unwrap();
+    let gallery = EmbeddedGallery::create(
+        path,
+        &CodeSpec::new(Metric::Cosine, DIMS, b""),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     let start = Instant::now();
     gallery.upsert(&points).unwrap();
     let upserted = start.elapsed();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use lookalike_gallery::{EmbeddedGallery, Gallery, GalleryError, Point};
+use lookalike_gallery::{CodeSpec, EmbeddedGallery, Gallery, GalleryError, GalleryOptions, Point};
 use lookalike_neighbours::Metric;
 
 use crate::crash::{Kill, REPORT, ROUND, SmallDisk, run_test};
@@ -22,7 +22,12 @@ fn batch(number: usize) -> Vec<Point> {
 }
 
 fn open(path: &Path) -> EmbeddedGallery {
-    EmbeddedGallery::open_or_create(path, Metric::Euclidean, 2, b"model").unwrap()
+    EmbeddedGallery::open_or_create(
+        path,
+        &CodeSpec::new(Metric::Euclidean, 2, b"model"),
+        &GalleryOptions::new(),
+    )
+    .unwrap()
 }
 
 /// Not a test of its own: the process that gets killed. It says what it has been told is done.

@@ -58,13 +58,13 @@ pub struct Running {
 /// Makes a gallery of [`IMAGES`] digits.
 pub fn gallery(path: &Path) {
     let (digits, model) = (digits(IMAGES), model());
-    let gallery = create_gallery(path, &model, None).unwrap();
+    let gallery = create_gallery(path, &model, &Default::default()).unwrap();
     let options = IndexOptions {
         diffusion: true,
         ..IndexOptions::default()
     };
     let stream = ImageStream::of_collection(&digits);
-    index(stream, &model, &gallery, options, |_| {}).unwrap();
+    index(stream, &model, &*gallery, options, |_| {}).unwrap();
 }
 
 impl Running {

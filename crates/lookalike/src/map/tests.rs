@@ -1,4 +1,4 @@
-use lookalike_gallery::{EmbeddedGallery, Payload, Point};
+use lookalike_gallery::{CodeSpec, EmbeddedGallery, GalleryOptions, Payload, Point};
 use proptest::prelude::*;
 
 use super::*;
@@ -46,7 +46,12 @@ struct Held {
 fn gallery(points: &[Point]) -> Held {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.gallery");
-    let gallery = EmbeddedGallery::create(path, Metric::Euclidean, DIMS, b"a model").unwrap();
+    let gallery = EmbeddedGallery::create(
+        path,
+        &CodeSpec::new(Metric::Euclidean, DIMS, b"a model"),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     gallery.upsert(points).unwrap();
     Held { gallery, folder }
 }
@@ -156,7 +161,12 @@ fn directions_alone_may_be_equal() {
     // For cosine the distance of all is 0, though codes differ: nothing to go by, and a map all the same.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.gallery");
-    let gallery = EmbeddedGallery::create(path, Metric::Cosine, DIMS, b"a model").unwrap();
+    let gallery = EmbeddedGallery::create(
+        path,
+        &CodeSpec::new(Metric::Cosine, DIMS, b"a model"),
+        &GalleryOptions::new(),
+    )
+    .unwrap();
     let points: Vec<Point> = (0..50)
         .map(|at| labelled(at, vec![at as f32 + 1.0; DIMS], None))
         .collect();

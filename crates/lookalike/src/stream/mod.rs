@@ -25,7 +25,7 @@ mod queries;
 mod raw;
 
 pub use encode::Encoded;
-pub use queries::{Query, open_queries};
+pub use queries::{QueryImage, open_queries};
 pub(crate) use raw::Raw;
 
 use raw::decode_entry;

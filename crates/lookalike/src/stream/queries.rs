@@ -1,18 +1,17 @@
-//! Images to ask with, by what was typed.
+//! Images to search with, by what was typed.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use lookalike_images::{Decoded, Image, Region};
+use lookalike_images::{DecodeOptions, Decoded, Image, Pixels, decode};
 use lookalike_sources::{Entry, Skipped, existing};
 
 use super::raw::decode_entry;
 use super::{ImageStream, Reading};
 use crate::{Error, Skips};
 
-/// Opens queries and hands them to `ask` one by one, with the source's name and a name to show: a
-/// picture file, one image of a source as `SOURCE#KEY`, or all images of a folder, an archive or a
-/// table.
+/// Opens images to search with and hands them to `ask` one by one, with a name to show: a picture
+/// file, one image of a source as `SOURCE#KEY`, or all images of a folder, an archive or a table.
 ///
 /// # Errors
 ///
@@ -22,11 +21,10 @@ pub fn open_queries<E: From<Error>>(
     spec: &str,
     reading: &Reading,
     skips: &Arc<Skips>,
-    mut ask: impl FnMut(&str, &str, Query) -> Result<(), E>,
+    mut ask: impl FnMut(&str, QueryImage) -> Result<(), E>,
 ) -> Result<(), E> {
     if existing(Path::new(spec)).is_none() && spec.contains('#') {
-        let (source, query) = divided(spec, reading, skips)?;
-        return ask(&source, spec, query);
+        return ask(spec, divided(spec, reading, skips)?);
     }
     let stream = ImageStream::open(spec, reading.clone(), skips.clone())?;
     let mut asked = 0_usize;
@@ -45,7 +43,7 @@ pub fn open_queries<E: From<Error>>(
             Ok((query, entry)) => {
                 asked += 1;
                 let name = if alone { spec } else { &entry.location };
-                ask(stream.name(), name, query)?;
+                ask(name, query)?;
             }
             Err(skipped) => {
                 last = Some(skipped.to_string());
@@ -59,16 +57,14 @@ pub fn open_queries<E: From<Error>>(
     }
 }
 
-/// The image that `SOURCE#KEY` names, and its source's name. Names of sources and keys may hold the
-/// sign as well: the first that divides them into a source and a key of it does.
-fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<(String, Query), Error> {
+/// The image that `SOURCE#KEY` names. Names of sources and keys may hold the sign as well: the first
+/// that divides them into a source and a key of it does.
+fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<QueryImage, Error> {
     let mut failed = None;
     for (at, _) in spec.match_indices('#') {
         let (source, key) = (&spec[..at], &spec[at + 1..]);
-        let found = ImageStream::open(source, reading.clone(), skips.clone()).and_then(|stream| {
-            let query = stream.query(key)?;
-            Ok((stream.name().to_owned(), query))
-        });
+        let found = ImageStream::open(source, reading.clone(), skips.clone())
+            .and_then(|stream| stream.query(key));
         match found {
             Ok(found) => return Ok(found),
             Err(error) => {
@@ -83,9 +79,11 @@ fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<(String,
     Err(failed.unwrap_or_else(|| Error::Unusable(format!("{spec} names no image"))))
 }
 
-/// An image to ask with.
+/// An image to search with.
 #[derive(Clone, Debug)]
-pub struct Query {
+pub struct QueryImage {
+    /// The name of its source; none of an image that came without one.
+    pub source: Option<String>,
     /// Its key in its source.
     pub key: String,
     /// Its label, if it has one.
@@ -96,55 +94,85 @@ pub struct Query {
     pub blake3: String,
 }
 
-impl Query {
-    /// A region of it, in pixels of the whole picture, upright. It stays the same image: only what
-    /// is looked at is less.
+impl QueryImage {
+    /// The only image that `spec` names, as [`open_queries`] takes it.
+    pub(crate) fn open(spec: &str, reading: &Reading) -> Result<Self, Error> {
+        let mut found = None;
+        open_queries(spec, reading, &Arc::default(), |_, image| {
+            match found.replace(image) {
+                Some(_) => Err(Error::Unusable(format!(
+                    "{spec} holds more than one image: name one of it, as {spec}#KEY"
+                ))),
+                None => Ok(()),
+            }
+        })?;
+        // Without any there was an error.
+        found.ok_or_else(|| Error::Unusable(format!("{spec} holds no image")))
+    }
+
+    /// A picture file that was read already.
     ///
     /// # Errors
     ///
-    /// When the region is not within the image. It must have been read whole, without
-    /// [`DecodeOptions::target`](lookalike_images::DecodeOptions::target).
-    pub fn region(mut self, region: Region) -> Result<Self, Error> {
-        self.picture = self.picture.pixels.crop(region)?.into();
-        Ok(self)
+    /// When it cannot be decoded.
+    pub fn from_bytes(bytes: &[u8], options: &DecodeOptions) -> Result<Self, Error> {
+        Ok(Self {
+            source: None,
+            key: String::new(),
+            label: None,
+            picture: decode(bytes, options)?,
+            blake3: blake3::hash(bytes).to_hex().to_string(),
+        })
     }
 }
 
-impl From<Image> for Query {
-    fn from(image: Image) -> Self {
+impl From<Pixels> for QueryImage {
+    fn from(pixels: Pixels) -> Self {
         Self {
-            key: image.key,
-            label: image.label,
-            blake3: image.pixels.blake3(),
-            picture: image.pixels.into(),
+            source: None,
+            key: String::new(),
+            label: None,
+            blake3: pixels.blake3(),
+            picture: pixels.into(),
         }
     }
 }
 
-impl From<Query> for Image {
-    fn from(query: Query) -> Self {
+impl From<Image> for QueryImage {
+    fn from(image: Image) -> Self {
         Self {
-            key: query.key,
-            label: query.label,
-            pixels: query.picture.pixels,
+            key: image.key,
+            label: image.label,
+            ..image.pixels.into()
+        }
+    }
+}
+
+impl From<QueryImage> for Image {
+    fn from(image: QueryImage) -> Self {
+        Self {
+            key: image.key,
+            label: image.label,
+            pixels: image.picture.pixels,
         }
     }
 }
 
 impl ImageStream {
-    /// The image with a key, to ask with.
+    /// The image with a key, to search with.
     ///
     /// # Errors
     ///
     /// When there is no such image, or it cannot be decoded.
-    pub fn query(&self, key: &str) -> Result<Query, Error> {
+    pub fn query(&self, key: &str) -> Result<QueryImage, Error> {
         self.query_of(&self.source.get(key)?)
             .map_err(|skipped| Error::Unusable(skipped.to_string()))
     }
 
-    fn query_of(&self, entry: &Entry) -> Result<Query, Skipped> {
+    fn query_of(&self, entry: &Entry) -> Result<QueryImage, Skipped> {
         let (blake3, picture) = decode_entry(entry, &self.reading)?;
-        Ok(Query {
+        Ok(QueryImage {
+            source: Some(self.name().to_owned()),
             key: entry.key.clone(),
             label: entry.label.clone(),
             picture,
