@@ -44,6 +44,7 @@ mod network;
 mod ops;
 mod optimiser;
 mod precision;
+mod progress;
 mod record;
 mod sample;
 mod stage;
@@ -63,7 +64,8 @@ pub use explain::{Contributions, Explanation};
 pub use look::{COLOURS, Part, PartNeighbours, overlap};
 pub use model::Autoencoder;
 pub use precision::{Precision, PrecisionChoice};
+pub use progress::{Phase, Progress};
 pub use record::{
     Comparison, DataRecord, EpochRecord, Judgement, StageRecord, TrainRecord, Verdict,
 };
-pub use train::{Observer, Progress, train};
+pub use train::{Observer, TrainStep, train};

@@ -1,5 +1,6 @@
 //! The trained autoencoder and its file.
 
+use crate::progress::{Phase, Progress};
 use std::path::Path as FilePath;
 use std::sync::OnceLock;
 
@@ -255,7 +256,7 @@ impl Autoencoder {
         code
     }
 
-    /// Encodes a whole collection; `progress` hears how many images are done after each batch.
+    /// Encodes a whole collection; `progress` hears of it after each batch.
     ///
     /// # Errors
     ///
@@ -263,11 +264,14 @@ impl Autoencoder {
     pub fn encode_collection(
         &self,
         collection: &Collection,
-        mut progress: impl FnMut(usize),
+        mut progress: impl FnMut(Progress),
     ) -> Result<Vec<f32>, AutoencoderError> {
         self.check_shape(collection)?;
         let mut codes = vec![0.0; collection.len() * self.code_dim()];
-        self.encode_into(collection.pixels(), &mut codes, &mut progress);
+        let total = collection.len();
+        self.encode_into(collection.pixels(), &mut codes, |done| {
+            progress(Progress::new(Phase::Encoding, done, total));
+        });
         Ok(codes)
     }
 

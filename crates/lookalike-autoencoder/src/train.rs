@@ -18,20 +18,19 @@ use crate::look::Look;
 use crate::model::Autoencoder;
 use crate::network::{Trainable, Weights, mean_pixel};
 use crate::optimiser::AdamState;
+use crate::progress::{Phase, Progress};
 use crate::record::{DataRecord, EpochRecord, StageRecord, TrainRecord};
 use crate::stage::{Making, Stage, Task, look_dim};
 
-/// How far training is, told after every step.
+/// What training has come to after a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Progress {
+pub struct TrainStep {
+    /// How far the run is: steps of all its epochs.
+    pub progress: Progress,
     /// The epoch under way, from 1.
     pub epoch: usize,
     /// Epochs in all.
     pub epochs: usize,
-    /// Steps done in this epoch.
-    pub step: usize,
-    /// Steps of an epoch.
-    pub steps: usize,
     /// Mean loss of the epoch so far.
     pub loss: f64,
     /// Images a second in this epoch so far.
@@ -43,7 +42,7 @@ pub struct Progress {
 /// Who follows a training run; every method has a default that does nothing.
 pub trait Observer {
     /// After every step; `Break` stops the run, keeping a checkpoint if one is asked for.
-    fn step(&mut self, _progress: &Progress) -> ControlFlow<()> {
+    fn step(&mut self, _step: &TrainStep) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 
@@ -287,8 +286,7 @@ impl<'a> Run<'a> {
             while self.position.step < steps.len() {
                 let images = &order[steps[self.position.step].clone()];
                 self.step(epoch, images, steps.len())?;
-                let progress = self.progress(epoch, &steps);
-                let stopped = observer.step(&progress).is_break();
+                let stopped = observer.step(&self.last_step(epoch, &steps)).is_break();
                 if let Some(c) = checkpointing
                     && (stopped || saved.elapsed() >= c.every)
                 {
@@ -360,7 +358,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn progress(&self, epoch: usize, steps: &[std::ops::Range<usize>]) -> Progress {
+    fn last_step(&self, epoch: usize, steps: &[std::ops::Range<usize>]) -> TrainStep {
         let position = &self.position;
         let done = steps[position.step - 1].end;
         let rate = done as f64 / position.seconds.max(1e-9);
@@ -369,11 +367,14 @@ impl<'a> Run<'a> {
             .map(|stage| stage.epochs(self.config))
             .sum();
         let left = (epochs - epoch) * self.task.images.len() - done;
-        Progress {
+        TrainStep {
+            progress: Progress::new(
+                Phase::Training,
+                epoch * steps.len() + position.step,
+                epochs * steps.len(),
+            ),
             epoch: epoch + 1,
             epochs,
-            step: position.step,
-            steps: steps.len(),
             loss: position.loss_sum / done as f64,
             images_per_second: rate,
             seconds_left: left as f64 / rate,

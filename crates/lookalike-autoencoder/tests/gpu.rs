@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use common::{GREY, shapes};
 use lookalike_autoencoder::{
-    Architecture, Autoencoder, DeviceChoice, Objective, Observer, Progress, TrainConfig, train,
+    Architecture, Autoencoder, DeviceChoice, Objective, Observer, TrainConfig, TrainStep, train,
 };
 
 /// The loss of each epoch so far, after each step.
@@ -19,8 +19,8 @@ use lookalike_autoencoder::{
 struct Losses(Vec<f64>);
 
 impl Observer for Losses {
-    fn step(&mut self, progress: &Progress) -> ControlFlow<()> {
-        self.0.push(progress.loss);
+    fn step(&mut self, step: &TrainStep) -> ControlFlow<()> {
+        self.0.push(step.loss);
         ControlFlow::Continue(())
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{GREY, shapes};
 use lookalike_autoencoder::{
     Architecture, Autoencoder, AutoencoderError, Checkpointing, DeviceChoice, EpochRecord,
-    Objective, Observer, Progress, TrainConfig, train,
+    Objective, Observer, TrainConfig, TrainStep, train,
 };
 use lookalike_images::InputShape;
 
@@ -113,8 +113,13 @@ fn the_same_seed_gives_the_same_model_on_any_number_of_threads() {
 struct StopAfter(usize);
 
 impl Observer for StopAfter {
-    fn step(&mut self, progress: &Progress) -> ControlFlow<()> {
-        assert!(progress.loss.is_finite() && progress.seconds_left >= 0.0);
+    fn step(&mut self, step: &TrainStep) -> ControlFlow<()> {
+        assert!(step.loss.is_finite() && step.seconds_left >= 0.0);
+        assert!(
+            step.progress
+                .total
+                .is_some_and(|total| step.progress.done <= total)
+        );
         self.0 -= 1;
         match self.0 {
             0 => ControlFlow::Break(()),

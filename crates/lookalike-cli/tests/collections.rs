@@ -709,7 +709,7 @@ fn the_library_prunes_by_whole_sources_only() {
     ] {
         let photos = place.path("photos").display().to_string();
         let source = ImageStream::open(&photos, reading, Default::default()).unwrap();
-        let error = index(source, &model, &*gallery, options, |_| {}).unwrap_err();
+        let error = index(source, &model, &*gallery, options).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
         assert_eq!(gallery.count(None).unwrap(), 20);
     }
@@ -738,7 +738,7 @@ fn the_library_reads_by_the_rules_of_the_gallery() {
         ImageStream::open(&photos, reading, Default::default()).unwrap()
     };
     let options = IndexOptions::default();
-    let summary = index(open(), &model, &*gallery, options, |_| {}).unwrap();
+    let summary = index(open(), &model, &*gallery, options).unwrap();
     assert_eq!((summary.points, summary.changed), (21, 0));
     assert!(summary.notes.is_empty(), "{:?}", summary.notes);
     let kept = ReadingRules::of(&*gallery).unwrap().unwrap();
@@ -755,7 +755,7 @@ fn the_library_reads_by_the_rules_of_the_gallery() {
         },
         ..IndexOptions::default()
     };
-    let error = index(open(), &model, &*gallery, options, |_| {}).unwrap_err();
+    let error = index(open(), &model, &*gallery, options).unwrap_err();
     assert!(error.to_string().contains("asked for is ffffff"), "{error}");
 }
 

@@ -4,6 +4,7 @@
 //! until there is a result. Results outlive changes of the gallery for a while, so that under
 //! constant change there is an answer too.
 
+use lookalike::Progress;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -53,6 +54,16 @@ pub(crate) struct Standing {
     pub done: usize,
     /// 0 while that is unknown.
     pub of: usize,
+}
+
+impl From<Progress> for Standing {
+    fn from(progress: Progress) -> Self {
+        Self {
+            doing: progress.phase.as_str(),
+            done: progress.done,
+            of: progress.total.unwrap_or(0),
+        }
+    }
 }
 
 /// A computation as seen from outside.

@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lookalike::Progress;
 use lookalike::gallery::Gallery;
-use lookalike::map::{self, Map, Progress};
+use lookalike::map::{self, Map};
 
 use crate::jobs::{Jobs, Outcome, Standing};
 use crate::problem::Problem;
@@ -73,7 +74,7 @@ impl Layout {
         generation: u64,
         report: &dyn Fn(Standing),
     ) -> Result<(), Problem> {
-        let progress = |at| report(standing(at));
+        let progress = |progress: Progress| report(progress.into());
         let before = self.kept();
         let before = before.or_else(|| Map::load(&self.file).ok().map(Arc::new));
         let mut changed = true;
@@ -108,14 +109,4 @@ impl Layout {
     fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn standing(progress: Progress) -> Standing {
-    let (doing, done, of) = match progress {
-        Progress::Read(done) => ("reading codes", done, 0),
-        Progress::Compared { done, of } => ("comparing codes", done, of),
-        Progress::LaidOut { done, of } => ("laying out", done, of),
-        Progress::Placed { done, of } => ("placing", done, of),
-    };
-    Standing { doing, done, of }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use lookalike::gallery::GalleryError;
 use lookalike::{
-    AskedRules, Error, ImageStream, IndexOptions, IndexSummary, Reading, ReadingRules, Skips,
-    Watch, index,
+    AskedRules, Error, ImageStream, IndexOptions, IndexSummary, Phase, Progress, Reading,
+    ReadingRules, Skips, Watch, index,
 };
 
 use crate::current::Current;
@@ -91,8 +91,14 @@ impl Watched {
         let stream = ImageStream::open(&spec, Reading::default(), skips.clone())?;
         // What the gallery has is not read by other limits than before, larger ones among them.
         let kept = ReadingRules::of(gallery)?;
+        let note_stored = |progress: Progress| {
+            if progress.phase == Phase::Storing {
+                service.note_change();
+            }
+        };
         let options = IndexOptions {
             prune: self.prune,
+            progress: Some(&note_stored),
             stop: Some(stop.clone()),
             rules: AskedRules {
                 max_pixels: kept.as_ref().map(|kept| kept.max_pixels),
@@ -101,16 +107,8 @@ impl Watched {
             },
             ..IndexOptions::default()
         };
-        let mut stored = 0;
         let encoder = service.searcher.encoder();
-        let indexed = background.run(|| {
-            index(stream, encoder, gallery, options, |progress| {
-                if progress.stored > stored {
-                    stored = progress.stored;
-                    service.note_change();
-                }
-            })
-        });
+        let indexed = background.run(|| index(stream, encoder, gallery, options));
         // Also after a failure: some of it may be stored.
         let summary = indexed.inspect_err(|_| service.note_change())?;
         self.tell(service, &summary, &skips);

@@ -490,7 +490,7 @@ fn originals_are_sent_as_they_are_read() {
         let name = pictures.to_str().unwrap();
         let source = lookalike::open(name).unwrap();
         let options = lookalike::IndexOptions::default();
-        lookalike::index(source, &model, &*gallery, options, |_| {}).unwrap();
+        lookalike::index(source, &model, &*gallery, options).unwrap();
     }
     let server = Running::on(folder, |options| options.limits.answers_bytes = 1 << 20);
     let id = server.get("/api/v1/images").ok()["images"][0]["id"].clone();

@@ -1126,7 +1126,7 @@ fn hostile_names_are_text() {
     let source = lookalike::open(spec).unwrap();
     let gallery = lookalike::open_gallery(path.to_str().unwrap()).unwrap();
     let options = lookalike::IndexOptions::default();
-    lookalike::index(source, &support::model(), &*gallery, options, |_| {}).unwrap();
+    lookalike::index(source, &support::model(), &*gallery, options).unwrap();
     drop(gallery);
     let server = Running::on(folder, |_| {});
 
@@ -1188,7 +1188,7 @@ fn words_gallery() -> Running {
         lookalike::create_gallery(folder.path().join("g"), &*encoder, &Default::default()).unwrap();
     let digits = lookalike::ImageStream::of_collection(&support::digits(IMAGES));
     let options = lookalike::IndexOptions::default();
-    lookalike::index(digits, &*encoder, &*gallery, options, |_| {}).unwrap();
+    lookalike::index(digits, &*encoder, &*gallery, options).unwrap();
     drop(gallery);
     Running::on(folder, |_| {})
 }

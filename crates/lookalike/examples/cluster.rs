@@ -23,13 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The same calls serve both kinds; an address in place of a path makes the difference. Many
     // machines may fill one gallery, each with a part of the source (`Reading::part`).
     let gallery = open_or_create_gallery(address, &model, &GalleryOptions::new())?;
-    let summary = index(
-        open(source)?,
-        &model,
-        &*gallery,
-        IndexOptions::default(),
-        |_| {},
-    )?;
+    let summary = index(open(source)?, &model, &*gallery, IndexOptions::default())?;
     println!("{} images, {} added", summary.images, summary.added);
 
     let metric = model.default_metric();

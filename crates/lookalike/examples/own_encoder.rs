@@ -65,7 +65,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         &MeanColours,
         &*gallery,
         IndexOptions::default(),
-        |_| {},
     )?;
 
     // Which image has the nearest twin?

@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         &model,
         &GalleryOptions::new(),
     )?;
-    let summary = index(stream, &model, &*gallery, IndexOptions::default(), |_| {})?;
+    let summary = index(stream, &model, &*gallery, IndexOptions::default())?;
     println!("{} images indexed", summary.images);
 
     let searcher = Searcher::new(gallery, Box::new(model));

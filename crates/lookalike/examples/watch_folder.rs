@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             prune: true,
             ..IndexOptions::default()
         };
-        let summary = index(open(folder)?, &*encoder, &*opened, options, |_| {})?;
+        let summary = index(open(folder)?, &*encoder, &*opened, options)?;
         println!(
             "{} added, {} changed, {} removed; {} images",
             summary.added, summary.changed, summary.removed, summary.points

@@ -7,7 +7,7 @@ use lookalike_gallery::{Filter, Gallery, GalleryInfo, Points};
 use lookalike_neighbours::{Codes, Metric, Neighbour, nearest};
 use uuid::Uuid;
 
-use crate::Error;
+use crate::{Error, Phase, Progress};
 
 /// Queries that are answered between two looks at the progress; also bounds the answers in memory.
 const QUERIES: usize = 8192;
@@ -87,7 +87,7 @@ impl Contents {
         gallery: &dyn Gallery,
         filter: Option<&Filter>,
         with_codes: bool,
-        mut progress: impl FnMut(usize),
+        mut progress: impl FnMut(Progress),
     ) -> Result<Self, Error> {
         let info = info_to_read(gallery, filter)?;
         let mut contents = Self {
@@ -135,7 +135,7 @@ impl Contents {
                 pixels: u64::from(payload.width) * u64::from(payload.height),
                 bytes: payload.bytes.unwrap_or(0),
             });
-            progress(contents.points.len());
+            progress(Progress::new(Phase::Reading, contents.points.len(), None));
         }
         Ok(contents)
     }
@@ -146,12 +146,12 @@ impl Contents {
     }
 
     /// Hands each content with its `k` nearest others, exact, nearest first, to `visit`; contents
-    /// come in order. `progress` hears how many are done.
+    /// come in order. `progress` hears of it.
     pub fn neighbours(
         &self,
         k: usize,
         mut visit: impl FnMut(usize, &[Neighbour]),
-        mut progress: impl FnMut(usize),
+        mut progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
         let codes = self.codes()?;
         for start in (0..codes.len()).step_by(QUERIES) {
@@ -170,7 +170,7 @@ impl Contents {
                 }
                 visit(own, &others);
             }
-            progress(end);
+            progress(Progress::new(Phase::Comparing, end, codes.len()));
         }
         Ok(())
     }

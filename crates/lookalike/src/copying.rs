@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::clusters::place;
 use crate::opening::{open_or_create_for, short, without_model};
 use crate::pretrained::files_of;
-use crate::{Error, MAX_DIFFUSED, PretrainedEncoder, load_encoder};
+use crate::{Error, MAX_DIFFUSED, Phase, PretrainedEncoder, Progress, load_encoder};
 
 /// Points that are read and stored at a time.
 const PAGE: usize = 1_000;
@@ -33,17 +33,6 @@ pub struct CopyOptions {
     pub whole: bool,
     /// Build the neighbour graph, if the copied gallery has one and the place can have one.
     pub diffusion: bool,
-}
-
-/// How far copying is, told after every page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct CopyProgress {
-    /// Whether the copy is being compared with what was copied.
-    pub verifying: bool,
-    /// Points that were gone through.
-    pub points: usize,
-    /// Points in all.
-    pub of: usize,
 }
 
 /// What copying did.
@@ -133,7 +122,7 @@ pub fn copy_gallery(
     from: &dyn Gallery,
     to: &dyn Gallery,
     options: CopyOptions,
-    mut progress: impl FnMut(CopyProgress) + Send,
+    mut progress: impl FnMut(Progress) + Send,
 ) -> Result<CopySummary, Error> {
     let (source, target) = (from.describe()?, to.describe()?);
     if place(from, &source) == place(to, &target) {
@@ -141,10 +130,7 @@ pub fn copy_gallery(
     }
     check_fits(&source, &target)?;
     let mut summary = CopySummary::default();
-    let mut told = CopyProgress {
-        of: source.points,
-        ..CopyProgress::default()
-    };
+    let (mut read, total) = (0, source.points);
     // Reading goes on while what was read is being stored.
     thread::scope(|scope| {
         let (send, pages) = sync_channel(1);
@@ -161,15 +147,16 @@ pub fn copy_gallery(
         });
         for page in pages {
             let page = page?;
-            told.points += page.len();
+            read += page.len();
             summary.copied += store_missing(from, to, &page)?;
-            progress(told);
+            progress(Progress::new(Phase::Copying, read, total));
         }
         Ok::<_, Error>(())
     })?;
     for _ in 0..ROUNDS {
-        told.verifying = true;
-        let compared = compare(from, to, |points| progress(CopyProgress { points, ..told }))?;
+        let compared = compare(from, to, |points| {
+            progress(Progress::new(Phase::Verifying, points, total));
+        })?;
         if compared.is_same() {
             summary.points = compared.points;
             if options.whole {

@@ -17,7 +17,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 
-use crate::Error;
+use crate::{Error, Phase, Progress};
 
 /// Bytes of codes that a row group holds, about: what writing keeps in memory.
 const GROUP_BYTES: usize = 16 << 20;
@@ -52,7 +52,7 @@ pub struct ExportFiles<'a> {
 }
 
 /// Writes a gallery's points, in the order of their ids, to files, and says how many there were.
-/// `progress` hears how many are written.
+/// `progress` hears of each.
 ///
 /// Points are read page by page and written as they come: memory holds a row group of the Parquet
 /// file at most. Each file is replaced whole or not at all.
@@ -65,7 +65,7 @@ pub fn export(
     gallery: &dyn Gallery,
     filter: Option<&Filter>,
     files: &ExportFiles,
-    mut progress: impl FnMut(usize),
+    mut progress: impl FnMut(Progress),
 ) -> Result<usize, Error> {
     let info = gallery.describe()?;
     let begin = |path: &Path| {
@@ -94,6 +94,7 @@ pub fn export(
         None => None,
     };
     let mut points = 0;
+    let total = filter.is_none().then_some(info.points);
     for point in Points::new(gallery, filter.cloned()) {
         let point = point?;
         if let Some((path, writer)) = &mut codes {
@@ -109,7 +110,7 @@ pub fn export(
             written.map_err(|error| parquet_unwritten(path, error))?;
         }
         points += 1;
-        progress(points);
+        progress(Progress::new(Phase::Exporting, points, total));
     }
     let mut complete = Vec::new();
     if let Some((path, writer)) = codes {

@@ -21,7 +21,7 @@
 //!
 //! // Encode all images into a gallery.
 //! let gallery = create_gallery(&path, &model, &GalleryOptions::new())?;
-//! index(open("mnist:test")?, &model, &*gallery, IndexOptions::default(), |_| {})?;
+//! index(open("mnist:test")?, &model, &*gallery, IndexOptions::default())?;
 //!
 //! // Ask for the 5 images most like test image 7, itself left out.
 //! let searcher = Searcher::new(gallery, Box::new(model));
@@ -90,13 +90,12 @@ pub use assess::{
 };
 pub use catalogue::{SourceCount, forget_source, known_source, move_source, sources_in};
 pub use clusters::{cluster_info, has_moved, remove_collection, switch_alias};
-pub use copying::{CopyOptions, CopyProgress, CopySummary, copy_gallery, open_copy};
+pub use copying::{CopyOptions, CopySummary, copy_gallery, open_copy};
 pub use encoder::{Encoder, load_encoder};
 pub use error::Error;
-pub use indexing::{
-    IndexOptions, IndexProgress, IndexSummary, MAX_DIFFUSED, THUMBNAIL, decode_target, index,
-};
+pub use indexing::{IndexOptions, IndexSummary, MAX_DIFFUSED, THUMBNAIL, decode_target, index};
 pub use judging::compare;
+pub use lookalike_autoencoder::{Phase, Progress};
 pub use lookalike_gallery::GalleryOptions;
 pub use lookalike_pretrained::{Pool, PretrainedError, PretrainedOptions};
 pub use opening::{

@@ -19,8 +19,8 @@ use lookalike_neighbours::{Codes, Metric, nearest};
 use uuid::Uuid;
 
 use self::fuzzy_graph::FuzzyGraph;
-use crate::Error;
 use crate::contents::{info_to_read, metric_of_likeness};
+use crate::{Error, Phase, Progress};
 
 mod file;
 mod fuzzy_graph;
@@ -89,34 +89,6 @@ pub struct Map {
     version: String,
 }
 
-/// What is being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// So many points have been read.
-    Read(usize),
-    /// So many codes have been compared with all others.
-    Compared {
-        /// So many.
-        done: usize,
-        /// Of so many.
-        of: usize,
-    },
-    /// So many rounds of the layout have been made.
-    LaidOut {
-        /// So many.
-        done: usize,
-        /// Of so many.
-        of: usize,
-    },
-    /// So many codes have been put among their neighbours.
-    Placed {
-        /// So many.
-        done: usize,
-        /// Of so many.
-        of: usize,
-    },
-}
-
 /// Lays out a gallery.
 ///
 /// Needs its codes in memory, and takes about as long as comparing all of them and some thousand
@@ -127,7 +99,7 @@ pub enum Progress {
 ///
 /// When the gallery cannot be read.
 pub fn lay_out(gallery: &dyn Gallery, mut progress: impl FnMut(Progress)) -> Result<Map, Error> {
-    let read = Read::new(gallery, |points| progress(Progress::Read(points)))?;
+    let read = Read::new(gallery, &mut progress)?;
     lay_out_read(&read, MAX_POINTS, &mut progress)
 }
 
@@ -214,7 +186,7 @@ impl Map {
         gallery: &dyn Gallery,
         mut progress: impl FnMut(Progress),
     ) -> Result<Option<Self>, Error> {
-        let read = Read::new(gallery, |points| progress(Progress::Read(points)))?;
+        let read = Read::new(gallery, &mut progress)?;
         self.update_read(&read, &mut progress)
     }
 
@@ -365,7 +337,7 @@ struct Read {
 }
 
 impl Read {
-    fn new(gallery: &dyn Gallery, mut progress: impl FnMut(usize)) -> Result<Self, Error> {
+    fn new(gallery: &dyn Gallery, mut progress: impl FnMut(Progress)) -> Result<Self, Error> {
         let info = info_to_read(gallery, None)?;
         let mut read = Self {
             points: Vec::with_capacity(info.points),
@@ -404,7 +376,7 @@ impl Read {
                 row,
                 label,
             });
-            progress(read.points.len());
+            progress(Progress::new(Phase::Reading, read.points.len(), None));
         }
         Ok(read)
     }
@@ -438,13 +410,10 @@ fn lay_out_codes(
     let mut places = start(codes, digests)?;
     if codes.len() > FEW {
         let graph = FuzzyGraph::of_codes(codes, metric, NEIGHBOURS, |done| {
-            progress(Progress::Compared {
-                done,
-                of: codes.len(),
-            });
+            progress(Progress::new(Phase::Comparing, done, codes.len()));
         });
         layout::optimise(&graph, &mut places, |done, of| {
-            progress(Progress::LaidOut { done, of });
+            progress(Progress::new(Phase::LayingOut, done, of));
         });
     }
     scale(&mut places);
@@ -536,10 +505,7 @@ fn place_among(
             }
             found.push(sum.map(|sum| (sum / total).clamp(0.0, 1.0) as f32));
         }
-        progress(Progress::Placed {
-            done: found.len(),
-            of: rows.len(),
-        });
+        progress(Progress::new(Phase::Placing, found.len(), rows.len()));
     }
     Ok(found)
 }

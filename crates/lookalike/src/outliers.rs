@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::contents::{Contents, short};
 use crate::stream::{PADDING, Raw};
-use crate::{Error, ImageStream, Reading, Skips, reading_of, uploads};
+use crate::{Error, ImageStream, Phase, Progress, Reading, Skips, reading_of, uploads};
 
 /// Images read at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 512;
@@ -120,27 +120,6 @@ pub struct Outliers {
     pub outliers: Vec<Outlier>,
 }
 
-/// What ranking is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// So many points have been read.
-    Read(usize),
-    /// So many contents have been compared with all others.
-    Compared {
-        /// So many.
-        done: usize,
-        /// Of so many.
-        of: usize,
-    },
-    /// So many originals have been reconstructed.
-    Reconstructed {
-        /// So many.
-        done: usize,
-        /// Of so many, if all can be read.
-        of: usize,
-    },
-}
-
 /// Ranks the pictures of a gallery by how unlike the others they are. `model` is the gallery's; it
 /// is needed unless they are ranked by neighbours only.
 ///
@@ -165,8 +144,8 @@ pub fn rank(
         (by, _) => by,
     };
     let by_neighbours = by != By::Reconstruction;
-    let read = |points| progress(Progress::Read(points));
-    let mut contents = Contents::read(gallery, options.filter.as_ref(), by_neighbours, read)?;
+    let filter = options.filter.as_ref();
+    let mut contents = Contents::read(gallery, filter, by_neighbours, &mut progress)?;
     let mut found = Outliers {
         points: contents.points.len(),
         contents: contents.count,
@@ -182,12 +161,11 @@ pub fn rank(
     let of = contents.count;
     let mut distances = vec![None; of];
     if by_neighbours && found.k > 0 {
-        let compared = |done| progress(Progress::Compared { done, of });
         let visit = |row: usize, others: &[lookalike_neighbours::Neighbour]| {
             let sum: f64 = others.iter().map(|other| f64::from(other.distance)).sum();
             distances[row] = Some(sum / others.len() as f64);
         };
-        contents.neighbours(found.k, visit, compared)?;
+        contents.neighbours(found.k, visit, &mut progress)?;
     }
     contents.codes = Vec::new();
     let mut errors = vec![None; of];
@@ -202,7 +180,7 @@ pub fn rank(
             done: 0,
             failed: None,
         };
-        originals.read_all(|done| progress(Progress::Reconstructed { done, of }))?;
+        originals.read_all(&mut progress)?;
         let failed = originals.failed;
         found.unreadable = errors.iter().filter(|error| error.is_none()).count();
         if found.unreadable > 0 {
@@ -322,7 +300,7 @@ struct Originals<'a> {
 }
 
 impl Originals<'_> {
-    fn read_all(&mut self, mut progress: impl FnMut(usize)) -> Result<(), Error> {
+    fn read_all(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
         let names: &BTreeMap<String, String> = &self.contents.sources;
         for (name, identity) in names {
             let mut reading = self.reading.clone();
@@ -330,7 +308,7 @@ impl Originals<'_> {
             reading.source.hidden = true;
             let place = uploads::place(self.gallery, name);
             let opened = ImageStream::open(&place, reading, Arc::new(Skips::default()));
-            let read = opened.and_then(|stream| self.read(&stream, identity, &mut progress));
+            let read = opened.and_then(|stream| self.read(&stream, identity, progress));
             // A source that is gone takes its originals with it, and no others.
             match read {
                 Ok(()) => {}
@@ -358,7 +336,7 @@ impl Originals<'_> {
         &mut self,
         stream: &ImageStream,
         name: &str,
-        progress: &mut dyn FnMut(usize),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<(), Error> {
         let mut entries = stream.entries()?;
         loop {
@@ -428,7 +406,11 @@ impl Originals<'_> {
         Ok(Some(decoded.fit(shape, how, PADDING).into_data()))
     }
 
-    fn reconstruct(&mut self, batch: Batch, progress: &mut dyn FnMut(usize)) -> Result<(), Error> {
+    fn reconstruct(
+        &mut self,
+        batch: Batch,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), Error> {
         let values = self.model.shape().values();
         let outputs = self.model.reconstruct(&batch.pixels)?;
         let pairs = batch
@@ -445,7 +427,8 @@ impl Originals<'_> {
                 self.done += 1;
             }
         }
-        progress(self.done);
+        let total = self.errors.len();
+        progress(Progress::new(Phase::Reconstructing, self.done, total));
         Ok(())
     }
 }

@@ -12,8 +12,8 @@ use lookalike_neighbours::{Codes, Metric};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::Error;
 use crate::contents::info_to_read;
+use crate::{Error, Phase, Progress};
 
 /// How good the answers are. Shares and means lie between 0 and 1; there are none where nothing could be asked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,20 +36,6 @@ pub struct Quality {
     pub all_5: Option<f64>,
     /// Mean average precision, over the whole ranking, of the queries whose label another point has.
     pub mean_average_precision: Option<f64>,
-}
-
-/// What is being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// So many points have been read.
-    Read(usize),
-    /// So many queries have been scored.
-    Asked {
-        /// So many.
-        done: usize,
-        /// Of so many.
-        of: usize,
-    },
 }
 
 /// Scores a gallery by its labels: each labelled point is a query against all others, or, where there are more than
@@ -87,7 +73,7 @@ pub fn quality(
     for point in Points::new(gallery, None) {
         let point = point?;
         found.points += 1;
-        progress(Progress::Read(found.points));
+        progress(Progress::new(Phase::Reading, found.points, None));
         if let Some(label) = point.payload.label {
             let next = numbers.len();
             labels.push(*numbers.entry(label).or_insert(next));
@@ -111,7 +97,7 @@ pub fn quality(
     let of = rows.len();
     let gallery = Labelled::new(Codes::new(&codes, info.dims)?, &labels)?;
     let scores = evaluate_rows(gallery, &rows, info.metric, |done| {
-        progress(Progress::Asked { done, of });
+        progress(Progress::new(Phase::Asking, done, of));
     })?;
     found.queries = scores.queries;
     found.precision_at_1 = Some(scores.precision_at_1);
@@ -170,7 +156,7 @@ mod tests {
         let gallery = gallery(folder.path(), &labels);
         let mut last = None;
         let all = quality(&gallery, 1000, |progress| last = Some(progress)).unwrap();
-        assert_eq!(last, Some(Progress::Asked { done: 30, of: 30 }));
+        assert_eq!(last, Some(Progress::new(Phase::Asking, 30, 30)));
         assert_eq!((all.points, all.labelled_points, all.queries), (40, 30, 30));
         assert!(all.labelled);
         assert_eq!(all.precision_at_1, Some(1.0));

@@ -438,14 +438,7 @@ mod tests {
         let options = GalleryOptions::new();
         let gallery = create_gallery(folder.path().join("g"), &Quarters, &options).unwrap();
         let stream = open(pictures.to_str().unwrap()).unwrap();
-        index(
-            stream,
-            &Quarters,
-            &*gallery,
-            IndexOptions::default(),
-            |_| {},
-        )
-        .unwrap();
+        index(stream, &Quarters, &*gallery, IndexOptions::default()).unwrap();
         (folder, Searcher::new(gallery, Box::new(Quarters)))
     }
 

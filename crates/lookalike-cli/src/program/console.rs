@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lookalike::autoencoder::{EpochRecord, Observer, Progress};
+use lookalike::Progress;
+use lookalike::autoencoder::{EpochRecord, Observer, TrainStep};
 use serde::Serialize;
 
 use super::terminal::plain;
@@ -160,6 +161,18 @@ fn listen_for_interruptions() {
     });
 }
 
+/// Shows on a bar how far a task is.
+pub fn show(bar: &ProgressBar, progress: Progress) {
+    match progress.total {
+        Some(total) => {
+            bar.set_length(total as u64);
+            bar.set_position(progress.done as u64);
+            bar.set_prefix(progress.phase.as_str());
+        }
+        None => bar.set_message(format!("{}: {}", progress.phase, progress.done)),
+    }
+}
+
 /// Shows a training run as a bar on a terminal, and as a line an epoch elsewhere.
 pub struct TrainingView {
     bar: ProgressBar,
@@ -167,18 +180,15 @@ pub struct TrainingView {
 }
 
 impl Observer for TrainingView {
-    fn step(&mut self, progress: &Progress) -> ControlFlow<()> {
-        let done = (progress.epoch - 1) * progress.steps + progress.step;
-        self.bar
-            .set_length((progress.epochs * progress.steps) as u64);
-        self.bar.set_position(done as u64);
+    fn step(&mut self, step: &TrainStep) -> ControlFlow<()> {
+        show(&self.bar, step.progress);
         self.bar.set_message(format!(
             "epoch {}/{}  loss {:.5}  {:.0} images/s  {} left",
-            progress.epoch,
-            progress.epochs,
-            progress.loss,
-            progress.images_per_second,
-            duration(progress.seconds_left)
+            step.epoch,
+            step.epochs,
+            step.loss,
+            step.images_per_second,
+            duration(step.seconds_left)
         ));
         match self.interruption.came() {
             true => ControlFlow::Break(()),

@@ -295,7 +295,7 @@ impl<'a> Demo<'a> {
             ..IndexOptions::default()
         };
         let test = ImageStream::of_collection(&self.test);
-        index(test, &model, &*gallery, options, |_| {})?;
+        index(test, &model, &*gallery, options)?;
         self.console.say(format!(
             "   {} images encoded and indexed, and their neighbour graph built, in {}",
             self.test.len(),

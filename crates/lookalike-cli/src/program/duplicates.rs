@@ -1,7 +1,7 @@
 //! `lookalike duplicates`.
 
 use lookalike::duplicates::{
-    DuplicateOptions, Duplicates, Group, Kind, MAX_DIFFERENCE, Measure, Member, Progress, find,
+    DuplicateOptions, Duplicates, Group, Kind, MAX_DIFFERENCE, Measure, Member, find,
 };
 use lookalike::gallery::{Filter, Gallery};
 use lookalike::open_gallery;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::arguments::DuplicatesArguments;
-use super::console::{Console, table};
+use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
 use super::spreadsheet::{self, place};
@@ -36,13 +36,7 @@ pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Fail
         limit: arguments.limit,
     };
     let bar = console.bar(Some(0), "compare");
-    let found = find(&*gallery, &options, |progress| match progress {
-        Progress::Read(points) => bar.set_message(format!("{points} read")),
-        Progress::Compared { done, of } => {
-            bar.set_length(of as u64);
-            bar.set_position(done as u64);
-        }
-    });
+    let found = find(&*gallery, &options, |progress| show(&bar, progress));
     bar.finish_and_clear();
     let found = found?;
     if let Some(path) = &arguments.csv {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::arguments::ExportArguments;
-use super::console::Console;
+use super::console::{Console, show};
 
 #[derive(Serialize)]
 struct ExportReport {
@@ -30,8 +30,8 @@ pub fn run(arguments: ExportArguments, console: &Console) -> Result<(), Failure>
         parquet: arguments.parquet.as_deref(),
     };
     let bar = console.bar(filter.is_none().then_some(info.points), "export");
-    let points = export(&*gallery, filter.as_ref(), &files, |points| {
-        bar.set_position(points as u64)
+    let points = export(&*gallery, filter.as_ref(), &files, |progress| {
+        show(&bar, progress);
     });
     bar.finish_and_clear();
     let shown = |path: Option<PathBuf>| path.map(|path| path.display().to_string());

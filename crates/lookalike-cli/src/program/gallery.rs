@@ -15,7 +15,7 @@ use super::arguments::{
     AliasArguments, CopyArguments, ForgetArguments, GalleryCommand, MoveArguments, RemoveArguments,
     SourcesArguments,
 };
-use super::console::{Console, duration, table};
+use super::console::{Console, duration, show, table};
 
 #[derive(Serialize)]
 struct CopyReport<'a> {
@@ -80,10 +80,7 @@ fn copy(arguments: CopyArguments, console: &Console) -> Result<(), Failure> {
     };
     let began = Instant::now();
     let bar = console.bar(Some(from.describe()?.points), "copy");
-    let copied = copy_gallery(&*from, &*to, options, |progress| {
-        bar.set_position(progress.points as u64);
-        bar.set_message(if progress.verifying { "verifying" } else { "" });
-    });
+    let copied = copy_gallery(&*from, &*to, options, |progress| show(&bar, progress));
     bar.finish_and_clear();
     let report = CopyReport {
         from: &arguments.from,

@@ -1,14 +1,15 @@
 //! `lookalike index`.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::{
-    Encoder, Error, GalleryOptions, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED,
-    PretrainedEncoder, PretrainedOptions, Watch, encoder_of, known_source, load_encoder,
+    Encoder, Error, GalleryOptions, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED, Phase,
+    PretrainedEncoder, PretrainedOptions, Progress, Watch, encoder_of, known_source, load_encoder,
     open_or_create_gallery,
 };
 use serde::Serialize;
@@ -238,6 +239,23 @@ fn keep_in_step(
 ) -> Result<(), Failure> {
     let (name, skips) = (stream.name().to_owned(), stream.skips().clone());
     let bar = console.bar(stream.len_hint(), "index");
+    let (start, stored) = (Instant::now(), AtomicUsize::new(0));
+    let progress = |progress: Progress| {
+        if progress.phase == Phase::Storing {
+            return stored.store(progress.done, Ordering::Relaxed);
+        }
+        let rate = progress.done as f64 / start.elapsed().as_secs_f64();
+        let left = progress
+            .total
+            .map_or(0, |n| n.saturating_sub(progress.done));
+        bar.set_position(progress.done as u64);
+        bar.set_message(format!(
+            "{} stored  {} passed over  {rate:.0} images/s  {} left",
+            stored.load(Ordering::Relaxed),
+            skips.total(),
+            duration(left as f64 / rate)
+        ));
+    };
     let options = IndexOptions {
         diffusion: !arguments.no_diffusion
             && (!arguments.watch || gallery.describe()?.points <= MAX_DIFFUSED_AT_ONCE),
@@ -247,22 +265,9 @@ fn keep_in_step(
         thumbnail: arguments.thumbnail,
         rules: arguments.reading.asked(),
         stop: None,
+        progress: Some(&progress),
     };
-    let start = Instant::now();
-    let result = lookalike::index(stream, encoder, gallery, options, |progress| {
-        let seconds = start.elapsed().as_secs_f64();
-        let left = progress
-            .expected
-            .map_or(0, |n| n.saturating_sub(progress.images));
-        let rate = progress.images as f64 / seconds;
-        bar.set_position(progress.images as u64);
-        bar.set_message(format!(
-            "{} stored  {} passed over  {rate:.0} images/s  {} left",
-            progress.stored,
-            progress.skipped,
-            duration(left as f64 / rate)
-        ));
-    });
+    let result = lookalike::index(stream, encoder, gallery, options);
     bar.finish_and_clear();
     let summary = match result {
         Ok(summary) => summary,

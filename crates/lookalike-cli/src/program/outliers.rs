@@ -2,13 +2,13 @@
 
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{Filter, Gallery};
-use lookalike::outliers::{By, Outlier, OutlierOptions, Outliers, Progress, rank};
+use lookalike::outliers::{By, Outlier, OutlierOptions, Outliers, rank};
 use lookalike::{encoder_of, open_gallery};
 use serde::Serialize;
 
 use super::Failure;
 use super::arguments::OutliersArguments;
-use super::console::{Console, table};
+use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
 use super::spreadsheet::{self, optional, place};
@@ -48,18 +48,7 @@ pub fn run(
     };
     let model = encoder.as_ref().and_then(|encoder| encoder.autoencoder());
     let bar = console.bar(Some(0), "compare");
-    let found = rank(&*gallery, model, &options, |progress| {
-        let (done, of) = match progress {
-            Progress::Read(points) => return bar.set_message(format!("{points} read")),
-            Progress::Compared { done, of } => (done, of),
-            Progress::Reconstructed { done, of } => {
-                bar.set_prefix("reconstruct");
-                (done, of)
-            }
-        };
-        bar.set_length(of as u64);
-        bar.set_position(done as u64);
-    });
+    let found = rank(&*gallery, model, &options, |progress| show(&bar, progress));
     bar.finish_and_clear();
     let found = found?;
     if let Some(path) = &arguments.csv {

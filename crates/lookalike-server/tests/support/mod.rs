@@ -64,7 +64,7 @@ pub fn gallery(path: &Path) {
         ..IndexOptions::default()
     };
     let stream = ImageStream::of_collection(&digits);
-    index(stream, &model, &*gallery, options, |_| {}).unwrap();
+    index(stream, &model, &*gallery, options).unwrap();
 }
 
 impl Running {

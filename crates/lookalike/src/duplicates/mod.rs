@@ -27,9 +27,9 @@ use lookalike_neighbours::{Codes, Metric};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::Error;
 use crate::contents::{Contents, Known};
 use crate::presence::{FileId, Presence, Presences};
+use crate::{Error, Progress};
 use pictures::Pictures;
 
 mod grouping;
@@ -162,20 +162,6 @@ pub struct Duplicates {
     pub groups: Vec<Group>,
 }
 
-/// What finding duplicates is at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// So many points have been read.
-    Read(usize),
-    /// So many contents have been compared with all others.
-    Compared {
-        /// So many.
-        done: usize,
-        /// Of so many.
-        of: usize,
-    },
-}
-
 /// Finds the duplicates among the points of a gallery; nothing is changed.
 ///
 /// # Errors
@@ -198,8 +184,8 @@ pub fn find(
             "cannot look for exact duplicates within a distance: give a threshold, or ask for exact ones only".to_owned(),
         ));
     }
-    let read = |points| progress(Progress::Read(points));
-    let mut contents = Contents::read(gallery, options.filter.as_ref(), !options.exact_only, read)?;
+    let filter = options.filter.as_ref();
+    let mut contents = Contents::read(gallery, filter, !options.exact_only, &mut progress)?;
     let mut classes = Classes::new(std::mem::take(&mut contents.points), contents.count);
     let presences = Presences::of(&gallery.describe()?);
     let mut found = Duplicates {
@@ -226,11 +212,9 @@ pub fn find(
     // The others of each content that is near to another, or none for all.
     let mut places: Vec<Vec<Placed>> = Vec::new();
     if !options.exact_only {
-        let of = contents.count;
-        let compared = |done| progress(Progress::Compared { done, of });
         let near = match options.threshold {
-            Some(threshold) => Near::within(threshold, &contents, compared)?,
-            None => Near::told(gallery, &contents, &classes, &mut found, compared)?,
+            Some(threshold) => Near::within(threshold, &contents, &mut progress)?,
+            None => Near::told(gallery, &contents, &classes, &mut found, &mut progress)?,
         };
         found.measure = Some(near.measure());
         let mut order = near.contents();
@@ -299,7 +283,7 @@ impl Near {
     fn within(
         threshold: f32,
         contents: &Contents,
-        progress: impl FnMut(usize),
+        progress: impl FnMut(Progress),
     ) -> Result<Self, Error> {
         Ok(Self::Codes {
             nearest: nearest(contents, progress)?,
@@ -313,7 +297,7 @@ impl Near {
         contents: &Contents,
         classes: &Classes,
         found: &mut Duplicates,
-        mut progress: impl FnMut(usize),
+        mut progress: impl FnMut(Progress),
     ) -> Result<Self, Error> {
         let points = (0..contents.count).map(|content| classes.of(content)[0].id);
         let points: Vec<Uuid> = points.collect();
@@ -368,7 +352,7 @@ impl Near {
 }
 
 /// The distance of each content to its nearest other; infinite where there is none.
-fn nearest(contents: &Contents, progress: impl FnMut(usize)) -> Result<Vec<f32>, Error> {
+fn nearest(contents: &Contents, progress: impl FnMut(Progress)) -> Result<Vec<f32>, Error> {
     let mut nearest = Vec::with_capacity(contents.count);
     contents.neighbours(
         1,
@@ -381,7 +365,7 @@ fn nearest(contents: &Contents, progress: impl FnMut(usize)) -> Result<Vec<f32>,
 /// The same, and the threshold that the distances suggest.
 fn suggested(
     contents: &Contents,
-    progress: impl FnMut(usize),
+    progress: impl FnMut(Progress),
 ) -> Result<(Vec<f32>, Suggestion), Error> {
     let Some(k) = threshold::looked_at(contents.count) else {
         let nothing = suggest(&vec![Nearness::NONE; contents.count], 0);

@@ -13,8 +13,8 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use super::Placed;
-use crate::Error;
 use crate::contents::Contents;
+use crate::{Error, Phase, Progress};
 
 /// The largest [difference](super::Member::difference) of a near duplicate from its representative.
 pub const MAX_DIFFERENCE: f32 = 0.05;
@@ -191,13 +191,13 @@ pub(super) struct Pictures {
 
 impl Pictures {
     /// Compares each picture with those that its code is near to; none if the gallery has
-    /// thumbnails of less than half of them. `points` has one of each content. `progress` hears how
-    /// many are done, twice: for codes, and for pictures.
+    /// thumbnails of less than half of them. `points` has one of each content. `progress` hears of
+    /// all of them twice: for codes, and for pictures.
     pub fn compare(
         gallery: &dyn Gallery,
         contents: &Contents,
         points: &[Uuid],
-        mut progress: impl FnMut(usize),
+        mut progress: impl FnMut(Progress),
     ) -> Result<Option<Self>, Error> {
         let miniatures = read(gallery, points)?;
         let missing = miniatures.iter().filter(|one| one.is_none()).count();
@@ -218,7 +218,7 @@ impl Pictures {
     fn of(
         miniatures: Vec<Option<Miniature>>,
         candidates: &[Vec<u32>],
-        mut progress: impl FnMut(usize),
+        mut progress: impl FnMut(Progress),
     ) -> Self {
         let count = miniatures.len();
         let mut surroundings = Vec::with_capacity(count);
@@ -246,7 +246,7 @@ impl Pictures {
                 surroundings.push(around);
                 alike.push(near);
             }
-            progress(alike.len());
+            progress(Progress::new(Phase::Comparing, alike.len(), count));
         }
 
         let mut usual: Vec<f32> = surroundings.iter().copied().filter(|&s| s > 0.0).collect();

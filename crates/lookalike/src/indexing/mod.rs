@@ -8,24 +8,11 @@ use lookalike_neighbours::DiffusionConfig;
 use serde::Serialize;
 
 use crate::rules;
-use crate::{AskedRules, Encoder, Error, ImageStream};
+use crate::{AskedRules, Encoder, Error, ImageStream, Progress};
 
 pub(crate) mod pipeline;
 mod pruning;
 mod storing;
-
-/// How far indexing is, told after every batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct IndexProgress {
-    /// Images read from the source so far.
-    pub images: usize,
-    /// Of those, images that were stored.
-    pub stored: usize,
-    /// What was passed over.
-    pub skipped: u64,
-    /// Images in the source, if it says.
-    pub expected: Option<usize>,
-}
 
 /// What indexing did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -57,8 +44,8 @@ pub struct IndexSummary {
 }
 
 /// What [`index`] does besides storing what is new or changed.
-#[derive(Clone, Debug)]
-pub struct IndexOptions {
+#[derive(Clone)]
+pub struct IndexOptions<'a> {
     /// Bring the neighbour graph up to date, which [`Rerank::Diffusion`](lookalike_gallery::Rerank)
     /// needs, if there are no more than [`MAX_DIFFUSED`] points.
     pub diffusion: bool,
@@ -80,9 +67,13 @@ pub struct IndexOptions {
     /// When this becomes true, indexing files ends before its next batch with
     /// [`Stopped`](Error::Stopped); what was stored stays stored.
     pub stop: Option<Arc<AtomicBool>>,
+    /// Hears after every batch how many images of the source have been gone through
+    /// ([`Indexing`](crate::Phase::Indexing)) and, where some were stored, how many in all
+    /// ([`Storing`](crate::Phase::Storing)).
+    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
 }
 
-impl IndexOptions {
+impl IndexOptions<'_> {
     fn check_stop(&self, source: &str) -> Result<(), Error> {
         let stop = self.stop.as_ref();
         match stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
@@ -94,7 +85,7 @@ impl IndexOptions {
     }
 }
 
-impl Default for IndexOptions {
+impl Default for IndexOptions<'_> {
     /// No neighbour graph, nothing pruned, thumbnails of [`THUMBNAIL`] pixels, read by the
     /// gallery's rules.
     fn default() -> Self {
@@ -106,6 +97,7 @@ impl Default for IndexOptions {
             thumbnail: THUMBNAIL,
             rules: AskedRules::default(),
             stop: None,
+            progress: None,
         }
     }
 }
@@ -145,12 +137,11 @@ pub fn index(
     encoder: &dyn Encoder,
     gallery: &dyn Gallery,
     options: IndexOptions,
-    progress: impl FnMut(IndexProgress),
 ) -> Result<IndexSummary, Error> {
     refuse_chosen(&stream, options.prune)?;
     check_encoder(encoder, gallery)?;
     let (stream, note) = rules::admit(stream, &options.rules, encoder, gallery)?;
-    let outcome = pipeline::store(&stream, encoder, gallery, &options, progress)?;
+    let outcome = pipeline::store(&stream, encoder, gallery, &options)?;
     let mut summary = outcome.summary;
     if let Some(seen) = &outcome.seen {
         if !outcome.complete {

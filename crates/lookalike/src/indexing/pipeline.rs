@@ -24,9 +24,9 @@ use crate::catalogue;
 use crate::encoder::encode_all;
 use crate::indexing::pruning::Seen;
 use crate::indexing::storing::Storing;
-use crate::indexing::{IndexOptions, IndexProgress, IndexSummary, decode_target};
+use crate::indexing::{IndexOptions, IndexSummary, decode_target};
 use crate::stream::Raw;
-use crate::{Encoder, Error, ImageStream, Skips};
+use crate::{Encoder, Error, ImageStream, Phase, Progress, Skips};
 
 /// Entries taken at a time, and the bytes that those may hold which had to be read on the way past.
 const CHUNK: usize = 1024;
@@ -56,7 +56,6 @@ pub(super) fn store(
     encoder: &dyn Encoder,
     gallery: &dyn Gallery,
     options: &IndexOptions,
-    mut progress: impl FnMut(IndexProgress),
 ) -> Result<Outcome, Error> {
     let entries = stream.entries()?;
     let stage = Stage {
@@ -81,6 +80,12 @@ pub(super) fn store(
     };
     let stored = Mutex::new(Done::default());
     let total = || *stored.lock().expect("nobody panics with it");
+    let tell = |phase, done, total| {
+        if let Some(progress) = options.progress {
+            progress(Progress::new(phase, done, total));
+        }
+    };
+    let mut told = 0;
     thread::scope(|scope| {
         let (to_work, chunks) = sync_channel(2);
         let (to_store, batches) = sync_channel(1);
@@ -93,13 +98,12 @@ pub(super) fn store(
             if !batch.points.is_empty() && to_store.send(batch).is_err() {
                 break;
             }
-            let stored = total();
-            progress(IndexProgress {
-                images: outcome.summary.images,
-                stored: stored.points.added + stored.points.changed,
-                skipped: stream.skips().total(),
-                expected,
-            });
+            tell(Phase::Indexing, outcome.summary.images, expected);
+            let Done { points, .. } = total();
+            if points.added + points.changed > told {
+                told = points.added + points.changed;
+                tell(Phase::Storing, told, None);
+            }
         }
         drop(to_store);
         storing.join().expect("storing does not panic")

@@ -105,9 +105,9 @@ fn what_is_alike_lies_together() {
     assert!([x, y].iter().all(|end| end.0 >= 0.0 && end.1 <= 1.0));
     assert_eq!(map.labels(), ["class 0", "class 1", "class 2"]);
     assert!(!map.worn());
-    assert!(heard.contains(&Progress::Read(150)));
-    assert!(heard.contains(&Progress::Compared { done: 150, of: 150 }));
-    assert!(heard.contains(&Progress::LaidOut { done: 500, of: 500 }));
+    assert!(heard.contains(&Progress::new(Phase::Reading, 150, None)));
+    assert!(heard.contains(&Progress::new(Phase::Comparing, 150, 150)));
+    assert!(heard.contains(&Progress::new(Phase::LayingOut, 500, 500)));
 }
 
 #[test]

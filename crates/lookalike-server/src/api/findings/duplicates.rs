@@ -141,10 +141,7 @@ pub(super) fn find(
         filter: None,
         limit: Some(MAX_LISTED),
     };
-    let found = duplicates::find(service.gallery(), &options, |progress| match progress {
-        duplicates::Progress::Read(done) => said("reading codes", done, 0),
-        duplicates::Progress::Compared { done, of } => said("comparing codes", done, of),
-    })?;
+    let found = duplicates::find(service.gallery(), &options, said)?;
     Ok(found.into())
 }
 

@@ -1,6 +1,7 @@
 //! What is found by comparing everything with everything: duplicates, outliers, the quality of
 //! codes. Each is computed once, kept, and listed from what is kept.
 
+use lookalike::Progress;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use outliers::{FoundOutliers, Measure};
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("1");
 
 /// Is told what is being done, how much of it is done, and of how much (0 where that is not known).
-type Said<'a> = &'a dyn Fn(&'static str, usize, usize);
+type Said<'a> = &'a dyn Fn(Progress);
 
 /// What is computed over the whole gallery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,7 +123,7 @@ async fn answer<A: Serialize + 'static>(
 }
 
 fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> Answered<What> {
-    let said = &|doing, done, of| report(Standing { doing, done, of });
+    let said = &|progress: Progress| report(progress.into());
     Ok(match finding {
         Finding::Duplicates {
             threshold,

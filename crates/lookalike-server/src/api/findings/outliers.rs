@@ -118,18 +118,7 @@ pub(super) fn find(service: &Service, by: Measure, said: Said<'_>) -> Answered<F
         ..OutlierOptions::default()
     };
     let model = service.searcher.encoder().autoencoder();
-    let found = outliers::rank(
-        service.gallery(),
-        model,
-        &options,
-        |progress| match progress {
-            outliers::Progress::Read(done) => said("reading codes", done, 0),
-            outliers::Progress::Compared { done, of } => said("comparing codes", done, of),
-            outliers::Progress::Reconstructed { done, of } => {
-                said("reconstructing originals", done, of);
-            }
-        },
-    )?;
+    let found = outliers::rank(service.gallery(), model, &options, said)?;
     Ok(found.into())
 }
 

@@ -16,15 +16,7 @@ const QUALITY_QUERIES: usize = 2_000;
 
 /// Judges the whole gallery.
 pub(super) fn find(service: &Service, said: Said<'_>) -> Answered<quality::Quality> {
-    let found = quality::quality(
-        service.gallery(),
-        QUALITY_QUERIES,
-        |progress| match progress {
-            quality::Progress::Read(done) => said("reading codes", done, 0),
-            quality::Progress::Asked { done, of } => said("asking", done, of),
-        },
-    )?;
-    Ok(found)
+    Ok(quality::quality(service.gallery(), QUALITY_QUERIES, said)?)
 }
 
 /// How well codes find images of the same label; labels are used for nothing else.
