@@ -170,15 +170,35 @@ impl From<ImageError> for Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        match error {
-            Error::Gallery(error) => error.into(),
-            Error::Image(error) => error.into(),
-            Error::Unusable(detail) => Self::unusable(detail),
-            Error::Conflict(detail) => Self::new(StatusCode::CONFLICT, detail),
-            full @ Error::Full { .. } => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, full.to_string())
-            }
-            other => Self::internal(other),
-        }
+        use Error::{
+            BadLabel, Full, Gallery, Image, LabelTaken, NoAutoencoder, NoImage, NoOriginals,
+            NoSuchImage, NoText, NotAnUpload, NotOneImage, OriginalGone, OtherReading,
+            TooManyOnCluster, TooManyPictures, UnknownSource, Unlabelled, Unreadable, Unusable,
+        };
+        let status = match error {
+            Gallery(error) => return error.into(),
+            Image(error) => return error.into(),
+            NoSuchImage { .. } | OriginalGone { .. } => StatusCode::NOT_FOUND,
+            LabelTaken { .. } => StatusCode::CONFLICT,
+            Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
+            // What the client asked for, or what the gallery can do.
+            BadLabel { .. }
+            | NoAutoencoder
+            | NoImage { .. }
+            | NoOriginals { .. }
+            | NoText
+            | NotAnUpload { .. }
+            | NotOneImage { .. }
+            | OtherReading { .. }
+            | TooManyOnCluster { .. }
+            | TooManyPictures { .. }
+            | UnknownSource { .. }
+            | Unlabelled { .. }
+            | Unreadable(_)
+            | Unusable(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            // What only the operator can mend goes to the log.
+            other => return Self::internal(other),
+        };
+        Self::new(status, error.to_string())
     }
 }

@@ -91,10 +91,9 @@ fn labels_of(images: &Encoded) -> Result<Vec<&str>, Error> {
     let labelled = images.keys.iter().zip(&images.labels);
     labelled
         .map(|(key, label)| {
-            label.as_deref().ok_or_else(|| {
-                Error::Unusable(format!(
-                    "cannot score: image {key} has no label, and an answer is right when its label is the query's"
-                ))
+            label.as_deref().ok_or_else(|| Error::Unlabelled {
+                collection: None,
+                image: key.clone(),
             })
         })
         .collect()
@@ -455,12 +454,9 @@ fn with_labels<T>(
 fn labels(collection: &Collection) -> Result<Vec<&str>, Error> {
     (0..collection.len())
         .map(|i| {
-            collection.label(i).ok_or_else(|| {
-                Error::Unusable(format!(
-                    "cannot score {}: image {} has no label, and an answer is right when its label is the query's",
-                    collection.name(),
-                    collection.key(i)
-                ))
+            collection.label(i).ok_or_else(|| Error::Unlabelled {
+                collection: Some(collection.name().to_owned()),
+                image: collection.key(i).to_owned(),
             })
         })
         .collect()

@@ -96,9 +96,12 @@ pub fn move_source(gallery: &dyn Gallery, spec: &str, to: &str) -> Result<usize,
     };
     let base = base(&to);
     if !is_address(&to) && !Path::new(base).exists() {
-        return Err(Error::Unusable(format!(
-            "cannot move the source {source} to {to}: there is nothing at {base}; move the files first, then say so here"
-        )));
+        let reason = format!("there is nothing at {base}; move the files first, then say so here");
+        return Err(Error::CannotMove {
+            source_name: source,
+            reason,
+            to,
+        });
     }
     if source == to {
         return Err(Error::Unusable(format!(
@@ -107,9 +110,13 @@ pub fn move_source(gallery: &dyn Gallery, spec: &str, to: &str) -> Result<usize,
     }
     let own = identity(gallery, &source)?;
     if !gallery.stubs(&to, None, 1)?.is_empty() && identity(gallery, &to)? != own {
-        return Err(Error::Unusable(format!(
-            "cannot move the source {source} to {to}: the gallery has images of that path already; forget one of the two sources first"
-        )));
+        return Err(Error::CannotMove {
+            source_name: source,
+            to,
+            reason:
+                "the gallery has images of that path already; forget one of the two sources first"
+                    .to_owned(),
+        });
     }
     let was_fresh = gallery.describe()?.diffusion == DiffusionState::Fresh;
     let ids: Vec<_> = Stubs::new(gallery, &source)
@@ -174,13 +181,11 @@ fn source_of(gallery: &dyn Gallery, spec: &str) -> Result<String, Error> {
         .into_iter()
         .map(|known| known.source)
         .collect();
-    Err(Error::Unusable(match known.is_empty() {
-        true => format!("the gallery {name} has no source {spec}: it is empty"),
-        false => format!(
-            "the gallery {name} has no source {spec}; its sources are {}",
-            known.join(", ")
-        ),
-    }))
+    Err(Error::UnknownSource {
+        gallery: name,
+        source_name: spec.to_owned(),
+        known,
+    })
 }
 
 /// The name that ids of a source's images are made of: its own, unless it was moved, or its name

@@ -45,10 +45,11 @@ pub(crate) fn info_to_read(
     };
     match points <= MAX_FROM_CLUSTER {
         true => Ok(info),
-        false => Err(Error::Unusable(format!(
-            "{points} points of {} would have to be read from the cluster at once, and no more than {MAX_FROM_CLUSTER} are: let a filter choose, where one can be given",
-            info.name
-        ))),
+        false => Err(Error::TooManyOnCluster {
+            gallery: info.name,
+            points,
+            max: MAX_FROM_CLUSTER,
+        }),
     }
 }
 
@@ -102,12 +103,9 @@ impl Contents {
         let mut rows: HashMap<u128, u32> = HashMap::new();
         for point in Points::new(gallery, filter.cloned()) {
             let point = point?;
-            let next = u32::try_from(contents.count).map_err(|_| {
-                Error::Unusable(format!(
-                    "the gallery {} has more different pictures than can be compared with each other, {}: choose some by a filter",
-                    info.name,
-                    u32::MAX
-                ))
+            let next = u32::try_from(contents.count).map_err(|_| Error::TooManyPictures {
+                gallery: info.name.clone(),
+                max: u32::MAX,
             })?;
             // A point whose content was never noted is like no other.
             let hash = short(&point.payload.blake3);

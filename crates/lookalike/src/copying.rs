@@ -85,12 +85,12 @@ pub fn open_copy(
     let found = model_fingerprint(&bytes);
     if found != info.model_fingerprint {
         // Only a model's file is taken for one, whatever its fingerprint.
-        return Err(Error::Unusable(format!(
-            "the gallery {} was made with model {}, not with {}: copy it with its own",
-            info.name,
-            short(&info.model_fingerprint),
-            short(&found)
-        )));
+        return Err(Error::WrongModel {
+            gallery: info.name,
+            model: info.model_fingerprint,
+            others: format!("not with {}", short(&found)),
+            advice: "copy it with its own",
+        });
     }
     if !PretrainedEncoder::is_description(&bytes) {
         Autoencoder::from_bytes(
@@ -169,12 +169,12 @@ pub fn copy_gallery(
         if let Some(first) = compared.own.first()
             && !options.prune
         {
-            return Err(Error::Unusable(format!(
-                "{} has {} points that {} does not have, {first} among them: prune them, or give another name",
-                target.name,
-                compared.own.len(),
-                source.name
-            )));
+            return Err(Error::CopyHasMore {
+                from: source.name,
+                to: target.name,
+                points: compared.own.len(),
+                first: *first,
+            });
         }
         for ids in compared.own.chunks(PAGE) {
             summary.removed += to.delete(ids)?;
@@ -186,10 +186,11 @@ pub fn copy_gallery(
             summary.copied += upserted.added + upserted.changed;
         }
     }
-    Err(Error::Unusable(format!(
-        "{} and {} were not the same after {ROUNDS} rounds of copying: others change them meanwhile; run it again when they do not",
-        source.name, target.name
-    )))
+    Err(Error::CopyUnsettled {
+        from: source.name,
+        to: target.name,
+        rounds: ROUNDS,
+    })
 }
 
 fn check_fits(source: &GalleryInfo, target: &GalleryInfo) -> Result<(), Error> {
@@ -203,21 +204,19 @@ fn check_fits(source: &GalleryInfo, target: &GalleryInfo) -> Result<(), Error> {
     };
     match of(source) == of(target) && source.model_fingerprint == target.model_fingerprint {
         true => Ok(()),
-        false => Err(Error::Unusable(format!(
-            "cannot copy {} to {}: the one has codes of {}, the other of {}",
-            source.name,
-            target.name,
-            of(source),
-            of(target)
-        ))),
+        false => Err(Error::CopyMismatch {
+            from: source.name.clone(),
+            to: target.name.clone(),
+            own: of(source),
+            other: of(target),
+        }),
     }
 }
 
 fn to_itself(info: &GalleryInfo) -> Error {
-    Error::Unusable(format!(
-        "cannot copy {} to itself: give another name",
-        info.name
-    ))
+    Error::CopyToItself {
+        gallery: info.name.clone(),
+    }
 }
 
 /// Stores those of some points that are not there, or of another content; says how many.

@@ -86,9 +86,7 @@ pub trait Encoder: Send + Sync {
     ///
     /// When the encoder was trained on pictures alone, or fails.
     fn encode_text(&self, _text: &str) -> Result<Vec<f32>, Error> {
-        Err(Error::Unusable(
-            "this encoder has learned from pictures alone and knows no words: ask with a picture, or use a gallery of a pretrained encoder with a text model".to_owned(),
-        ))
+        Err(Error::NoText)
     }
 
     /// Prepares and encodes one picture.
@@ -155,11 +153,12 @@ pub(crate) fn encode_all(
     let (codes, dims) = (encoder.encode(inputs)?, encoder.code_dim());
     match dims > 0 && codes.len() == count * dims {
         true => Ok(codes),
-        false => Err(Error::Unusable(format!(
-            "the encoder ({}) gave {} floats for {count} pictures, whose codes have {dims} each: it cannot be used",
-            encoder.name(),
-            codes.len()
-        ))),
+        false => Err(Error::BadEncoder {
+            encoder: encoder.name(),
+            floats: codes.len(),
+            pictures: count,
+            dims,
+        }),
     }
 }
 

@@ -127,9 +127,9 @@ pub fn encoder_of(
             .model()?
             .ok_or_else(|| without_model(name, wanted))?;
         if PretrainedEncoder::is_description(&bytes) {
-            return Err(Error::Unusable(format!(
-                "the gallery {name} was made for a pretrained encoder and does not know where it is: name its folder or file"
-            )));
+            return Err(Error::EncoderUnknown {
+                gallery: name.clone(),
+            });
         }
         let of = format!("the model of {name}");
         return Ok(Box::new(Autoencoder::from_bytes(&bytes, &of, device)?));
@@ -146,29 +146,30 @@ pub fn encoder_of(
         }
         others.push(format!("{} is {}", path.display(), short(&fingerprint)));
     }
-    Err(Error::Unusable(format!(
-        "the gallery {name} was made with model {}, and {}: use its model",
-        short(wanted),
-        others.join(", ")
-    )))
+    Err(Error::WrongModel {
+        gallery: name.clone(),
+        model: wanted.clone(),
+        others: format!("and {}", others.join(", ")),
+        advice: "use its model",
+    })
 }
 
 /// That a gallery on a cluster keeps no model.
 pub(crate) fn without_model(name: &str, fingerprint: &str) -> Error {
-    Error::Unusable(format!(
-        "the gallery {name} is on a cluster, which keeps no model, only that it is {}: name its file",
-        short(fingerprint)
-    ))
+    Error::ModelNotKept {
+        gallery: name.to_owned(),
+        model: fingerprint.to_owned(),
+    }
 }
 
 /// Refuses an encoder whose files are no longer those that the gallery was made with.
 fn fitting(encoder: Box<dyn Encoder>, name: &str, wanted: &str) -> Result<Box<dyn Encoder>, Error> {
     match encoder.fingerprint() == wanted {
         true => Ok(encoder),
-        false => Err(Error::Unusable(format!(
-            "the files of the gallery {name}'s encoder have changed since it was made ({}): restore them, or index into a new gallery",
-            encoder.name()
-        ))),
+        false => Err(Error::EncoderChanged {
+            gallery: name.to_owned(),
+            encoder: encoder.name(),
+        }),
     }
 }
 

@@ -135,10 +135,7 @@ pub fn rank(
 ) -> Result<Outliers, Error> {
     let by = match (options.by, model) {
         (By::Reconstruction, None) => {
-            return Err(Error::Unusable(
-                "cannot rank by reconstruction: the gallery's encoder is no autoencoder, or was not given; rank by neighbours"
-                    .to_owned(),
-            ));
+            return Err(Error::NoAutoencoder);
         }
         (By::Both, None) => By::Neighbours,
         (by, _) => by,
@@ -189,10 +186,10 @@ pub fn rank(
             found.unreadable_because = Some(failed.unwrap_or_else(gone));
         }
         if options.by == By::Reconstruction && found.unreadable == of && of > 0 {
-            let why = found.unreadable_because.unwrap_or_default();
-            return Err(Error::Unusable(format!(
-                "cannot rank by reconstruction: not one of {of} originals can be read ({why}); put them back, or rank by neighbours"
-            )));
+            return Err(Error::NoOriginals {
+                contents: of,
+                reason: found.unreadable_because.unwrap_or_default(),
+            });
         }
     }
 

@@ -87,10 +87,7 @@ impl PretrainedEncoder {
             return Ok(None);
         };
         if !path.exists() {
-            return Err(Error::Unusable(format!(
-                "the gallery's pretrained encoder was at {} and is not there any more: name its folder or file",
-                path.display()
-            )));
+            return Err(Error::EncoderGone { path });
         }
         Self::open(&path, options).map(Some)
     }

@@ -63,11 +63,11 @@ impl ReadingRules {
             return Ok(None);
         };
         serde_json::from_str(&text).map(Some).map_err(|error| {
-            Error::Unusable(format!(
-                "what the gallery {} says of how its pictures are read cannot be understood ({error}): restore it from \
-                 a backup, or index the collection anew",
-                gallery.describe().map_or_else(|_| String::new(), |info| info.name)
-            ))
+            let info = gallery.describe();
+            Error::DamagedRules {
+                gallery: info.map_or_else(|_| String::new(), |info| info.name),
+                reason: error.to_string(),
+            }
         })
     }
 
@@ -136,12 +136,13 @@ impl AskedRules {
     }
 
     fn check(&self, kept: &ReadingRules, gallery: &dyn Gallery) -> Result<(), Error> {
-        let refused = |what: &str, kept: String, asked: String| {
-            Err(Error::Unusable(format!(
-                "the pictures of the gallery {} were read with {what} {kept}, asked for is {asked}: pictures that are \
-                 read otherwise cannot be compared with them; leave it out, or index into a new gallery",
-                gallery.describe()?.name
-            )))
+        let refused = |what, kept, asked| {
+            Err(Error::OtherReading {
+                gallery: gallery.describe()?.name,
+                what,
+                kept,
+                asked,
+            })
         };
         let hexadecimal = |[r, g, b]: [u8; 3]| format!("{r:02x}{g:02x}{b:02x}");
         if let Some(asked) = self.background

@@ -172,10 +172,10 @@ impl Uploads {
         bytes: &[u8],
     ) -> Result<Stored, Error> {
         if !is_upload(point) {
-            return Err(Error::Unusable(format!(
-                "{} belongs to the source {}: change it there and index that again; only images that were added one by one can be replaced one by one",
-                point.payload.key, point.payload.source
-            )));
+            return Err(Error::NotAnUpload {
+                key: point.payload.key.clone(),
+                source_name: point.payload.source.clone(),
+            });
         }
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.folder.join(&point.payload.key);
@@ -252,9 +252,9 @@ impl Uploads {
     fn check_place(&self, label: &str) -> Result<(), Error> {
         match self.folder.join(label).is_file() {
             false => Ok(()),
-            true => Err(Error::Conflict(format!(
-                "the label '{label}' cannot be used: an image that was added without a label has this name; choose another"
-            ))),
+            true => Err(Error::LabelTaken {
+                label: label.to_owned(),
+            }),
         }
     }
 
@@ -390,10 +390,10 @@ fn check_label(label: &str) -> Result<(), Error> {
         && label.chars().all(is_plain);
     match plain {
         true => Ok(()),
-        false => Err(Error::Unusable(format!(
-            "the label '{}' cannot be used: a label is 1 to {MAX_NAME} bytes without / \\ : * ? \" < > | and control or direction characters, does not begin or end with a dot or a space, and is no name of a device such as CON",
-            label.escape_debug().take(100).collect::<String>()
-        ))),
+        false => Err(Error::BadLabel {
+            label: label.escape_debug().take(100).collect(),
+            max: MAX_NAME,
+        }),
     }
 }
 

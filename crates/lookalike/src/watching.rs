@@ -36,8 +36,9 @@ impl Watch {
     ///
     /// When `folder` is no folder, or the system cannot follow so many.
     pub fn begin(folder: &Path, except: &[&Path]) -> Result<Self, Error> {
-        let failed = |reason: String| {
-            Error::Unusable(format!("cannot follow {}: {reason}", folder.display()))
+        let failed = |reason: String| Error::CannotWatch {
+            folder: folder.to_owned(),
+            reason,
         };
         if !folder.is_dir() {
             return Err(failed("only a folder can be followed".to_owned()));

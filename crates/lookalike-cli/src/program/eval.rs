@@ -159,11 +159,10 @@ fn run_pretrained(
 fn refuse_unlabelled(stream: &ImageStream) -> Result<(), Error> {
     let mut entries = stream.source().entries()?;
     match entries.find_map(Result::ok) {
-        Some(first) if first.label.is_none() => Err(Error::Unusable(format!(
-            "cannot score a pretrained encoder on {}: image {} has no label, and an answer is right when its label is the query's",
-            stream.name(),
-            first.key
-        ))),
+        Some(first) if first.label.is_none() => Err(Error::Unlabelled {
+            collection: Some(format!("a pretrained encoder on {}", stream.name())),
+            image: first.key,
+        }),
         _ => Ok(()),
     }
 }

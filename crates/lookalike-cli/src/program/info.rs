@@ -226,7 +226,13 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
     };
     let (encoder, lost) = match encoder {
         Some(Ok(encoder)) => (Some(encoder), None),
-        Some(Err(error @ (Error::Unusable(_) | Error::Pretrained(_)))) => (None, Some(error)),
+        Some(Err(
+            error @ (Error::EncoderUnknown { .. }
+            | Error::EncoderGone { .. }
+            | Error::EncoderChanged { .. }
+            | Error::Unusable(_)
+            | Error::Pretrained(_)),
+        )) => (None, Some(error)),
         Some(Err(error)) => return Err(error.into()),
         None => (None, None),
     };

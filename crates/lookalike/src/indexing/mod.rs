@@ -7,6 +7,7 @@ use lookalike_gallery::{DiffusionState, Gallery};
 use lookalike_neighbours::DiffusionConfig;
 use serde::Serialize;
 
+use crate::opening::short;
 use crate::rules;
 use crate::{AskedRules, Encoder, Error, ImageStream, Progress};
 
@@ -145,10 +146,9 @@ pub fn index(
     let mut summary = outcome.summary;
     if let Some(seen) = &outcome.seen {
         if !outcome.complete {
-            return Err(Error::Unusable(format!(
-                "nothing was pruned: part of {} could not be listed, and what is in it is not gone; see what was passed over, mend it and run again",
-                stream.name()
-            )));
+            return Err(Error::PartlyListed {
+                source_name: stream.name().to_owned(),
+            });
         }
         summary.removed = pruning::prune(stream.name(), gallery, seen, options.prune_emptied)?;
     }
@@ -185,12 +185,12 @@ fn check_encoder(encoder: &dyn Encoder, gallery: &dyn Gallery) -> Result<(), Err
     if info.model_fingerprint == fingerprint {
         return Ok(());
     }
-    Err(Error::Unusable(format!(
-        "the gallery {} was made with model {}, not with {}: use its model, or make another gallery",
-        info.name,
-        crate::opening::short(&info.model_fingerprint),
-        crate::opening::short(&fingerprint)
-    )))
+    Err(Error::WrongModel {
+        gallery: info.name,
+        model: info.model_fingerprint,
+        others: format!("not with {}", short(&fingerprint)),
+        advice: "use its model, or make another gallery",
+    })
 }
 
 /// Index and, if wished, neighbour graph after the last change; says how many points there are.

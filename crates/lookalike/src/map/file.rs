@@ -61,10 +61,9 @@ impl Map {
     ///
     /// When they are damaged, of another version or no map.
     pub fn from_bytes(bytes: &[u8], what: &str) -> Result<Self, Error> {
-        parse(bytes).map_err(|why| {
-            Error::Unusable(format!(
-                "{what} cannot be read as a map of a gallery: {why}. Remove it, and lay the gallery out again"
-            ))
+        parse(bytes).map_err(|reason| Error::DamagedMap {
+            file: what.to_owned(),
+            reason,
         })
     }
 }

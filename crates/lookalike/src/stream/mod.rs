@@ -178,12 +178,10 @@ impl ImageStream {
         }
         match (found, first) {
             (Some(looked), _) => Ok(looked.shape()),
-            (None, Some(skipped)) => Err(Error::Unusable(format!(
-                "no image of {} can be read; the first, {}: {}",
-                self.name(),
-                skipped.location,
-                skipped.reason
-            ))),
+            (None, Some(skipped)) => Err(Error::NoneReadable {
+                source_name: self.name().to_owned(),
+                first: Box::new(skipped),
+            }),
             (None, None) => Err(Error::Collection(CollectionError::Empty {
                 name: self.name().to_owned(),
             })),

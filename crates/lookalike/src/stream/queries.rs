@@ -30,9 +30,10 @@ pub fn open_queries<E: From<Error>>(
     let mut asked = 0_usize;
     let mut entries = stream.entries()?.peekable();
     if matches!(entries.peek(), Some(Ok(first)) if first.pixels().is_some()) {
-        return Err(Error::Unusable(format!(
-            "{spec} is a whole collection; name one image of it: {spec}#7"
-        ))
+        return Err(Error::NotOneImage {
+            spec: spec.to_owned(),
+            key: "7".to_owned(),
+        }
         .into());
     }
     let mut last = None;
@@ -46,14 +47,24 @@ pub fn open_queries<E: From<Error>>(
                 ask(name, query)?;
             }
             Err(skipped) => {
-                last = Some(skipped.to_string());
+                last = Some(skipped.clone());
                 skips.add(skipped);
             }
         }
     }
     match asked {
-        0 => Err(Error::Unusable(last.unwrap_or_else(|| format!("{spec} holds no image"))).into()),
+        0 => Err(match last {
+            Some(skipped) => Error::Unreadable(Box::new(skipped)),
+            None => no_image(spec),
+        }
+        .into()),
         _ => Ok(()),
+    }
+}
+
+fn no_image(spec: &str) -> Error {
+    Error::NoImage {
+        spec: spec.to_owned(),
     }
 }
 
@@ -76,7 +87,7 @@ fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<QueryIma
             }
         }
     }
-    Err(failed.unwrap_or_else(|| Error::Unusable(format!("{spec} names no image"))))
+    Err(failed.unwrap_or_else(|| no_image(spec)))
 }
 
 /// An image to search with.
@@ -100,14 +111,15 @@ impl QueryImage {
         let mut found = None;
         open_queries(spec, reading, &Arc::default(), |_, image| {
             match found.replace(image) {
-                Some(_) => Err(Error::Unusable(format!(
-                    "{spec} holds more than one image: name one of it, as {spec}#KEY"
-                ))),
+                Some(one) => Err(Error::NotOneImage {
+                    spec: spec.to_owned(),
+                    key: one.key,
+                }),
                 None => Ok(()),
             }
         })?;
         // Without any there was an error.
-        found.ok_or_else(|| Error::Unusable(format!("{spec} holds no image")))
+        found.ok_or_else(|| no_image(spec))
     }
 
     /// A picture file that was read already.
@@ -166,7 +178,7 @@ impl ImageStream {
     /// When there is no such image, or it cannot be decoded.
     pub fn query(&self, key: &str) -> Result<QueryImage, Error> {
         self.query_of(&self.source.get(key)?)
-            .map_err(|skipped| Error::Unusable(skipped.to_string()))
+            .map_err(|skipped| Error::Unreadable(Box::new(skipped)))
     }
 
     fn query_of(&self, entry: &Entry) -> Result<QueryImage, Skipped> {
