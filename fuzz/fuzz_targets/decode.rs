@@ -8,8 +8,8 @@ use lookalike_images::{DecodeOptions, decode, thumbnail};
 fuzz_target!(|bytes: &[u8]| {
     // Limits that keep one input fast.
     let whole = DecodeOptions {
-        most_pixels: 1 << 20,
-        most_memory: 1 << 26,
+        max_pixels: 1 << 20,
+        max_memory: 1 << 26,
         ..DecodeOptions::default()
     };
     for target in [None, Some((3, 3)), Some((17, 9))] {

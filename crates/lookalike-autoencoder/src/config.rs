@@ -223,7 +223,7 @@ fn is_zero(number: &f32) -> bool {
 }
 
 /// [`TrainConfig::colour_weight`] of colour images.
-pub const COLOUR_WEIGHT: f32 = 1.2;
+pub const DEFAULT_COLOUR_WEIGHT: f32 = 1.2;
 
 /// More, and what was learned would drown.
 pub(crate) const MAX_WEIGHT: f32 = 100.0;
@@ -277,14 +277,14 @@ impl TrainConfig {
                 ..recipe
             };
         }
-        let least_seen = (PIXELS_SEEN / 4 / pixels).clamp(20_000, 250_000);
-        let least = least_seen.div_ceil(images).min(MAX_EPOCHS);
+        let min_seen = (PIXELS_SEEN / 4 / pixels).clamp(20_000, 250_000);
+        let least = min_seen.div_ceil(images).min(MAX_EPOCHS);
         let usual = (PIXELS_SEEN / pixels / images).clamp(3, recipe.epochs);
         Self {
             batch,
             epochs: usual.max(least),
             colour_weight: if shape.channels == 3 {
-                COLOUR_WEIGHT
+                DEFAULT_COLOUR_WEIGHT
             } else {
                 0.0
             },
@@ -533,7 +533,7 @@ mod tests {
             );
             let expected = match objective {
                 Objective::Look => (0.0, 128),
-                _ => (COLOUR_WEIGHT, 64),
+                _ => (DEFAULT_COLOUR_WEIGHT, 64),
             };
             assert_eq!((config.colour_weight, config.code_dim), expected);
             assert!(config.check().is_ok());

@@ -56,7 +56,9 @@ pub use augment::{
     ChosenAugmentation, Noise, choose_augmentation,
 };
 pub use checkpoint::Checkpointing;
-pub use config::{COLOUR_WEIGHT, Effort, Loss, Objective, Optimiser, Schedule, TrainConfig};
+pub use config::{
+    DEFAULT_COLOUR_WEIGHT, Effort, Loss, Objective, Optimiser, Schedule, TrainConfig,
+};
 pub use device::DeviceChoice;
 pub use direct::{DirectPart, DirectRecord};
 pub use error::AutoencoderError;

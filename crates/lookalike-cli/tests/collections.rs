@@ -718,7 +718,7 @@ fn the_library_prunes_by_whole_sources_only() {
 #[test]
 fn the_library_reads_by_the_rules_of_the_gallery() {
     use lookalike::sources::LabelFrom;
-    use lookalike::{AskedRules, ImageStream, IndexOptions, Reading, ReadingRules, index};
+    use lookalike::{ImageStream, IndexOptions, Reading, ReadingRules, RuleOverrides, index};
 
     let place = place_with_photos(20);
     place.json("index photos --model m --gallery g --background 102030 --label none");
@@ -749,9 +749,9 @@ fn the_library_reads_by_the_rules_of_the_gallery() {
     let labelled = gallery.facets("label", None, 10).unwrap();
     assert!(labelled.is_empty(), "{labelled:?}");
     let options = IndexOptions {
-        rules: AskedRules {
+        rules: RuleOverrides {
             background: Some([255; 3]),
-            ..AskedRules::default()
+            ..RuleOverrides::default()
         },
         ..IndexOptions::default()
     };

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::GalleryError;
 
 /// The port of Qdrant's gRPC interface.
-const PORT: u16 = 6334;
+const DEFAULT_PORT: u16 = 6334;
 const PLAIN: &str = "qdrant://";
 const TLS: &str = "qdrants://";
 
@@ -20,8 +20,8 @@ const TLS: &str = "qdrants://";
 ///
 /// let address: ClusterAddress = "qdrant://one,two:7334/photos".parse()?;
 /// assert_eq!(address.to_string(), "qdrant://one:6334,two:7334/photos");
-/// assert!(ClusterAddress::is_meant_by("qdrants://one/photos"));
-/// assert!(!ClusterAddress::is_meant_by("photos.gallery"));
+/// assert!(ClusterAddress::is_address("qdrants://one/photos"));
+/// assert!(!ClusterAddress::is_address("photos.gallery"));
 /// # Ok::<(), lookalike_gallery::GalleryError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl ClusterAddress {
     /// Whether a gallery's name means one on a cluster; otherwise it is a folder. An address of
     /// another kind means one as well, and is refused when it is read: nobody wants a folder of
     /// that name.
-    pub fn is_meant_by(name: &str) -> bool {
+    pub fn is_address(name: &str) -> bool {
         name.contains("://")
     }
 
@@ -130,7 +130,7 @@ fn host_with_port(text: &str) -> Result<String, &'static str> {
             let port: u16 = port.parse().map_err(|_| "a port is no number to 65535")?;
             (&text[..end + host.len()], port)
         }
-        None => (text, PORT),
+        None => (text, DEFAULT_PORT),
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
     match !host.is_empty() && host.chars().all(plain) {

@@ -356,7 +356,7 @@ pub struct GalleryInfo {
 impl GalleryInfo {
     /// Whether the gallery is on a cluster.
     pub fn is_on_cluster(&self) -> bool {
-        ClusterAddress::is_meant_by(&self.name)
+        ClusterAddress::is_address(&self.name)
     }
 }
 

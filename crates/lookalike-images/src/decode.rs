@@ -113,13 +113,13 @@ pub struct DecodeOptions {
     /// What transparent pictures are laid over: red, green, blue.
     pub background: [u8; 3],
     /// The most pixels a picture may have, width x height.
-    pub most_pixels: u64,
+    pub max_pixels: u64,
     /// The most bytes a file may have.
-    pub most_bytes: u64,
+    pub max_bytes: u64,
     /// The most bytes that may be allocated for one picture, beside the file's own. Tables of fixed
     /// size come on top, below 1 MiB; for TIFF and JPEG XL, whose headers are read first, below 32
     /// MiB.
-    pub most_memory: u64,
+    pub max_memory: u64,
     /// Which values of grey pictures with more than 8 bits are black and white. Without, integers
     /// are taken from 0 to the highest that their bits can write, and floats from 0 to 1.
     pub grey_range: Option<GreyRange>,
@@ -132,9 +132,9 @@ impl Default for DecodeOptions {
         Self {
             target: None,
             background: [255; 3],
-            most_pixels: 1 << 27,
-            most_bytes: 1 << 29,
-            most_memory: 1 << 32,
+            max_pixels: 1 << 27,
+            max_bytes: 1 << 29,
+            max_memory: 1 << 32,
             grey_range: None,
         }
     }
@@ -271,7 +271,7 @@ pub fn decode_file(path: impl AsRef<Path>, options: &DecodeOptions) -> Result<De
     Budget { options }.file(length)?;
     let mut bytes = Vec::with_capacity(length as usize);
     // One byte more than is allowed, should the file have grown: decoding then refuses it.
-    let most = options.most_bytes.saturating_add(1);
+    let most = options.max_bytes.saturating_add(1);
     file.take(most).read_to_end(&mut bytes).map_err(failed)?;
     decode(&bytes, options)
 }
@@ -287,10 +287,10 @@ pub(crate) struct Budget<'a> {
 
 impl Budget<'_> {
     fn file(&self, bytes: u64) -> Result<(), ImageError> {
-        match bytes > self.options.most_bytes {
+        match bytes > self.options.max_bytes {
             true => Err(ImageError::FileTooLarge {
                 bytes,
-                limit: self.options.most_bytes,
+                limit: self.options.max_bytes,
             }),
             false => Ok(()),
         }
@@ -302,11 +302,11 @@ impl Budget<'_> {
         if !side.contains(&width) || !side.contains(&height) {
             return Err(ImageError::Sides { width, height });
         }
-        if width as u64 * height as u64 > self.options.most_pixels {
+        if width as u64 * height as u64 > self.options.max_pixels {
             return Err(ImageError::TooLarge {
                 width: width as u32,
                 height: height as u32,
-                limit: self.options.most_pixels,
+                limit: self.options.max_pixels,
             });
         }
         Ok(())
@@ -314,10 +314,10 @@ impl Budget<'_> {
 
     /// Checks how much will be allocated, at most, at one time.
     pub(crate) fn memory(&self, bytes: u64) -> Result<(), ImageError> {
-        match bytes > self.options.most_memory {
+        match bytes > self.options.max_memory {
             true => Err(ImageError::Memory {
                 bytes,
-                limit: self.options.most_memory,
+                limit: self.options.max_memory,
             }),
             false => Ok(()),
         }
@@ -361,8 +361,8 @@ fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded
             reason: format!("{error}; save it anew, with 8 bits a channel"),
         },
         image::ImageError::Limits(_) => ImageError::Memory {
-            bytes: budget.options.most_memory.saturating_add(1),
-            limit: budget.options.most_memory,
+            bytes: budget.options.max_memory.saturating_add(1),
+            limit: budget.options.max_memory,
         },
         error => ImageError::Decode {
             format,
@@ -371,7 +371,7 @@ fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded
     };
     let reader = Cursor::new(bytes);
     let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(budget.options.most_memory);
+    limits.max_alloc = Some(budget.options.max_memory);
     if format == Format::Tiff
         && let Some((pixels, orientation)) = tiff::deep_grey(bytes, budget)?
     {
@@ -382,7 +382,7 @@ fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded
         Format::Png => {
             // What is read before the picture: texts, profiles and one row.
             let mut header = limits.clone();
-            header.max_alloc = Some(budget.options.most_memory.min(MAX_PNG_HEADER));
+            header.max_alloc = Some(budget.options.max_memory.min(MAX_PNG_HEADER));
             let decoder = PngDecoder::with_limits(reader, header).map_err(damaged)?;
             read(decoder, limits, budget, damaged)?
         }

@@ -13,18 +13,18 @@ const QUALITY: u8 = 80;
 /// A small JPEG of a picture, in its proportions, for showing it where the picture itself is out of
 /// reach.
 ///
-/// Its longer side has `longest_side` pixels (1 to 65,535; what is outside is read as the nearest);
+/// Its longer side has `max_side` pixels (1 to 65,535; what is outside is read as the nearest);
 /// a smaller picture keeps its size. Chroma is halved in both directions.
 ///
 /// # Errors
 ///
 /// Only when the encoder fails.
-pub fn thumbnail(pixels: &Pixels, longest_side: usize) -> Result<Vec<u8>, ImageError> {
-    let longest_side = longest_side.clamp(1, MAX_SIDE);
+pub fn thumbnail(pixels: &Pixels, max_side: usize) -> Result<Vec<u8>, ImageError> {
+    let max_side = max_side.clamp(1, MAX_SIDE);
     let (width, height) = (pixels.width(), pixels.height());
     let longest = width.max(height);
-    let reduce = |side: usize| ((side * longest_side + longest / 2) / longest).max(1);
-    let small = match longest > longest_side {
+    let reduce = |side: usize| ((side * max_side + longest / 2) / longest).max(1);
+    let small = match longest > max_side {
         true => scale(pixels, reduce(width), reduce(height)),
         false => pixels.clone(),
     };

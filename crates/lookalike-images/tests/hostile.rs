@@ -80,10 +80,10 @@ const KINDS: [&str; 14] = [
 /// Decodes under the default limits, or less memory, and checks how much was held. Gives the error, if there is one.
 fn attempt(name: &str, bytes: &[u8]) -> Option<String> {
     let mut answer = None;
-    for (target, most_memory) in [(None, 1 << 30), (Some((5, 5)), 1 << 30), (None, 1 << 16)] {
+    for (target, max_memory) in [(None, 1 << 30), (Some((5, 5)), 1 << 30), (None, 1 << 16)] {
         let options = DecodeOptions {
             target,
-            most_memory,
+            max_memory,
             ..DecodeOptions::default()
         };
         PEAK.set(HELD.get());
@@ -91,8 +91,8 @@ fn attempt(name: &str, bytes: &[u8]) -> Option<String> {
         let outcome = decode(bytes, &options);
         let most = PEAK.get() - before;
         assert!(
-            most <= most_memory as isize + slack(bytes),
-            "{name}: {most} bytes of {most_memory}"
+            most <= max_memory as isize + slack(bytes),
+            "{name}: {most} bytes of {max_memory}"
         );
         if let Ok(decoded) = &outcome {
             let pixels = &decoded.pixels;
@@ -104,7 +104,7 @@ fn attempt(name: &str, bytes: &[u8]) -> Option<String> {
             error.as_ref().is_none_or(|error| error.len() > 20),
             "{name}: {error:?}"
         );
-        if target.is_none() && most_memory > 1 << 20 {
+        if target.is_none() && max_memory > 1 << 20 {
             answer = error;
         }
     }

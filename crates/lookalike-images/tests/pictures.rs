@@ -118,17 +118,17 @@ fn limits_are_checked_before_anything_is_decoded() {
     for (name, bytes) in pictures() {
         let refused = |options: DecodeOptions| decode(&bytes, &options).unwrap_err().to_string();
         let pixels = refused(DecodeOptions {
-            most_pixels: 300,
+            max_pixels: 300,
             ..DecodeOptions::default()
         });
         assert!(pixels.contains("at most 300 pixels"), "{name}: {pixels}");
         let length = refused(DecodeOptions {
-            most_bytes: bytes.len() as u64 - 1,
+            max_bytes: bytes.len() as u64 - 1,
             ..DecodeOptions::default()
         });
         assert!(length.contains("bytes; at most"), "{name}: {length}");
         let memory = refused(DecodeOptions {
-            most_memory: 600,
+            max_memory: 600,
             ..DecodeOptions::default()
         });
         assert!(memory.contains("600"), "{name}: {memory}");

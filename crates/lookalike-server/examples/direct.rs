@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::Gallery;
-use lookalike::{Question, Searcher};
+use lookalike::{SearchOptions, Searcher};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -78,10 +78,10 @@ fn measure(
     threads: usize,
     time: Duration,
 ) -> Outcome<Vec<Duration>> {
-    let question = Question {
+    let options = SearchOptions {
         k: 5,
         exclude_self: true,
-        ..Question::default()
+        ..SearchOptions::default()
     };
     let ask = |thread: usize| -> Outcome<Vec<Duration>> {
         let mut random = Random(thread as u64);
@@ -93,7 +93,7 @@ fn measure(
                 return Ok(times);
             }
             let id = ids[random.below(ids.len())];
-            let answer = searcher.search(id, &question)?;
+            let answer = searcher.search(id, &options)?;
             if answer.neighbours.is_empty() {
                 return Err("a search found nothing".into());
             }

@@ -25,7 +25,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
 /// Fetches images.
 pub(crate) struct Fetcher {
     client: Client,
-    most_bytes: usize,
+    max_bytes: usize,
 }
 
 impl Fetcher {
@@ -63,7 +63,7 @@ impl Fetcher {
             })?;
         Ok(Self {
             client,
-            most_bytes: limits.body_bytes,
+            max_bytes: limits.body_bytes,
         })
     }
 
@@ -98,16 +98,16 @@ impl Fetcher {
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!(
                     "what this URL leads to is longer than {} bytes",
-                    self.most_bytes
+                    self.max_bytes
                 ),
             )
         };
-        if promised > self.most_bytes as u64 {
+        if promised > self.max_bytes as u64 {
             return Err(too_long());
         }
         let (mut bytes, mut held) = (Vec::new(), Held::default());
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if bytes.len() + chunk.len() > self.most_bytes {
+            if bytes.len() + chunk.len() > self.max_bytes {
                 return Err(too_long());
             }
             room.grow(&mut held, chunk.len())?;

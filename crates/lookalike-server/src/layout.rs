@@ -88,7 +88,7 @@ impl Layout {
             },
             None => Arc::new(map::lay_out(gallery, progress)?),
         };
-        if map.worn() {
+        if map.is_worn() {
             // Until it is done, the worn one is better than none.
             self.keep(map.clone(), generation);
             map = Arc::new(map::lay_out(gallery, progress)?);

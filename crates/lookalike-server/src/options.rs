@@ -134,13 +134,13 @@ impl Default for Limits {
 
 impl ServeOptions {
     /// The port that [`ServeOptions::new`] listens on.
-    pub const PORT: u16 = 8787;
+    pub const DEFAULT_PORT: u16 = 8787;
 
-    /// On loopback, port [`PORT`](Self::PORT), with a token made for this run; `folder` is where
-    /// added images and the map are kept.
+    /// On loopback, port [`DEFAULT_PORT`](Self::DEFAULT_PORT), with a token made for this run;
+    /// `folder` is where added images and the map are kept.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Self::PORT),
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), Self::DEFAULT_PORT),
             token: Token::random(),
             token_for_reads: false,
             hosts: Vec::new(),

@@ -27,7 +27,7 @@ impl Sent {
 pub(crate) struct Queries {
     kept: HashMap<String, Kept>,
     bytes: usize,
-    most_bytes: usize,
+    max_bytes: usize,
     clock: u64,
 }
 
@@ -37,11 +37,11 @@ struct Kept {
 }
 
 impl Queries {
-    pub fn new(most_bytes: usize) -> Self {
+    pub fn new(max_bytes: usize) -> Self {
         Self {
             kept: HashMap::new(),
             bytes: 0,
-            most_bytes,
+            max_bytes,
             clock: 0,
         }
     }
@@ -67,7 +67,7 @@ impl Queries {
             self.bytes -= before.sent.bytes();
         }
         // The newest stays, however large: it is about to be asked for.
-        while self.bytes > self.most_bytes && self.kept.len() > 1 {
+        while self.bytes > self.max_bytes && self.kept.len() > 1 {
             let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.used);
             let oldest = oldest.expect("there are two").0.clone();
             let gone = self.kept.remove(&oldest).expect("it was found");

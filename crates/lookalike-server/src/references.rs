@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lookalike::gallery::Point;
 use lookalike::images::{DecodeOptions, Pixels, decode};
-use lookalike::{THUMBNAIL, decode_target, reduced};
+use lookalike::{DEFAULT_THUMBNAIL_SIDE, decode_target, reduced};
 use uuid::Uuid;
 
 use crate::problem::Problem;
@@ -56,7 +56,7 @@ impl Service {
     /// what is in the gallery is found at no distance at all.
     pub fn prepared(&self, bytes: &[u8]) -> Result<Pixels, Problem> {
         let encoder = self.searcher.encoder();
-        let target = decode_target(encoder, THUMBNAIL);
+        let target = decode_target(encoder, DEFAULT_THUMBNAIL_SIDE);
         let decoded = decode(bytes, &self.decode_options(Some(target)))?;
         Ok(encoder.prepare(&decoded)?)
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lookalike::gallery::{Filter, Rerank};
 use lookalike::neighbours::Metric;
-use lookalike::{Presence, Query, Question, already_in_gallery};
+use lookalike::{Presence, Query, SearchOptions, already_in_gallery};
 
 use crate::problem::Problem;
 use crate::references::Asked;
@@ -21,7 +21,7 @@ impl Service {
     pub fn search(&self, search: &Search, asked: Option<Asked>) -> Result<Answer, Problem> {
         let began = Instant::now();
         let most = self.check_search(search)?;
-        let question = Question {
+        let options = SearchOptions {
             k: most,
             metric: search.metric.map(metric),
             exact: search.exact,
@@ -42,10 +42,10 @@ impl Service {
         let (already, mut answer) = match asked {
             Some(asked) => {
                 let query = Query::code(asked.code).of_point(asked.point);
-                let answer = self.searcher.search(query, &question)?;
+                let answer = self.searcher.search(query, &options)?;
                 (asked.already, answer)
             }
-            None => (None, self.recommend(search, &question)?),
+            None => (None, self.recommend(search, &options)?),
         };
         if let Some(own) = &already {
             let note = already_in_gallery(&own.payload, search.exclude_self);
@@ -79,7 +79,7 @@ impl Service {
     fn recommend(
         &self,
         search: &Search,
-        question: &Question,
+        options: &SearchOptions,
     ) -> Result<lookalike::gallery::Answer, Problem> {
         let examples = |references: &[Reference]| -> Result<Vec<Query>, Problem> {
             let each = references.iter().map(|reference| {
@@ -94,7 +94,7 @@ impl Service {
         };
         let (like, unlike) = (examples(&search.like)?, examples(&search.unlike)?);
         let query = Query::examples(like, unlike);
-        Ok(self.searcher.search(query, question)?)
+        Ok(self.searcher.search(query, options)?)
     }
 
     /// Refuses searches that mean nothing; says how many neighbours must be found in all.

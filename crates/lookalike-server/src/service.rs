@@ -161,8 +161,8 @@ fn reading(limits: &Limits, gallery: &dyn Gallery) -> Result<Reading, lookalike:
         decode: DecodeOptions {
             background: kept.background,
             grey_range: kept.grey_range,
-            most_pixels: limits.pixels,
-            most_bytes: limits.body_bytes as u64,
+            max_pixels: limits.pixels,
+            max_bytes: limits.body_bytes as u64,
             ..DecodeOptions::default()
         },
         ..Reading::default()

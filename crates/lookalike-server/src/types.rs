@@ -134,7 +134,7 @@ pub(crate) struct Search {
     #[serde(default)]
     pub unlike: Vec<Reference>,
     /// How many neighbours; at least 1.
-    #[serde(default = "usual_k")]
+    #[serde(default = "default_k")]
     #[schema(minimum = 1, default = 20)]
     pub k: usize,
     /// How many of the ranking to pass over, to see more of it.
@@ -181,7 +181,7 @@ impl Search {
 /// The most neighbours that are found well below a millisecond.
 const MAX_SHOWN: usize = 100;
 
-fn usual_k() -> usize {
+fn default_k() -> usize {
     20
 }
 
@@ -195,7 +195,7 @@ impl Default for Search {
             query: None,
             like: Vec::new(),
             unlike: Vec::new(),
-            k: usual_k(),
+            k: default_k(),
             offset: 0,
             max_distance: None,
             filter: None,
@@ -360,7 +360,7 @@ pub(crate) struct Page {
     /// Those after this one, in the order of their ids.
     pub after: Option<Uuid>,
     /// How many; 1 to 1,000.
-    #[serde(default = "usual_page")]
+    #[serde(default = "default_page")]
     #[param(minimum = 1, maximum = 1000, default = 100)]
     pub limit: usize,
     /// Only images whose facts pass.
@@ -368,7 +368,7 @@ pub(crate) struct Page {
     pub filter: Option<String>,
 }
 
-fn usual_page() -> usize {
+fn default_page() -> usize {
     100
 }
 
@@ -457,12 +457,12 @@ pub(crate) struct FacetsOf {
     #[param(example = "width>=10")]
     pub filter: Option<String>,
     /// How many values; 1 to 1,000.
-    #[serde(default = "usual_facets")]
+    #[serde(default = "default_facets")]
     #[param(minimum = 1, maximum = 1000, default = 20)]
     pub limit: usize,
 }
 
-fn usual_facets() -> usize {
+fn default_facets() -> usize {
     20
 }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use lookalike::gallery::GalleryError;
 use lookalike::{
-    AskedRules, Error, ImageStream, IndexOptions, IndexSummary, Phase, Progress, Reading,
-    ReadingRules, Skips, Watch, index,
+    Error, ImageStream, IndexOptions, IndexSummary, Phase, Progress, Reading, ReadingRules,
+    RuleOverrides, Skips, Watch, index,
 };
 
 use crate::current::Current;
@@ -100,10 +100,10 @@ impl Watched {
             prune: self.prune,
             progress: Some(&note_stored),
             stop: Some(stop.clone()),
-            rules: AskedRules {
+            rules: RuleOverrides {
                 max_pixels: kept.as_ref().map(|kept| kept.max_pixels),
                 max_bytes: kept.as_ref().map(|kept| kept.max_bytes),
-                ..AskedRules::default()
+                ..RuleOverrides::default()
             },
             ..IndexOptions::default()
         };

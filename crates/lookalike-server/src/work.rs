@@ -16,7 +16,7 @@ use crate::problem::Problem;
 pub(crate) struct Workers {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
-    most_waiting: usize,
+    max_waiting: usize,
 }
 
 impl Workers {
@@ -37,7 +37,7 @@ impl Workers {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             return Ok(permit);
         }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.most_waiting {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.max_waiting {
             drop(Waiting(&self.waiting));
             return Err(Problem::busy(
                 "too many requests wait already: try again in a moment",
@@ -59,11 +59,11 @@ impl Drop for Waiting<'_> {
 }
 
 impl Workers {
-    pub fn new(at_once: usize, most_waiting: usize) -> Self {
+    pub fn new(at_once: usize, max_waiting: usize) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(at_once.max(1))),
             waiting: AtomicUsize::new(0),
-            most_waiting,
+            max_waiting,
         }
     }
 

@@ -49,7 +49,7 @@ impl Folder {
         self.options.limits.check_item(stamp.bytes)?;
         Ok(Entry {
             label: match self.options.label {
-                LabelFrom::Usual | LabelFrom::Parent => parent(&key),
+                LabelFrom::Default | LabelFrom::Parent => parent(&key),
                 LabelFrom::Column(_) | LabelFrom::None => None,
             },
             sample: None,

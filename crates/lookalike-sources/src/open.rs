@@ -269,7 +269,7 @@ fn local_image(path: PathBuf, key: String, options: &SourceOptions) -> Result<En
     match stamp {
         Ok(stamp) => Ok(Entry {
             label: match options.label {
-                LabelFrom::Usual | LabelFrom::Parent => parent(&key),
+                LabelFrom::Default | LabelFrom::Parent => parent(&key),
                 LabelFrom::Column(_) | LabelFrom::None => None,
             },
             sample: None,

@@ -119,7 +119,7 @@ fn image(
     }
     Ok(Entry {
         label: match options.label {
-            LabelFrom::Usual | LabelFrom::Parent => parent(&key),
+            LabelFrom::Default | LabelFrom::Parent => parent(&key),
             LabelFrom::Column(_) | LabelFrom::None => None,
         },
         sample: None,

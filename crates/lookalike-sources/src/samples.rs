@@ -178,7 +178,7 @@ impl<I: Iterator<Item = (u64, Member)>> Samples<I> {
         };
         for mut entry in self.waiting.drain(..) {
             entry.label = match self.label {
-                LabelFrom::Usual => class.clone().or_else(|| parent(&entry.key)),
+                LabelFrom::Default => class.clone().or_else(|| parent(&entry.key)),
                 LabelFrom::Parent => parent(&entry.key),
                 LabelFrom::Column(_) => column.clone(),
                 LabelFrom::None => None,
@@ -313,7 +313,7 @@ mod tests {
                 side("t/2.cls", "other folder"),
             ]
         };
-        let (images, skipped) = run(members(), LabelFrom::Usual);
+        let (images, skipped) = run(members(), LabelFrom::Default);
         let payload = r#"{"a":1,"kind":"owl"}"#;
         let expected = [
             told(10, "s/1.jpg", Some("7"), payload),
@@ -336,7 +336,7 @@ mod tests {
             side("2.json", "nobody's, and not JSON"),
             image("3.jpg"),
         ];
-        let (images, skipped) = run(members, LabelFrom::Usual);
+        let (images, skipped) = run(members, LabelFrom::Default);
         assert_eq!(images.len(), 2);
         assert_eq!(skipped, [("1.json".to_owned(), SkipKind::Damaged)]);
     }
@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn a_stem_of_many_images_is_not_held_back() {
         let members: Vec<_> = (0..100).map(|n| image(&format!("scan.{n}.png"))).collect();
-        let mut samples = Samples::new((0..).zip(members), LabelFrom::Usual);
+        let mut samples = Samples::new((0..).zip(members), LabelFrom::Default);
         samples.next().unwrap().1.unwrap();
         assert!(samples.waiting.len() + samples.ready.len() <= MAX_WAITING);
         assert_eq!(samples.count(), 99);

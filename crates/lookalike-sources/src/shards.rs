@@ -69,7 +69,7 @@ impl Shards {
             Ok(mut entry) => {
                 entry.key = of_shard(shard, &entry.key);
                 entry.sample = entry.sample.map(|sample| of_shard(shard, &sample));
-                let parents = matches!(self.label, LabelFrom::Usual | LabelFrom::Parent);
+                let parents = matches!(self.label, LabelFrom::Default | LabelFrom::Parent);
                 // A folder that is a shard is the parent folder of the images in it.
                 if parents && entry.label.is_none() && self.opener.is_folder(shard) {
                     entry.label = parent(&entry.key);

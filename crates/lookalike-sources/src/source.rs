@@ -96,7 +96,7 @@ pub(crate) fn no_such_image(name: &str, key: &str) -> SourceError {
 pub enum LabelFrom {
     /// What suits the source: a table's column `label`, a WebDataset sample's `.cls`, otherwise the parent folder.
     #[default]
-    Usual,
+    Default,
     /// The name of the folder that holds the image; an image at the top of its source has none.
     Parent,
     /// A column of a table, a field of a sample's JSON.

@@ -152,7 +152,7 @@ impl Table {
         };
         let mut extra = row.fields;
         let label = match &self.options.label {
-            LabelFrom::Usual => extra.shift_remove("label").and_then(label_of),
+            LabelFrom::Default => extra.shift_remove("label").and_then(label_of),
             LabelFrom::Column(name) => extra.shift_remove(name).and_then(label_of),
             LabelFrom::Parent => parent(&path),
             LabelFrom::None => None,

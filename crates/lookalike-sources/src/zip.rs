@@ -224,7 +224,7 @@ impl Taken {
             Err(SkipReason::new(SkipKind::Damaged, reason))
         };
         let begin = record.header_at;
-        let end = begin.saturating_add(record.least_bytes());
+        let end = begin.saturating_add(record.min_bytes());
         if end > data_end {
             return damaged("the directory puts it beyond the end of the archive");
         }
@@ -264,7 +264,7 @@ impl Lazy for ZipMember {
         {
             limits.check_item(record.packed)?;
         }
-        let expected = record.least_bytes() + EXTRA;
+        let expected = record.min_bytes() + EXTRA;
         let length = expected.min(self.end.saturating_sub(record.header_at));
         let bytes = read_at(self.blob.as_ref(), record.header_at, length)
             .map_err(|error| SkipReason::from_io(&error, doing))?;

@@ -169,7 +169,7 @@ async fn a_connection_that_is_cut_takes_all_along() {
     let before = scene.proxy.log().len();
     scene.proxy.set(Faults {
         delay: 1.0,
-        longest_delay: Duration::from_secs(600),
+        max_delay: Duration::from_secs(600),
         ..Faults::none().only(&["Points/Count"])
     });
     let waiting = {
@@ -210,7 +210,7 @@ async fn duplicates_come_at_once_or_later() {
 
     scene.proxy.set(Faults {
         duplicate_late: 1.0,
-        longest_delay: Duration::from_secs(2),
+        max_delay: Duration::from_secs(2),
         ..Faults::none()
     });
     scene.store(2).await.unwrap();
@@ -247,7 +247,7 @@ async fn delays_are_as_long_as_the_log_says() {
     scene.proxy.set(Faults {
         delay: 1.0,
         delay_reply: 1.0,
-        longest_delay: Duration::from_millis(300),
+        max_delay: Duration::from_millis(300),
         ..Faults::none()
     });
     let started = Instant::now();
@@ -268,7 +268,7 @@ async fn a_reply_waits_for_a_later_one() {
     scene.store(1).await.unwrap();
     scene.proxy.set(Faults {
         reorder: 1.0,
-        longest_hold: Duration::from_secs(40),
+        max_hold: Duration::from_secs(40),
         ..Faults::none().at_most(1)
     });
     let first = {
@@ -292,7 +292,7 @@ async fn a_reply_waits_for_a_later_one() {
     // Alone it is told after a while.
     scene.proxy.set(Faults {
         reorder: 1.0,
-        longest_hold: Duration::from_millis(80),
+        max_hold: Duration::from_millis(80),
         ..Faults::none()
     });
     let started = Instant::now();
@@ -348,8 +348,8 @@ async fn with_all_faults_at_once_retries_store_everything() {
     let scene = Scene::set().await;
     let points = 60;
     scene.proxy.set(Faults {
-        longest_delay: Duration::from_millis(5),
-        longest_hold: Duration::from_millis(5),
+        max_delay: Duration::from_millis(5),
+        max_hold: Duration::from_millis(5),
         ..Faults::all(11, 0.08)
     });
     let mut failures = 0;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::{
-    Encoder as _, GalleryOptions, IndexOptions, Question, Searcher, index, open,
+    Encoder as _, GalleryOptions, IndexOptions, SearchOptions, Searcher, index, open,
     open_or_create_gallery,
 };
 
@@ -29,12 +29,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let metric = model.default_metric();
     let searcher = Searcher::new(gallery, Box::new(model));
     if let Some(first) = searcher.gallery().scroll(None, 1, None)?.pop() {
-        let question = Question {
+        let options = SearchOptions {
             exclude_self: true,
-            ..Question::default()
+            ..SearchOptions::default()
         };
         println!("like {}, by {metric}:", first.payload.key);
-        for hit in searcher.search(&first, &question)?.neighbours {
+        for hit in searcher.search(&first, &options)?.neighbours {
             println!("{:.4} {}", hit.distance, hit.payload.key);
         }
     }

@@ -9,7 +9,8 @@ use std::error::Error;
 use lookalike::images::{Decoded, Fit, InputShape, Pixels};
 use lookalike::neighbours::Metric;
 use lookalike::{
-    Encoder, GalleryOptions, IndexOptions, PADDING, Question, Searcher, create_gallery, index, open,
+    Encoder, GalleryOptions, IndexOptions, PADDING, SearchOptions, Searcher, create_gallery, index,
+    open,
 };
 
 /// The colours of a picture brought to 4 x 4 pixels.
@@ -69,14 +70,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Which image has the nearest twin?
     let searcher = Searcher::new(gallery, Box::new(MeanColours));
-    let question = Question {
+    let options = SearchOptions {
         k: 1,
         exclude_self: true,
-        ..Question::default()
+        ..SearchOptions::default()
     };
     let mut nearest: Option<(f32, String)> = None;
     for point in searcher.gallery().scroll(None, 10_000, None)? {
-        if let Some(hit) = searcher.search(&point, &question)?.neighbours.pop()
+        if let Some(hit) = searcher.search(&point, &options)?.neighbours.pop()
             && nearest
                 .as_ref()
                 .is_none_or(|(least, _)| hit.distance < *least)

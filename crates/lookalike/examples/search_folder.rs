@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use lookalike::autoencoder::{Architecture, DeviceChoice, Objective, TrainConfig, train};
 use lookalike::{
-    GalleryOptions, IndexOptions, Question, Reading, Searcher, create_gallery, index, open,
+    GalleryOptions, IndexOptions, Reading, SearchOptions, Searcher, create_gallery, index, open,
     open_queries,
 };
 
@@ -38,10 +38,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{} images indexed", summary.images);
 
     let searcher = Searcher::new(gallery, Box::new(model));
-    let question = Question {
+    let options = SearchOptions {
         k: 5,
         exclude_self: true,
-        ..Question::default()
+        ..SearchOptions::default()
     };
     // A picture, or a whole folder of them.
     open_queries(
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         &Arc::default(),
         |name, image| {
             println!("like {name}:");
-            for hit in searcher.search(image, &question)?.neighbours {
+            for hit in searcher.search(image, &options)?.neighbours {
                 println!("{:.4} {}", hit.distance, hit.payload.key);
             }
             Ok::<(), lookalike::Error>(())

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::indexing::bring_up_to_date;
-use crate::uploads::UPLOADS;
+use crate::uploads::UPLOADS_SOURCE;
 
 /// Points that are changed at a time.
 const PAGE: usize = 4_000;
@@ -49,7 +49,7 @@ pub fn sources_in(gallery: &dyn Gallery) -> Result<Vec<SourceCount>, Error> {
 /// # Errors
 ///
 /// When the gallery cannot be read.
-pub fn known_source(gallery: &dyn Gallery, spec: &str) -> Result<Option<String>, Error> {
+pub fn find_source(gallery: &dyn Gallery, spec: &str) -> Result<Option<String>, Error> {
     for name in [spec.to_owned(), absolute(spec)] {
         if !gallery.stubs(&name, None, 1)?.is_empty() {
             return Ok(Some(name));
@@ -164,16 +164,16 @@ fn base(source: &str) -> &str {
 }
 
 fn refuse_uploads(source: &str, what: &str) -> Result<(), Error> {
-    match source == UPLOADS {
+    match source == UPLOADS_SOURCE {
         true => Err(Error::Unusable(format!(
-            "{UPLOADS} cannot be {what}: these images are kept by the gallery itself; delete them one by one"
+            "{UPLOADS_SOURCE} cannot be {what}: these images are kept by the gallery itself; delete them one by one"
         ))),
         false => Ok(()),
     }
 }
 
 fn source_of(gallery: &dyn Gallery, spec: &str) -> Result<String, Error> {
-    if let Some(source) = known_source(gallery, spec)? {
+    if let Some(source) = find_source(gallery, spec)? {
         return Ok(source);
     }
     let name = gallery.describe()?.name;
@@ -335,7 +335,7 @@ mod tests {
         let error = forget_source(&gallery, "photos").unwrap_err().to_string();
         assert!(error.contains("its sources are /there"), "{error}");
         assert_eq!(
-            known_source(&gallery, "/there/").unwrap().as_deref(),
+            find_source(&gallery, "/there/").unwrap().as_deref(),
             Some("/there")
         );
     }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::clusters::place;
 use crate::opening::{open_or_create_for, short, without_model};
 use crate::pretrained::files_of;
-use crate::{Error, MAX_DIFFUSED, Phase, PretrainedEncoder, Progress, load_encoder};
+use crate::{Error, MAX_DIFFUSION_POINTS, Phase, PretrainedEncoder, Progress, load_encoder};
 
 /// Points that are read and stored at a time.
 const PAGE: usize = 1_000;
@@ -100,7 +100,7 @@ pub fn open_copy(
         )?;
     }
     let whole = match from.as_embedded() {
-        Some(folder) if !ClusterAddress::is_meant_by(name) => folder.copy_whole(name)?,
+        Some(folder) if !ClusterAddress::is_address(name) => folder.copy_whole(name)?,
         _ => false,
     };
     let codes = CodeSpec::new(info.metric, info.dims, &bytes);
@@ -354,7 +354,7 @@ fn bring_up_to_date(
         to.describe()?.diffusion,
         DiffusionState::Absent | DiffusionState::Stale
     );
-    let few = (2..=MAX_DIFFUSED).contains(&points);
+    let few = (2..=MAX_DIFFUSION_POINTS).contains(&points);
     if let Some(folder) = to.as_embedded()
         && options.diffusion
         && had

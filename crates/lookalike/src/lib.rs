@@ -8,7 +8,7 @@
 //! ```
 //! use lookalike::autoencoder::{Architecture, DeviceChoice, TrainConfig, train};
 //! use lookalike::{
-//!     GalleryOptions, IndexOptions, Query, Question, Searcher, create_gallery, index, open,
+//!     GalleryOptions, IndexOptions, Query, SearchOptions, Searcher, create_gallery, index, open,
 //! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -25,8 +25,8 @@
 //!
 //! // Ask for the 5 images most like test image 7, itself left out.
 //! let searcher = Searcher::new(gallery, Box::new(model));
-//! let question = Question { k: 5, exclude_self: true, ..Question::default() };
-//! let answer = searcher.search(Query::path("mnist:test#7"), &question)?;
+//! let options = SearchOptions { k: 5, exclude_self: true, ..SearchOptions::default() };
+//! let answer = searcher.search(Query::path("mnist:test#7"), &options)?;
 //! assert_eq!(answer.neighbours.len(), 5);
 //! println!("nearest: {} at {}", answer.neighbours[0].payload.key, answer.neighbours[0].distance);
 //! # Ok(())
@@ -88,12 +88,14 @@ pub use assess::{
     assess_histogram, assess_hog, assess_pixels, assess_self, assess_simple, copying,
     pixel_vectors,
 };
-pub use catalogue::{SourceCount, forget_source, known_source, move_source, sources_in};
+pub use catalogue::{SourceCount, find_source, forget_source, move_source, sources_in};
 pub use clusters::{cluster_info, has_moved, remove_collection, switch_alias};
 pub use copying::{CopyOptions, CopySummary, copy_gallery, open_copy};
 pub use encoder::{Encoder, load_encoder};
 pub use error::Error;
-pub use indexing::{IndexOptions, IndexSummary, MAX_DIFFUSED, THUMBNAIL, decode_target, index};
+pub use indexing::{
+    DEFAULT_THUMBNAIL_SIDE, IndexOptions, IndexSummary, MAX_DIFFUSION_POINTS, decode_target, index,
+};
 pub use judging::compare;
 pub use lookalike_autoencoder::{Phase, Progress};
 pub use lookalike_gallery::GalleryOptions;
@@ -105,14 +107,14 @@ pub use originals::{Originals, reduced};
 pub use presence::{Identity, Presence, Presences};
 pub use pretrained::{EncoderFiles, PretrainedEncoder};
 pub use query::Query;
-pub use rules::{AskedRules, ReadingRules, reading_of};
-pub use searching::{Question, Searcher, already_in_gallery};
+pub use rules::{ReadingRules, RuleOverrides, reading_of};
+pub use searching::{SearchOptions, Searcher, already_in_gallery};
 pub use skips::Skips;
 pub use stream::{
-    DEFAULT_SIDE, Encoded, ImageStream, LOOKED_AT, PADDING, QueryImage, Reading, label_from,
+    DEFAULT_SIDE, Encoded, INSPECTED_IMAGES, ImageStream, PADDING, QueryImage, Reading, label_from,
     open_queries,
 };
-pub use uploads::{Stored, UPLOADS, Upload, Uploads};
+pub use uploads::{Stored, UPLOADS_SOURCE, Upload, Uploads};
 pub use watching::Watch;
 
 /// Opens the images of a source of any kind (a folder, an archive, a table, `mnist:train` …), read

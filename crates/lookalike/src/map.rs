@@ -168,7 +168,7 @@ impl Map {
 
     /// Whether more than a tenth of the points came after the map was made: then it shows the newer
     /// ones only by what the older ones are like, and is better laid out anew.
-    pub fn worn(&self) -> bool {
+    pub fn is_worn(&self) -> bool {
         let added = self.kept.iter().filter(|kept| kept.way == Way::Added);
         added.count() * 10 > self.points.len()
     }

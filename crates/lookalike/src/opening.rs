@@ -101,7 +101,7 @@ fn cluster_address(name: &Path) -> Result<Option<&str>, Error> {
             "{name} is no gallery's name: an address on a cluster is written qdrant://HOST:6334/{}, and a folder of that name ./{name}",
             rest.trim_start_matches('/')
         ))),
-        None => Ok(Some(name).filter(|name| ClusterAddress::is_meant_by(name))),
+        None => Ok(Some(name).filter(|name| ClusterAddress::is_address(name))),
     }
 }
 

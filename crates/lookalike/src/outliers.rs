@@ -36,7 +36,7 @@ const CHUNK_BYTES: usize = 32 << 20;
 /// By what pictures are ranked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum By {
+pub enum RankBy {
     /// The mean distance to the nearest others.
     Neighbours,
     /// The error of the reconstruction.
@@ -52,7 +52,7 @@ pub struct OutlierOptions {
     /// Neighbours that a picture is compared with.
     pub k: usize,
     /// By what.
-    pub by: By,
+    pub by: RankBy,
     /// How many are returned, the most remarkable first.
     pub count: usize,
     /// Only the points that pass are ranked, and compared with each other.
@@ -64,7 +64,7 @@ impl Default for OutlierOptions {
     fn default() -> Self {
         Self {
             k: 10,
-            by: By::Both,
+            by: RankBy::Both,
             count: 20,
             filter: None,
         }
@@ -106,11 +106,13 @@ pub struct Outliers {
     /// product.
     pub metric: Metric,
     /// By what they are ranked.
-    pub by: By,
+    pub by: RankBy,
     /// Median of the mean distances, if they were asked for.
-    pub usual_distance: Option<f64>,
+    #[serde(rename = "usual_distance")]
+    pub median_distance: Option<f64>,
     /// Median of the reconstruction errors, if any is known.
-    pub usual_error: Option<f64>,
+    #[serde(rename = "usual_error")]
+    pub median_error: Option<f64>,
     /// Contents whose original could not be read, or is another picture now; 0 if none was asked
     /// for.
     pub unreadable: usize,
@@ -134,13 +136,13 @@ pub fn rank(
     mut progress: impl FnMut(Progress),
 ) -> Result<Outliers, Error> {
     let by = match (options.by, model) {
-        (By::Reconstruction, None) => {
+        (RankBy::Reconstruction, None) => {
             return Err(Error::NoAutoencoder);
         }
-        (By::Both, None) => By::Neighbours,
+        (RankBy::Both, None) => RankBy::Neighbours,
         (by, _) => by,
     };
-    let by_neighbours = by != By::Reconstruction;
+    let by_neighbours = by != RankBy::Reconstruction;
     let filter = options.filter.as_ref();
     let mut contents = Contents::read(gallery, filter, by_neighbours, &mut progress)?;
     let mut found = Outliers {
@@ -149,8 +151,8 @@ pub fn rank(
         k: options.k.min(contents.count.saturating_sub(1)),
         metric: contents.metric,
         by,
-        usual_distance: None,
-        usual_error: None,
+        median_distance: None,
+        median_error: None,
         unreadable: 0,
         unreadable_because: None,
         outliers: Vec::new(),
@@ -166,7 +168,7 @@ pub fn rank(
     }
     contents.codes = Vec::new();
     let mut errors = vec![None; of];
-    if let Some(model) = model.filter(|_| by != By::Neighbours) {
+    if let Some(model) = model.filter(|_| by != RankBy::Neighbours) {
         let name = gallery.describe()?.name;
         let mut originals = Originals {
             gallery: &name,
@@ -185,7 +187,7 @@ pub fn rank(
                 || "its source no longer has it, or holds another picture in its place".to_owned();
             found.unreadable_because = Some(failed.unwrap_or_else(gone));
         }
-        if options.by == By::Reconstruction && found.unreadable == of && of > 0 {
+        if options.by == RankBy::Reconstruction && found.unreadable == of && of > 0 {
             return Err(Error::NoOriginals {
                 contents: of,
                 reason: found.unreadable_because.unwrap_or_default(),
@@ -195,8 +197,8 @@ pub fn rank(
 
     let distance_scores = Scores::of(&distances);
     let error_scores = Scores::of(&errors);
-    found.usual_distance = distance_scores.median;
-    found.usual_error = error_scores.median;
+    found.median_distance = distance_scores.median;
+    found.median_error = error_scores.median;
     let mut ranked: Vec<(f64, usize)> = (0..of)
         .filter_map(|row| {
             let known = [distance_scores.scores[row], error_scores.scores[row]];

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use lookalike_gallery::{GalleryInfo, Payload};
 
-use crate::uploads::{self, UPLOADS};
+use crate::uploads::{self, UPLOADS_SOURCE};
 
 /// What is known of the original of a point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Presences {
         }
         match find(location) {
             Ok(Some(identity)) => Presence::Here(identity),
-            Ok(None) if payload.source == UPLOADS => self.upload(&payload.key),
+            Ok(None) if payload.source == UPLOADS_SOURCE => self.upload(&payload.key),
             Ok(None) if self.on_cluster && !self.is_here(&payload.source) => Presence::Unknown,
             Ok(None) => Presence::Gone,
             Err(_) => Presence::Unknown,
@@ -79,7 +79,7 @@ impl Presences {
 
     /// Uploads lie in the gallery's folder, which may have been moved.
     fn upload(&self, key: &str) -> Presence {
-        let folder = PathBuf::from(uploads::place(&self.gallery, UPLOADS));
+        let folder = PathBuf::from(uploads::place(&self.gallery, UPLOADS_SOURCE));
         match find(&folder.join(key).to_string_lossy()) {
             Ok(Some(identity)) => Presence::Here(identity),
             Ok(None) if folder.is_dir() => Presence::Gone,

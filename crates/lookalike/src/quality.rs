@@ -39,17 +39,17 @@ pub struct Quality {
 }
 
 /// Scores a gallery by its labels: each labelled point is a query against all others, or, where there are more than
-/// `most_queries`, so many of them are, always the same.
+/// `max_queries`, so many of them are, always the same.
 ///
 /// # Errors
 ///
-/// When the gallery cannot be read, or `most_queries` is 0.
+/// When the gallery cannot be read, or `max_queries` is 0.
 pub fn quality(
     gallery: &dyn Gallery,
-    most_queries: usize,
+    max_queries: usize,
     mut progress: impl FnMut(Progress),
 ) -> Result<Quality, Error> {
-    if most_queries == 0 {
+    if max_queries == 0 {
         return Err(Error::Unusable(
             "quality cannot be told by 0 queries: allow at least 1".to_owned(),
         ));
@@ -87,11 +87,11 @@ pub fn quality(
         return Ok(found);
     }
     let mut rows: Vec<usize> = (0..ids.len()).collect();
-    if rows.len() > most_queries {
+    if rows.len() > max_queries {
         // By lot, and the same lot each time; ids themselves may have been given in any order.
         let lot = |row: usize| *blake3::hash(ids[row].as_bytes()).as_bytes();
         rows.sort_by_cached_key(|&row| lot(row));
-        rows.truncate(most_queries);
+        rows.truncate(max_queries);
         rows.sort_unstable();
     }
     let of = rows.len();

@@ -101,7 +101,7 @@ impl Query {
     }
 
     /// Looks at a region alone, in pixels of the whole picture, upright. It stays the same image:
-    /// [`exclude_self`](crate::Question::exclude_self) leaves that one out.
+    /// [`exclude_self`](crate::SearchOptions::exclude_self) leaves that one out.
     #[must_use]
     pub fn region(mut self, region: impl Into<Option<Region>>) -> Self {
         self.region = region.into();
@@ -109,7 +109,7 @@ impl Query {
     }
 
     /// Says which point of the gallery this is, so that it need not be looked up for
-    /// [`exclude_self`](crate::Question::exclude_self); a code knows none by itself.
+    /// [`exclude_self`](crate::SearchOptions::exclude_self); a code knows none by itself.
     #[must_use]
     pub fn of_point(mut self, id: impl Into<Option<Uuid>>) -> Self {
         self.own = id.into();

@@ -38,7 +38,7 @@ pub struct ReadingRules {
 /// What somebody asks for of how pictures are read; what is not asked for is as the gallery has it,
 /// or as is usual.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct AskedRules {
+pub struct RuleOverrides {
     /// See [`ReadingRules::background`].
     pub background: Option<[u8; 3]>,
     /// See [`ReadingRules::grey_range`].
@@ -80,23 +80,23 @@ impl ReadingRules {
         Self {
             background: reading.decode.background,
             grey_range: reading.decode.grey_range,
-            max_pixels: reading.decode.most_pixels,
-            max_bytes: reading.decode.most_bytes,
+            max_pixels: reading.decode.max_pixels,
+            max_bytes: reading.decode.max_bytes,
             labels,
             encoder: encoder.cloned(),
         }
     }
 }
 
-impl AskedRules {
+impl RuleOverrides {
     /// Applies what is asked for to `reading`.
     pub fn apply(&self, reading: &mut Reading) {
         let decode = &mut reading.decode;
         decode.background = self.background.unwrap_or(decode.background);
         decode.grey_range = self.grey_range.or(decode.grey_range);
-        decode.most_pixels = self.max_pixels.unwrap_or(decode.most_pixels);
+        decode.max_pixels = self.max_pixels.unwrap_or(decode.max_pixels);
         if let Some(bytes) = self.max_bytes {
-            decode.most_bytes = bytes;
+            decode.max_bytes = bytes;
             reading.source.limits.item_bytes = bytes;
         }
         if let Some(label) = &self.label {
@@ -126,8 +126,8 @@ impl AskedRules {
             reading.decode.background = kept.background;
             reading.decode.grey_range = kept.grey_range;
             // Limits of the last run are the least that its pictures need.
-            reading.decode.most_pixels = reading.decode.most_pixels.max(kept.max_pixels);
-            reading.decode.most_bytes = reading.decode.most_bytes.max(kept.max_bytes);
+            reading.decode.max_pixels = reading.decode.max_pixels.max(kept.max_pixels);
+            reading.decode.max_bytes = reading.decode.max_bytes.max(kept.max_bytes);
             let limits = &mut reading.source.limits;
             limits.item_bytes = limits.item_bytes.max(kept.max_bytes);
         }
@@ -171,7 +171,7 @@ impl AskedRules {
 /// When the gallery cannot be read.
 pub fn reading_of(gallery: &dyn Gallery) -> Result<Reading, Error> {
     let mut reading = Reading::default();
-    AskedRules::default().apply_in(&mut reading, gallery)?;
+    RuleOverrides::default().apply_in(&mut reading, gallery)?;
     Ok(reading)
 }
 
@@ -186,7 +186,7 @@ pub fn reading_of(gallery: &dyn Gallery) -> Result<Reading, Error> {
 /// cannot be read, or the gallery not written.
 pub(crate) fn admit(
     stream: ImageStream,
-    asked: &AskedRules,
+    asked: &RuleOverrides,
     encoder: &dyn Encoder,
     gallery: &dyn Gallery,
 ) -> Result<(ImageStream, Option<String>), Error> {
@@ -198,7 +198,7 @@ pub(crate) fn admit(
     if let (None, Some(kept)) = (&asked.label, &kept) {
         reading.source.label = match (kept.labels.get(&name), is_new) {
             (Some(label), _) => label_from(label),
-            (None, false) => LabelFrom::Usual,
+            (None, false) => LabelFrom::Default,
             (None, true) => reading.source.label,
         };
     }
@@ -247,7 +247,7 @@ fn keep(
 /// As [`label_from`] reads it; none for what is usual.
 fn label_name(label: &LabelFrom) -> Option<&str> {
     match label {
-        LabelFrom::Usual => None,
+        LabelFrom::Default => None,
         LabelFrom::Parent => Some("parent"),
         LabelFrom::Column(column) => Some(column),
         LabelFrom::None => Some("none"),

@@ -16,13 +16,13 @@ use uuid::Uuid;
 use crate::catalogue;
 use crate::query::{Query, Subject};
 use crate::{
-    Encoder, Error, ImageStream, Originals, QueryImage, Reading, THUMBNAIL, decode_target,
-    encoder_of, open_gallery, reading_of,
+    DEFAULT_THUMBNAIL_SIDE, Encoder, Error, ImageStream, Originals, QueryImage, Reading,
+    decode_target, encoder_of, open_gallery, reading_of,
 };
 
-/// What is wanted of a search, besides the image.
+/// What is wanted of a search, besides what is searched with.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Question {
+pub struct SearchOptions {
     /// How many neighbours.
     pub k: usize,
     /// Another metric than the gallery's; answered exactly.
@@ -49,7 +49,7 @@ const CANDIDATES: usize = 10;
 /// See [`CANDIDATES`].
 const MIN_CANDIDATES: usize = 100;
 
-impl Question {
+impl SearchOptions {
     fn request(&self, code: Vec<f32>) -> SearchRequest {
         SearchRequest {
             code,
@@ -68,7 +68,7 @@ impl Question {
     }
 }
 
-impl Default for Question {
+impl Default for SearchOptions {
     /// The 5 nearest, plainly.
     fn default() -> Self {
         Self {
@@ -138,9 +138,13 @@ impl Searcher {
     /// # Errors
     ///
     /// When the query cannot be read, names no point of the gallery, or has words that the encoder
-    /// does not know; and when the question cannot be answered: diffusion without a graph, and
+    /// does not know; and when the options cannot be met: diffusion without a graph, and
     /// diffusion or diversity with examples.
-    pub fn search(&self, query: impl Into<Query>, question: &Question) -> Result<Answer, Error> {
+    pub fn search(
+        &self,
+        query: impl Into<Query>,
+        options: &SearchOptions,
+    ) -> Result<Answer, Error> {
         let Query {
             subject,
             region,
@@ -148,13 +152,13 @@ impl Searcher {
         } = query.into();
         if let Subject::Examples { like, unlike } = subject {
             refuse_region(region)?;
-            return self.recommend(like, unlike, question);
+            return self.recommend(like, unlike, options);
         }
-        let wants_own = question.exclude_self;
+        let wants_own = options.exclude_self;
         let (code, found) = self.code(subject, region, wants_own && own.is_none())?;
         let request = SearchRequest {
             exclude: own.or(found).filter(|_| wants_own),
-            ..question.request(code)
+            ..options.request(code)
         };
         Ok(self.gallery.search(&request)?)
     }
@@ -205,7 +209,7 @@ impl Searcher {
         let reading = || -> Result<Reading, Error> {
             let mut reading = reading_of(&*self.gallery)?;
             if region.is_none() {
-                reading.decode.target = Some(decode_target(&*self.encoder, THUMBNAIL));
+                reading.decode.target = Some(decode_target(&*self.encoder, DEFAULT_THUMBNAIL_SIDE));
             }
             Ok(reading)
         };
@@ -340,9 +344,9 @@ impl Searcher {
         &self,
         like: Vec<Query>,
         unlike: Vec<Query>,
-        question: &Question,
+        options: &SearchOptions,
     ) -> Result<Answer, Error> {
-        if question.rerank != Rerank::None || question.diverse.is_some() {
+        if options.rerank != Rerank::None || options.diverse.is_some() {
             return Err(Error::Unusable(
                 "diffusion and diversity go with a single query, not with examples: leave them out, or give one image"
                     .to_owned(),
@@ -354,11 +358,11 @@ impl Searcher {
         };
         Ok(self.gallery.recommend(&RecommendRequest {
             unlike: examples(unlike)?,
-            metric: question.metric,
-            exact: question.exact,
-            max_distance: question.max_distance,
-            filter: question.filter.clone(),
-            ..RecommendRequest::new(examples(like)?, question.k)
+            metric: options.metric,
+            exact: options.exact,
+            max_distance: options.max_distance,
+            filter: options.filter.clone(),
+            ..RecommendRequest::new(examples(like)?, options.k)
         })?)
     }
 }
@@ -458,9 +462,9 @@ mod tests {
             .unwrap();
         let pixels = Pixels::new(8, 8, 1, vec![80; 64]).unwrap();
         let named = format!("{}#1.png", folder.path().join("pictures").display());
-        let question = Question {
+        let options = SearchOptions {
             k: 2,
-            ..Question::default()
+            ..SearchOptions::default()
         };
         let queries = [
             Query::path(&path),
@@ -472,13 +476,13 @@ mod tests {
             Query::from(&point),
         ];
         for query in queries {
-            let found = keys(searcher.search(query.clone(), &question));
+            let found = keys(searcher.search(query.clone(), &options));
             assert_eq!(found[0], "1.png", "{query:?}");
         }
         // Whatever is known to be in the gallery can be left out; pixels and codes are not.
-        let question = Question {
+        let options = SearchOptions {
             exclude_self: true,
-            ..question
+            ..options
         };
         let known = [
             Query::path(&path),
@@ -488,10 +492,10 @@ mod tests {
             Query::code(point.code.clone()).of_point(point.id),
         ];
         for query in known {
-            let found = keys(searcher.search(query.clone(), &question));
+            let found = keys(searcher.search(query.clone(), &options));
             assert!(!found.contains(&"1.png".to_owned()), "{query:?}: {found:?}");
         }
-        let found = keys(searcher.search(Query::code(point.code.clone()), &question));
+        let found = keys(searcher.search(Query::code(point.code.clone()), &options));
         assert_eq!(found[0], "1.png");
     }
 
@@ -503,7 +507,7 @@ mod tests {
             .find_point(&path.display().to_string())
             .unwrap()
             .unwrap();
-        let question = Question::default();
+        let options = SearchOptions::default();
         let right = "4,0,4,8".parse::<Region>().unwrap();
         // Its right half is plain, of brightness 160: the brightest of the plain ones is nearest.
         for query in [
@@ -511,49 +515,49 @@ mod tests {
             Query::bytes(std::fs::read(&path).unwrap()),
             Query::id(point.id),
         ] {
-            assert_eq!(keys(searcher.search(query.clone(), &question))[0], "3.png");
-            let found = keys(searcher.search(query.region(right), &question));
+            assert_eq!(keys(searcher.search(query.clone(), &options))[0], "3.png");
+            let found = keys(searcher.search(query.region(right), &options));
             assert_eq!(found[0], "2.png");
         }
         let beyond = Query::id(point.id).region("4,0,5,8".parse::<Region>().unwrap());
-        let error = searcher.search(beyond, &question).unwrap_err();
+        let error = searcher.search(beyond, &options).unwrap_err();
         assert!(error.to_string().contains("8 x 8"), "{error}");
         let code = Query::code(point.code.clone()).region(right);
-        assert!(searcher.search(code, &question).is_err());
+        assert!(searcher.search(code, &options).is_err());
     }
 
     #[test]
     fn examples_are_of_every_kind() {
         let (folder, searcher) = pictures();
         let path = |number: usize| folder.path().join(format!("pictures/{number}.png"));
-        let question = Question {
+        let options = SearchOptions {
             k: 4,
-            ..Question::default()
+            ..SearchOptions::default()
         };
         // Between 0 and 2 lies 1; both are points and not among the answers.
         let query = Query::examples([Query::path(path(0)), Query::path(path(2))], []);
-        assert_eq!(keys(searcher.search(query, &question)), ["1.png", "3.png"]);
+        assert_eq!(keys(searcher.search(query, &options)), ["1.png", "3.png"]);
         // A code may find its own point.
         let query = Query::examples([Query::code(vec![40.0; 4])], [Query::path(path(2))]);
-        assert_eq!(keys(searcher.search(query, &question))[0], "0.png");
+        assert_eq!(keys(searcher.search(query, &options))[0], "0.png");
         let within = Query::examples([Query::examples([Query::path(path(0))], [])], []);
-        assert!(searcher.search(within, &question).is_err());
-        assert!(searcher.search(Query::examples([], []), &question).is_err());
+        assert!(searcher.search(within, &options).is_err());
+        assert!(searcher.search(Query::examples([], []), &options).is_err());
     }
 
     #[test]
     fn what_is_not_there_is_an_error() {
         let (folder, searcher) = pictures();
-        let question = Question::default();
-        let error = searcher.search(Uuid::nil(), &question).unwrap_err();
+        let options = SearchOptions::default();
+        let error = searcher.search(Uuid::nil(), &options).unwrap_err();
         assert!(matches!(error, Error::NoSuchImage { .. }), "{error}");
         let many = Query::path(folder.path().join("pictures"));
-        let error = searcher.search(many, &question).unwrap_err();
+        let error = searcher.search(many, &options).unwrap_err();
         assert!(matches!(error, Error::NotOneImage { .. }), "{error}");
         let none = Query::path(folder.path().join("none.png"));
-        assert!(searcher.search(none, &question).is_err());
-        assert!(searcher.search(Query::bytes("text"), &question).is_err());
-        let words = searcher.search(Query::text("a cat"), &question);
+        assert!(searcher.search(none, &options).is_err());
+        assert!(searcher.search(Query::bytes("text"), &options).is_err());
+        let words = searcher.search(Query::text("a cat"), &options);
         assert!(matches!(words.unwrap_err(), Error::NoText));
     }
 }

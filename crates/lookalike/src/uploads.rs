@@ -1,5 +1,5 @@
 //! Images that come as bytes, one by one, instead of from a source: each becomes a file in the
-//! gallery's own folder, and a point of the source [`UPLOADS`].
+//! gallery's own folder, and a point of the source [`UPLOADS_SOURCE`].
 //!
 //! What was reported stored is on disk: first the file, then the thumbnail, then the point.
 
@@ -14,10 +14,10 @@ use lookalike_images::{Format, decode};
 use uuid::Uuid;
 
 use crate::indexing::{decode_target, pipeline};
-use crate::{Encoder, Error, ImageStream, Reading, Skips, THUMBNAIL};
+use crate::{DEFAULT_THUMBNAIL_SIDE, Encoder, Error, ImageStream, Reading, Skips};
 
 /// The source of images that came as bytes. No folder is called so: their names are absolute paths.
-pub const UPLOADS: &str = "uploads";
+pub const UPLOADS_SOURCE: &str = "uploads";
 /// The most bytes of a file's name, without its hash and extension; file systems take 255.
 const MAX_NAME: usize = 100;
 /// Hexadecimal digits of the content's BLAKE3 in a file's name: enough that nobody finds two
@@ -28,14 +28,14 @@ const SWEPT_AT_ONCE: usize = 1_000;
 
 /// Where a gallery's uploads are.
 pub(crate) fn folder(gallery: &Path) -> PathBuf {
-    gallery.join(UPLOADS)
+    gallery.join(UPLOADS_SOURCE)
 }
 
-/// What opens a source of a gallery's points: its name, but for [uploads](UPLOADS), which lie in
+/// What opens a source of a gallery's points: its name, but for [uploads](UPLOADS_SOURCE), which lie in
 /// the gallery's own folder, wherever that is now.
 pub(crate) fn place(gallery: &str, source: &str) -> String {
     match source {
-        UPLOADS => folder(Path::new(gallery)).display().to_string(),
+        UPLOADS_SOURCE => folder(Path::new(gallery)).display().to_string(),
         source => source.to_owned(),
     }
 }
@@ -184,7 +184,7 @@ impl Uploads {
         }
         // The one that is there must not make way for one that is none.
         let mut options = self.reading.decode.clone();
-        options.target = Some(decode_target(encoder, THUMBNAIL));
+        options.target = Some(decode_target(encoder, DEFAULT_THUMBNAIL_SIDE));
         if let Err(error) = decode(bytes, &options) {
             return Ok(Stored::Refused(error.to_string()));
         }
@@ -234,7 +234,10 @@ impl Uploads {
         keys.retain(|key| is_own_name(key));
         let mut removed = 0;
         for keys in keys.chunks(SWEPT_AT_ONCE) {
-            let ids: Vec<Uuid> = keys.iter().map(|key| point_id(UPLOADS, key)).collect();
+            let ids: Vec<Uuid> = keys
+                .iter()
+                .map(|key| point_id(UPLOADS_SOURCE, key))
+                .collect();
             let there = gallery.existing(&ids)?;
             for (key, _) in keys
                 .iter()
@@ -282,7 +285,7 @@ impl Uploads {
             };
             let path = self.folder.join(&key);
             // Another image may have been put in the place of the one that the key was made for.
-            let id = point_id(UPLOADS, &key);
+            let id = point_id(UPLOADS_SOURCE, &key);
             let there = gallery.existing(&[id])?;
             let is_taken = there.get(&id).is_some_and(|other| other != hash)
                 || fs::read(&path).is_ok_and(|other| other != upload.bytes);
@@ -317,7 +320,14 @@ impl Uploads {
             return Ok(Default::default());
         }
         let source = self.source()?;
-        pipeline::store_some(&source, UPLOADS, keys, encoder, gallery, THUMBNAIL)
+        pipeline::store_some(
+            &source,
+            UPLOADS_SOURCE,
+            keys,
+            encoder,
+            gallery,
+            DEFAULT_THUMBNAIL_SIDE,
+        )
     }
 
     fn source(&self) -> Result<ImageStream, Error> {
@@ -332,7 +342,10 @@ impl Uploads {
 
     /// Removes those of the files that have no point: on a full disk they would only be in the way.
     fn remove_unknown(&self, gallery: &dyn Gallery, keys: &[&str]) {
-        let ids: Vec<Uuid> = keys.iter().map(|key| point_id(UPLOADS, key)).collect();
+        let ids: Vec<Uuid> = keys
+            .iter()
+            .map(|key| point_id(UPLOADS_SOURCE, key))
+            .collect();
         // Where that cannot be known either, the files stay.
         let Ok(there) = gallery.existing(&ids) else {
             return;
@@ -376,7 +389,7 @@ fn is_own_name(key: &str) -> bool {
 }
 
 fn is_upload(point: &Point) -> bool {
-    point.payload.source == UPLOADS
+    point.payload.source == UPLOADS_SOURCE
 }
 
 /// Labels are the names of folders, as in any folder of images.

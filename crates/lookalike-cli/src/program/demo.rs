@@ -13,7 +13,7 @@ use lookalike::images::{Collection, Image};
 use lookalike::neighbours::{Codes, DiffusionConfig, Metric, Neighbour, nearest};
 use lookalike::{
     AssessOptions, Encoder as _, Error, GalleryOptions, ImageStream, IndexOptions, QueryImage,
-    Question, Searcher, assess, assess_pixels, create_gallery, index, open_gallery,
+    SearchOptions, Searcher, assess, assess_pixels, create_gallery, index, open_gallery,
 };
 use serde::Serialize;
 
@@ -355,17 +355,17 @@ impl<'a> Demo<'a> {
         rerank: Rerank,
     ) -> Result<(Image, Answer), Error> {
         let image = self.test.copy(query);
-        let question = Question {
+        let options = SearchOptions {
             k: K,
             exclude_self: true,
             rerank,
-            ..Question::default()
+            ..SearchOptions::default()
         };
         let asked = QueryImage {
             source: Some(self.test.name().to_owned()),
             ..image.clone().into()
         };
-        let answer = searcher.search(asked, &question)?;
+        let answer = searcher.search(asked, &options)?;
         Ok((image, answer))
     }
 

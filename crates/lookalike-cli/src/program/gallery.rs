@@ -182,7 +182,7 @@ fn remove(arguments: &RemoveArguments, console: &Console) -> Result<(), Failure>
 }
 
 fn on_cluster(name: &str, what: &str) -> Result<ClusterAddress, Error> {
-    if !ClusterAddress::is_meant_by(name) {
+    if !ClusterAddress::is_address(name) {
         return Err(Error::Unusable(format!(
             "{name} is a folder, and {what} is on a cluster: write it as qdrant://host:6334/name"
         )));

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::{
-    Encoder, Error, GalleryOptions, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSED, Phase,
-    PretrainedEncoder, PretrainedOptions, Progress, Watch, encoder_of, known_source, load_encoder,
-    open_or_create_gallery,
+    Encoder, Error, GalleryOptions, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSION_POINTS,
+    Phase, PretrainedEncoder, PretrainedOptions, Progress, Watch, encoder_of, find_source,
+    load_encoder, open_or_create_gallery,
 };
 use serde::Serialize;
 
@@ -193,7 +193,7 @@ fn explained(arguments: &IndexArguments, error: Error) -> Error {
         return error;
     }
     let known = lookalike::open_gallery(gallery)
-        .and_then(|gallery| known_source(&*gallery, source))
+        .and_then(|gallery| find_source(&*gallery, source))
         .ok()
         .flatten();
     match known {
@@ -286,9 +286,9 @@ fn keep_in_step(
     summary.notes.iter().for_each(|note| console.note(note));
     let info = gallery.describe()?;
     if info.diffusion == DiffusionState::Stale {
-        console.note(match info.points > MAX_DIFFUSED {
+        console.note(match info.points > MAX_DIFFUSION_POINTS {
             true => format!(
-                "the neighbour graph was left as it was, older than the gallery: it is not built for more than {MAX_DIFFUSED} points"
+                "the neighbour graph was left as it was, older than the gallery: it is not built for more than {MAX_DIFFUSION_POINTS} points"
             ),
             false => "the neighbour graph was left as it was, older than the gallery: index without --no-diffusion and --watch to bring it up to date".to_owned(),
         });

@@ -2,7 +2,7 @@
 
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{Filter, Gallery};
-use lookalike::outliers::{By, Outlier, OutlierOptions, Outliers, rank};
+use lookalike::outliers::{Outlier, OutlierOptions, Outliers, RankBy, rank};
 use lookalike::{encoder_of, open_gallery};
 use serde::Serialize;
 
@@ -41,8 +41,8 @@ pub fn run(
         filter: Filter::all(arguments.filters)?,
     };
     let encoder = match options.by {
-        By::Neighbours => None,
-        By::Both | By::Reconstruction => {
+        RankBy::Neighbours => None,
+        RankBy::Both | RankBy::Reconstruction => {
             Some(encoder_of(&*gallery, arguments.model.as_slice(), device)?)
         }
     };
@@ -90,13 +90,13 @@ pub fn run(
 /// What is usual, which the scores are relative to.
 fn summary(found: &Outliers) -> String {
     let mut usual = Vec::new();
-    if let Some(distance) = found.usual_distance {
+    if let Some(distance) = found.median_distance {
         usual.push(format!(
             "mean {} distance to {} neighbours {distance:.4}",
             found.metric, found.k
         ));
     }
-    if let Some(error) = found.usual_error {
+    if let Some(error) = found.median_error {
         usual.push(format!("reconstruction error {error:.5}"));
     }
     match usual.is_empty() {

@@ -10,7 +10,7 @@ use lookalike::autoencoder::Autoencoder;
 use lookalike::gallery::Gallery;
 use lookalike::images::{DecodeOptions, GreyRange};
 use lookalike::sources::{Limits, PartNumber, SkipKind, SourceOptions};
-use lookalike::{AskedRules, Error, ImageStream, Reading, Skips, label_from};
+use lookalike::{Error, ImageStream, Reading, RuleOverrides, Skips, label_from};
 
 use super::Failure;
 use super::console::{Console, with_options};
@@ -72,8 +72,8 @@ impl ReadingArguments {
                 ..SourceOptions::default()
             },
             decode: DecodeOptions {
-                most_bytes: MAX_BYTES,
-                most_memory: self.most_memory.saturating_mul(1_000_000),
+                max_bytes: MAX_BYTES,
+                max_memory: self.most_memory.saturating_mul(1_000_000),
                 ..DecodeOptions::default()
             },
             part: self.part,
@@ -82,9 +82,9 @@ impl ReadingArguments {
     }
 
     /// What was typed of what a gallery keeps as well.
-    pub fn asked(&self) -> AskedRules {
+    pub fn asked(&self) -> RuleOverrides {
         let millions = |count: u64| count.saturating_mul(1_000_000);
-        AskedRules {
+        RuleOverrides {
             background: self.background.map(|colour| colour.0),
             grey_range: self.grey_range,
             max_pixels: self.most_megapixels.map(millions),

@@ -7,8 +7,8 @@ use lookalike::gallery::{Answer, Filter, Gallery, Hit, Point, Rerank};
 use lookalike::images::{Image, Region};
 use lookalike::neighbours::Metric;
 use lookalike::{
-    Encoder, Error, Presence, Presences, Query, QueryImage, Question, Reading, Searcher, Skips,
-    THUMBNAIL, already_in_gallery, decode_target, open_queries,
+    DEFAULT_THUMBNAIL_SIDE, Encoder, Error, Presence, Presences, Query, QueryImage, Reading,
+    SearchOptions, Searcher, Skips, already_in_gallery, decode_target, open_queries,
 };
 use serde::Serialize;
 
@@ -60,7 +60,7 @@ pub fn run(
     let instead = "every image that is named is asked with";
     arguments.reading.refuse_sample("search", instead)?;
     let searcher = Searcher::open(&arguments.gallery, arguments.model.as_slice(), device)?;
-    let question = Question {
+    let options = SearchOptions {
         k: arguments.k,
         metric: arguments.metric,
         exact: arguments.exact,
@@ -74,7 +74,7 @@ pub fn run(
     let mut reading = arguments.reading.reading_for(searcher.gallery())?;
     if arguments.region.is_none() {
         // Read as it was when it was indexed; a region is of the whole picture.
-        reading.decode.target = Some(decode_target(searcher.encoder(), THUMBNAIL));
+        reading.decode.target = Some(decode_target(searcher.encoder(), DEFAULT_THUMBNAIL_SIDE));
     }
     let inline = match console.is_terminal() {
         true => Protocol::of_environment(),
@@ -82,8 +82,8 @@ pub fn run(
     };
     let mut answers = Answers {
         console,
-        rerank: question.rerank,
-        exclude_self: question.exclude_self,
+        rerank: options.rerank,
+        exclude_self: options.exclude_self,
         draws: inline.is_some() || arguments.sheet.is_some(),
         originals: Originals::of(searcher.gallery())?,
         presences: Presences::of(&searcher.gallery().describe()?),
@@ -103,14 +103,14 @@ pub fn run(
         .map(|text| searcher.encoder().encode_text(text))
         .transpose()?;
     if let (Some(text), Some(code), true) = (text, &text_code, arguments.like.is_empty()) {
-        let answer = searcher.search(Query::code(code.clone()), &question)?;
+        let answer = searcher.search(Query::code(code.clone()), &options)?;
         answers.take(text, None, None, &answer)?;
     }
     if !arguments.like.is_empty() {
         let (mut like, shown) = queries.examples(&arguments.like)?;
         like.extend(text_code.map(Query::code));
         let (unlike, _) = queries.examples(&arguments.unlike)?;
-        let answer = searcher.search(Query::examples(like, unlike), &question)?;
+        let answer = searcher.search(Query::examples(like, unlike), &options)?;
         let mut name = format!("like {}", arguments.like.join(", "));
         if let Some(text) = text {
             name += &format!(", \"{text}\"");
@@ -127,16 +127,16 @@ pub fn run(
                     let own = searcher.own_point(image)?;
                     let id = own.as_ref().map(|point| point.id);
                     let query = Query::image(image.clone()).of_point(id);
-                    let answer = searcher.search(query.region(arguments.region), &question)?;
+                    let answer = searcher.search(query.region(arguments.region), &options)?;
                     (own, answer)
                 }
-                Asked::Point(point) => (None, searcher.search(&**point, &question)?),
+                Asked::Point(point) => (None, searcher.search(&**point, &options)?),
             };
             let shown = queries.shown(&asked, &answers.originals)?;
             answers.take(name, shown.as_ref(), own.as_ref(), &answer)
         })?;
     }
-    if question.rerank == Rerank::Diffusion {
+    if options.rerank == Rerank::Diffusion {
         diffusion_note(searcher.encoder(), console);
     }
     if answers.gone > 0 {

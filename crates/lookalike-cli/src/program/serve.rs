@@ -105,7 +105,7 @@ fn options(arguments: &ServeArguments) -> Result<ServeOptions, Error> {
         .tls_certificate
         .clone()
         .zip(arguments.tls_key.clone());
-    let on_cluster = ClusterAddress::is_meant_by(&arguments.gallery);
+    let on_cluster = ClusterAddress::is_address(&arguments.gallery);
     let folder = match (&arguments.state, on_cluster) {
         (Some(folder), _) => folder.clone(),
         (None, false) => PathBuf::from(&arguments.gallery),

@@ -102,7 +102,7 @@ fn a_worker_that_is_killed_is_started_again() {
     // Slow enough to be killed on the way.
     let slow = Faults {
         delay: 1.0,
-        longest_delay: Duration::from_millis(300),
+        max_delay: Duration::from_millis(300),
         ..Faults::none()
     };
     let proxy = Proxy::start(server.address(), slow.only(&["Points/Upsert"]));
@@ -227,7 +227,7 @@ fn a_cluster_that_is_gone_ends_the_run_and_nothing_is_lost() {
     let (place, mut server) = (place_with_photos(IMAGES), Qdrant::start());
     let slow = Faults {
         delay: 1.0,
-        longest_delay: Duration::from_millis(300),
+        max_delay: Duration::from_millis(300),
         ..Faults::none()
     };
     let proxy = Proxy::start(server.address(), slow.only(&["Points/Upsert"]));

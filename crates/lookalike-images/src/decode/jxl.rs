@@ -15,7 +15,7 @@ pub(super) fn decode(
         format: Format::JpegXl,
         reason: error.to_string(),
     };
-    let memory = usize::try_from(budget.options.most_memory).unwrap_or(usize::MAX);
+    let memory = usize::try_from(budget.options.max_memory).unwrap_or(usize::MAX);
     let mut image = JxlImage::builder()
         .alloc_tracker(AllocTracker::with_limit(memory))
         .pool(JxlThreadPool::none())

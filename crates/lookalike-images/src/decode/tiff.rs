@@ -33,8 +33,8 @@ fn told(error: tiff::TiffError, budget: &Budget) -> ImageError {
             reason: format!("{error}; save it anew, with 8 or 16 bits a channel"),
         },
         tiff::TiffError::LimitsExceeded => ImageError::Memory {
-            bytes: budget.options.most_memory.saturating_add(1),
-            limit: budget.options.most_memory,
+            bytes: budget.options.max_memory.saturating_add(1),
+            limit: budget.options.max_memory,
         },
         error => damaged(error),
     }

@@ -90,7 +90,7 @@ unsafe fn image<T: Factor, F: Factors<T>, const N: usize>(
             continue;
         }
         // The runs are dealt out to tiles as evenly as can be, too.
-        let tiles = runs.div_ceil((most / run).min(most_groups(run)));
+        let tiles = runs.div_ceil((most / run).min(max_groups(run)));
         let (groups, more) = (runs / tiles, runs % tiles);
         let mut cursor = Cursor {
             row: input.wrapping_add(start * geometry.input_pixel),
@@ -139,7 +139,7 @@ const MAX_GROUPS: usize = 4;
 
 /// Runs in a tile, for which code is generated.
 #[inline(always)]
-const fn most_groups(run: usize) -> usize {
+const fn max_groups(run: usize) -> usize {
     match run {
         5.. => 2,
         4 => 3,

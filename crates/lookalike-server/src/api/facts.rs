@@ -21,7 +21,7 @@ use crate::service::Service;
 use crate::types::{Facet, Facets, FacetsOf};
 
 /// Images that are looked at for the names of what their source said about them.
-const LOOKED_AT: usize = 64;
+const INSPECTED_IMAGES: usize = 64;
 
 /// What this server is, what it holds, and what it allows.
 #[derive(Serialize, ToSchema)]
@@ -136,11 +136,14 @@ struct MostOf {
     /// The most pixels of an image.
     pixels: u64,
     /// The most neighbours of one answer.
-    most_k: usize,
+    #[serde(rename = "most_k")]
+    max_k: usize,
     /// How far one can page into a ranking.
-    most_results: usize,
+    #[serde(rename = "most_results")]
+    max_results: usize,
     /// The most files of one request.
-    most_files: usize,
+    #[serde(rename = "most_files")]
+    max_files: usize,
 }
 
 /// What this server is, what it holds, and what it allows.
@@ -157,7 +160,7 @@ pub(super) async fn gallery(State(service): Shared, headers: HeaderMap) -> Answe
 fn facts(service: &Service, signed_in: bool) -> Answered<Gallery> {
     let (options, limits) = (&service.options, service.limits());
     let info = service.gallery().describe()?;
-    let first = service.gallery().scroll(None, LOOKED_AT, None)?;
+    let first = service.gallery().scroll(None, INSPECTED_IMAGES, None)?;
     let mut fields: Vec<String> = ["label", "source", "width", "height", "bytes"]
         .map(str::to_owned)
         .into();
@@ -187,9 +190,9 @@ fn facts(service: &Service, signed_in: bool) -> Answered<Gallery> {
         limits: MostOf {
             body_bytes: limits.body_bytes,
             pixels: limits.pixels,
-            most_k: limits.k,
-            most_results: limits.results,
-            most_files: limits.files,
+            max_k: limits.k,
+            max_results: limits.results,
+            max_files: limits.files,
         },
         fields,
         example,

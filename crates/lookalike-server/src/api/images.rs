@@ -364,7 +364,7 @@ pub(super) async fn replace(
     let item = service.run(move |service| {
         let point = service.point(id)?;
         let (gallery, encoder) = (service.gallery(), service.searcher.encoder());
-        if point.payload.source != lookalike::UPLOADS {
+        if point.payload.source != lookalike::UPLOADS_SOURCE {
             return Err(Problem::new(
                 StatusCode::CONFLICT,
                 format!(

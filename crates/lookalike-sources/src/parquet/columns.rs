@@ -63,7 +63,7 @@ impl Columns {
         let path = at(&[name, "path"]).filter(binary);
 
         let wanted = match label {
-            LabelFrom::Usual => Some("label"),
+            LabelFrom::Default => Some("label"),
             LabelFrom::Column(column) => Some(column.as_str()),
             LabelFrom::Parent | LabelFrom::None => None,
         };

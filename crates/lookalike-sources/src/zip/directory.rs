@@ -257,7 +257,7 @@ impl Record {
     }
 
     /// The bytes that the member takes in the archive, without its extra fields.
-    pub(super) fn least_bytes(&self) -> u64 {
+    pub(super) fn min_bytes(&self) -> u64 {
         (HEADER_BYTES + self.name.0.len() as u64).saturating_add(self.packed)
     }
 

@@ -36,7 +36,7 @@ pub struct Faults {
     /// read.
     pub duplicate_late: f64,
     /// The reply is held until one to a later request has gone out, but no longer than
-    /// `longest_hold`.
+    /// `max_hold`.
     pub reorder: f64,
     /// The request is passed on and done, but the reply is no message of the protocol.
     pub garble: f64,
@@ -47,9 +47,9 @@ pub struct Faults {
     /// Seconds that those are told to wait who are refused with `ResourceExhausted`.
     pub retry_after: u32,
     /// Delays, and the times until late duplicates, are between nothing and this.
-    pub longest_delay: Duration,
+    pub max_delay: Duration,
     /// How long a reply waits for a later one to go out first.
-    pub longest_hold: Duration,
+    pub max_hold: Duration,
     /// Requests that contain these bytes are refused with `InvalidArgument`, always and before all
     /// else.
     pub poison: Option<Vec<u8>>,
@@ -112,8 +112,8 @@ impl Faults {
                 Code::Internal,
             ],
             retry_after: 1,
-            longest_delay: Duration::from_millis(50),
-            longest_hold: Duration::from_millis(100),
+            max_delay: Duration::from_millis(50),
+            max_hold: Duration::from_millis(100),
             poison: None,
             only_methods: None,
             at_most: None,
@@ -232,7 +232,7 @@ impl Fates {
             chance(faults.garble),
             chance(faults.truncate),
         ];
-        let mut some = || faults.longest_delay.mul_f64(random.random());
+        let mut some = || faults.max_delay.mul_f64(random.random());
         let (delayed, reply_delayed, later) = (some(), some(), some());
         let code = choose(&faults.codes, random.random()).unwrap_or(Code::Unavailable);
         let which: f64 = random.random();

@@ -223,7 +223,7 @@ impl Shared {
     ) -> Reply {
         let (retry_after, hold) = {
             let fates = lock(&self.fates);
-            (fates.faults.retry_after, fates.faults.longest_hold)
+            (fates.faults.retry_after, fates.faults.max_hold)
         };
         for fault in faults {
             match fault {

@@ -37,7 +37,7 @@ const COLOURS: usize = 2 * COLOUR_SIDE * COLOUR_SIDE;
 /// Shares of the sides that are compared with all of the other picture, in case that is a part.
 const CROPS: [f32; 2] = [0.95, 0.9];
 /// What a difference of colours counts beside one of luma.
-const COLOUR_WEIGHT: f32 = 0.5;
+const DEFAULT_COLOUR_WEIGHT: f32 = 0.5;
 /// Standard deviation of luma, in levels, below which a picture shows nothing that could be
 /// compared.
 const MIN_DEVIATION: f32 = 1.0;
@@ -174,7 +174,7 @@ fn differences(a: &Views, b: &Views) -> Differences {
     let places = (COLOUR_SIDE * COLOUR_SIDE) as f32;
     Differences {
         luma,
-        all: luma + COLOUR_WEIGHT * colours / places / 2.0,
+        all: luma + DEFAULT_COLOUR_WEIGHT * colours / places / 2.0,
     }
 }
 

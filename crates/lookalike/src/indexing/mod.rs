@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::opening::short;
 use crate::rules;
-use crate::{AskedRules, Encoder, Error, ImageStream, Progress};
+use crate::{Encoder, Error, ImageStream, Progress, RuleOverrides};
 
 pub(crate) mod pipeline;
 mod pruning;
@@ -48,7 +48,7 @@ pub struct IndexSummary {
 #[derive(Clone)]
 pub struct IndexOptions<'a> {
     /// Bring the neighbour graph up to date, which [`Rerank::Diffusion`](lookalike_gallery::Rerank)
-    /// needs, if there are no more than [`MAX_DIFFUSED`] points.
+    /// needs, if there are no more than [`MAX_DIFFUSION_POINTS`] points.
     pub diffusion: bool,
     /// Remove the points of images that the source no longer has. Nothing is removed unless the
     /// source could be listed to its end.
@@ -64,7 +64,7 @@ pub struct IndexOptions<'a> {
     pub thumbnail: usize,
     /// What is asked for of how pictures are read. What is not is as the gallery's
     /// [rules](crate::ReadingRules) say, whatever the source was opened with.
-    pub rules: AskedRules,
+    pub rules: RuleOverrides,
     /// When this becomes true, indexing files ends before its next batch with
     /// [`Stopped`](Error::Stopped); what was stored stays stored.
     pub stop: Option<Arc<AtomicBool>>,
@@ -87,7 +87,7 @@ impl IndexOptions<'_> {
 }
 
 impl Default for IndexOptions<'_> {
-    /// No neighbour graph, nothing pruned, thumbnails of [`THUMBNAIL`] pixels, read by the
+    /// No neighbour graph, nothing pruned, thumbnails of [`DEFAULT_THUMBNAIL_SIDE`] pixels, read by the
     /// gallery's rules.
     fn default() -> Self {
         Self {
@@ -95,8 +95,8 @@ impl Default for IndexOptions<'_> {
             prune: false,
             prune_emptied: false,
             reread: false,
-            thumbnail: THUMBNAIL,
-            rules: AskedRules::default(),
+            thumbnail: DEFAULT_THUMBNAIL_SIDE,
+            rules: RuleOverrides::default(),
             stop: None,
             progress: None,
         }
@@ -110,13 +110,13 @@ pub fn decode_target(encoder: &dyn Encoder, thumbnail: usize) -> (usize, usize) 
     let (width, height) = encoder.decode_sides();
     // Decoders give twice the target at the least, if there is as much.
     // Small thumbnails, and none, change nothing.
-    let least = |side: usize| side.max(thumbnail.max(THUMBNAIL) / 2);
+    let least = |side: usize| side.max(thumbnail.max(DEFAULT_THUMBNAIL_SIDE) / 2);
     (least(width), least(height))
 }
 
 /// The longer side of a thumbnail in pixels, unless another is asked for: about 3 KB of a
 /// photograph.
-pub const THUMBNAIL: usize = 128;
+pub const DEFAULT_THUMBNAIL_SIDE: usize = 128;
 
 /// Keeps a gallery in step with a source of any kind: reads, decodes, encodes and stores what is
 /// new or changed, all at the same time. What is there with the same size and time of change is not
@@ -159,7 +159,7 @@ pub fn index(
 
 /// The most points whose neighbour graph is built: comparing each with all takes minutes from there
 /// on.
-pub const MAX_DIFFUSED: usize = 200_000;
+pub const MAX_DIFFUSION_POINTS: usize = 200_000;
 
 /// Refuses to keep a gallery in step with some images of a source that were chosen from it.
 fn refuse_chosen(stream: &ImageStream, prune: bool) -> Result<(), Error> {
@@ -197,7 +197,7 @@ fn check_encoder(encoder: &dyn Encoder, gallery: &dyn Gallery) -> Result<(), Err
 pub(crate) fn bring_up_to_date(gallery: &dyn Gallery, diffusion: bool) -> Result<usize, Error> {
     gallery.optimise()?;
     let info = gallery.describe()?;
-    let few = (2..=MAX_DIFFUSED).contains(&info.points);
+    let few = (2..=MAX_DIFFUSION_POINTS).contains(&info.points);
     let due = matches!(
         info.diffusion,
         DiffusionState::Absent | DiffusionState::Stale

@@ -104,7 +104,7 @@ fn what_is_alike_lies_together() {
     assert!((x.1 - x.0).max(y.1 - y.0) > 0.9, "{x:?} {y:?}");
     assert!([x, y].iter().all(|end| end.0 >= 0.0 && end.1 <= 1.0));
     assert_eq!(map.labels(), ["class 0", "class 1", "class 2"]);
-    assert!(!map.worn());
+    assert!(!map.is_worn());
     assert!(heard.contains(&Progress::new(Phase::Reading, 150, None)));
     assert!(heard.contains(&Progress::new(Phase::Comparing, 150, 150)));
     assert!(heard.contains(&Progress::new(Phase::LayingOut, 500, 500)));
@@ -182,7 +182,7 @@ fn what_a_layout_cannot_hold_is_put_among_its_neighbours() {
     let laid_out = map.kept.iter().filter(|kept| kept.way == Way::LaidOut);
     assert_eq!(laid_out.count(), 60);
     assert!(kept_together(&map) > 0.99, "{}", kept_together(&map));
-    assert!(!map.worn());
+    assert!(!map.is_worn());
     // Nothing has changed since.
     assert_eq!(map.update_read(&read, &mut |_| {}).unwrap(), None);
 }
@@ -220,14 +220,14 @@ fn a_map_follows_its_gallery() {
     assert_eq!(at(&next, points[2].id).1, Way::Added);
     let label = at(&next, points[3].id).0.label;
     assert_eq!(next.labels()[label as usize], "another");
-    assert!(!next.worn());
+    assert!(!next.is_worn());
     assert_eq!(next.update(&held.gallery, |_| {}).unwrap(), None);
 
     // A tenth and more is new.
     let more: Vec<Point> = (200..216).map(|at| point(at, 2)).collect();
     held.gallery.upsert(&more).unwrap();
     let worn = next.update(&held.gallery, |_| {}).unwrap().unwrap();
-    assert!(worn.worn());
+    assert!(worn.is_worn());
     // Whoever has seen it comes back from its file as it was.
     let path = held.folder.path().join("map");
     worn.save(&path).unwrap();
@@ -237,7 +237,7 @@ fn a_map_follows_its_gallery() {
     let ids: Vec<Uuid> = worn.points().iter().map(|point| point.id).collect();
     held.gallery.delete(&ids).unwrap();
     let empty = worn.update(&held.gallery, |_| {}).unwrap().unwrap();
-    assert!(empty.points().is_empty() && !empty.worn());
+    assert!(empty.points().is_empty() && !empty.is_worn());
     held.gallery.upsert(&clusters(40)).unwrap();
     let anew = empty.update(&held.gallery, |_| {}).unwrap().unwrap();
     assert_eq!(anew, lay_out(&held.gallery, |_| {}).unwrap());

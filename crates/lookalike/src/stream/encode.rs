@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::raw::decode_entry;
 use super::{Held, ImageStream};
 use crate::encoder::encode_all;
-use crate::{Encoder, Error, THUMBNAIL, decode_target};
+use crate::{DEFAULT_THUMBNAIL_SIDE, Encoder, Error, decode_target};
 
 /// Images and their codes, in the stream's order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,7 +35,7 @@ impl ImageStream {
             ..Encoded::default()
         };
         let mut reading = self.reading.clone();
-        let target = decode_target(encoder, THUMBNAIL);
+        let target = decode_target(encoder, DEFAULT_THUMBNAIL_SIDE);
         reading.decode.target.get_or_insert(target);
         let prepare = |entry: Entry| {
             let (_, picture) = decode_entry(&entry, &reading)?;

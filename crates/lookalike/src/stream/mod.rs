@@ -156,7 +156,7 @@ impl ImageStream {
 
     /// The shape that suits the source for a network, if nobody says another: that of its images if
     /// they are small and all alike, and otherwise [`DEFAULT_SIDE`] pixels each way; grey if no
-    /// image has colour. Looks at the first [`LOOKED_AT`] images.
+    /// image has colour. Looks at the first [`INSPECTED_IMAGES`] images.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ impl ImageStream {
             let skipped = |skipped: Skipped| first.get_or_insert(skipped).clone();
             looked.map_err(skipped).ok()
         });
-        for (_, decoded) in seen.take(LOOKED_AT) {
+        for (_, decoded) in seen.take(INSPECTED_IMAGES) {
             let next = Looked::at(&decoded);
             found = Some(found.map_or(next, |found| found.and(next)));
         }
@@ -189,7 +189,7 @@ impl ImageStream {
     }
 
     /// Which values of grey pictures with more than 8 bits are black and white, by those of the
-    /// first [`LOOKED_AT`] images: from their percentile 0.1 to their percentile 99.9. None where a
+    /// first [`INSPECTED_IMAGES`] images: from their percentile 0.1 to their percentile 99.9. None where a
     /// range was asked for, or no picture has more than 8 bits of grey.
     ///
     /// # Errors
@@ -200,7 +200,7 @@ impl ImageStream {
             return Ok(None);
         }
         let limits = self.reading.source.limits;
-        let entries: Vec<Entry> = self.entries()?.flatten().take(LOOKED_AT).collect();
+        let entries: Vec<Entry> = self.entries()?.flatten().take(INSPECTED_IMAGES).collect();
         let values: Vec<f32> = entries
             .par_iter()
             .filter_map(|entry| {
@@ -334,7 +334,7 @@ pub const PADDING: [u8; 3] = [255; 3];
 const VALUES_EACH: usize = 1 << 14;
 
 /// Images that are looked at to choose a network's shape.
-pub const LOOKED_AT: usize = 64;
+pub const INSPECTED_IMAGES: usize = 64;
 /// The side of a network's input, in pixels, for images of many or of large sizes.
 pub const DEFAULT_SIDE: usize = 64;
 

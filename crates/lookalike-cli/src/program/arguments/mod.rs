@@ -11,7 +11,7 @@ use lookalike::autoencoder::{
 use lookalike::gallery::{Filter, Rerank};
 use lookalike::images::{Fit, Region};
 use lookalike::neighbours::Metric;
-use lookalike::outliers::By;
+use lookalike::outliers::RankBy;
 use lookalike::{Pool, PretrainedOptions};
 
 use crate::program::layout::LayoutArguments;
@@ -315,7 +315,7 @@ pub struct IndexArguments {
     #[arg(long)]
     pub reread: bool,
     /// The longer side in pixels of the thumbnail kept of each image; 0: none is kept
-    #[arg(long, default_value_t = lookalike::THUMBNAIL, value_name = "PIXELS", value_parser = RangedU64ValueParser::<usize>::new().range(0..=2048))]
+    #[arg(long, default_value_t = lookalike::DEFAULT_THUMBNAIL_SIDE, value_name = "PIXELS", value_parser = RangedU64ValueParser::<usize>::new().range(0..=2048))]
     pub thumbnail: usize,
     /// Then go on following the folder: what is added, changed or (with --prune) removed is so in
     /// the gallery moments later
@@ -499,7 +499,7 @@ pub enum ByArgument {
     Both,
 }
 
-impl From<ByArgument> for By {
+impl From<ByArgument> for RankBy {
     fn from(argument: ByArgument) -> Self {
         match argument {
             ByArgument::Neighbours => Self::Neighbours,

@@ -34,7 +34,7 @@ pub struct ServeArguments {
     #[arg(long, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
     /// Where to listen
-    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], ServeOptions::PORT)))]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from(([127, 0, 0, 1], ServeOptions::DEFAULT_PORT)))]
     pub listen: SocketAddr,
     /// What adding and deleting images needs; others on this machine can see what is typed here:
     /// --token-file is safer [default: one made for this run]

@@ -47,14 +47,14 @@ pub(crate) struct DuplicatesOf {
     #[serde(default)]
     exact_only: bool,
     /// How many groups, the largest first; 1 to 1,000.
-    #[serde(default = "usual_groups")]
+    #[serde(default = "default_groups")]
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: usize,
     /// How many groups to pass over; their order stays while `computed` does.
     #[serde(default)]
     offset: usize,
     /// How many members of each group; 1 to 1,000, and 10,000 in all groups together.
-    #[serde(default = "usual_members")]
+    #[serde(default = "default_members")]
     #[param(minimum = 1, maximum = 1000, default = 100)]
     members: usize,
     /// How many members of each group to pass over, to see more of large ones.
@@ -62,11 +62,11 @@ pub(crate) struct DuplicatesOf {
     members_offset: usize,
 }
 
-fn usual_groups() -> usize {
+fn default_groups() -> usize {
     100
 }
 
-fn usual_members() -> usize {
+fn default_members() -> usize {
     100
 }
 

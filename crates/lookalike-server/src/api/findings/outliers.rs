@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use lookalike::outliers::{self, By, OutlierOptions};
+use lookalike::outliers::{self, OutlierOptions, RankBy};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub(crate) enum Measure {
     Both,
 }
 
-impl From<Measure> for By {
+impl From<Measure> for RankBy {
     fn from(measure: Measure) -> Self {
         match measure {
             Measure::Neighbours => Self::Neighbours,
@@ -54,7 +54,7 @@ impl From<Measure> for By {
 #[into_params(parameter_in = Query)]
 pub(crate) struct OutliersOf {
     /// How many, the most remarkable first; 1 to 1,000.
-    #[serde(default = "usual_outliers")]
+    #[serde(default = "default_outliers")]
     #[param(minimum = 1, maximum = 1000, default = 20)]
     count: usize,
     #[serde(default)]
@@ -62,7 +62,7 @@ pub(crate) struct OutliersOf {
     by: Measure,
 }
 
-fn usual_outliers() -> usize {
+fn default_outliers() -> usize {
     20
 }
 
@@ -138,8 +138,8 @@ impl From<outliers::Outliers> for FoundOutliers {
             usual: Usual {
                 points: found.points,
                 contents: found.contents,
-                usual_distance: found.usual_distance,
-                usual_error: found.usual_error,
+                usual_distance: found.median_distance,
+                usual_error: found.median_error,
                 unreadable: found.unreadable,
             },
             outliers: found.outliers.into_iter().map(outlier).collect(),
