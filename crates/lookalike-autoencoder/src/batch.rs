@@ -120,7 +120,7 @@ pub(crate) fn image_seed(seed: u64, epoch: usize, image: u32) -> u64 {
 }
 
 /// A standard deviation below this is noise, and is not stretched any further.
-const MIN_DEVIATION: f32 = 0.02;
+pub(crate) const MIN_DEVIATION: f32 = 0.02;
 
 /// Brings an image's values (0 to 1) to mean 0 and standard deviation 1.
 pub(crate) fn normalise(values: &mut [f32]) {

@@ -49,13 +49,16 @@ pub struct DirectPart {
     pub length: f32,
 }
 
+/// Components shorter than this have no direction, and become zeros.
+pub(crate) const MIN_LENGTH: f32 = 1e-12;
+
 /// Principal components of a description, and how long they become.
 #[derive(Clone, Debug, PartialEq)]
-struct Projection {
-    mean: Vec<f32>,
+pub(crate) struct Projection {
+    pub mean: Vec<f32>,
     /// One row of [`DirectPart::dims`] values for each value of the description.
-    axes: Vec<f32>,
-    part: DirectPart,
+    pub axes: Vec<f32>,
+    pub part: DirectPart,
 }
 
 impl Projection {
@@ -88,7 +91,7 @@ impl Projection {
     /// What brings components to their length; 0 for components of nothing but zeros.
     fn scale(&self, components: &[f32]) -> f32 {
         let length = components.iter().map(|v| v * v).sum::<f32>().sqrt();
-        match length > 1e-12 {
+        match length > MIN_LENGTH {
             true => self.part.length / length,
             false => 0.0,
         }
@@ -140,10 +143,10 @@ impl Projection {
 /// Computes the direct part of codes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Direct {
-    gradients: Gradients,
-    contrast: f32,
-    shape: Projection,
-    colours: Option<Projection>,
+    pub gradients: Gradients,
+    pub contrast: f32,
+    pub shape: Projection,
+    pub colours: Option<Projection>,
 }
 
 impl Direct {

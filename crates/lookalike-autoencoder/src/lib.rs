@@ -41,6 +41,7 @@ mod explain;
 mod look;
 mod model;
 mod network;
+mod onnx;
 mod ops;
 mod optimiser;
 mod precision;

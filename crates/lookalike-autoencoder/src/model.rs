@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use lookalike_images::{
     COLOURS, Collection, Fit, GreyRange, InputShape, Pixels, colours, fit_with,
 };
+use lookalike_neighbours::Metric;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +154,14 @@ impl Autoencoder {
         self.trunk.get_or_init(make).as_ref()
     }
 
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    pub(crate) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
     /// A parameter's numbers, by its index in the plan.
     pub(crate) fn parameter(&self, index: usize) -> &[f32] {
         &self.weights.parameters[index]
@@ -219,6 +228,15 @@ impl Autoencoder {
     /// [`Self::code_dim`] where it is a vector.
     pub fn code_map(&self) -> [usize; 3] {
         code_map(&self.plan, &self.config, self.direct())
+    }
+
+    /// The metric that suits its codes: cosine for the linear bottleneck, Euclidean for the
+    /// article's networks.
+    pub fn metric(&self) -> Metric {
+        match self.config.architecture {
+            Architecture::Bottleneck => Metric::Cosine,
+            Architecture::Conv | Architecture::Compact => Metric::Euclidean,
+        }
     }
 
     /// Learned numbers in all.

@@ -324,13 +324,13 @@ impl Half {
 }
 
 /// A plan without batch norm, and its parameters.
-struct Folded {
-    plan: Plan,
-    parameters: Vec<Vec<f32>>,
+pub(crate) struct Folded {
+    pub plan: Plan,
+    pub parameters: Vec<Vec<f32>>,
 }
 
 /// Folds every batch norm into the convolution before it, whose bias takes the place of `beta`.
-fn fold(plan: &Plan, weights: &Weights) -> Folded {
+pub(crate) fn fold(plan: &Plan, weights: &Weights) -> Folded {
     let mut plan = plan.clone();
     let mut parameters = weights.parameters.clone();
     for layer in plan.encoder.iter_mut().chain(&mut plan.decoder) {

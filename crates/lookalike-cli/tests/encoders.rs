@@ -138,3 +138,49 @@ fn what_an_encoder_cannot_do_is_said() {
     );
     assert!(!place.path("g").exists());
 }
+
+#[test]
+fn what_was_learned_is_exported_and_used_again() {
+    let place = Workplace::new(200);
+    let images = place.images();
+    place.json(&format!("train {images} --out m --epochs 1 --batch 16"));
+    place.json(&format!("index {images} --model m --gallery own"));
+    let exported = place.json("export --model m --onnx m.onnx");
+    assert!(exported["points"].is_null(), "{exported}");
+    let with_points = place.json("export --gallery own --onnx g.onnx --codes g.npy");
+    assert_eq!(with_points["points"], 200);
+    assert_eq!(with_points["dims"], exported["dims"]);
+    let read = |name: &str| std::fs::read(place.path(name)).unwrap();
+    assert_eq!(read("m.onnx"), read("g.onnx"));
+
+    let scores = |model: &str| place.json(&format!("eval {images} --model {model} --no-baselines"));
+    let (ours, theirs) = (scores("m"), scores("m.onnx"));
+    for score in ["precision_at_1", "precision_at_5", "map"] {
+        let of = |scores: &serde_json::Value| scores[score].as_f64().unwrap();
+        assert!((of(&ours) - of(&theirs)).abs() < 1e-3, "{ours} {theirs}");
+    }
+    place.json(&format!("index {images} --encoder m.onnx --gallery other"));
+    let keys = |gallery: &str| -> Vec<String> {
+        let answer = place.json(&format!("search {images}#7 --gallery {gallery} --exact"));
+        let hits = answer["neighbours"].as_array().unwrap().iter();
+        hits.map(|hit| hit["payload"]["key"].to_string()).collect()
+    };
+    assert_eq!(keys("own"), keys("other"));
+
+    let output = place.run("export --gallery other --onnx again.onnx");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("ONNX already"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!place.path("again.onnx").exists());
+    for wrong in [
+        "export --onnx a.onnx",
+        "export --model m --codes a.npy",
+        "export --model m",
+        "export --gallery own --onnx a.onnx --where label=3",
+    ] {
+        assert_eq!(place.run(wrong).status.code(), Some(2), "{wrong}");
+    }
+}

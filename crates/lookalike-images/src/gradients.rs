@@ -66,6 +66,9 @@ pub struct Gradients {
 }
 
 impl Gradients {
+    /// Orientations that the gradients of a cell vote for.
+    pub const ORIENTATIONS: usize = ORIENTATIONS;
+
     /// For images of `shape`, with cells of about `cell` x `cell` pixels.
     ///
     /// # Panics
@@ -116,6 +119,23 @@ impl Gradients {
     /// one cell after the one before.
     pub fn blocks(&self) -> [usize; 2] {
         [self.cells_down - 1, self.cells_across - 1]
+    }
+
+    /// How much of each row of pixels lies in each cell from top to bottom (cells x height), and how
+    /// much of each column in each cell from left to right (cells x width): for those who compute
+    /// descriptors by other means.
+    pub fn cell_shares(&self) -> [Vec<f32>; 2] {
+        let InputShape { height, width, .. } = self.shape;
+        [(self.cells_down, height), (self.cells_across, width)].map(|(cells, side)| {
+            let mut shares = vec![0.0; cells * side];
+            for (index, row) in shares.chunks_exact_mut(side).enumerate() {
+                let span = Span::new(index, cells, side);
+                for pixel in span.pixels() {
+                    row[pixel] = span.share(pixel);
+                }
+            }
+            shares
+        })
     }
 
     /// Writes the descriptor of one image to `out`: blocks row by row, of each block the cells

@@ -31,6 +31,15 @@ const STEPS: usize = 5;
 const FINE_LEVELS: usize = 8;
 const FINE_STEPS: usize = 10;
 
+/// Levels of luma, steps from yellow to blue and steps from cyan to red of [`colours`].
+pub const COLOUR_BINS: [usize; 3] = [LEVELS, STEPS, STEPS];
+/// The same of [`fine_colours`].
+pub const FINE_COLOUR_BINS: [usize; 3] = [FINE_LEVELS, FINE_STEPS, FINE_STEPS];
+/// How much red, green and blue count in the luma of [`colours`].
+pub const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
+/// The largest difference of blue, and that of red, from the luma; values are 0 to 1.
+pub const CHROMA_RANGE: [f32; 2] = [0.886, 0.701];
+
 /// Floats of [`colours`].
 pub const COLOURS: usize = LEVELS * STEPS * STEPS;
 /// Floats of [`fine_colours`].
@@ -71,12 +80,12 @@ fn write_colours(pixels: &[u8], [levels, steps]: [usize; 2], out: &mut [f32]) {
     let mut sums = vec![0.0f64; out.len()];
     for pixel in pixels.chunks_exact(3) {
         let [r, g, b] = [0, 1, 2].map(|channel| f32::from(pixel[channel]) / 255.0);
-        let luma = 0.299 * r + 0.587 * g + 0.114 * b;
+        let luma = LUMA[0] * r + LUMA[1] * g + LUMA[2] * b;
         // Each difference is -1 to 1.
         let finer = |difference: f32| 0.5 + 0.5 * difference.abs().sqrt().copysign(difference);
         let (level, level_part) = bins(luma, levels);
-        let (blue, blue_part) = bins(finer((b - luma) / 0.886), steps);
-        let (red, red_part) = bins(finer((r - luma) / 0.701), steps);
+        let (blue, blue_part) = bins(finer((b - luma) / CHROMA_RANGE[0]), steps);
+        let (red, red_part) = bins(finer((r - luma) / CHROMA_RANGE[1]), steps);
         for corner in 0..8 {
             let [l, b, r] = [corner >> 2, corner >> 1 & 1, corner & 1];
             let share = |at: usize, part: f32| if at == 1 { part } else { 1.0 - part };

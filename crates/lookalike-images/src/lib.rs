@@ -47,7 +47,10 @@ pub use error::ImageError;
 pub use fit::{Fit, InputShape, fit, fit_with};
 pub use gradients::{Gradients, LocalGradients, gradient_energy};
 pub use grey_range::GreyRange;
-pub use histogram::{COLOURS, FINE_COLOURS, colours, fine_colours, histogram};
+pub use histogram::{
+    CHROMA_RANGE, COLOUR_BINS, COLOURS, FINE_COLOUR_BINS, FINE_COLOURS, LUMA, colours,
+    fine_colours, histogram,
+};
 pub use pixels::{Image, Pixels, Region};
 pub use resample::{Filter, resize};
 pub use thumbnail::thumbnail;

@@ -66,10 +66,10 @@ pub enum PretrainedError {
         /// What is wrong with it, and what to do.
         reason: String,
     },
-    /// A value of a JSON file that is missing or unknown.
+    /// A value of a JSON file, or of the metadata of an ONNX file, that is missing or unknown.
     #[error("{}: {key} is {value}, expected {expected}", path.display())]
     Value {
-        /// The JSON file.
+        /// The file.
         path: PathBuf,
         /// The key, with those around it: `size.shortest_edge`.
         key: String,

@@ -26,6 +26,7 @@
 //! ```
 
 mod error;
+mod exported;
 mod files;
 mod onnx;
 mod preprocessing;
@@ -50,6 +51,7 @@ use text::TextTower;
 use tower::{File, Tower};
 
 pub use error::PretrainedError;
+pub use exported::Exported;
 pub use preprocessing::{Crop, Layout, Middle, Preprocessing, Resize, Values};
 pub use tower::Pool;
 
@@ -95,6 +97,7 @@ pub struct Pretrained {
     fingerprint: String,
     threads: Arc<ThreadPool>,
     has_text: bool,
+    exported: Option<Exported>,
     /// The text model, loaded when it is first used.
     #[cfg(feature = "text")]
     text: Mutex<Option<Arc<TextTower>>>,
@@ -122,7 +125,15 @@ impl Pretrained {
             std: options.std.as_deref(),
             size: options.size,
         };
-        let preprocessing = Preprocessing::resolve(&mut files, graph, asked)?;
+        let exported = Exported::read(&file.metadata, &files.path(&image))?;
+        let preprocessing = match &exported {
+            Some(exported) => {
+                // A text model beside it belongs to another one.
+                files.text = None;
+                exported.preprocessing(graph, asked, &files.path(&image))?
+            }
+            None => Preprocessing::resolve(&mut files, graph, asked)?,
+        };
         let count = options
             .threads
             .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -135,13 +146,14 @@ impl Pretrained {
         }
         let threads = Arc::new(ThreadPool::with_num_threads(count));
         let output = options.output.as_deref();
-        let tower = file.load(
+        let mut tower = file.load(
             output,
             &IMAGE_OUTPUTS,
             options.pool,
             preprocessing.layout,
             &threads,
         )?;
+        tower.keeps_lengths = exported.is_some();
         #[cfg(feature = "text")]
         text::read_all(&mut files)?;
         let has_text = has_text(&files);
@@ -154,6 +166,7 @@ impl Pretrained {
             dims: 0,
             threads,
             has_text,
+            exported,
             #[cfg(feature = "text")]
             text: Mutex::new(None),
         };
@@ -172,6 +185,12 @@ impl Pretrained {
             encoder.dims = encoder.encode(&[picture])?.len();
         }
         Ok(encoder)
+    }
+
+    /// What the model says of itself if Lookalike has exported it. The codes of such a model have
+    /// the lengths that it gives them.
+    pub fn exported(&self) -> Option<&Exported> {
+        self.exported.as_ref()
     }
 
     /// How images are brought to what the model takes.
@@ -213,7 +232,8 @@ impl Pretrained {
         )
     }
 
-    /// The codes of images, one after another, each of [`dims`](Self::dims) floats and of length 1.
+    /// The codes of images, one after another, each of [`dims`](Self::dims) floats and of length 1
+    /// (but for [`exported`](Self::exported) models).
     ///
     /// # Errors
     ///

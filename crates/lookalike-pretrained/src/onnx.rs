@@ -19,6 +19,8 @@ const MAX_MADE: u64 = 1 << 28;
 struct Model {
     #[prost(message, optional, tag = "7")]
     graph: Option<Graph>,
+    #[prost(message, repeated, tag = "14")]
+    metadata: Vec<Entry>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -205,6 +207,8 @@ pub(crate) struct Inspection {
     pub(crate) outputs: Vec<Port>,
     /// Weights that lie in other files, inside the model's folder.
     pub(crate) external: Vec<External>,
+    /// What else its makers say of it: keys and values.
+    pub(crate) metadata: Vec<(String, String)>,
 }
 
 /// Reads what a file says of its model, and refuses what would be run wrongly.
@@ -217,12 +221,15 @@ pub(crate) fn inspect(bytes: &Bytes, path: &Path) -> Result<Inspection, Pretrain
         return Err(not_onnx("it is a pointer to a Git LFS file".to_owned()));
     }
     let model = Model::decode(bytes.clone()).map_err(|error| not_onnx(error.to_string()))?;
+    let metadata = model.metadata.into_iter();
+    let metadata = metadata.map(|entry| (entry.key, entry.value)).collect();
     let graph = model.graph.filter(|graph| !graph.nodes.is_empty());
     let graph = graph.ok_or_else(|| not_onnx("it has no graph".to_owned()))?;
     let mut inspection = Inspection {
         inputs: Vec::new(),
         outputs: graph.outputs.iter().map(port).collect(),
         external: Vec::new(),
+        metadata,
     };
     check_graph(&graph, path, &mut inspection.external)?;
     // Old files list their weights among the inputs.

@@ -45,6 +45,7 @@ pub(crate) struct File {
     external: Vec<(String, Vec<u8>)>,
     pub(crate) inputs: Vec<Port>,
     outputs: Vec<Port>,
+    pub(crate) metadata: Vec<(String, String)>,
 }
 
 /// A model ready to run.
@@ -56,6 +57,8 @@ pub(crate) struct Tower {
     pool: Option<Pool>,
     /// Where the channels of a map are.
     layout: Layout,
+    /// Whether codes keep the length that the model gives them, which is 1 otherwise.
+    pub(crate) keeps_lengths: bool,
 }
 
 impl File {
@@ -129,6 +132,7 @@ impl File {
             inputs,
             outputs,
             external,
+            metadata,
         } = inspect(&bytes, &path)?;
         let file = Self {
             path,
@@ -136,6 +140,7 @@ impl File {
             external: Vec::new(),
             inputs,
             outputs,
+            metadata,
         };
         Ok((file, external))
     }
@@ -204,6 +209,7 @@ impl File {
             output: (output, id),
             pool,
             layout,
+            keeps_lengths: false,
         })
     }
 
@@ -269,7 +275,7 @@ impl Tower {
     }
 
     /// Runs the model on as many items as the first dimension of its inputs says, and gives their
-    /// codes, at length 1, and how long a code is.
+    /// codes, at length 1 or as they are, and how long a code is.
     pub(crate) fn run(
         &self,
         inputs: Vec<(&str, Value)>,
@@ -361,6 +367,9 @@ impl Tower {
                 .sqrt();
             if !length.is_finite() {
                 return Err(wrong("is not a number"));
+            }
+            if self.keeps_lengths {
+                continue;
             }
             if length < 1e-12 {
                 return Err(wrong("is zero"));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice};
+use lookalike_autoencoder::{Autoencoder, DeviceChoice};
 use lookalike_gallery::model_fingerprint;
 use lookalike_images::{Decoded, GreyRange, InputShape, Pixels};
 use lookalike_neighbours::Metric;
@@ -116,12 +116,8 @@ impl Encoder for Autoencoder {
         self.code_dim()
     }
 
-    /// Cosine for the linear bottleneck, Euclidean for the article's networks.
     fn default_metric(&self) -> Metric {
-        match self.config().architecture {
-            Architecture::Bottleneck => Metric::Cosine,
-            Architecture::Conv | Architecture::Compact => Metric::Euclidean,
-        }
+        self.metric()
     }
 
     fn to_bytes(&self) -> Vec<u8> {

@@ -1,12 +1,12 @@
 //! A gallery written to files that other programs read: codes for NumPy, payloads as lines of JSON,
-//! or all of it as Parquet.
+//! or all of it as Parquet; and an encoder, as ONNX.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use lookalike_eval::npy::{self, NpyError};
-use lookalike_files::Replacement;
+use lookalike_files::{Replacement, replace_file};
 use lookalike_gallery::{Filter, Gallery, GalleryInfo, Point, Points};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int32Type, Int64Type};
@@ -17,7 +17,7 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 
-use crate::{Error, Phase, Progress};
+use crate::{Encoder, Error, Phase, Progress};
 
 /// Bytes of codes that a row group holds, about: what writing keeps in memory.
 const GROUP_BYTES: usize = 16 << 20;
@@ -49,6 +49,25 @@ pub struct ExportFiles<'a> {
     pub payload: Option<&'a Path>,
     /// A Parquet file, see [`write_parquet`].
     pub parquet: Option<&'a Path>,
+}
+
+/// Writes an autoencoder's encoder as an ONNX file, see
+/// [`to_onnx`](lookalike_autoencoder::Autoencoder::to_onnx), and says how many bytes it has. The
+/// file is replaced whole or not at all.
+///
+/// # Errors
+///
+/// When the encoder is one that others have trained, or the file cannot be written.
+pub fn export_encoder(encoder: &dyn Encoder, path: &Path) -> Result<usize, Error> {
+    let Some(autoencoder) = encoder.autoencoder() else {
+        return Err(Error::Unusable(format!(
+            "cannot export {}: it is ONNX already; use its own file",
+            encoder.name()
+        )));
+    };
+    let bytes = autoencoder.to_onnx();
+    replace_file(path, &bytes).map_err(|error| Error::unwritten(path, error))?;
+    Ok(bytes.len())
 }
 
 /// Writes a gallery's points, in the order of their ids, to files, and says how many there were.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use lookalike_gallery::Gallery;
-use lookalike_images::{Decoded, InputShape, Pixels};
+use lookalike_images::{Decoded, GreyRange, InputShape, Pixels};
 use lookalike_neighbours::Metric;
-use lookalike_pretrained::{Pretrained, PretrainedOptions, Resize};
+use lookalike_pretrained::{Exported, Pretrained, PretrainedOptions, Resize};
 use serde::{Deserialize, Serialize};
 
 use crate::rules::ReadingRules;
@@ -15,6 +15,7 @@ use crate::{Encoder, Error};
 pub struct PretrainedEncoder {
     encoder: Pretrained,
     files: EncoderFiles,
+    metric: Metric,
 }
 
 /// What a gallery keeps in place of a model's file, which may have hundreds of megabytes.
@@ -60,10 +61,15 @@ impl PretrainedEncoder {
                 preprocessing.height
             )));
         }
+        let metric = match encoder.exported() {
+            Some(exported) => metric_of(exported, path)?,
+            None => Metric::Cosine,
+        };
         let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         Ok(Self {
             encoder,
             files: EncoderFiles { path, options },
+            metric,
         })
     }
 
@@ -98,6 +104,16 @@ impl PretrainedEncoder {
     }
 }
 
+/// The metric that an exported model names.
+fn metric_of(exported: &Exported, path: &Path) -> Result<Metric, Error> {
+    let known = Metric::ALL.map(Metric::name);
+    let named = Metric::ALL
+        .into_iter()
+        .find(|metric| metric.name() == exported.metric);
+    let expected = format!("one of {}", known.join(", "));
+    Ok(named.ok_or_else(|| Exported::wrong(path, "metric", &exported.metric, &expected))?)
+}
+
 /// What a gallery knows of the files of its pretrained encoder.
 pub(crate) fn files_of(gallery: &dyn Gallery) -> Result<Option<EncoderFiles>, Error> {
     Ok(ReadingRules::of(gallery)?.and_then(|rules| rules.encoder))
@@ -120,13 +136,20 @@ impl Encoder for PretrainedEncoder {
             Resize::Shortest { side } => (side, side),
             Resize::Squash { height, width }
             | Resize::Cover { height, width }
-            | Resize::Contain { height, width } => (width, height),
+            | Resize::Contain { height, width }
+            | Resize::Fitted { height, width, .. } => (width, height),
         };
         (width.max(shape.width), height.max(shape.height))
     }
 
     fn prepare(&self, picture: &Decoded) -> Result<Pixels, Error> {
-        Ok(self.encoder.prepare(&picture.pixels)?)
+        match self.encoder.exported() {
+            // Exactly as the autoencoder that it was.
+            Some(Exported {
+                fit, background, ..
+            }) => Ok(picture.fit(self.shape(), *fit, *background)),
+            None => Ok(self.encoder.prepare(&picture.pixels)?),
+        }
     }
 
     fn encode(&self, inputs: &[u8]) -> Result<Vec<f32>, Error> {
@@ -149,7 +172,11 @@ impl Encoder for PretrainedEncoder {
     }
 
     fn default_metric(&self) -> Metric {
-        Metric::Cosine
+        self.metric
+    }
+
+    fn grey_range(&self) -> Option<GreyRange> {
+        self.encoder.exported()?.grey_range
     }
 
     fn to_bytes(&self) -> Vec<u8> {

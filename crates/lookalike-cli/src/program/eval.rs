@@ -113,7 +113,10 @@ fn run_pretrained(
     let open = |source: &str, skips: &Arc<Skips>| arguments.reading.open(source, 0, skips);
     let stream = open(&arguments.source, &skips)?;
     // Queries and baselines are read as the images are.
-    let range = stream.suitable_grey_range()?;
+    let range = match encoder.grey_range() {
+        None => stream.suitable_grey_range()?,
+        known => known,
+    };
     let shape = stream.suitable_shape()?;
     let encode = |source: &str| -> Result<Encoded, Error> {
         let stream = open(source, &skips)?.with_grey_range(range);

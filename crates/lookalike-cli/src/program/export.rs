@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use lookalike::export::{ExportFiles, export};
-use lookalike::gallery::Filter;
-use lookalike::open_gallery;
+use lookalike::autoencoder::DeviceChoice;
+use lookalike::export::{ExportFiles, export, export_encoder};
+use lookalike::gallery::{Filter, Gallery};
+use lookalike::{Encoder, Error, PretrainedOptions, encoder_of, load_encoder, open_gallery};
 use serde::Serialize;
 
 use super::Failure;
@@ -13,36 +14,49 @@ use super::console::{Console, show};
 
 #[derive(Serialize)]
 struct ExportReport {
-    points: usize,
+    /// Absent where only an encoder was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points: Option<usize>,
     dims: usize,
     codes: Option<String>,
     payload: Option<String>,
     parquet: Option<String>,
+    onnx: Option<String>,
 }
 
-pub fn run(arguments: ExportArguments, console: &Console) -> Result<(), Failure> {
-    let gallery = open_gallery(&arguments.gallery)?;
-    let info = gallery.describe()?;
-    let filter = Filter::all(arguments.filters)?;
-    let files = ExportFiles {
-        codes: arguments.codes.as_deref(),
-        payload: arguments.payload.as_deref(),
-        parquet: arguments.parquet.as_deref(),
+pub fn run(
+    arguments: ExportArguments,
+    device: DeviceChoice,
+    console: &Console,
+) -> Result<(), Failure> {
+    let gallery = arguments.gallery.as_deref().map(open_gallery).transpose()?;
+    let encoder = encoder(&arguments, gallery.as_deref(), device)?;
+    // Before the points are read: an encoder that cannot be written is known at once.
+    if let (Some(encoder), Some(path)) = (&encoder, &arguments.onnx) {
+        export_encoder(&**encoder, path)?;
+    }
+    let with_points = [&arguments.codes, &arguments.payload, &arguments.parquet]
+        .iter()
+        .any(|path| path.is_some());
+    let points = match &gallery {
+        Some(gallery) if with_points => Some(write_points(&arguments, &**gallery, console)?),
+        _ => None,
     };
-    let bar = console.bar(filter.is_none().then_some(info.points), "export");
-    let points = export(&*gallery, filter.as_ref(), &files, |progress| {
-        show(&bar, progress);
-    });
-    bar.finish_and_clear();
+    let dims = match (&encoder, &gallery) {
+        (Some(encoder), _) => encoder.code_dim(),
+        (None, Some(gallery)) => gallery.describe()?.dims,
+        (None, None) => 0,
+    };
     let shown = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
     let report = ExportReport {
-        points: points?,
-        dims: info.dims,
+        points,
+        dims,
         codes: shown(arguments.codes),
         payload: shown(arguments.payload),
         parquet: shown(arguments.parquet),
+        onnx: shown(arguments.onnx),
     };
-    let (points, dims) = (report.points, report.dims);
+    let points = points.unwrap_or_default();
     if let Some(path) = &report.codes {
         console.say(format!("{path}: {points} codes of {dims} floats"))?;
     }
@@ -52,5 +66,51 @@ pub fn run(arguments: ExportArguments, console: &Console) -> Result<(), Failure>
     if let Some(path) = &report.parquet {
         console.say(format!("{path}: {points} rows with codes of {dims} floats"))?;
     }
+    if let (Some(path), Some(encoder)) = (&report.onnx, &encoder) {
+        let shape = encoder.shape();
+        console.say(format!(
+            "{path}: uint8 images (n x {} x {} x {}) to codes of {dims} floats",
+            shape.height, shape.width, shape.channels
+        ))?;
+    }
     console.json(&report)
+}
+
+/// What is written as ONNX, if anything is: the gallery's encoder, or a model's.
+fn encoder(
+    arguments: &ExportArguments,
+    gallery: Option<&dyn Gallery>,
+    device: DeviceChoice,
+) -> Result<Option<Box<dyn Encoder>>, Error> {
+    if arguments.onnx.is_none() {
+        return Ok(None);
+    }
+    match (gallery, arguments.model.as_slice()) {
+        (Some(gallery), model) => encoder_of(gallery, model, device),
+        (None, [model]) => load_encoder(model, &PretrainedOptions::default(), device),
+        (None, _) => Err(Error::Unusable(
+            "nothing to export: name a gallery or a model".to_owned(),
+        )),
+    }
+    .map(Some)
+}
+
+fn write_points(
+    arguments: &ExportArguments,
+    gallery: &dyn Gallery,
+    console: &Console,
+) -> Result<usize, Failure> {
+    let info = gallery.describe()?;
+    let filter = Filter::all(arguments.filters.clone())?;
+    let files = ExportFiles {
+        codes: arguments.codes.as_deref(),
+        payload: arguments.payload.as_deref(),
+        parquet: arguments.parquet.as_deref(),
+    };
+    let bar = console.bar(filter.is_none().then_some(info.points), "export");
+    let points = export(gallery, filter.as_ref(), &files, |progress| {
+        show(&bar, progress);
+    });
+    bar.finish_and_clear();
+    Ok(points?)
 }

@@ -122,7 +122,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Reconstruct(a) => reconstruct::run(*a, device, &console),
         Command::Duplicates(a) => duplicates::run(a, &console),
         Command::Outliers(a) => outliers::run(a, device, &console),
-        Command::Export(a) => export::run(a, &console),
+        Command::Export(a) => export::run(a, device, &console),
         Command::Serve(a) => serve::run(*a, device, &console),
         Command::Gallery(a) => gallery::run(a, &console),
         Command::Info(a) => info::run(a, device, &console),

@@ -406,3 +406,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn cells_share_every_pixel() {
+    let shape = shape(1, 17, 28);
+    let gradients = Gradients::suited(shape);
+    let [rows, columns] = gradients.cell_shares();
+    for (shares, side) in [(rows, shape.height), (columns, shape.width)] {
+        let cells = shares.len() / side;
+        for pixel in 0..side {
+            let all: f32 = shares.iter().skip(pixel).step_by(side).sum();
+            assert!((all - 1.0).abs() < 1e-6, "pixel {pixel}: {all}");
+        }
+        for cell in shares.chunks_exact(side) {
+            let all: f32 = cell.iter().sum();
+            assert!((all - side as f32 / cells as f32).abs() < 1e-5, "{all}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! How an image is brought to what a model takes, as the files beside the model say.
 
-use lookalike_images::{Filter, InputShape, Pixels, fit, resize};
+use lookalike_images::{Filter, Fit, InputShape, Pixels, fit, fit_with, resize};
 use serde::{Deserialize, Serialize};
 
 use crate::PretrainedError;
@@ -9,7 +9,7 @@ use crate::files::Files;
 mod formats;
 mod section;
 
-pub(crate) use section::Section;
+pub(crate) use section::{Section, shown};
 
 use formats::described;
 
@@ -74,6 +74,17 @@ pub enum Resize {
         height: usize,
         /// The width.
         width: usize,
+    },
+    /// As for the autoencoders of this project: [`fit_with`].
+    Fitted {
+        /// The height.
+        height: usize,
+        /// The width.
+        width: usize,
+        /// How other proportions are brought to these.
+        fit: Fit,
+        /// The colour beside a padded image: red, green, blue.
+        background: [u8; 3],
     },
 }
 
@@ -221,6 +232,17 @@ impl Preprocessing {
     /// The image at the model's size, as bytes, in the number of channels the model takes; `None`
     /// where the preprocessing neither resizes nor crops it and it has another size.
     pub(crate) fn picture(&self, pixels: &Pixels) -> Option<Pixels> {
+        if let Resize::Fitted {
+            fit, background, ..
+        } = self.resize
+        {
+            let shape = InputShape {
+                channels: self.channels,
+                height: self.height,
+                width: self.width,
+            };
+            return Some(fit_with(pixels, shape, fit, background));
+        }
         let (old_width, old_height) = (pixels.width(), pixels.height());
         let (width, height) = self.resize.sides(old_width, old_height);
         let crop = self.crop.unwrap_or(Crop {
@@ -318,7 +340,7 @@ impl Resize {
             Self::None => (width, height),
             Self::Shortest { side } if width <= height => (side, side * height / width),
             Self::Shortest { side } => (side * width / height, side),
-            Self::Squash { height, width } => (width, height),
+            Self::Squash { height, width } | Self::Fitted { height, width, .. } => (width, height),
             Self::Cover { height, width } => by_ratio(height, width, false),
             Self::Contain { height, width } => by_ratio(height, width, true),
         }

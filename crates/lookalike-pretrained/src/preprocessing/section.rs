@@ -179,7 +179,7 @@ impl<'a> Section<'a> {
 }
 
 /// A value as JSON, not too long.
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,6 +1,7 @@
 //! The contract of encoders that others have trained.
 
 mod bad_input;
+mod exported;
 mod preprocessing;
 mod support;
 mod tiny_clip;

@@ -115,6 +115,7 @@ pub struct Model {
     pub constants: Vec<Vec<u8>>,
     pub inputs: Vec<Vec<u8>>,
     pub outputs: Vec<Vec<u8>>,
+    pub metadata: Vec<(String, String)>,
 }
 
 impl Model {
@@ -142,10 +143,15 @@ impl Model {
             field(11, &self.inputs),
             field(12, &self.outputs),
         ];
+        let metadata = self.metadata.iter().flat_map(|(key, value)| {
+            let entry = [bytes(1, key), bytes(2, value)].concat();
+            bytes(14, entry)
+        });
         [
             number(1, 8),
             bytes(7, graph.concat()),
             bytes(8, number(2, 17)),
+            metadata.collect(),
         ]
         .concat()
     }

@@ -79,7 +79,7 @@ pub enum Command {
     Duplicates(DuplicatesArguments),
     /// Find pictures that are unlike the rest of a gallery
     Outliers(OutliersArguments),
-    /// Write a gallery for other programs: NumPy, lines of JSON, Parquet
+    /// Write a gallery for other programs: NumPy, lines of JSON, Parquet; or its encoder, as ONNX
     Export(ExportArguments),
     /// Answer over HTTP: an API, and a web page to search with
     Serve(Box<ServeArguments>),
@@ -543,13 +543,18 @@ pub struct OutliersArguments {
 
 #[derive(Args)]
 #[command(
-    group = clap::ArgGroup::new("files").required(true).multiple(true).args(["codes", "payload", "parquet"]),
-    after_help = "All files hold the same points in the same order, that of their ids.\n\nlookalike export --gallery g --parquet g.parquet                    for pandas, Polars, DuckDB\nlookalike export --gallery g --codes g.npy --payload g.jsonl        for NumPy\nlookalike export --gallery g --parquet threes.parquet --where label=3"
+    group = clap::ArgGroup::new("files").required(true).multiple(true).args(["codes", "payload", "parquet", "onnx"]),
+    group = clap::ArgGroup::new("points").multiple(true).args(["codes", "payload", "parquet"]).requires("gallery"),
+    after_help = "All files of points hold the same points in the same order, that of their ids.\nThe ONNX file takes bytes (images x height x width x channels) and gives the codes.\n\nlookalike export --gallery g --parquet g.parquet                    for pandas, Polars, DuckDB\nlookalike export --gallery g --codes g.npy --payload g.jsonl        for NumPy\nlookalike export --gallery g --parquet threes.parquet --where label=3\nlookalike export --gallery g --onnx encoder.onnx                    for ONNX Runtime, and --encoder\nlookalike export --model m.safetensors --onnx encoder.onnx"
 )]
 pub struct ExportArguments {
-    /// The gallery that is written
-    #[arg(long, value_name = "GALLERY")]
-    pub gallery: String,
+    /// The gallery whose points or encoder are written
+    #[arg(long, value_name = "GALLERY", required_unless_present = "model")]
+    pub gallery: Option<String>,
+    /// The model whose encoder is written; beside a gallery it must be the gallery's, and is needed
+    /// for one on a cluster, which keeps none
+    #[arg(long, value_name = "MODEL", requires = "onnx")]
+    pub model: Option<PathBuf>,
     /// Where to write the codes: a NumPy array of points x dimensions, in the order of ids
     #[arg(long, value_name = "NPY")]
     pub codes: Option<PathBuf>,
@@ -559,8 +564,11 @@ pub struct ExportArguments {
     /// Where to write all of it: Parquet, with a list of floats for the code, in the same order
     #[arg(long, value_name = "PARQUET")]
     pub parquet: Option<PathBuf>,
+    /// Where to write the encoder: ONNX, with all that happens to the pixels inside
+    #[arg(long, value_name = "ONNX")]
+    pub onnx: Option<PathBuf>,
     /// Only points whose payload passes; repeatable, all must hold
-    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
+    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition, requires = "points")]
     pub filters: Vec<Filter>,
 }
 
