@@ -203,6 +203,7 @@ fn a_likeness_is_explained_by_parts_that_add_up() {
     let other = lookalike::gallery::point_id("mnist:test", "9").to_string();
     let body = json!({"query": {"id": SEVEN}, "with": {"id": other}});
     let why = server.post_json("/api/v1/explain", &body).ok();
+    assert_eq!(why["method"], "shares");
     let similarity = why["similarity"].as_f64().unwrap();
     assert!((1.0 - similarity - why["distance"].as_f64().unwrap()).abs() < 1e-4);
     for side in ["query", "with"] {
@@ -220,6 +221,39 @@ fn a_likeness_is_explained_by_parts_that_add_up() {
             "{side}: {sum} and {similarity}"
         );
     }
+}
+
+#[test]
+fn a_likeness_to_a_pretrained_encoder_is_explained_by_what_covering_costs() {
+    let server = Running::pretrained();
+    let other = lookalike::gallery::point_id("mnist:test", "9").to_string();
+    let body = json!({"query": {"id": SEVEN}, "with": {"id": other}});
+    let why = server.post_json("/api/v1/explain", &body).ok();
+    assert_eq!(why["method"], "occlusion");
+    assert_eq!(why["fit"], "stretch");
+    assert_eq!(why["colour_share"], 0.0);
+    let similarity = why["similarity"].as_f64().unwrap();
+    assert!((1.0 - similarity - why["distance"].as_f64().unwrap()).abs() < 1e-4);
+    for side in ["query", "with"] {
+        assert_eq!(
+            (&why[side]["rows"], &why[side]["columns"]),
+            (&json!(7), &json!(7))
+        );
+        let values = why[side]["values"].as_array().unwrap();
+        assert_eq!(values.len(), 49);
+        let value = |cell: usize| values[cell].as_f64().unwrap().abs();
+        // Digits lie in the middle; to cover a black corner changes less.
+        let corner = [0, 6, 42, 48].map(value).into_iter().fold(0.0, f64::max);
+        let most = (0..49).map(value).fold(0.0, f64::max);
+        assert!(most > 2.0 * corner, "{side}: {values:?}");
+    }
+    // The other way round it is the same.
+    let turned = json!({"query": body["with"], "with": body["query"]});
+    let turned = server.post_json("/api/v1/explain", &turned).ok();
+    assert_eq!(turned["query"], why["with"]);
+    let rebuilt = server.post_json("/api/v1/reconstruct", &json!({"query": {"id": SEVEN}}));
+    let said = rebuilt.problem(422);
+    assert!(said.contains("cannot rebuild images"), "{said}");
 }
 
 #[test]

@@ -583,6 +583,18 @@ fn why_an_image_matched_is_shown() {
 }
 
 #[test]
+fn why_an_image_matched_is_shown_for_pretrained_encoders() {
+    let server = Running::pretrained();
+    let page = search_page(&server);
+    page.click(".answer .why");
+    page.wait_for("dialog#why .pair");
+    page.wait("document.querySelector('#why').textContent.includes('was covered with')");
+    assert_eq!(page.count("#why .layers canvas"), 4);
+    assert_eq!(page.count("#why .kept"), 0, "nothing can be rebuilt");
+    page.check_accessible("why, by covering");
+}
+
+#[test]
 fn heat_lies_over_what_the_model_sees() {
     let server = Running::new();
     let page = search_page(&server);

@@ -42,7 +42,7 @@ export function whyDialog({ model }, closed, signal) {
       const found = await post('/explain', { query: left, with: right }, leave.signal);
       const size = left.region ? await sizeOf(state, leave.signal) : null;
       const most = strength(found.query, found.with);
-      const draw = (title, ref, grid, whole) => side(title, ref, { grid, most, size: whole, fit: found.fit, shape: model.shape }, leave.signal);
+      const draw = (title, ref, grid, whole) => side(title, ref, { grid, most, size: whole, found, shape: model.shape }, leave.signal);
       const query = draw(state.q ? 'Your query' : 'Your first example', left, found.query, size);
       const answer = draw('The answer', right, found.with, null);
       body.replaceChildren(...content(query, answer, found));
@@ -83,9 +83,19 @@ function content(query, answer, found) {
     el('div', { class: 'row between wrap' }, legend(), el('label', { class: 'inline', for: 'heat' }, el('span', { text: 'Show where' }), heat)),
     pair,
     found.fit === 'crop' && el('p', { class: 'faint', text: 'Of each picture the model sees the middle; what is dark at its edges is cut off before.' }),
-    el('p', { class: 'faint', text: 'Orange places make the two alike, blue ones set them apart. The small pictures are rebuilt from the codes alone: what is missing there, the model does not compare.' }),
+    el('p', { class: 'faint', text: inSentences(found) }),
     figures(found),
   ].filter(Boolean);
+}
+
+/** Whether the places were found by covering one after another, as with encoders that have no decoder. */
+const isCovered = ({ method }) => method === 'occlusion';
+
+function inSentences(found) {
+  const places = 'Orange places make the two alike, blue ones set them apart.';
+  return isCovered(found)
+    ? `${places} Each place was covered with the picture's mean colour in turn: the more the similarity falls without it, the stronger the orange.`
+    : `${places} The small pictures are rebuilt from the codes alone: what is missing there, the model does not compare.`;
 }
 
 function legend() {
@@ -94,21 +104,27 @@ function legend() {
 }
 
 /** A picture under its heat map, and below it what the model keeps of it. */
-function side(title, ref, { grid, most, size, fit, shape }, signal) {
+function side(title, ref, { grid, most, size, found, shape }, signal) {
   const picture = el('canvas', { role: 'img', 'aria-label': title });
   const heat = el('canvas', { class: 'heat', role: 'img', 'aria-label': inWords(grid) });
-  const kept = el('img', { class: 'pixels', alt: `${title}, rebuilt from its code` });
   drawHeat(heat, grid, most);
   const source = pictureOf(ref);
   source.addEventListener('load', () => {
     drawPart(picture, source, ref.region, size);
-    lieOver(heat, picture, fit, shape);
+    lieOver(heat, picture, found.fit, shape);
   });
-  showReconstruction(kept, ref, signal).catch(() => kept.parentElement.remove());
   return el('figure', {},
     el('figcaption', { text: ref.region ? `${title}, the part` : title }),
     el('div', { class: 'layers' }, el('div', {}, picture, heat)),
-    el('div', { class: 'kept' }, kept, el('small', { text: 'what the model keeps' })));
+    isCovered(found) ? null : rebuilt(title, ref, signal));
+}
+
+/** What the model keeps of a picture; only an autoencoder can show it. */
+function rebuilt(title, ref, signal) {
+  const kept = el('img', { class: 'pixels', alt: `${title}, rebuilt from its code` });
+  const whole = el('div', { class: 'kept' }, kept, el('small', { text: 'what the model keeps' }));
+  showReconstruction(kept, ref, signal).catch(() => whole.remove());
+  return whole;
 }
 
 /** Where the strongest places are, for those who cannot see them. */

@@ -62,7 +62,8 @@ pub trait Encoder: Send + Sync {
     }
 
     /// The autoencoder that it is, which can also [reconstruct](Autoencoder::reconstruct) images
-    /// and [explain](Autoencoder::explain) likeness; none for other encoders.
+    /// and [explain](Autoencoder::explain) likeness exactly; none for other encoders, whose
+    /// likeness [`occlude`](crate::occlude) explains.
     fn autoencoder(&self) -> Option<&Autoencoder> {
         None
     }

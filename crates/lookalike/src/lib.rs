@@ -60,6 +60,7 @@ pub mod export;
 mod indexing;
 mod judging;
 pub mod map;
+mod occlusion;
 mod opening;
 mod originals;
 pub mod outliers;
@@ -100,6 +101,7 @@ pub use judging::compare;
 pub use lookalike_autoencoder::{Phase, Progress};
 pub use lookalike_gallery::GalleryOptions;
 pub use lookalike_pretrained::{Pool, PretrainedError, PretrainedOptions};
+pub use occlusion::{Occlusion, occlude};
 pub use opening::{
     create_gallery, encoder_of, open_gallery, open_gallery_with, open_or_create_gallery,
 };

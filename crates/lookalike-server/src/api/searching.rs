@@ -7,9 +7,9 @@ use axum::body::Bytes;
 use axum::extract::{Multipart, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use lookalike::Encoder as _;
 use lookalike::autoencoder::Autoencoder;
 use lookalike::images::{Fit, Pixels};
+use lookalike::{Encoder as _, occlude};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -290,7 +290,7 @@ pub(super) fn reconstruction(service: &Service, pixels: &Pixels) -> Answered<Vec
 fn autoencoder(service: &Service) -> Answered<&Autoencoder> {
     service.searcher.encoder().autoencoder().ok_or_else(|| {
         Problem::unusable(
-            "the gallery's encoder was trained by others: it can neither rebuild images nor explain likeness",
+            "the gallery's encoder was trained by others and has no decoder: it cannot rebuild images",
         )
     })
 }
@@ -298,6 +298,7 @@ fn autoencoder(service: &Service) -> Answered<&Autoencoder> {
 /// How much each part of two images adds to their likeness.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Explanation {
+    method: Method,
     /// How far apart they are, by the gallery's metric.
     distance: f32,
     #[schema(value_type = String, example = "cosine")]
@@ -307,11 +308,23 @@ pub(super) struct Explanation {
     /// What of the similarity comes from the colours as such, if the model joins colours to its
     /// codes.
     colour_share: f32,
-    /// How the model brings pictures to its shape: `stretch`, `crop` or `pad`. The cells below lie
-    /// evenly over what it sees.
+    /// How the cells below lie over a picture: evenly over all of it (`stretch`), over the middle
+    /// that the model sees (`crop`), or over more than there is, where it pads (`pad`).
     fit: &'static str,
     query: Cells,
     with: Cells,
+}
+
+/// How it is found what a cell adds.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Method {
+    /// By the codes: with the share of the colours, the cells of a picture add up to the
+    /// similarity. For autoencoders.
+    Shares,
+    /// By covering one cell after another with the picture's mean colour: what the similarity
+    /// loses. For all other encoders.
+    Occlusion,
 }
 
 /// What each cell of a picture adds to the similarity, row by row from the top; what it takes away
@@ -333,7 +346,8 @@ impl From<lookalike::autoencoder::Contributions> for Cells {
     }
 }
 
-/// Why two images are alike: what each part of them adds to the similarity.
+/// Why two images are alike: what each part of them adds to the similarity. Where parts are
+/// covered to find out (`occlusion`), this takes about a hundred encodings.
 #[utoipa::path(
     post, path = "/explain", tag = "search", request_body = Pair,
     responses((status = 200, description = "The parts", body = Explanation), RefusedBody)
@@ -348,15 +362,30 @@ pub(super) async fn explain(
     let explanation = service.run(move |service| {
         let (query, with) = (service.pixels(&pair.query)?, service.pixels(&pair.with)?);
         stop_if_abandoned()?;
-        let model = autoencoder(service)?;
         let metric = service.gallery().describe()?.metric;
         let (a, b) = (
             service.asked(&pair.query)?.code,
             service.asked(&pair.with)?.code,
         );
+        let distance = metric.distance(&a, &b);
+        let encoder = service.searcher.encoder();
+        let Some(model) = encoder.autoencoder() else {
+            let found = occlude(encoder, &query, &with, stop_if_abandoned)?;
+            return Ok(Explanation {
+                method: Method::Occlusion,
+                distance,
+                metric,
+                similarity: found.similarity,
+                colour_share: 0.0,
+                fit: "stretch",
+                query: found.a.into(),
+                with: found.b.into(),
+            });
+        };
         let explained = model.explain(&query, &with);
         Ok(Explanation {
-            distance: metric.distance(&a, &b),
+            method: Method::Shares,
+            distance,
             metric,
             similarity: explained.similarity,
             colour_share: explained.colours,

@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};
 use lookalike::images::Collection;
-use lookalike::{ImageStream, IndexOptions, Searcher, create_gallery, index, open};
+use lookalike::{
+    ImageStream, IndexOptions, PretrainedEncoder, PretrainedOptions, Searcher, create_gallery,
+    index, open,
+};
 use lookalike_server::{ServeOptions, Server, Token};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -77,6 +80,22 @@ impl Running {
         let folder = tempfile::tempdir().unwrap();
         gallery(&folder.path().join("g"));
         Self::on(folder, change)
+    }
+
+    /// On a gallery of the first 60 digits, encoded by the tiny pretrained model of digits.
+    pub fn pretrained() -> Self {
+        let clip = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../lookalike-pretrained/tests/fixtures/tiny-clip"
+        );
+        let encoder = PretrainedEncoder::open(clip.as_ref(), PretrainedOptions::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().join("g");
+        let gallery = create_gallery(&name, &encoder, &Default::default()).unwrap();
+        let stream = ImageStream::of_collection(&digits(60));
+        index(stream, &encoder, &*gallery, IndexOptions::default()).unwrap();
+        drop(gallery);
+        Self::on(folder, |_| {})
     }
 
     /// On a gallery that is there, as `g` in `folder`.
