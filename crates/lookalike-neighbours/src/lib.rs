@@ -5,6 +5,8 @@
 //! - [`Codes`] is a matrix of vectors, [`Metric`] says how far apart two of them are.
 //! - [`nearest`] and [`nearest_others`] give exact neighbours by blocked matrix products;
 //!   [`map_distances`] hands out whole rows of distances for measures over complete rankings.
+//! - [`Quantised`] keeps codes in 8 bits a float and finds candidates among which the exact
+//!   neighbours are, one query at a time, at a fraction of the cost.
 //! - [`KnnGraph`] joins every code to its nearest, and [`map_diffused`] ranks along that graph.
 //! - [`DiffusionRows`] is the same ranking computed ahead for every code, so that a query costs
 //!   a merge of a few short rows.
@@ -34,7 +36,9 @@ mod offline;
 mod pca;
 mod product;
 mod products;
+mod quantised;
 mod screen;
+mod shortlist;
 mod spectral;
 
 pub use codes::{Codes, CodesError};
@@ -44,4 +48,5 @@ pub use graph::{GraphError, GraphParts, KnnGraph};
 pub use metric::{Metric, MetricError};
 pub use offline::DiffusionRows;
 pub use pca::Pca;
+pub use quantised::Quantised;
 pub use spectral::{SpectralConfig, spectral_embedding};

@@ -11,6 +11,7 @@ mod optimise;
 mod query;
 mod repair;
 mod room;
+mod screen;
 mod search;
 mod segments;
 mod settings;
@@ -40,6 +41,7 @@ use diffusion::DiffusionFile;
 use folder::{Lock, Partial, SHARD, UNCLEAN};
 pub use optimise::disk_usage;
 use room::{check_room, check_room_to_open};
+use screen::Screen;
 use shard::Shard;
 use thumbnails::Keeper;
 use writing::Writer;
@@ -62,6 +64,7 @@ pub struct EmbeddedGallery {
     generation: AtomicU64,
     /// All codes, as of a generation, for answers by full scan.
     scan: Mutex<Option<(u64, Arc<Scan>)>>,
+    screen: Screen,
     diffusion: Mutex<Option<Arc<DiffusionFile>>>,
     thumbnails: Keeper,
     /// The folder with the engine's files, where those of the gallery cannot be written.
@@ -226,6 +229,7 @@ impl EmbeddedGallery {
             shard: RwLock::new(Some(shard)),
             generation: AtomicU64::new(0),
             scan: Mutex::new(None),
+            screen: Screen::default(),
             diffusion: Mutex::new(None),
             thumbnails: Keeper::new(path),
             read_only,

@@ -1,4 +1,5 @@
-//! Answering a search: by the engine, by comparing with every code, and by diffusion.
+//! Answering a search: by the codes in memory, by the engine, by comparing with every code, and by
+//! diffusion.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
@@ -30,6 +31,9 @@ impl Store for EmbeddedGallery {
     }
 
     fn near(&self, wanted: &Wanted, k: usize) -> Result<(Vec<Point>, bool), GalleryError> {
+        if let Some(near) = self.screened(wanted, k)? {
+            return Ok((near, true));
+        }
         self.read(|shard| {
             let size = shard.size()?;
             let limit = k.saturating_add(SLACK).min(size.points.max(1));

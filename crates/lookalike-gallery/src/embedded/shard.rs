@@ -230,6 +230,26 @@ impl Shard {
         found.into_iter().map(|point| self.id(point.id)).collect()
     }
 
+    /// The codes of those of these points that are there, in this order.
+    pub(super) fn codes_of(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, Vec<f32>)>, GalleryError> {
+        let ids: Vec<_> = ids.iter().copied().map(PointId::Uuid).collect();
+        let records = self.with("reading codes", |edge| {
+            edge.retrieve(
+                &ids,
+                Some(WithPayloadInterface::Bool(false)),
+                Some(self.with_code()),
+            )
+        })?;
+        self.all_codes(records)
+    }
+
+    fn all_codes(&self, records: Vec<Record>) -> Result<Vec<(Uuid, Vec<f32>)>, GalleryError> {
+        records
+            .into_iter()
+            .map(|record| Ok((self.id(record.id)?, self.code(record.vector)?)))
+            .collect()
+    }
+
     /// The points of these ids, in this order.
     pub(super) fn retrieve(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError> {
         let ids: Vec<_> = ids.iter().copied().map(PointId::Uuid).collect();
@@ -317,10 +337,7 @@ impl Shard {
             ..request
         };
         let (records, _) = self.with("reading codes", |edge| edge.scroll(request))?;
-        records
-            .into_iter()
-            .map(|record| Ok((self.id(record.id)?, self.code(record.vector)?)))
-            .collect()
+        self.all_codes(records)
     }
 
     /// As [`Shard::scroll`], ids only.

@@ -68,6 +68,7 @@ impl EmbeddedGallery {
         });
         self.generation.fetch_add(1, Ordering::SeqCst);
         if let Err(error) = done {
+            self.screen.forget();
             if matches!(error, GalleryError::Engine { .. }) {
                 *self.shard_mut() = None;
                 // It stays closed, also if the log is long.
@@ -131,6 +132,7 @@ impl EmbeddedGallery {
         self.change(&mut writer, wanted.len() as u64 * per_point, |shard| {
             shard.upsert(&wanted)
         })?;
+        self.screen.follow(&wanted, &[]);
         for ids in changed.chunks(PAGE) {
             let stored = self.read(|shard| shard.retrieve(ids))?;
             if stored.len() != ids.len() || !stored.iter().all(|found| found.is(last[&found.id])) {
@@ -153,6 +155,7 @@ impl EmbeddedGallery {
         self.change(&mut writer, stored.len() as u64 * ID_BYTES, |shard| {
             shard.delete(&stored)
         })?;
+        self.screen.follow(&[], &stored);
         if !self.read(|shard| shard.present(&stored))?.is_empty() {
             return Err(self.change_was_ignored());
         }

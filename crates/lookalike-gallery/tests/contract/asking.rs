@@ -22,6 +22,7 @@ fn an_indexed_gallery_counts_and_recommends() {
         &GalleryOptions::new(),
     )
     .unwrap();
+    gallery.set_screen_limit(0);
     gallery.upsert(&points).unwrap();
     assert!(gallery.optimise().unwrap());
     assert_counts(&gallery, &points);

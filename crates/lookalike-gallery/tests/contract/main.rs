@@ -9,6 +9,7 @@ mod diffusing;
 mod embedded;
 mod place;
 mod recall;
+mod screen;
 #[path = "../suite/mod.rs"]
 mod suite;
 mod thumbnails;

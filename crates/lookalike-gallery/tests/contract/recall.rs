@@ -29,6 +29,7 @@ fn the_index_finds_what_is_there() {
         &GalleryOptions::new(),
     )
     .unwrap();
+    gallery.set_screen_limit(0);
     let start = Instant::now();
     gallery.upsert(&points).unwrap();
     let upserted = start.elapsed();

@@ -1,0 +1,173 @@
+//! The inner loop: products of 16 rows of 8-bit numbers with one of 16-bit numbers, by the
+//! instructions that the processor has.
+
+/// Rows of a block.
+pub(super) const ROWS: usize = 16;
+/// Dimensions come in whole multiples of this.
+pub(super) const WIDTH: usize = 8;
+
+/// A way to multiply.
+pub(super) trait Dots {
+    /// The inner products of the rows of a block with a query. A block has, for every pair of
+    /// dimensions, the two numbers of the first row, those of the second, and so on; `pairs` has
+    /// the query's two numbers in the low and high half of each, a multiple of `WIDTH / 2` of them.
+    ///
+    /// # Safety
+    ///
+    /// The processor has the instructions, and the caller is compiled for them.
+    unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS];
+}
+
+/// Any processor.
+pub(super) struct Portable;
+
+impl Dots for Portable {
+    #[inline(always)]
+    unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
+        let mut sums = [0i32; ROWS];
+        for (numbers, &pair) in block.as_chunks::<{ 2 * ROWS }>().0.iter().zip(pairs) {
+            let (low, high) = (i32::from(pair as i16), pair >> 16);
+            for (row, sum) in sums.iter_mut().enumerate() {
+                *sum += i32::from(numbers[2 * row]) * low + i32::from(numbers[2 * row + 1]) * high;
+            }
+        }
+        sums
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::{Dots, ROWS, WIDTH};
+
+    /// Sums that do not wait for each other.
+    const SUMS: usize = WIDTH / 2;
+
+    /// AVX-512 with BW and VNNI.
+    pub(in super::super) struct Avx512;
+
+    impl Dots for Avx512 {
+        #[inline(always)]
+        unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
+            let blocks = block.as_chunks::<{ 2 * ROWS * SUMS }>().0;
+            let pairs = pairs.as_chunks::<SUMS>().0;
+            // SAFETY: the instructions are there, as the trait demands. Every load is of 32 bytes
+            // within a chunk of 128, and the store is of 64 bytes to an array of 64.
+            unsafe {
+                let mut sums = [_mm512_setzero_si512(); SUMS];
+                for (numbers, pairs) in blocks.iter().zip(pairs) {
+                    for at in 0..SUMS {
+                        let bytes = numbers.as_ptr().add(2 * ROWS * at);
+                        let words = _mm512_cvtepi8_epi16(_mm256_loadu_si256(bytes.cast()));
+                        let pair = _mm512_set1_epi32(pairs[at]);
+                        sums[at] = _mm512_dpwssd_epi32(sums[at], words, pair);
+                    }
+                }
+                let sum = _mm512_add_epi32(
+                    _mm512_add_epi32(sums[0], sums[1]),
+                    _mm512_add_epi32(sums[2], sums[3]),
+                );
+                let mut out = [0i32; ROWS];
+                _mm512_storeu_si512(out.as_mut_ptr().cast(), sum);
+                out
+            }
+        }
+    }
+
+    /// AVX2.
+    pub(in super::super) struct Avx2;
+
+    impl Dots for Avx2 {
+        #[inline(always)]
+        unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
+            let blocks = block.as_chunks::<{ 2 * ROWS }>().0;
+            // SAFETY: the instructions are there, as the trait demands. Every load is of 16 bytes
+            // within a chunk of 32, and each store of 32 bytes to half of an array of 64.
+            unsafe {
+                let mut sums = [_mm256_setzero_si256(); 4];
+                for (at, (numbers, &pair)) in blocks.iter().zip(pairs).enumerate() {
+                    let pair = _mm256_set1_epi32(pair);
+                    for half in 0..2 {
+                        let bytes = numbers.as_ptr().add(ROWS * half);
+                        let words = _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes.cast()));
+                        let sum = &mut sums[at % 2 * 2 + half];
+                        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(words, pair));
+                    }
+                }
+                let mut out = [0i32; ROWS];
+                for half in 0..2 {
+                    let sum = _mm256_add_epi32(sums[half], sums[2 + half]);
+                    _mm256_storeu_si256(out.as_mut_ptr().add(8 * half).cast(), sum);
+                }
+                out
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every set of instructions that this processor has gives what plain loops give, at the
+    /// largest numbers too.
+    #[test]
+    fn all_ways_agree() {
+        for width in [8, 64, 176] {
+            let number = |i: usize| match i % 5 {
+                0 => -127,
+                1 => 127,
+                _ => ((i * 7919) % 255) as i32 as i8,
+            };
+            let block: Vec<i8> = (0..ROWS * width).map(number).collect();
+            let pairs: Vec<i32> = (0..width / 2)
+                .map(|i| match i % 3 {
+                    0 => 32_767 | (-32_767 << 16),
+                    _ => (i as i32).wrapping_mul(0x1234_5679),
+                })
+                .collect();
+            let mut expected = [0i64; ROWS];
+            for (at, &pair) in pairs.iter().enumerate() {
+                let (low, high) = (i64::from(pair as i16), i64::from(pair >> 16));
+                for (row, sum) in expected.iter_mut().enumerate() {
+                    let at = at * 2 * ROWS + 2 * row;
+                    *sum += i64::from(block[at]) * low + i64::from(block[at + 1]) * high;
+                }
+            }
+            // SAFETY: any processor has what this needs.
+            let found = unsafe { Portable::dots(&block, &pairs) };
+            assert_eq!(found.map(i64::from), expected, "{width}");
+            #[cfg(target_arch = "x86_64")]
+            {
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has AVX2, checked on the line above.
+                    let found = unsafe { avx2(&block, &pairs) };
+                    assert_eq!(found.map(i64::from), expected, "{width}");
+                }
+                if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni") {
+                    // SAFETY: the processor has both, checked on the line above.
+                    let found = unsafe { avx512(&block, &pairs) };
+                    assert_eq!(found.map(i64::from), expected, "{width}");
+                }
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn avx2(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
+        // SAFETY: compiled for AVX2, and so is whoever calls this.
+        unsafe { Avx2::dots(block, pairs) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn avx512(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
+        // SAFETY: compiled for these, and so is whoever calls this.
+        unsafe { Avx512::dots(block, pairs) }
+    }
+}
