@@ -3,6 +3,8 @@
 //! The messages below are those of `onnx.proto` with only the fields that are needed; the rest is
 //! skipped, and weights are not copied. Nesting is limited by the decoder.
 
+mod cubic;
+
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
@@ -10,6 +12,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::PretrainedError;
+pub(crate) use cubic::{Computed, replace};
 
 /// Elements of a tensor that a model makes by a constant shape; beyond it the file is taken to be
 /// damaged.
@@ -53,6 +56,10 @@ struct Node {
 struct Attribute {
     #[prost(string, tag = "1")]
     name: String,
+    #[prost(float, tag = "2")]
+    float: f32,
+    #[prost(int64, tag = "3")]
+    integer: i64,
     #[prost(bytes = "bytes", tag = "4")]
     text: Bytes,
     #[prost(message, optional, tag = "5")]
@@ -63,7 +70,8 @@ struct Attribute {
 
 #[derive(Clone, PartialEq, Message)]
 struct Tensor {
-    #[prost(int64, repeated, tag = "1")]
+    // Not packed when it is written: the runtime does not read that.
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     data_type: i32,
@@ -209,6 +217,8 @@ pub(crate) struct Inspection {
     pub(crate) external: Vec<External>,
     /// What else its makers say of it: keys and values.
     pub(crate) metadata: Vec<(String, String)>,
+    /// Nodes that the runtime would compute wrongly, and what they give.
+    pub(crate) computed: Vec<Computed>,
 }
 
 /// Reads what a file says of its model, and refuses what would be run wrongly.
@@ -230,8 +240,9 @@ pub(crate) fn inspect(bytes: &Bytes, path: &Path) -> Result<Inspection, Pretrain
         outputs: graph.outputs.iter().map(port).collect(),
         external: Vec::new(),
         metadata,
+        computed: Vec::new(),
     };
-    check_graph(&graph, path, &mut inspection.external)?;
+    inspection.computed = check_graph(&graph, path, &mut inspection.external)?;
     // Old files list their weights among the inputs.
     let weights: BTreeSet<&str> = graph
         .initializers
@@ -264,11 +275,17 @@ fn port(value: &ValueInfo) -> Port {
     }
 }
 
+/// Refuses what would be run wrongly, but for what can be computed here, which it gives.
 fn check_graph(
     graph: &Graph,
     path: &Path,
     external: &mut Vec<External>,
-) -> Result<(), PretrainedError> {
+) -> Result<Vec<Computed>, PretrainedError> {
+    let unsupported = |reason: String| PretrainedError::Unsupported {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut computed = Vec::new();
     let attribute =
         |node: &'_ Node, name: &str| node.attributes.iter().position(|a| a.name == name);
     // Shapes given as constants.
@@ -283,7 +300,11 @@ fn check_graph(
                 check_tensor(tensor, path, external)?;
             }
             if let Some(graph) = &attribute.graph {
-                check_graph(graph, path, external)?;
+                let inside = check_graph(graph, path, external)?;
+                if !inside.is_empty() {
+                    let reason = "it is inside a branch or a loop";
+                    return Err(unsupported(cubic_refusal(node, reason)));
+                }
             }
         }
         if node.operator == "Constant"
@@ -294,11 +315,7 @@ fn check_graph(
             constants.insert(output, tensor);
         }
     }
-    for node in &graph.nodes {
-        let unsupported = |reason: String| PretrainedError::Unsupported {
-            path: path.to_owned(),
-            reason,
-        };
+    for (place, node) in graph.nodes.iter().enumerate() {
         match node.operator.as_str() {
             // The runtime would take a linear one instead, without a word.
             "Resize" | "Upsample" => {
@@ -307,12 +324,9 @@ fn check_graph(
                     mode.as_ref() == b"cubic" || mode.as_ref() == b"bicubic"
                 };
                 if attribute(node, "mode").is_some_and(cubic) {
-                    return Err(unsupported(format!(
-                        "its node {:?} resizes by cubic interpolation, which the runtime does not have; export the \
-                         model for one image size, with constant folding, so that position embeddings are resized \
-                         beforehand",
-                        node.name
-                    )));
+                    let result = cubic::compute(node, place, &constants, &computed);
+                    let refused = |reason: String| unsupported(cubic_refusal(node, &reason));
+                    computed.push(result.map_err(refused)?);
                 }
             }
             // Both are computed while the model is loaded.
@@ -334,7 +348,16 @@ fn check_graph(
             _ => {}
         }
     }
-    Ok(())
+    Ok(computed)
+}
+
+fn cubic_refusal(node: &Node, reason: &str) -> String {
+    format!(
+        "its node {:?} resizes by cubic interpolation, which the runtime does not have, and cannot be computed \
+         beforehand: {reason}; export the model for one image size, with constant folding, so that position \
+         embeddings are constant",
+        node.name
+    )
 }
 
 /// The numbers of a constant `int64` tensor.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::PretrainedError;
 use crate::files::Files;
-use crate::onnx::{External, Inspection, Port, inspect};
+use crate::onnx::{External, Inspection, Port, inspect, replace};
 use crate::preprocessing::Layout;
 
 /// How one code is made of the codes of patches or tokens.
@@ -133,7 +133,12 @@ impl File {
             outputs,
             external,
             metadata,
+            computed,
         } = inspect(&bytes, &path)?;
+        let bytes = match computed.as_slice() {
+            [] => bytes,
+            computed => replace(&bytes, computed).into(),
+        };
         let file = Self {
             path,
             bytes,

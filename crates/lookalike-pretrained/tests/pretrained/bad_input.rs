@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::{
-    self, FLOAT, INT64, Model, bytes, external, fixtures, folder, integers, node, number, picture,
-    port, text_attribute, tiny_clip,
+    self, FLOAT, INT64, Model, bytes, external, fixtures, floats, folder, integer_attribute,
+    integers, node, number, picture, port, text_attribute, tiny_clip,
 };
+use lookalike_images::Pixels;
 use lookalike_pretrained::{Pool, Pretrained, PretrainedError, PretrainedOptions};
 
 fn options() -> PretrainedOptions {
@@ -96,7 +97,7 @@ fn operators_that_are_not_there_are_named() {
 }
 
 #[test]
-fn cubic_resizing_is_refused() {
+fn cubic_resizing_of_what_is_not_constant_is_refused() {
     let resize = |mode: &str| Model {
         nodes: vec![
             node(
@@ -116,10 +117,66 @@ fn cubic_resizing_is_refused() {
         &[
             "\"the Resize\"",
             "cubic",
+            "its input is computed, not constant",
             "export the model for one image size",
         ],
     );
     Pretrained::open(resize("linear").folder().path(), &options()).unwrap();
+}
+
+/// A model whose code is its pixels times what a `Resize` makes of a constant, 4 x 4.
+fn with_positions(attributes: &[Vec<u8>], sizes: &[i64]) -> Model {
+    let ramp = [0.5, 1.0, 4.0, 2.0];
+    Model {
+        nodes: vec![
+            node(
+                "Resize",
+                &["positions", "", "", "sizes"],
+                &["resized"],
+                &[vec![text_attribute("mode", "cubic")], attributes.to_vec()].concat(),
+            ),
+            node("Mul", &["pixels", "resized"], &["product"], &[]),
+            node("Flatten", &["product"], &["code"], &[]),
+        ],
+        constants: vec![
+            floats("positions", &[1, 1, 2, 2], &ramp),
+            integers("sizes", &[sizes.len() as i64], sizes),
+        ],
+        ..Model::flat()
+    }
+}
+
+#[test]
+fn cubic_resizing_of_constants_is_computed() {
+    let folder = with_positions(&[], &[1, 1, 4, 4]).folder();
+    let encoder = Pretrained::open(folder.path(), &options()).unwrap();
+    let white = Pixels::new(4, 4, 3, vec![255; 48]).unwrap();
+    let code = encoder.encode(&[white]).unwrap();
+    // From ONNX Runtime, brought to length 1.
+    let expected = [
+        0.0032281, 0.0194961, 0.0462904, 0.0625583, 0.0834030, 0.0819883, 0.0796584, 0.0782438,
+        0.2154556, 0.1849168, 0.1346175, 0.1040787, 0.2956304, 0.247409, 0.1679856, 0.1197642,
+    ];
+    for (value, expected) in code.iter().zip(expected.iter().cycle()) {
+        assert!((value - expected).abs() < 1e-5, "{code:?}");
+    }
+    for (attributes, sizes, reason) in [
+        (vec![], vec![1, 1, 1 << 30, 4], "more than"),
+        (vec![], vec![1, 1, 1 << 20, 1 << 20], "more than"),
+        (vec![], vec![1, 1, -4, 4], "-4 cannot be made"),
+        (vec![], vec![1, 1, 4], "for each dimension"),
+        (
+            vec![integer_attribute("antialias", 1)],
+            vec![1, 1, 4, 4],
+            "smooths",
+        ),
+    ] {
+        let message = error(&with_positions(&attributes, &sizes));
+        says(
+            &message,
+            &["\"the Resize\"", "cubic", reason, "export the model"],
+        );
+    }
 }
 
 #[test]

@@ -86,6 +86,21 @@ pub fn integers(name: &str, dims: &[i64], values: &[i64]) -> Vec<u8> {
     .concat()
 }
 
+/// A constant tensor of floats.
+pub fn floats(name: &str, dims: &[i64], values: &[f32]) -> Vec<u8> {
+    let raw: Vec<u8> = values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    [
+        shape_of(dims),
+        number(2, FLOAT),
+        bytes(8, name),
+        bytes(9, raw),
+    ]
+    .concat()
+}
+
 /// A constant tensor of floats in another file.
 pub fn external(name: &str, dims: &[i64], location: &str, length: i64) -> Vec<u8> {
     let entry = |key: &str, value: &str| bytes(13, [bytes(1, key), bytes(2, value)].concat());
