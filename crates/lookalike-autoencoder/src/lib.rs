@@ -64,7 +64,7 @@ pub use device::DeviceChoice;
 pub use direct::{DirectPart, DirectRecord};
 pub use error::AutoencoderError;
 pub use explain::{Contributions, Explanation};
-pub use look::{COLOURS, Part, PartNeighbours, overlap};
+pub use look::{COLOURS, CodesWeight, Part, PartNeighbours, colours_weight, overlap, weigh_codes};
 pub use model::Autoencoder;
 pub use precision::{Precision, PrecisionChoice};
 pub use progress::{Phase, Progress};

@@ -90,19 +90,23 @@ pub struct Comparison {
     pub colours_weight: f32,
 }
 
+impl Judgement {
+    /// See [`Comparison::score`]; colours count as much as this beside structure.
+    pub fn score(&self, colours_weight: f32) -> f32 {
+        let neighbours = match self.colours {
+            Some(colours) => (self.structure + colours_weight * colours) / (1.0 + colours_weight),
+            None => self.structure,
+        };
+        neighbours + self.copies
+    }
+}
+
 impl Comparison {
     /// One number, by which codes are ranked: structure, with colours as far as they count, and
     /// copies. Shape does not count: gradient histograms would be praised for being like
     /// themselves.
     pub fn score(&self, judged: &Judgement) -> f32 {
-        let neighbours = match judged.colours {
-            Some(colours) => {
-                let weight = self.colours_weight;
-                (judged.structure + weight * colours) / (1.0 + weight)
-            }
-            None => judged.structure,
-        };
-        neighbours + judged.copies
+        judged.score(self.colours_weight)
     }
 
     /// The simple descriptor that is judged best.

@@ -16,6 +16,7 @@
 //! not confirm each other.
 
 mod structure;
+mod weighing;
 
 use lookalike_images::{
     Collection, FINE_COLOURS, Gradients, InputShape, fine_colours, gradient_energy,
@@ -27,6 +28,8 @@ use serde::{Deserialize, Serialize};
 use crate::direct::Direct;
 use crate::sample::evenly_spaced;
 use structure::Structure;
+
+pub use weighing::{CodesWeight, colours_weight, weigh_codes};
 
 /// One part of a description, and how much it counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +76,8 @@ enum Kind {
     Structure,
     Colours,
     Layout,
+    /// Codes of an encoder, which are no part of a description.
+    Codes(usize),
 }
 
 /// How a part is computed.
@@ -109,7 +114,7 @@ impl Describe {
             Kind::Structure if before.len() == 1 => Some("coarse structure"),
             Kind::Structure => Some("fine structure"),
             Kind::Colours => Some(COLOURS),
-            Kind::Layout => None,
+            Kind::Layout | Kind::Codes(_) => None,
         }
     }
 
@@ -206,14 +211,7 @@ impl Look {
         let mut record: Vec<Part> = Vec::new();
         let mut colours = None;
         for (part, &agreement) in parts.iter_mut().zip(&agreements) {
-            let weight = match part.describe.kind() {
-                Kind::Layout => 0.0,
-                // Too few images, or all alike: nothing tells the parts apart.
-                _ if best < 1e-3 => 1.0,
-                Kind::Colours => weight(COLOURS_FACTOR * agreement, best),
-                _ => weight(agreement, best),
-            };
-            let weight = if weight < MIN_WEIGHT { 0.0 } else { weight };
+            let weight = part_weight(part.describe.kind(), agreement, best);
             part.scale *= weight;
             if part.describe.kind() == Kind::Colours {
                 colours = Some((part.pca.clone(), weight));
@@ -368,6 +366,18 @@ fn layout(pixels: &[u8], shape: InputShape, out: &mut [f32]) {
     out.iter_mut().for_each(|value| *value -= mean);
 }
 
+/// How much a part of a description counts; one that counts too little is left out.
+fn part_weight(kind: Kind, agreement: f32, best: f32) -> f32 {
+    let weight = match kind {
+        Kind::Layout | Kind::Codes(_) => 0.0,
+        // Too few images, or all alike: nothing tells the parts apart.
+        _ if best < 1e-3 => 1.0,
+        Kind::Colours => weight(COLOURS_FACTOR * agreement, best),
+        _ => weight(agreement, best),
+    };
+    if weight < MIN_WEIGHT { 0.0 } else { weight }
+}
+
 /// How much a part counts that is confirmed this often, beside the one that is confirmed most.
 fn weight(agreement: f32, best: f32) -> f32 {
     (agreement.max(0.0) / best).min(1.0).powi(AGREEMENT_POWER)
@@ -379,7 +389,7 @@ fn agreements(kinds: &[Kind], found: &[Vec<Vec<usize>>]) -> Vec<f32> {
     (0..kinds.len())
         .map(|part| {
             let mut by_kind = Vec::new();
-            for kind in [Kind::Shape, Kind::Structure, Kind::Colours, Kind::Layout] {
+            for kind in distinct(kinds) {
                 let overlaps: Vec<f32> = (0..kinds.len())
                     .filter(|&other| kinds[other] == kind && kind != kinds[part])
                     .map(|other| overlap(&found[part], &found[other]))
@@ -391,6 +401,17 @@ fn agreements(kinds: &[Kind], found: &[Vec<Vec<usize>>]) -> Vec<f32> {
             by_kind.iter().sum::<f32>() / by_kind.len().max(1) as f32
         })
         .collect()
+}
+
+/// Each kind once, in the order in which they come.
+fn distinct(kinds: &[Kind]) -> Vec<Kind> {
+    let mut found = Vec::new();
+    for &kind in kinds {
+        if !found.contains(&kind) {
+            found.push(kind);
+        }
+    }
+    found
 }
 
 fn raw(describe: &Describe, images: &[&[u8]]) -> Vec<f32> {
