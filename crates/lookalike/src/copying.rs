@@ -14,10 +14,13 @@ use lookalike_neighbours::DiffusionConfig;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::adapted::KeptAdaptation;
 use crate::clusters::place;
 use crate::opening::{open_or_create_for, short, without_model};
 use crate::pretrained::files_of;
-use crate::{Error, MAX_DIFFUSION_POINTS, Phase, PretrainedEncoder, Progress, load_encoder};
+use crate::{
+    Error, MAX_DIFFUSION_POINTS, Phase, PretrainedEncoder, Progress, load_encoder, rules,
+};
 
 /// Points that are read and stored at a time.
 const PAGE: usize = 1_000;
@@ -71,16 +74,10 @@ pub fn open_copy(
         // Opened once more, it would only be said to be in use.
         return Err(to_itself(&info));
     }
-    let bytes = match (model, from.model()?) {
-        (Some(path), _) if PretrainedEncoder::is_at(path) => {
-            let options = files_of(from)?
-                .map(|files| files.options)
-                .unwrap_or_default();
-            load_encoder(path, &options, lookalike_autoencoder::DeviceChoice::Cpu)?.to_bytes()
-        }
-        (Some(path), _) => std::fs::read(path).map_err(Error::io("read", path))?,
-        (None, Some(bytes)) => bytes,
-        (None, None) => return Err(without_model(&info.name, &info.model_fingerprint)),
+    let kept = KeptAdaptation::of(from)?;
+    let bytes = match &kept {
+        Some(kept) => kept.to_bytes(&info.name, model)?,
+        None => model_bytes(from, &info, model)?,
     };
     let found = model_fingerprint(&bytes);
     if found != info.model_fingerprint {
@@ -92,7 +89,7 @@ pub fn open_copy(
             advice: "copy it with its own",
         });
     }
-    if !PretrainedEncoder::is_description(&bytes) {
+    if kept.is_none() && !PretrainedEncoder::is_description(&bytes) {
         Autoencoder::from_bytes(
             &bytes,
             &format!("the model of {}", info.name),
@@ -106,7 +103,27 @@ pub fn open_copy(
     let codes = CodeSpec::new(info.metric, info.dims, &bytes);
     let options = options.clone().metric(info.metric);
     let to = open_or_create_for(Path::new(name), &codes, &options)?;
+    rules::carry_over(from, &*to, kept.as_ref())?;
     Ok((to, whole))
+}
+
+/// The model's file, or what stands for it.
+fn model_bytes(
+    from: &dyn Gallery,
+    info: &GalleryInfo,
+    model: Option<&PathBuf>,
+) -> Result<Vec<u8>, Error> {
+    Ok(match (model, from.model()?) {
+        (Some(path), _) if PretrainedEncoder::is_at(path) => {
+            let options = files_of(from)?
+                .map(|files| files.options)
+                .unwrap_or_default();
+            load_encoder(path, &options, lookalike_autoencoder::DeviceChoice::Cpu)?.to_bytes()
+        }
+        (Some(path), _) => std::fs::read(path).map_err(Error::io("read", path))?,
+        (None, Some(bytes)) => bytes,
+        (None, None) => return Err(without_model(&info.name, &info.model_fingerprint)),
+    })
 }
 
 /// Copies all points of `from`, with their thumbnails, to `to`; what is there already is left

@@ -9,10 +9,12 @@ use lookalike_neighbours::Metric;
 use lookalike_pretrained::PretrainedOptions;
 
 use crate::Error;
+use crate::adapted::AdaptedEncoder;
 use crate::pretrained::{EncoderFiles, PretrainedEncoder};
 use crate::stream::PADDING;
 
-/// What makes codes of images: an [`Autoencoder`], a [`PretrainedEncoder`], or one of one's own.
+/// What makes codes of images: an [`Autoencoder`], a [`PretrainedEncoder`], an [`AdaptedEncoder`]
+/// that joins both, or one of one's own.
 ///
 /// Indexing, searching and serving see nothing else. An encoder owns how a picture is brought to
 /// its input ([`prepare`](Self::prepare)), so that no two callers need to agree on it.
@@ -63,8 +65,14 @@ pub trait Encoder: Send + Sync {
 
     /// The autoencoder that it is, which can also [reconstruct](Autoencoder::reconstruct) images
     /// and [explain](Autoencoder::explain) likeness exactly; none for other encoders, whose
-    /// likeness [`occlude`](crate::occlude) explains.
+    /// likeness [`occlude`](crate::occlude) explains. Where it is joined with a pretrained encoder
+    /// ([`adapted`](Self::adapted)), it reconstructs by its own part alone.
     fn autoencoder(&self) -> Option<&Autoencoder> {
+        None
+    }
+
+    /// The adapted encoder that it is.
+    fn adapted(&self) -> Option<&AdaptedEncoder> {
         None
     }
 

@@ -17,16 +17,16 @@ use crate::assess::{distorted, floats, histogram_vector};
 use crate::{Encoder as _, Error};
 
 /// Images that are looked at, at even steps through the collection.
-const MAX_IMAGES: usize = 1000;
+pub(crate) const MAX_IMAGES: usize = 1000;
 /// Fewer than these say nothing.
-const MIN_IMAGES: usize = 30;
+pub(crate) const MIN_IMAGES: usize = 30;
 /// Neighbours that are compared.
 const NEIGHBOURS: usize = 10;
 /// Components of pixels and of gradients.
 const PIXEL_COMPONENTS: usize = 64;
 const GRADIENT_COMPONENTS: usize = 128;
 /// Makes the copies' draws others than those of any training.
-const COPIES: u64 = 0x6a75_6467_6564;
+pub(crate) const COPIES: u64 = 0x6a75_6467_6564;
 
 /// What makes codes of images, one after another, that have the collection's shape.
 type Describe<'a> = Box<dyn Fn(&[u8]) -> Vec<f32> + 'a>;
@@ -46,19 +46,17 @@ pub fn compare(model: &Autoencoder, collection: &Collection) -> Result<Option<Co
     let codes = model.encode_collection(&images, |_| {})?;
     let copies = model.encode(&judge.copies)?;
     let metric = model.default_metric();
+    let all: Vec<usize> = (0..images.len()).collect();
     Ok(Some(Comparison {
         images: images.len(),
-        model: judge.judge("model", metric, &codes, &copies),
-        simple: descriptors(&images)
-            .iter()
-            .map(|(name, describe)| judge.describe(name, describe))
-            .collect(),
+        model: judge.judge("model", metric, &codes, &copies, &all),
+        simple: judge.simple(),
         colours_weight: colours_weight(model),
     }))
 }
 
 /// How much colours count in what a model learned.
-fn colours_weight(model: &Autoencoder) -> f32 {
+pub(crate) fn colours_weight(model: &Autoencoder) -> f32 {
     let mut parts = model.record().parts.iter();
     parts
         .find(|part| part.name == COLOURS)
@@ -137,8 +135,13 @@ fn half_whitened<'a>(
     Box::new(move |pixels| pca.project_half_whitened(rows(&describe(pixels), dims)))
 }
 
+/// How copies are distorted.
+pub(crate) fn copying() -> Augmentation {
+    Augmentation::strength(0.5).with_crop(0.15)
+}
+
 /// What codes are held against.
-struct Judge<'a> {
+pub(crate) struct Judge<'a> {
     images: &'a Collection,
     /// A distorted copy of each image.
     copies: Vec<u8>,
@@ -146,8 +149,8 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(images: &'a Collection) -> Self {
-        let augmentation = Augmentation::strength(0.5).with_crop(0.15);
+    pub(crate) fn new(images: &'a Collection) -> Self {
+        let augmentation = copying();
         let all: Vec<usize> = (0..images.len()).collect();
         let copies = distorted(images, &all, &augmentation, COPIES);
         Self {
@@ -157,14 +160,31 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Judges the simple descriptors.
+    pub(crate) fn simple(&self) -> Vec<Judgement> {
+        let all = descriptors(self.images);
+        all.iter()
+            .map(|(name, describe)| self.describe(name, describe))
+            .collect()
+    }
+
     /// Judges a descriptor, which is compared by cosine.
     fn describe(&self, name: &str, describe: &dyn Fn(&[u8]) -> Vec<f32>) -> Judgement {
         let codes = describe(self.images.pixels());
-        self.judge(name, Metric::Cosine, &codes, &describe(&self.copies))
+        let copies = describe(&self.copies);
+        let all: Vec<usize> = (0..self.images.len()).collect();
+        self.judge(name, Metric::Cosine, &codes, &copies, &all)
     }
 
-    /// Judges codes of the images and of their copies.
-    fn judge(&self, name: &str, metric: Metric, codes: &[f32], copies: &[f32]) -> Judgement {
+    /// Judges codes of the images, and of copies of those that are in `originals`.
+    pub(crate) fn judge(
+        &self,
+        name: &str,
+        metric: Metric,
+        codes: &[f32],
+        copies: &[f32],
+        originals: &[usize],
+    ) -> Judgement {
         let dims = codes.len() / self.images.len();
         let codes = rows(codes, dims);
         let near: Vec<Vec<usize>> = nearest_others(codes, metric, NEIGHBOURS)
@@ -172,7 +192,7 @@ impl<'a> Judge<'a> {
             .map(|row| row.into_iter().map(|near| near.index).collect())
             .collect();
         let farther = map_distances(codes, rows(copies, dims), metric, |copy, distances| {
-            let own = distances[copy];
+            let own = distances[originals[copy]];
             let nearer = distances.iter().filter(|&&d| d < own).count();
             // The original itself is among those that are as near.
             let alike = distances.iter().filter(|&&d| d == own).count() - 1;
@@ -183,7 +203,7 @@ impl<'a> Judge<'a> {
             structure: overlap(&near, &self.parts.structure),
             shape: overlap(&near, &self.parts.shape),
             colours: self.parts.colours.as_ref().map(|by| overlap(&near, by)),
-            copies: (farther.iter().sum::<f64>() / farther.len() as f64) as f32,
+            copies: (farther.iter().sum::<f64>() / farther.len().max(1) as f64) as f32,
         }
     }
 }

@@ -47,6 +47,7 @@
 //! - `map` (default): the map of a gallery in the plane.
 //! - `cuda`, `vulkan`, `metal`: training and encoding on GPUs.
 
+mod adapted;
 mod assess;
 mod catalogue;
 #[cfg_attr(not(feature = "cluster"), path = "without_clusters.rs")]
@@ -84,6 +85,9 @@ pub use lookalike_kernels as kernels;
 pub use lookalike_neighbours as neighbours;
 pub use lookalike_sources as sources;
 
+pub use adapted::{
+    ADAPTED_ON, Adaptation, AdaptedEncoder, CodeKind, Contest, Joined, Pair, adaptation_of,
+};
 pub use assess::{
     AssessOptions, HogScores, SelfAssessment, SimpleScores, assess, assess_baselines, assess_codes,
     assess_histogram, assess_hog, assess_pixels, assess_self, assess_simple, copying,

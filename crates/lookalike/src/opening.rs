@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use lookalike_autoencoder::{Autoencoder, DeviceChoice};
 use lookalike_gallery::{ClusterAddress, CodeSpec, EmbeddedGallery, Gallery, GalleryOptions};
 
+use crate::adapted::{self, KeptAdaptation};
 use crate::pretrained::files_of;
 use crate::{Encoder, Error, PretrainedEncoder, clusters, load_encoder};
 
@@ -106,7 +107,9 @@ fn cluster_address(name: &Path) -> Result<Option<&str>, Error> {
 }
 
 /// The encoder that a gallery's codes come from: the one of `models` (files) that has its
-/// fingerprint or, if none is given, the one that the gallery keeps.
+/// fingerprint or, if none is given, the one that the gallery keeps. A gallery of an
+/// [adapted encoder](crate::AdaptedEncoder) knows how it is adapted; `models` are then where the
+/// pretrained encoder is and, on a cluster, the model that is joined with it.
 ///
 /// # Errors
 ///
@@ -119,6 +122,10 @@ pub fn encoder_of(
 ) -> Result<Box<dyn Encoder>, Error> {
     let info = gallery.describe()?;
     let (name, wanted) = (&info.name, &info.model_fingerprint);
+    if let Some(kept) = KeptAdaptation::of(gallery)? {
+        let encoder = adapted::open(&kept, name, models, device)?;
+        return fitting(Box::new(encoder), name, wanted);
+    }
     if models.is_empty() {
         if let Some(encoder) = PretrainedEncoder::of_gallery(gallery)? {
             return fitting(Box::new(encoder), name, wanted);

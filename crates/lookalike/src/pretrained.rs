@@ -89,13 +89,22 @@ impl PretrainedEncoder {
     ///
     /// When it is not there any more, and as [`open`](Self::open).
     pub(crate) fn of_gallery(gallery: &dyn Gallery) -> Result<Option<Self>, Error> {
-        let Some(EncoderFiles { path, options }) = files_of(gallery)? else {
-            return Ok(None);
-        };
+        let files = files_of(gallery)?;
+        files.map(|files| Self::at(&files)).transpose()
+    }
+
+    /// Opens the encoder of a gallery from where the gallery knows it.
+    pub(crate) fn at(files: &EncoderFiles) -> Result<Self, Error> {
+        let path = &files.path;
         if !path.exists() {
             return Err(Error::EncoderGone { path });
         }
-        Self::open(&path, options).map(Some)
+        Self::open(path, files.options.clone())
+    }
+
+    /// See [`Pretrained::fingerprint`].
+    pub(crate) fn files_fingerprint(&self) -> &str {
+        self.encoder.fingerprint()
     }
 
     /// Whether what a gallery keeps describes an encoder of others.

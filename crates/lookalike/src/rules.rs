@@ -9,6 +9,7 @@ use lookalike_images::GreyRange;
 use lookalike_sources::LabelFrom;
 use serde::{Deserialize, Serialize};
 
+use crate::adapted::{KeptAdaptation, adaptation_to_keep};
 use crate::pretrained::EncoderFiles;
 use crate::stream::{Reading, label_from};
 use crate::{Encoder, Error, ImageStream};
@@ -33,6 +34,10 @@ pub struct ReadingRules {
     /// The files of the encoder, for one that others have trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<EncoderFiles>,
+    /// How the encoder was adapted ([`Adaptation`](crate::Adaptation), base64), of a gallery on a
+    /// cluster; others keep it in the model's file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptation: Option<String>,
 }
 
 /// What somebody asks for of how pictures are read; what is not asked for is as the gallery has it,
@@ -75,7 +80,8 @@ impl ReadingRules {
     fn by(
         reading: &Reading,
         labels: BTreeMap<String, String>,
-        encoder: Option<&EncoderFiles>,
+        encoder: &dyn Encoder,
+        gallery: &dyn Gallery,
     ) -> Self {
         Self {
             background: reading.decode.background,
@@ -83,7 +89,8 @@ impl ReadingRules {
             max_pixels: reading.decode.max_pixels,
             max_bytes: reading.decode.max_bytes,
             labels,
-            encoder: encoder.cloned(),
+            encoder: encoder.files().cloned(),
+            adaptation: adaptation_to_keep(encoder, gallery),
         }
     }
 }
@@ -210,7 +217,7 @@ pub(crate) fn admit(
         (true, None) => stream.suitable_grey_range()?,
     };
     let stream = stream.with_grey_range(range);
-    let note = keep(kept, stream.reading(), &name, encoder.files(), gallery)?;
+    let note = keep(kept, stream.reading(), &name, encoder, gallery)?;
     Ok((stream, note))
 }
 
@@ -219,7 +226,7 @@ fn keep(
     kept: Option<ReadingRules>,
     reading: &Reading,
     name: &str,
-    encoder: Option<&EncoderFiles>,
+    encoder: &dyn Encoder,
     gallery: &dyn Gallery,
 ) -> Result<Option<String>, Error> {
     let mut labels = kept
@@ -231,7 +238,7 @@ fn keep(
         None => labels.remove(name),
     };
     let changed = before.filter(|before| Some(before.as_str()) != label);
-    let rules = ReadingRules::by(reading, labels, encoder);
+    let rules = ReadingRules::by(reading, labels, encoder, gallery);
     if kept.as_ref() != Some(&rules) {
         let text = serde_json::to_string(&rules).expect("rules serialise");
         gallery.keep_reading_rules(&text)?;
@@ -242,6 +249,21 @@ fn keep(
             label.unwrap_or("where it is usual")
         )
     }))
+}
+
+/// Keeps with a copy how the pictures of the copied gallery are read, and how its encoder is
+/// adapted; what the copy keeps already stays.
+pub(crate) fn carry_over(
+    from: &dyn Gallery,
+    to: &dyn Gallery,
+    adaptation: Option<&KeptAdaptation>,
+) -> Result<(), Error> {
+    let (None, Some(mut rules)) = (to.reading_rules()?, ReadingRules::of(from)?) else {
+        return Ok(());
+    };
+    rules.adaptation = adaptation.and_then(|kept| kept.to_keep(to));
+    let text = serde_json::to_string(&rules).expect("rules serialise");
+    Ok(to.keep_reading_rules(&text)?)
 }
 
 /// As [`label_from`] reads it; none for what is usual.

@@ -1,5 +1,7 @@
 //! From a stream of images to their codes.
 
+use std::collections::HashSet;
+
 use lookalike_images::Image;
 use lookalike_sources::{Entry, SkipKind, SkipReason, Skipped};
 use rayon::prelude::*;
@@ -30,6 +32,25 @@ impl ImageStream {
     ///
     /// When nothing of the source can be read, or the encoder fails.
     pub fn encode(&self, encoder: &dyn Encoder, limit: Option<usize>) -> Result<Encoded, Error> {
+        self.encode_chosen(encoder, limit, &|_| true)
+    }
+
+    /// Encodes the images of these keys, as [`encode`](Self::encode).
+    pub(crate) fn encode_some(
+        &self,
+        encoder: &dyn Encoder,
+        keys: &HashSet<&str>,
+    ) -> Result<Encoded, Error> {
+        self.encode_chosen(encoder, Some(keys.len()), &|key| keys.contains(key))
+    }
+
+    /// Encodes up to `limit` images of those keys that are `wanted`.
+    fn encode_chosen(
+        &self,
+        encoder: &dyn Encoder,
+        limit: Option<usize>,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Encoded, Error> {
         let mut encoded = Encoded {
             dims: encoder.code_dim(),
             ..Encoded::default()
@@ -61,6 +82,8 @@ impl ImageStream {
                     break;
                 };
                 bytes += match &item {
+                    Ok(Held::Entry(entry)) if !wanted(&entry.key) => continue,
+                    Ok(Held::Image(image)) if !wanted(&image.key) => continue,
                     Ok(Held::Entry(entry)) => entry.content.held(),
                     _ => 0,
                 };
