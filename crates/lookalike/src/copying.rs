@@ -18,9 +18,7 @@ use crate::adapted::KeptAdaptation;
 use crate::clusters::place;
 use crate::opening::{open_or_create_for, short, without_model};
 use crate::pretrained::files_of;
-use crate::{
-    Error, MAX_DIFFUSION_POINTS, Phase, PretrainedEncoder, Progress, load_encoder, rules,
-};
+use crate::{Error, MAX_DIFFUSION_POINTS, Phase, PretrainedEncoder, Progress, load_encoder, rules};
 
 /// Points that are read and stored at a time.
 const PAGE: usize = 1_000;

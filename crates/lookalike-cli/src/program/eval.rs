@@ -1,22 +1,24 @@
 //! `lookalike eval`.
 
-use std::sync::Arc;
+mod encoders;
+
 use std::time::Instant;
 
-use lookalike::autoencoder::{Comparison, DeviceChoice};
+use lookalike::autoencoder::{Autoencoder, Comparison, DeviceChoice};
 use lookalike::eval::{Scores, SelfScores};
 use lookalike::gallery::Rerank;
-use lookalike::images::{Collection, Fit};
+use lookalike::images::Collection;
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::{
-    AssessOptions, Encoded, Encoder, Error, ImageStream, SelfAssessment, SimpleScores, Skips,
-    assess, assess_codes, assess_self, assess_simple, compare, load_encoder,
+    AssessOptions, Encoder, Error, SelfAssessment, SimpleScores, assess, assess_self,
+    assess_simple, compare,
 };
 use serde::Serialize;
 
 use super::Failure;
 use super::arguments::EvalArguments;
 use super::console::{Console, table};
+use super::encoders::Named;
 use super::search::diffusion_note;
 use super::train::comparison_line;
 
@@ -47,10 +49,18 @@ pub fn run(
     console: &Console,
 ) -> Result<(), Failure> {
     let options = arguments.pretrained.options();
-    let encoder = load_encoder(&arguments.model, &options, device)?;
-    let Some(model) = encoder.autoencoder() else {
-        return run_pretrained(&arguments, &*encoder, console);
+    let found = Named::of(&arguments.model, &arguments.encoder)?;
+    if let Some(pair) = found.pair(options, device)? {
+        return encoders::run(&arguments, pair, console);
+    }
+    let (Some(path), None) = (&found.model, arguments.reduce) else {
+        return Err(Error::Unusable(
+            "--reduce shortens the codes of a pretrained encoder: name one with --encoder"
+                .to_owned(),
+        )
+        .into());
     };
+    let model = &Autoencoder::load(path, device)?;
     let skips = arguments.reading.skips()?;
     let load = |source: &str| -> Result<Collection, Error> {
         let source = arguments.reading.open_for_model(source, model, &skips)?;
@@ -100,74 +110,6 @@ pub fn run(
     print(&report, console)?;
     console.json(&report)?;
     arguments.reading.conclude(&skips, console)
-}
-
-/// Scores an encoder that others have trained, by labels. Its images are too large for all of them
-/// to be held in memory, so they are encoded as they are read.
-fn run_pretrained(
-    arguments: &EvalArguments,
-    encoder: &dyn Encoder,
-    console: &Console,
-) -> Result<(), Failure> {
-    let skips = arguments.reading.skips()?;
-    let open = |source: &str, skips: &Arc<Skips>| arguments.reading.open(source, 0, skips);
-    let stream = open(&arguments.source, &skips)?;
-    // Queries and baselines are read as the images are.
-    let range = match encoder.grey_range() {
-        None => stream.suitable_grey_range()?,
-        known => known,
-    };
-    let shape = stream.suitable_shape()?;
-    let encode = |source: &str| -> Result<Encoded, Error> {
-        let stream = open(source, &skips)?.with_grey_range(range);
-        refuse_unlabelled(&stream)?;
-        stream.encode(encoder, arguments.limit)
-    };
-    let images = encode(&arguments.source)?;
-    let queries = arguments.queries.as_deref().map(encode).transpose()?;
-    let metric = arguments.metric.unwrap_or_else(|| encoder.default_metric());
-    let rerank = Rerank::from(arguments.rerank);
-    let scoring = AssessOptions {
-        metric,
-        rerank: (rerank == Rerank::Diffusion).then(DiffusionConfig::default),
-    };
-    let start = Instant::now();
-    let scores = assess_codes(&images, queries.as_ref(), &scoring)?;
-    let mut report = EvalReport {
-        scores: Some(scores),
-        metric,
-        rerank,
-        seconds: Some(start.elapsed().as_secs_f64()),
-        baselines: None,
-        self_retrieval: None,
-        comparison: None,
-    };
-    if !arguments.no_baselines {
-        // What cannot be read was told above.
-        let unheard = Arc::<Skips>::default();
-        let load = |source: &str| {
-            let stream = open(source, &unheard)?.with_grey_range(range);
-            let stream = stream.fitted(shape, Fit::Stretch);
-            stream.load(Some(shape), arguments.limit)
-        };
-        let queries = arguments.queries.as_deref().map(load).transpose()?;
-        report.baselines = Some(assess_simple(&load(&arguments.source)?, queries.as_ref())?);
-    }
-    print(&report, console)?;
-    console.json(&report)?;
-    arguments.reading.conclude(&skips, console)
-}
-
-/// Refuses images without labels before all of them are encoded.
-fn refuse_unlabelled(stream: &ImageStream) -> Result<(), Error> {
-    let mut entries = stream.source().entries()?;
-    match entries.find_map(Result::ok) {
-        Some(first) if first.label.is_none() => Err(Error::Unlabelled {
-            collection: Some(format!("a pretrained encoder on {}", stream.name())),
-            image: first.key,
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn print(report: &EvalReport, console: &Console) -> Result<(), Failure> {

@@ -9,14 +9,14 @@ use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::{
     Encoder, Error, GalleryOptions, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSION_POINTS,
-    Phase, PretrainedEncoder, PretrainedOptions, Progress, Watch, encoder_of, find_source,
-    load_encoder, open_or_create_gallery,
+    Phase, Progress, Watch, find_source, open_or_create_gallery,
 };
 use serde::Serialize;
 
 use super::Failure;
 use super::arguments::IndexArguments;
 use super::console::{Console, Interruption, duration};
+use super::encoders::to_index_with;
 
 /// What a server is called by others that find its gallery in use.
 const SERVER: &str = "lookalike serve";
@@ -82,34 +82,11 @@ fn bring_in_step(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
-    let encoder: Box<dyn Encoder> = match &arguments.model {
-        Some(path) => encoder_at(path, arguments, device)?,
-        None => {
-            let gallery = lookalike::open_gallery(&arguments.gallery)?;
-            encoder_of(&*gallery, &[], device)?
-        }
-    };
+    let encoder = to_index_with(arguments, device, console)?;
     match arguments.watch {
         true => follow(arguments, &*encoder, console),
         false => look(arguments, &*encoder, console, None),
     }
-}
-
-/// The encoder at a path. What its files do not say is said now or, where nothing is, as the
-/// gallery knows it that is there already.
-fn encoder_at(
-    path: &Path,
-    arguments: &IndexArguments,
-    device: DeviceChoice,
-) -> Result<Box<dyn Encoder>, Failure> {
-    let options = arguments.pretrained.options();
-    if PretrainedEncoder::is_at(path)
-        && options == PretrainedOptions::default()
-        && let Ok(gallery) = lookalike::open_gallery(&arguments.gallery)
-    {
-        return Ok(encoder_of(&*gallery, &[path.to_owned()], device)?);
-    }
-    Ok(load_encoder(path, &options, device)?)
 }
 
 /// Goes on bringing the gallery up to date whenever the folder changes, until it is told to end.

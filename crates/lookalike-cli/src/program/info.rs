@@ -7,7 +7,10 @@ use lookalike::autoencoder::{
 };
 use lookalike::gallery::{ClusterInfo, GalleryInfo, disk_usage, model_fingerprint};
 use lookalike::images::InputShape;
-use lookalike::{Error, SourceCount, cluster_info, encoder_of, open_gallery, sources_in};
+use lookalike::{
+    Adaptation, Encoder, Error, Joined, SourceCount, adaptation_of, cluster_info, encoder_of,
+    open_gallery, sources_in,
+};
 use serde::Serialize;
 
 use super::Failure;
@@ -45,6 +48,53 @@ struct GalleryReport {
     /// What it is, of an encoder that others have trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pretrained: Option<String>,
+    /// How the pretrained encoder's codes were adapted to the collection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adapted: Option<AdaptedReport>,
+}
+
+#[derive(Serialize)]
+struct AdaptedReport {
+    /// How many images were looked at.
+    images: usize,
+    /// Floats of the pretrained encoder's codes before and after they were reduced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reduced: Option<[usize; 2]>,
+    #[serde(flatten)]
+    joined: Option<Joined>,
+}
+
+impl AdaptedReport {
+    fn of(adaptation: &Adaptation) -> Self {
+        Self {
+            images: adaptation.images(),
+            reduced: adaptation.reduced().map(|(from, to)| [from, to]),
+            joined: adaptation.joined().cloned(),
+        }
+    }
+
+    /// For people.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(joined) = &self.joined {
+            let share = |length: f32| 100.0 * length * length;
+            lines.push(format!(
+                "joined       {:.0} % of likeness is the model's (confirmed {:.0} %), {:.0} % the encoder's (confirmed {:.0} %), by {} images",
+                share(joined.model_length),
+                100.0 * joined.model_agreement,
+                share(joined.encoder_length),
+                100.0 * joined.encoder_agreement,
+                self.images
+            ));
+        }
+        if let Some([from, to]) = self.reduced {
+            lines.push(format!(
+                "reduced      the encoder's codes from {from} to {to} floats, by {} images",
+                self.images
+            ));
+        }
+        lines
+    }
 }
 
 pub fn run(
@@ -239,9 +289,13 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
     let model = encoder.as_ref().and_then(|encoder| encoder.autoencoder());
     let config = model.map(|model| model.config().clone());
     let pretrained = match &encoder {
-        Some(encoder) if model.is_none() => Some(encoder.name()),
-        _ => None,
+        Some(encoder) => match encoder.adapted() {
+            Some(adapted) => Some(adapted.pair().pretrained().name()),
+            None => model.is_none().then(|| encoder.name()),
+        },
+        None => None,
     };
+    let adapted = adaptation_of(&*gallery)?.as_ref().map(AdaptedReport::of);
     for line in [
         format!("gallery      {}", info.name),
         format!("points       {} ({})", info.points, search_of(&info)),
@@ -258,6 +312,9 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
     }
     if let Some(name) = &pretrained {
         console.say(format!("encoder      {name}"))?;
+    }
+    for line in adapted.iter().flat_map(AdaptedReport::lines) {
+        console.say(line)?;
     }
     if let Some(error) = lost {
         console.note(error.to_string());
@@ -343,5 +400,6 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         cluster,
         model: config,
         pretrained,
+        adapted,
     })
 }

@@ -5,6 +5,7 @@ mod console;
 mod demo;
 mod drawing;
 mod duplicates;
+mod encoders;
 mod eval;
 mod export;
 mod gallery;

@@ -7,7 +7,7 @@ use lookalike::{encoder_of, open_gallery};
 use serde::Serialize;
 
 use super::Failure;
-use super::arguments::OutliersArguments;
+use super::arguments::{OutliersArguments, named};
 use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
@@ -43,7 +43,8 @@ pub fn run(
     let encoder = match options.by {
         RankBy::Neighbours => None,
         RankBy::Both | RankBy::Reconstruction => {
-            Some(encoder_of(&*gallery, arguments.model.as_slice(), device)?)
+            let models = named(&arguments.model, &arguments.encoder);
+            Some(encoder_of(&*gallery, &models, device)?)
         }
     };
     let model = encoder.as_ref().and_then(|encoder| encoder.autoencoder());

@@ -12,7 +12,7 @@ use lookalike::{
 };
 use serde::Serialize;
 
-use super::arguments::SearchArguments;
+use super::arguments::{SearchArguments, named};
 use super::console::{Console, table};
 use super::drawing::{ContactSheet, Row};
 use super::pictures::{self, Originals, answer_row};
@@ -59,7 +59,8 @@ pub fn run(
 ) -> Result<(), Failure> {
     let instead = "every image that is named is asked with";
     arguments.reading.refuse_sample("search", instead)?;
-    let searcher = Searcher::open(&arguments.gallery, arguments.model.as_slice(), device)?;
+    let models = named(&arguments.model, &arguments.encoder);
+    let searcher = Searcher::open(&arguments.gallery, &models, device)?;
     let options = SearchOptions {
         k: arguments.k,
         metric: arguments.metric,
@@ -167,7 +168,10 @@ pub fn run(
 
 /// Says so where the model's judge expects diffusion to make answers worse.
 pub fn diffusion_note(encoder: &dyn Encoder, console: &Console) {
-    let model = encoder.autoencoder();
+    // What the model's judge found says nothing of codes that are joined with others.
+    let model = encoder
+        .autoencoder()
+        .filter(|_| encoder.adapted().is_none());
     let judged = model.and_then(|model| model.record().comparison.as_ref());
     if judged.is_some_and(|judged| !judged.diffusion_may_help()) {
         console.note(

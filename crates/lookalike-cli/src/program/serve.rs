@@ -39,7 +39,8 @@ pub fn run(
     let options = options(&arguments)?;
     let _log = log::begin(arguments.log);
     let open = {
-        let (gallery, models) = (arguments.gallery.clone(), arguments.models.clone());
+        let gallery = arguments.gallery.clone();
+        let models = [arguments.models.as_slice(), &arguments.encoders].concat();
         move || Searcher::open(&gallery, &models, device)
     };
     let searcher = open()?;

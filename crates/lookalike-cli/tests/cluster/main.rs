@@ -5,6 +5,7 @@ mod common;
 
 mod alias;
 mod copying;
+mod joined;
 mod keys;
 mod serving;
 mod support;

@@ -48,6 +48,16 @@ impl Workplace {
         assert_eq!(open(&self.images()).unwrap().len_hint(), Some(digits.len()));
     }
 
+    /// Adds the folder `clip`: a tiny model of digits and their names, as Hugging Face has them.
+    #[allow(dead_code, reason = "not every test of the program needs it")]
+    pub fn add_tiny_clip(&self) {
+        let from = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../lookalike-pretrained/tests/fixtures/tiny-clip"
+        );
+        copy(from.as_ref(), &self.path("clip"));
+    }
+
     /// The command, in this folder, not yet run.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lookalike"));
@@ -70,6 +80,19 @@ impl Workplace {
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(text.lines().count(), 1, "{line}: {text}");
         serde_json::from_str(&text).unwrap()
+    }
+}
+
+#[allow(dead_code, reason = "not every test of the program needs it")]
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match from.is_dir() {
+            true => copy(&from, &to),
+            false => drop(std::fs::copy(&from, &to).unwrap()),
+        }
     }
 }
 

@@ -219,7 +219,11 @@ fn last_part(name: &str) -> String {
 }
 
 fn model(encoder: &dyn Encoder) -> Model {
-    let shape = encoder.shape();
+    // What both of a joined pair see is no picture.
+    let shape = match encoder.adapted() {
+        Some(adapted) => adapted.pair().pretrained().shape(),
+        None => encoder.shape(),
+    };
     let any = Model {
         shape: Shape {
             channels: shape.channels,
@@ -251,6 +255,8 @@ fn model(encoder: &dyn Encoder) -> Model {
         diffusion_may_help: record
             .comparison
             .as_ref()
+            // It was judged alone.
+            .filter(|_| encoder.adapted().is_none())
             .map(Comparison::diffusion_may_help),
         ..any
     }

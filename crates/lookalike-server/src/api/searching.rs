@@ -369,7 +369,12 @@ pub(super) async fn explain(
         );
         let distance = metric.distance(&a, &b);
         let encoder = service.searcher.encoder();
-        let Some(model) = encoder.autoencoder() else {
+        // Of joined codes a model explains its own part alone.
+        let model = match encoder.adapted() {
+            Some(_) => None,
+            None => encoder.autoencoder(),
+        };
+        let Some(model) = model else {
             let found = occlude(encoder, &query, &with, stop_if_abandoned)?;
             return Ok(Explanation {
                 method: Method::Occlusion,

@@ -284,14 +284,26 @@ impl PretrainedArguments {
     }
 }
 
+/// The files and folders of encoders that were named.
+pub fn named(model: &Option<PathBuf>, encoder: &Option<PathBuf>) -> Vec<PathBuf> {
+    model.iter().chain(encoder).cloned().collect()
+}
+
 #[derive(Args)]
 pub struct IndexArguments {
     /// Images to encode
     pub source: String,
-    /// What to encode with: a model file, or a folder or .onnx file of an encoder that others have
-    /// trained; a gallery in a folder that is there already knows it
-    #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
+    /// The model to encode with; a gallery that is there already knows it, unless it is on a cluster
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
+    /// A folder or .onnx file of an encoder that others have trained; with --model codes of both are
+    /// joined, each counting as much as the images say
+    #[arg(long, value_name = "ENCODER")]
+    pub encoder: Option<PathBuf>,
+    /// Reduce the codes of the pretrained encoder to N floats: their principal components over these
+    /// images
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub reduce: Option<usize>,
     #[command(flatten)]
     pub pretrained: PretrainedArguments,
     /// The gallery to make or to bring up to date
@@ -371,10 +383,12 @@ pub struct SearchArguments {
     /// Where to search
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
-    /// The model that the gallery was made with; needed for one on a cluster, which keeps none, and
-    /// for a pretrained encoder that has moved
-    #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
+    /// The model that the gallery was made with; needed for one on a cluster, which keeps none
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
+    /// Where the gallery's pretrained encoder is, if it has moved
+    #[arg(long, value_name = "ENCODER")]
+    pub encoder: Option<PathBuf>,
     /// How many neighbours
     #[arg(short, default_value_t = 5, value_name = "N", value_parser = positive())]
     pub k: usize,
@@ -416,10 +430,16 @@ pub struct EvalArguments {
     /// Images: if they have labels, each is a query against all others, right when the labels
     /// agree; labelled or not, distorted copies (up to 2,000) look for their originals
     pub source: String,
-    /// What to score: a model file, or a folder or .onnx file of an encoder that others have
-    /// trained
-    #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
-    pub model: PathBuf,
+    /// The model to score
+    #[arg(long, value_name = "MODEL", required_unless_present = "encoder")]
+    pub model: Option<PathBuf>,
+    /// A folder or .onnx file of an encoder that others have trained, to score; with --model each
+    /// alone, and both joined
+    #[arg(long, value_name = "ENCODER")]
+    pub encoder: Option<PathBuf>,
+    /// Score the codes of the pretrained encoder reduced to N floats as well; those are joined then
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub reduce: Option<usize>,
     #[command(flatten)]
     pub pretrained: PretrainedArguments,
     /// Ask with these labelled images instead
@@ -519,8 +539,11 @@ pub struct OutliersArguments {
     pub gallery: String,
     /// The model that the gallery was made with; needed for one on a cluster, which keeps none,
     /// unless --by neighbours
-    #[arg(long, visible_alias = "encoder", value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
+    /// Where the gallery's pretrained encoder is, if it has moved
+    #[arg(long, value_name = "ENCODER")]
+    pub encoder: Option<PathBuf>,
     /// Neighbours that a picture is compared with
     #[arg(short, default_value_t = 10, value_name = "N", value_parser = positive())]
     pub k: usize,
@@ -632,6 +655,8 @@ mod tests {
             "lookalike index photos --model m --gallery g --watch --sample 10",
             "lookalike search a.png --gallery g --max-distance NaN",
             "lookalike search a.png --gallery g --where label",
+            "lookalike eval photos",
+            "lookalike eval photos --encoder e --reduce 0",
             "lookalike info x --threads 0",
             "lookalike duplicates",
             "lookalike duplicates --gallery g --threshold -1",

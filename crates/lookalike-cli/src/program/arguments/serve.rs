@@ -27,8 +27,11 @@ pub struct ServeArguments {
     /// The model that the gallery was made with; needed for one on a cluster, which keeps none. Of
     /// several, the gallery's own is taken, also when an alias is switched to a collection of
     /// another of them
-    #[arg(long = "model", visible_alias = "encoder", value_name = "MODEL")]
+    #[arg(long = "model", value_name = "MODEL")]
     pub models: Vec<PathBuf>,
+    /// Where the gallery's pretrained encoder is, if it has moved; repeatable as --model is
+    #[arg(long = "encoder", value_name = "ENCODER")]
+    pub encoders: Vec<PathBuf>,
     /// Where added images and the map are kept; needed for a gallery on a cluster [default: beside
     /// the gallery]
     #[arg(long, value_name = "FOLDER")]
