@@ -90,10 +90,15 @@ impl Frame {
         )
     }
 
-    /// Whether no pixel depends on a scan.
+    /// Whether no pixel depends on a scan. One that leaves bits open is needed by those that refine
+    /// its coefficients, which may refine lower ones in the same scan, as libjpeg does.
     pub(super) fn skips(&self, scan: &Scan) -> bool {
         let component = &self.components[scan.parts[0].0];
-        self.progressive && scan.first > component.last
+        let refined_alone = || {
+            let needed = component.open_bits.get(1..=component.last);
+            needed.is_none_or(|bits| bits.iter().all(|&bits| bits == 0))
+        };
+        self.progressive && scan.first > component.last && (scan.low == 0 || refined_alone())
     }
 
     /// Calls `each` for every block of a scan: the component's place among the scan's parts, and the block's column

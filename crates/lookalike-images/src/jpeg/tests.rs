@@ -171,3 +171,31 @@ fn a_progressive_file_that_ends_between_two_scans_is_refused() {
         }
     }
 }
+
+/// libjpeg refines low and high coefficients in one scan, which can be read only by what the scans
+/// before it left of both: also where no pixel of a reduced picture depends on the high ones. The
+/// files are of `cjpeg -quality 85 -sample 1x1`, and the same coefficients by `jpegtran
+/// -progressive`.
+#[test]
+fn a_refined_file_reduces_to_the_same_pixels_as_a_sequential_one() {
+    let sequential = include_bytes!("../../tests/jpeg/refined.jpg");
+    let progressive = include_bytes!("../../tests/jpeg/refined-progressive.jpg");
+    for target in [
+        None,
+        Some((36, 28)),
+        Some((18, 14)),
+        Some((9, 7)),
+        Some((4, 3)),
+    ] {
+        let options = DecodeOptions {
+            target,
+            ..DecodeOptions::default()
+        };
+        let expected = decode(sequential, &options).unwrap();
+        assert_eq!(
+            decode(progressive, &options).unwrap(),
+            expected,
+            "{target:?}"
+        );
+    }
+}
