@@ -258,7 +258,10 @@ mod tests {
                 let a = picture(channels, first.0, first.1);
                 let b = picture(channels, second.0, second.1);
                 let why = model.explain(&a, &b);
-                let expected = cosine(&model.encode_image(&a), &model.encode_image(&b));
+                let expected = cosine(
+                    &model.encode(a.data()).unwrap(),
+                    &model.encode(b.data()).unwrap(),
+                );
                 assert!(
                     (f64::from(why.similarity) - expected).abs() < 1e-4,
                     "{what}: {why:?}"
@@ -318,7 +321,7 @@ mod tests {
                 let long = |values: Vec<f32>| values.iter().map(|v| v * v).sum::<f32>().sqrt();
                 let latent = long(model.latents(image.data()));
                 match channels {
-                    3 => latent * long(model.encode_image(image)),
+                    3 => latent * long(model.encode(image.data()).unwrap()),
                     _ => latent,
                 }
             };

@@ -4,9 +4,7 @@ use crate::progress::{Phase, Progress};
 use std::path::Path as FilePath;
 use std::sync::OnceLock;
 
-use lookalike_images::{
-    COLOURS, Collection, Fit, GreyRange, InputShape, Pixels, colours, fit_with,
-};
+use lookalike_images::{COLOURS, Collection, Fit, GreyRange, InputShape, colours};
 use lookalike_neighbours::Metric;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -262,16 +260,6 @@ impl Autoencoder {
     /// How images of other proportions are brought to the model's shape.
     pub fn fit(&self) -> Fit {
         self.config.fit
-    }
-
-    /// Brings one image to the model's shape and encodes it.
-    pub fn encode_image(&self, image: &Pixels) -> Vec<f32> {
-        let mut code = vec![0.0; self.code_dim()];
-        self.encode_batch(
-            fit_with(image, self.shape(), self.fit(), WHITE).data(),
-            &mut code,
-        );
-        code
     }
 
     /// Encodes a whole collection; `progress` hears of it after each batch.

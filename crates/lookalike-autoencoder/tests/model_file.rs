@@ -226,7 +226,7 @@ fn colours_are_joined_to_codes_and_to_nothing_else() {
                 .zip(expected)
                 .all(|(a, b)| (a - 0.5 * b).abs() < 1e-6)
         );
-        assert_eq!(joined.encode_image(&images.picture(image)), code);
+        assert_eq!(joined.encode(images.image(image)).unwrap(), code);
     }
     // The decoder knows nothing of them, and the file everything.
     let some = &images.pixels()[..3 * shape.values()];
@@ -292,7 +292,7 @@ fn shape_and_colours_stand_behind_what_was_learned() {
                 assert!((length(own) - part.length).abs() < 1e-4, "{part:?}");
                 rest = others;
             }
-            assert_eq!(model.encode_image(&images.picture(image)), code);
+            assert_eq!(model.encode(images.image(image)).unwrap(), code);
         }
         survives(&model);
     }

@@ -105,7 +105,7 @@ fn labels_of(images: &Encoded) -> Result<Vec<&str>, Error> {
 /// # Errors
 ///
 /// When a collection has no labels.
-pub fn assess_baselines(
+fn assess_baselines(
     collection: &Collection,
     queries: Option<&Collection>,
 ) -> Result<Baselines, Error> {
@@ -137,7 +137,7 @@ pub fn assess_pixels(
 /// # Errors
 ///
 /// When a collection has no labels.
-pub fn assess_histogram(
+fn assess_histogram(
     collection: &Collection,
     queries: Option<&Collection>,
 ) -> Result<Option<Scores>, Error> {
@@ -162,15 +162,10 @@ pub fn assess_histogram(
 /// Principal components of histograms of oriented gradients that are scored.
 const HOG_COMPONENTS: usize = 128;
 
-/// What [`assess_hog`] found.
-#[derive(Serialize, Clone, Copy, PartialEq, Debug)]
-pub struct HogScores {
-    /// Histograms of oriented gradients ([`Gradients::suited`]), cosine distance.
-    pub hog: Scores,
-    /// Their first 128 principal components, half whitened
-    /// ([`Pca::project_half_whitened`](lookalike_neighbours::Pca::project_half_whitened)), cosine
-    /// distance.
-    pub hog_128_half_whitened: Scores,
+/// Scores of histograms of gradients.
+struct HogScores {
+    hog: Scores,
+    hog_128_half_whitened: Scores,
 }
 
 /// The same for histograms of oriented gradients.
@@ -178,10 +173,7 @@ pub struct HogScores {
 /// # Errors
 ///
 /// When a collection has no labels, or `queries` has images of another shape.
-pub fn assess_hog(
-    collection: &Collection,
-    queries: Option<&Collection>,
-) -> Result<HogScores, Error> {
+fn assess_hog(collection: &Collection, queries: Option<&Collection>) -> Result<HogScores, Error> {
     let describe = |collection: &Collection| {
         let gradients = Gradients::suited(collection.shape());
         gradients.describe_all(collection)
@@ -219,9 +211,11 @@ pub struct SimpleScores {
     /// Colour histograms ([`histogram`]), cosine distance; only of colour images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub histogram: Option<Scores>,
-    /// See [`HogScores::hog`].
+    /// Histograms of oriented gradients ([`Gradients::suited`]), cosine distance.
     pub hog: Scores,
-    /// See [`HogScores::hog_128_half_whitened`].
+    /// Their first 128 principal components, half whitened
+    /// ([`Pca::project_half_whitened`](lookalike_neighbours::Pca::project_half_whitened)), cosine
+    /// distance.
     pub hog_128_half_whitened: Scores,
 }
 
@@ -250,7 +244,8 @@ impl SimpleScores {
 
     /// The descriptor with the highest mean average precision, by its [name](Self::named); of
     /// equals, the simplest.
-    pub fn best_by_map(&self) -> (&'static str, Scores) {
+    #[cfg(test)]
+    fn best_by_map(&self) -> (&'static str, Scores) {
         self.best_by(|scores| scores.map)
     }
 
@@ -266,8 +261,8 @@ impl SimpleScores {
     }
 }
 
-/// The same for every simple descriptor: [`assess_baselines`], [`assess_histogram`] and
-/// [`assess_hog`].
+/// The same for every simple descriptor: what can be made of pixels without training, the colour
+/// histogram, and histograms of gradients.
 ///
 /// # Errors
 ///

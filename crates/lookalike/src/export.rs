@@ -47,7 +47,12 @@ pub struct ExportFiles<'a> {
     pub codes: Option<&'a Path>,
     /// A JSON object a line: the id and the payload.
     pub payload: Option<&'a Path>,
-    /// A Parquet file, see [`write_parquet`].
+    /// A Parquet file of the columns `id`, `source`, `key`, `label`, `location` (text), `width`,
+    /// `height` (unsigned), `bytes`, `modified` (a time stamp in nanoseconds, UTC), `blake3`,
+    /// `extra` (a JSON object as text; null where there is nothing) and `code` (a list of as many
+    /// floats as the gallery's codes have). What is not known is null. The file's metadata name the
+    /// metric, the length of codes and the model: `lookalike.metric`, `lookalike.dims`,
+    /// `lookalike.model`. Row groups hold about 16 MiB of codes.
     pub parquet: Option<&'a Path>,
 }
 
@@ -192,18 +197,8 @@ fn write_line(to: &mut impl Write, point: &Point) -> std::io::Result<()> {
 }
 
 /// Writes points as Parquet, and gives back what was written to.
-///
-/// Columns: `id`, `source`, `key`, `label`, `location` (text), `width`, `height` (unsigned),
-/// `bytes`, `modified` (a time stamp in nanoseconds, UTC), `blake3`, `extra` (a JSON object as
-/// text; null where there is nothing) and `code` (a list of as many floats as the gallery's codes
-/// have). What is not known is null. The file's metadata name the metric, the length of codes and
-/// the model: `lookalike.metric`, `lookalike.dims`, `lookalike.model`. Row groups hold about 16 MiB
-/// of codes.
-///
-/// # Errors
-///
-/// When writing fails, or a point cannot be read.
-pub fn write_parquet<W: Write + Send>(
+#[cfg(test)]
+fn write_parquet<W: Write + Send>(
     to: W,
     info: &GalleryInfo,
     points: impl IntoIterator<Item = Result<Point, Error>>,

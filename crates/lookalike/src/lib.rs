@@ -89,9 +89,8 @@ pub use adapted::{
     ADAPTED_ON, Adaptation, AdaptedEncoder, CodeKind, Contest, Joined, Pair, adaptation_of,
 };
 pub use assess::{
-    AssessOptions, HogScores, SelfAssessment, SimpleScores, assess, assess_baselines, assess_codes,
-    assess_histogram, assess_hog, assess_pixels, assess_self, assess_simple, copying,
-    pixel_vectors,
+    AssessOptions, SelfAssessment, SimpleScores, assess, assess_codes, assess_pixels, assess_self,
+    assess_simple, copying, pixel_vectors,
 };
 pub use catalogue::{SourceCount, find_source, forget_source, move_source, sources_in};
 pub use clusters::{cluster_info, has_moved, remove_collection, switch_alias};

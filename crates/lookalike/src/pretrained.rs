@@ -97,7 +97,7 @@ impl PretrainedEncoder {
     pub(crate) fn at(files: &EncoderFiles) -> Result<Self, Error> {
         let path = &files.path;
         if !path.exists() {
-            return Err(Error::EncoderGone { path });
+            return Err(Error::EncoderGone { path: path.clone() });
         }
         Self::open(path, files.options.clone())
     }

@@ -87,13 +87,13 @@ fn a_gallery_gives_back_its_encoder() {
         .adapt(ImageStream::of_collection(&images), None)
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let gallery = create_gallery(folder.path().join("g"), &encoder, None).unwrap();
+    let gallery = create_gallery(folder.path().join("g"), &encoder, &Default::default()).unwrap();
     let stream = ImageStream::of_collection(&images);
-    index(stream, &encoder, &gallery, IndexOptions::default(), |_| {}).unwrap();
-    let again = encoder_of(&gallery, &[], DeviceChoice::Cpu).unwrap();
+    index(stream, &encoder, &*gallery, IndexOptions::default()).unwrap();
+    let again = encoder_of(&*gallery, &[], DeviceChoice::Cpu).unwrap();
     assert_eq!(again.to_bytes(), encoder.to_bytes());
     assert!(again.autoencoder().is_some() && again.has_text());
-    let kept = adaptation_of(&gallery).unwrap().unwrap();
+    let kept = adaptation_of(&*gallery).unwrap().unwrap();
     assert_eq!(&kept, encoder.adaptation());
 }
 
