@@ -4,7 +4,7 @@
 //! neighbours of all codes. Equal codes are one place. Of more than 200,000 different codes a fair
 //! sample is laid out, and the others are put among their nearest of it. [`Map::update`] brings a
 //! map in step with a gallery that has changed, the same way, at the price of reading the gallery;
-//! a map that has seen many changes is [worn](Map::worn), and to be made anew.
+//! a map that has seen many changes is [worn](Map::is_worn), and to be made anew.
 //!
 //! The same codes give the same map on any number of threads: all points move at once, each from
 //! where the others were an epoch before, and what is drawn follows from epoch and point.
