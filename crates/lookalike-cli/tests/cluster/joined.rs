@@ -49,7 +49,9 @@ fn a_collection_knows_how_encoders_are_joined() {
     assert_eq!(explained["method"], "occlusion", "{explained}");
     let one = json!({ "query": a }).to_string();
     assert_eq!(
-        served.ask("POST", "/reconstruct", "application/json", one.as_bytes()).0,
+        served
+            .ask("POST", "/reconstruct", "application/json", one.as_bytes())
+            .0,
         200
     );
     drop(served);

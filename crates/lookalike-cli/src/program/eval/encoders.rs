@@ -9,8 +9,8 @@ use lookalike::gallery::Rerank;
 use lookalike::images::{Collection, Fit};
 use lookalike::neighbours::{DiffusionConfig, Metric};
 use lookalike::{
-    Adaptation, CodeKind, Contest, Encoded, Encoder, Error, ImageStream, Pair, SimpleScores, Skips,
-    assess_codes, assess_simple,
+    Adaptation, AssessOptions, CodeKind, Contest, Encoded, Encoder, Error, ImageStream, Pair,
+    SimpleScores, Skips, assess_codes, assess_simple,
 };
 use serde::Serialize;
 
@@ -94,7 +94,11 @@ pub fn run(arguments: &EvalArguments, pair: Pair, console: &Console) -> Result<(
         let codes = adapted.codes_of(kind, &encoded);
         let metric = arguments.metric.unwrap_or_else(|| adapted.metric_of(kind));
         let queries = queries.as_ref().map(|all| adapted.codes_of(kind, all));
-        let scores = || assess_codes(&codes, queries.as_ref(), metric, diffusion);
+        let scoring = AssessOptions {
+            metric,
+            rerank: diffusion.clone(),
+        };
+        let scores = || assess_codes(&codes, queries.as_ref(), &scoring);
         encoders.push(EncoderScores {
             encoder: kind,
             dims: codes.dims,
