@@ -90,7 +90,9 @@ pub(crate) fn prepare(
                 targets: None,
             };
         }
-        Objective::Augment | Objective::Denoise | Objective::Look => vec![0.0; clean.len()],
+        Objective::Augment | Objective::Denoise | Objective::Look | Objective::Distil => {
+            vec![0.0; clean.len()]
+        }
     };
     let rows = changed
         .par_chunks_exact_mut(len)

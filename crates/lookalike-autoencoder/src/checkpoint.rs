@@ -61,7 +61,7 @@ pub(crate) struct State {
     pub weights: Weights,
     pub adam: AdamState,
     pub position: Position,
-    /// Targets of a stage whose targets follow from weights that are gone; else empty.
+    /// Targets of a stage that keeps them ([`Stage::keeps_targets`]); else empty.
     pub targets: Vec<f32>,
 }
 
@@ -213,7 +213,7 @@ pub(crate) fn load(
     let expected = plan.parameters.len()
         + 2 * plan.statistics.len()
         + 2 * learning.parameters.len()
-        + usize::from(stage == Stage::Refine);
+        + usize::from(stage.keeps_targets());
     if container.len() != expected {
         return Err(fail(format!(
             "it has {} tensors, the stage that it says it has come to needs {expected}",
@@ -229,14 +229,14 @@ pub(crate) fn load(
             .map(|parts| parts.concat())
             .map_err(fail)
     };
-    let targets = match stage {
-        Stage::Refine => {
+    let targets = match stage.keeps_targets() {
+        true => {
             let images = stage.images(data.images).len();
             container
                 .tensor(TARGETS, &[images, plan.code_dim])
                 .map_err(fail)?
         }
-        _ => Vec::new(),
+        false => Vec::new(),
     };
     Ok(State {
         targets,

@@ -11,6 +11,7 @@ use crate::architecture::Architecture;
 use crate::augment::{Augmentation, ChosenAugmentation, Noise};
 use crate::error::AutoencoderError;
 use crate::precision::Precision;
+use crate::teacher::TeacherRecord;
 
 /// What the network sees and what it must give back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub enum Objective {
     /// the eigenvectors of the images' neighbour graph do, and last the decoder learns to draw
     /// images from codes.
     Look,
+    /// A distorted view in, a teacher's code of the undistorted image out, for [`crate::distil`].
+    Distil,
     /// A distorted view in, the undistorted image out: the code must leave out how the image was
     /// distorted (the augmented autoencoder, Sundermeyer et al. 2018).
     Augment,
@@ -34,8 +37,9 @@ pub enum Objective {
 
 impl Objective {
     /// Every objective, in the order of the command line's help.
-    pub const ALL: [Objective; 5] = [
+    pub const ALL: [Objective; 6] = [
         Self::Look,
+        Self::Distil,
         Self::Augment,
         Self::Reconstruct,
         Self::Denoise,
@@ -158,7 +162,7 @@ macro_rules! named {
     };
 }
 
-named!(Objective, "objective", Look => "look", Augment => "augment", Reconstruct => "reconstruct", Denoise => "denoise", Variational => "variational");
+named!(Objective, "objective", Look => "look", Distil => "distil", Augment => "augment", Reconstruct => "reconstruct", Denoise => "denoise", Variational => "variational");
 named!(Effort, "effort", Quick => "quick", Default => "default", Best => "best");
 named!(Loss, "loss", Mse => "mse", Bce => "bce");
 named!(Optimiser, "optimiser", Adam => "adam", AdamW => "adamw");
@@ -173,6 +177,9 @@ pub struct TrainConfig {
     pub architecture: Architecture,
     /// What it must learn.
     pub objective: Objective,
+    /// Whose codes are learned, with [`Objective::Distil`] only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<TeacherRecord>,
     /// Floats of a code; only the bottleneck network reads it.
     pub code_dim: usize,
     /// How reconstructions are judged.
@@ -265,7 +272,7 @@ impl TrainConfig {
             2_500..20_000 => 128,
             _ => recipe.batch,
         };
-        if objective == Objective::Look {
+        if matches!(objective, Objective::Look | Objective::Distil) {
             // No decoder learns along, so that more can be seen in the same time.
             let views = (LOOK_PIXELS_SEEN / pixels).max(MIN_VIEWS);
             return Self {
@@ -307,6 +314,7 @@ impl TrainConfig {
         let article = Self {
             architecture,
             objective,
+            teacher: None,
             code_dim: 0,
             loss: Loss::Mse,
             optimiser: Optimiser::Adam,
@@ -333,7 +341,7 @@ impl TrainConfig {
             },
             Architecture::Bottleneck => Self {
                 code_dim: match objective {
-                    Objective::Look => 128,
+                    Objective::Look | Objective::Distil => 128,
                     _ => 64,
                 },
                 loss: Loss::Bce,
@@ -343,7 +351,7 @@ impl TrainConfig {
                 weight_decay: 0.01,
                 batch: 256,
                 epochs: match objective {
-                    Objective::Look => 6,
+                    Objective::Look | Objective::Distil => 6,
                     _ => 12,
                 },
                 ..article
@@ -364,7 +372,7 @@ impl TrainConfig {
     /// Whether every image is brought to mean 0 and standard deviation 1 before the encoder sees
     /// it.
     pub(crate) fn normalises_input(&self) -> bool {
-        self.objective == Objective::Look
+        matches!(self.objective, Objective::Look | Objective::Distil)
     }
 
     /// Refuses what cannot work, saying what would.
@@ -423,20 +431,32 @@ impl TrainConfig {
                 ),
             );
         }
-        if self.objective == Objective::Look && self.architecture != Architecture::Bottleneck {
+        let describes = matches!(self.objective, Objective::Look | Objective::Distil);
+        if describes && self.architecture != Architecture::Bottleneck {
             return fail(
                 "architecture",
                 format!(
-                    "the objective look needs the bottleneck network, not {}: its code is a vector",
-                    self.architecture
+                    "the objective {} needs the bottleneck network, not {}: its code is a vector",
+                    self.objective, self.architecture
                 ),
             );
         }
-        if self.objective == Objective::Look && weight > 0.0 {
+        if describes && weight > 0.0 {
             return fail(
                 "colour_weight",
                 format!(
-                    "colour weight {weight}: the objective look has colours in its code already; use weight 0"
+                    "colour weight {weight}: the codes of objective {} are whole without; use weight 0",
+                    self.objective
+                ),
+            );
+        }
+        if self.teacher.is_some() != (self.objective == Objective::Distil) {
+            return fail(
+                "teacher",
+                format!(
+                    "objective {} and {} teacher: the objective distil needs one, no other takes one",
+                    self.objective,
+                    if self.teacher.is_some() { "a" } else { "no" }
                 ),
             );
         }
@@ -590,6 +610,7 @@ mod tests {
                 ..good.clone()
             },
             TrainConfig::with_objective(Architecture::Conv, Objective::Look),
+            TrainConfig::with_objective(Architecture::Bottleneck, Objective::Distil),
         ] {
             assert!(bad.check().is_err());
         }

@@ -49,6 +49,7 @@ mod progress;
 mod record;
 mod sample;
 mod stage;
+mod teacher;
 mod train;
 
 pub use architecture::Architecture;
@@ -71,4 +72,5 @@ pub use progress::{Phase, Progress};
 pub use record::{
     Comparison, DataRecord, EpochRecord, Judgement, StageRecord, TrainRecord, Verdict,
 };
-pub use train::{Observer, TrainStep, train};
+pub use teacher::TeacherRecord;
+pub use train::{Observer, TrainStep, distil, train};

@@ -3,6 +3,7 @@
 //! The article's objectives have one stage, the whole network at once. [`Objective::Look`] has
 //! three: the encoder learns to describe images; then also to point where the eigenvectors of their
 //! neighbour graph do; then the decoder learns to draw images from the finished codes.
+//! [`Objective::Distil`] has two: the encoder learns a teacher's codes, then the decoder learns.
 
 use lookalike_images::Collection;
 use lookalike_kernels::Loss;
@@ -41,6 +42,8 @@ pub(crate) enum Stage {
     Whole,
     /// The encoder: descriptions of undistorted images.
     Look,
+    /// The encoder: a teacher's codes of undistorted images.
+    Distil,
     /// The encoder: descriptions, and coordinates along the neighbour graph.
     Refine,
     /// The decoder: images from codes.
@@ -52,6 +55,7 @@ impl Stage {
     pub fn all(config: &TrainConfig) -> &'static [Self] {
         match config.objective {
             Objective::Look => &[Self::Look, Self::Refine, Self::Decode],
+            Objective::Distil => &[Self::Distil, Self::Decode],
             _ => &[Self::Whole],
         }
     }
@@ -61,6 +65,7 @@ impl Stage {
         match self {
             Self::Whole => "whole",
             Self::Look => "look",
+            Self::Distil => "distil",
             Self::Refine => "refine",
             Self::Decode => "decode",
         }
@@ -69,7 +74,7 @@ impl Stage {
     /// Places of the images that it learns from, among `count`.
     pub fn images(self, count: usize) -> Vec<u32> {
         let most = match self {
-            Self::Whole | Self::Look => count,
+            Self::Whole | Self::Look | Self::Distil => count,
             Self::Refine | Self::Decode => MAX_GRAPH_IMAGES,
         };
         evenly_spaced(count, most)
@@ -78,11 +83,17 @@ impl Stage {
             .collect()
     }
 
+    /// Whether a checkpoint has the targets: they follow from weights that are gone, or from a
+    /// teacher that is slow.
+    pub fn keeps_targets(self) -> bool {
+        matches!(self, Self::Distil | Self::Refine)
+    }
+
     /// Passes over the stage's images.
     pub fn epochs(self, config: &TrainConfig) -> usize {
         let share = |share: f64| ((config.epochs as f64 * share).ceil() as usize).max(1);
         match self {
-            Self::Whole | Self::Look => config.epochs,
+            Self::Whole | Self::Look | Self::Distil => config.epochs,
             Self::Refine => share(REFINE_SHARE),
             Self::Decode => share(DECODE_SHARE),
         }
@@ -100,7 +111,7 @@ impl Stage {
     pub fn loss(self, config: &TrainConfig) -> Loss {
         match self {
             Self::Whole | Self::Decode => config.loss.kernel(),
-            Self::Look | Self::Refine => Loss::LinearSquaredError,
+            Self::Look | Self::Distil | Self::Refine => Loss::LinearSquaredError,
         }
     }
 
@@ -108,7 +119,7 @@ impl Stage {
     pub fn plan(self, plan: &Plan) -> Plan {
         match self {
             Self::Whole => plan.clone(),
-            Self::Look | Self::Refine => plan.encoder_alone(),
+            Self::Look | Self::Distil | Self::Refine => plan.encoder_alone(),
             Self::Decode => plan.decoder_alone(),
         }
     }
@@ -118,7 +129,7 @@ impl Stage {
         let (parameters, statistics) = plan.encoder_ends();
         match self {
             Self::Whole => weights.clone(),
-            Self::Look | Self::Refine => Weights {
+            Self::Look | Self::Distil | Self::Refine => Weights {
                 parameters: weights.parameters[..parameters].to_vec(),
                 means: weights.means[..statistics].to_vec(),
                 variances: weights.variances[..statistics].to_vec(),
@@ -136,7 +147,7 @@ impl Stage {
         let (parameters, statistics) = plan.encoder_ends();
         let (parameters, statistics) = match self {
             Self::Whole => return learned,
-            Self::Look | Self::Refine => (0..parameters, 0..statistics),
+            Self::Look | Self::Distil | Self::Refine => (0..parameters, 0..statistics),
             Self::Decode => (
                 parameters..all.parameters.len(),
                 statistics..all.means.len(),
@@ -157,7 +168,7 @@ pub(crate) struct Task {
     pub images: Vec<u32>,
     /// Codes to decode, for [`Stage::Decode`], a row for each of `images`.
     codes: Vec<f32>,
-    /// Targets for [`Stage::Look`] and [`Stage::Refine`], a row for each of `images`.
+    /// Targets for [`Stage::Look`], [`Stage::Distil`] and [`Stage::Refine`], a row for each of `images`.
     pub targets: Vec<f32>,
     width: usize,
 }
@@ -172,7 +183,8 @@ pub(crate) struct Making<'a> {
 
 impl Making<'_> {
     /// Makes a stage ready. `look` describes the collection (absent only where nothing is
-    /// described); `targets` are those of a stage that is resumed, or empty.
+    /// described); `targets` are those of a stage that is resumed or that learns from a teacher, or
+    /// empty.
     pub fn task(
         &self,
         stage: Stage,
@@ -290,7 +302,7 @@ impl Task {
         };
         match self.stage {
             Stage::Whole => prepare(collection, &images, config, epoch),
-            Stage::Look | Stage::Refine => Batch {
+            Stage::Look | Stage::Distil | Stage::Refine => Batch {
                 inputs: views(collection, &images, config, epoch),
                 targets: Some(rows(&self.targets)),
             },

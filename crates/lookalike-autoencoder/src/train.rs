@@ -77,6 +77,76 @@ pub fn train(
     checkpointing: Option<&Checkpointing>,
     observer: &mut dyn Observer,
 ) -> Result<Autoencoder, AutoencoderError> {
+    if config.objective == Objective::Distil {
+        let message = "the objective distil needs a teacher's codes of the images: use `distil`";
+        return Err(AutoencoderError::setting("objective", message.to_owned()));
+    }
+    run(
+        collection,
+        config,
+        device,
+        checkpointing,
+        observer,
+        &mut || unreachable!("only distillation asks for codes"),
+    )
+}
+
+/// Trains an autoencoder whose encoder gives a teacher's codes of `collection`, reduced to their
+/// first [`TrainConfig::code_dim`] principal components and to length 1; otherwise as [`train`].
+///
+/// `config` has [`Objective::Distil`] and says in [`TrainConfig::teacher`] whose codes they are.
+/// `codes` gives them, as many floats for each image as the teacher's record says. It is called
+/// once at most, and not at all by a resumed run whose checkpoint has them already.
+///
+/// # Errors
+///
+/// As [`train`], codes that are not as many as the images, and whatever `codes` says.
+pub fn distil<E: From<AutoencoderError>>(
+    collection: &Collection,
+    config: &TrainConfig,
+    codes: impl FnOnce() -> Result<Vec<f32>, E>,
+    device: DeviceChoice,
+    checkpointing: Option<&Checkpointing>,
+    observer: &mut dyn Observer,
+) -> Result<Autoencoder, E> {
+    if config.objective != Objective::Distil {
+        let message = format!(
+            "the objective {} has no teacher: use `train`",
+            config.objective
+        );
+        return Err(AutoencoderError::setting("objective", message).into());
+    }
+    let mut codes = Some(codes);
+    let mut failure = None;
+    let mut ask = || {
+        let codes = codes.take().expect("asked once")();
+        codes.map_err(|error| {
+            failure = Some(error);
+            AutoencoderError::Data("the teacher's codes are not there".to_owned())
+        })
+    };
+    let trained = run(
+        collection,
+        config,
+        device,
+        checkpointing,
+        observer,
+        &mut ask,
+    );
+    trained.map_err(|error| failure.unwrap_or_else(|| error.into()))
+}
+
+/// Asks for a teacher's codes of all images of the collection.
+type Ask<'a> = &'a mut dyn FnMut() -> Result<Vec<f32>, AutoencoderError>;
+
+fn run(
+    collection: &Collection,
+    config: &TrainConfig,
+    device: DeviceChoice,
+    checkpointing: Option<&Checkpointing>,
+    observer: &mut dyn Observer,
+    ask: Ask,
+) -> Result<Autoencoder, AutoencoderError> {
     config.check()?;
     let plan = Plan::new(
         config.architecture,
@@ -117,7 +187,10 @@ pub fn train(
         if index > state.position.earlier.len() {
             state.enter(stage, &plan);
         }
-        let targets = std::mem::take(&mut state.targets);
+        let mut targets = std::mem::take(&mut state.targets);
+        if let (Stage::Distil, Some(teacher), true) = (stage, &config.teacher, targets.is_empty()) {
+            targets = teacher.targets(ask()?, collection.len(), plan.code_dim)?;
+        }
         let task = making.task(stage, &state.weights, look.as_ref(), targets)?;
         state = Run::start(collection, config, &plan, &data, device, task, state)?
             .go(checkpointing, observer)?;
@@ -134,10 +207,10 @@ pub fn train(
         name: stage.name().to_owned(),
         epochs,
     });
-    let (mean_image_loss, perfect_loss) = match &look {
-        // Descriptions have a mean of 0 and a mean squared length of 1.
-        Some(_) => (1.0 / plan.code_dim as f64, 0.0),
-        None => (
+    let (mean_image_loss, perfect_loss) = match config.normalises_input() {
+        // Descriptions and teachers' codes have a mean of about 0 and a mean squared length of 1.
+        true => (1.0 / plan.code_dim as f64, 0.0),
+        false => (
             mean_image_loss(collection, config.loss),
             perfect_loss(collection, config.loss),
         ),
@@ -387,9 +460,9 @@ impl<'a> Run<'a> {
         let stage = self.task.stage;
         let state = State {
             weights: stage.put(self.plan, &self.weights, self.network.weights()),
-            targets: match stage {
-                Stage::Refine => self.task.targets.clone(),
-                _ => Vec::new(),
+            targets: match stage.keeps_targets() {
+                true => self.task.targets.clone(),
+                false => Vec::new(),
             },
             adam: self.network.adam(),
             position: self.position.clone(),

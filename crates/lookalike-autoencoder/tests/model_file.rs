@@ -60,7 +60,10 @@ fn changed(
 
 #[test]
 fn a_model_survives_its_file() {
-    for objective in Objective::ALL {
+    for objective in Objective::ALL
+        .into_iter()
+        .filter(|&o| o != Objective::Distil)
+    {
         survives(&small_model_of(objective));
     }
 }

@@ -361,3 +361,41 @@ fn encoders_are_scored_beside_each_other() {
         "--encoder",
     );
 }
+
+#[test]
+fn a_small_encoder_learns_from_a_teacher() {
+    let place = Workplace::new(200);
+    place.add_tiny_clip();
+    let images = place.images();
+    let output = place.run(&format!("train {images} --out m --objective distil"));
+    assert!(!output.status.success());
+    assert!(stderr(&output).contains("--teacher"), "{}", stderr(&output));
+
+    let taught = "--teacher clip --epochs 8 --batch 16";
+    let trained = place.json(&format!("train {images} {taught} --out m"));
+    assert_eq!(trained["objective"], "distil");
+    let info = place.json("info m");
+    let teacher = &info["config"]["teacher"];
+    assert_eq!(teacher["name"], "clip");
+    assert!(teacher["dims"].as_u64().unwrap() > 0);
+    let said = String::from_utf8(place.run("info m").stdout).unwrap();
+    assert!(said.contains("teacher      clip ("), "{said}");
+
+    // Its codes are those of any model of ours, and it knows digits from digits.
+    let scores = place.json(&format!("eval {images} --model m"));
+    assert!(scores["precision_at_5"].as_f64().unwrap() > 0.5, "{scores}");
+    place.json(&format!("index {images} --model m --gallery g"));
+    let found = place.json(&format!(
+        "search {images}#7 --gallery g --include-self -k 1"
+    ));
+    assert!(found["neighbours"][0]["distance"].as_f64().unwrap() < 1e-5);
+
+    // The same run again is finished; that of another teacher is another run.
+    let again = place.run(&format!("train {images} {taught} --out m --resume"));
+    assert!(
+        stderr(&again).contains("nothing to resume"),
+        "{}",
+        stderr(&again)
+    );
+    assert!(again.status.success());
+}

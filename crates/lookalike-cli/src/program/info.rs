@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use lookalike::autoencoder::{
-    Autoencoder, DeviceChoice, Objective, Part, TrainConfig, TrainRecord,
-};
+use lookalike::autoencoder::{Autoencoder, DeviceChoice, Part, TrainConfig, TrainRecord};
 use lookalike::gallery::{ClusterInfo, GalleryInfo, disk_usage, model_fingerprint};
 use lookalike::images::InputShape;
 use lookalike::{
@@ -16,7 +14,7 @@ use serde::Serialize;
 use super::Failure;
 use super::arguments::InfoArguments;
 use super::console::{Console, duration};
-use super::train::comparison_line;
+use super::train::{augments, comparison_line};
 
 #[derive(Serialize)]
 struct ModelReport<'a> {
@@ -180,11 +178,20 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
             }
         ),
     ];
-    if matches!(config.objective, Objective::Look | Objective::Augment) {
+    if augments(config.objective) {
         lines.insert(5, format!("distortions  {}", distortions(config)));
     }
     if !record.parts.is_empty() {
         lines.insert(6, format!("looks at     {}", parts(&record.parts)));
+    }
+    if let Some(teacher) = &config.teacher {
+        lines.insert(
+            5,
+            format!(
+                "teacher      {} ({}), codes of {} floats",
+                teacher.name, teacher.fingerprint, teacher.dims
+            ),
+        );
     }
     if let Some(comparison) = &record.comparison {
         lines.push(format!("judged       {}", comparison_line(comparison)));

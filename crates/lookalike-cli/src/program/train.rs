@@ -1,15 +1,19 @@
 //! `lookalike train`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lookalike::autoencoder::{
-    Architecture, Augmentation, AugmentationChoice, Autoencoder, Checkpointing, ChosenAugmentation,
-    Comparison, DataRecord, DeviceChoice, EpochRecord, Objective, Optimiser, TrainConfig,
-    TrainRecord, Verdict, choose_augmentation, train,
+    Architecture, Augmentation, AugmentationChoice, Autoencoder, AutoencoderError, Checkpointing,
+    ChosenAugmentation, Comparison, DataRecord, DeviceChoice, EpochRecord, Objective, Optimiser,
+    TrainConfig, TrainRecord, Verdict, choose_augmentation, train,
 };
 use lookalike::images::{Collection, GreyRange, InputShape};
-use lookalike::{Error, compare};
+use lookalike::{
+    Encoder, Error, ImageStream, PretrainedOptions, Skips, compare, load_encoder, teach,
+    teacher_record,
+};
 use serde::Serialize;
 
 use super::arguments::TrainArguments;
@@ -49,7 +53,9 @@ pub fn run(
     check(&arguments)?;
     let checkpointing = checkpointing(&arguments)?;
     let (collection, grey_range) = load(&arguments, console)?;
-    let config = config(&arguments, &collection)?;
+    let teacher = teacher(&arguments, device)?;
+    let mut config = config(&arguments, &collection)?;
+    config.teacher = teacher.as_deref().map(teacher_record);
     if let Some(chosen) = &config.chosen {
         console.note(format!("distortions, {chosen}"));
     }
@@ -65,13 +71,34 @@ pub fn run(
     }
     console.note(format!("training on {}", device.describe()?));
     let mut view = console.training();
-    let model = train(
-        &collection,
-        &config,
-        device,
-        Some(&checkpointing),
-        &mut view,
-    )
+    let model = match teacher.as_deref() {
+        Some(teacher) => {
+            // Another look at the same images, before they are brought to the network's shape.
+            let stream = stream(&arguments, grey_range, &Arc::default())?;
+            let stream = match arguments.limit {
+                Some(_) => stream,
+                None => stream.sampled(most_images(collection.shape()), arguments.seed),
+            };
+            let checkpointing = Some(&checkpointing);
+            teach(
+                teacher,
+                &stream,
+                &collection,
+                &config,
+                device,
+                checkpointing,
+                &mut view,
+            )
+        }
+        None => train(
+            &collection,
+            &config,
+            device,
+            Some(&checkpointing),
+            &mut view,
+        )
+        .map_err(Error::from),
+    }
     .map_err(|e| hint_at_resuming(e, &arguments))?;
     drop(view);
     let model = model.with_grey_range(grey_range);
@@ -155,12 +182,20 @@ fn finished(
 
 /// What will be learned.
 fn objective(a: &TrainArguments) -> Objective {
+    if a.teacher.is_some() {
+        return Objective::Distil;
+    }
     a.objective.unwrap_or(TrainConfig::new(a.arch).objective)
 }
 
 /// Refuses, before images are read, options that would change nothing.
 fn check(a: &TrainArguments) -> Result<(), Error> {
-    let augments = matches!(objective(a), Objective::Look | Objective::Augment);
+    if a.teacher.is_some() != (a.objective.unwrap_or(objective(a)) == Objective::Distil) {
+        return Err(Error::Unusable(
+            "--objective distil and --teacher ENCODER go together: give no other --objective with --teacher, and a --teacher with that one".to_owned(),
+        ));
+    }
+    let augments = augments(objective(a));
     let distorts = a.strength.is_some() || a.distort.is_some() || a.mirror.is_some();
     let denoises = objective(a) == Objective::Denoise;
     let optimiser = a.optimiser.unwrap_or(TrainConfig::new(a.arch).optimiser);
@@ -173,15 +208,22 @@ fn check(a: &TrainArguments) -> Result<(), Error> {
         ),
         (
             a.colour_weight.is_some(),
-            a.arch == Architecture::Bottleneck && objective(a) != Objective::Look,
+            a.arch == Architecture::Bottleneck
+                && !matches!(objective(a), Objective::Look | Objective::Distil),
             "--colour-weight",
-            "--arch bottleneck with another objective than look",
+            "--arch bottleneck with another objective than look and distil",
+        ),
+        (
+            a.pretrained.options() != PretrainedOptions::default(),
+            a.teacher.is_some(),
+            "--encoder-mean and what else says how an encoder is read",
+            "--teacher",
         ),
         (
             distorts || a.distort_colour.is_some(),
             augments,
             "--distort, --strength, --mirror and --distort-colour",
-            "--objective look or augment",
+            "--objective look, distil or augment",
         ),
         (
             a.noise.is_some() || a.mask.is_some(),
@@ -203,6 +245,22 @@ fn check(a: &TrainArguments) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Whether an objective distorts images.
+pub fn augments(objective: Objective) -> bool {
+    matches!(
+        objective,
+        Objective::Look | Objective::Distil | Objective::Augment
+    )
+}
+
+/// The encoder whose codes are to be learned.
+fn teacher(a: &TrainArguments, device: DeviceChoice) -> Result<Option<Box<dyn Encoder>>, Error> {
+    let Some(path) = &a.teacher else {
+        return Ok(None);
+    };
+    load_encoder(path, &a.pretrained.options(), device).map(Some)
 }
 
 /// What the arguments mean for these images: the recipe that suits them with the changes asked for.
@@ -227,7 +285,7 @@ fn config(a: &TrainArguments, collection: &Collection) -> Result<TrainConfig, Er
         epochs,
         colour_weight
     );
-    if matches!(config.objective, Objective::Look | Objective::Augment) {
+    if augments(config.objective) {
         augment(a, collection, &mut config);
     }
     if let Some(gaussian) = a.noise {
@@ -316,10 +374,25 @@ fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
 /// collections.
 const MAX_PIXELS: usize = 1 << 30;
 
+/// Images of a shape that are learned from, at most.
+fn most_images(shape: InputShape) -> usize {
+    (MAX_PIXELS / shape.values().max(1)).max(1)
+}
+
+/// The source, to be read with this range of grey if one is known.
+fn stream(
+    a: &TrainArguments,
+    range: Option<GreyRange>,
+    skips: &Arc<Skips>,
+) -> Result<ImageStream, Error> {
+    let source = a.reading.open(&a.source, a.seed, skips)?;
+    Ok(source.with_grey_range(range))
+}
+
 /// The images, and what is black and white in those of more than 8 bits.
 fn load(a: &TrainArguments, console: &Console) -> Result<(Collection, Option<GreyRange>), Failure> {
     let skips = a.reading.skips()?;
-    let source = a.reading.open(&a.source, a.seed, &skips)?;
+    let source = stream(a, None, &skips)?;
     let range = source.suitable_grey_range()?;
     let source = source.with_grey_range(range);
     let range = source.reading().decode.grey_range;
@@ -340,7 +413,7 @@ fn load(a: &TrainArguments, console: &Console) -> Result<(Collection, Option<Gre
             }
         }
     };
-    let most = (MAX_PIXELS / shape.values().max(1)).max(1);
+    let most = most_images(shape);
     let mut source = source.fitted(shape, a.fit);
     if a.limit.is_none() {
         source = source.sampled(most, a.seed);
@@ -355,16 +428,14 @@ fn load(a: &TrainArguments, console: &Console) -> Result<(Collection, Option<Gre
     Ok((collection, range))
 }
 
-fn hint_at_resuming(
-    error: lookalike::autoencoder::AutoencoderError,
-    a: &TrainArguments,
-) -> Failure {
-    use lookalike::autoencoder::AutoencoderError::Stopped;
+fn hint_at_resuming(error: Error, a: &TrainArguments) -> Failure {
     match error {
-        Stopped { .. } => Failure::Error(Error::Unusable(format!(
-            "{error}; the same command with --resume goes on to {}",
-            a.out.display()
-        ))),
+        Error::Autoencoder(AutoencoderError::Stopped { .. }) => {
+            Failure::Error(Error::Unusable(format!(
+                "{error}; the same command with --resume goes on to {}",
+                a.out.display()
+            )))
+        }
         other => other.into(),
     }
 }

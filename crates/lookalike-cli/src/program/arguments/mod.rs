@@ -137,10 +137,16 @@ pub struct TrainArguments {
     #[arg(long, default_value = "bottleneck", value_name = "NAME")]
     pub arch: Architecture,
     /// What to learn: look (to describe what distorted images show), augment (to give back
-    /// distorted images undistorted), reconstruct, denoise or variational [default: look; the
-    /// article's networks: reconstruct]
+    /// distorted images undistorted), reconstruct, denoise, variational, or distil (to give the
+    /// codes of --teacher) [default: look; the article's networks: reconstruct]
     #[arg(long, value_name = "NAME")]
     pub objective: Option<Objective>,
+    /// Learn to give the codes of this encoder, a folder or .onnx file of one that others have
+    /// trained: nearly what it gives, many times as fast. It sees every image once
+    #[arg(long, value_name = "ENCODER")]
+    pub teacher: Option<PathBuf>,
+    #[command(flatten)]
+    pub pretrained: PretrainedArguments,
     /// How long to learn: quick (an eighth of the time), default or best (four times as long); in
     /// place of --epochs
     #[arg(
@@ -151,7 +157,8 @@ pub struct TrainArguments {
     )]
     pub effort: Effort,
     /// Floats that a code learns (bottleneck only); with objective look 48 of shape and, of colour
-    /// images, 48 of colours stand behind them [default: 128; 64 for objectives other than look]
+    /// images, 48 of colours stand behind them [default: 128; 64 for objectives other than look and
+    /// distil]
     #[arg(long, value_name = "N", value_parser = positive())]
     pub code_dim: Option<usize>,
     /// mse or bce [default: bce; the article's networks: mse]
@@ -185,7 +192,7 @@ pub struct TrainArguments {
     /// is f32 until bf16 has been shown to find as well; encoding is always f32
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub precision: PrecisionChoice,
-    /// Distortions of objectives look and augment: auto (those that make nothing which the
+    /// Distortions of objectives look, distil and augment: auto (those that make nothing which the
     /// collection does not have itself: found from the images in seconds, kind by kind, and kept in
     /// the model), none, mild (strength .3) or strong (1: handwriting, few images of many things)
     /// [default: auto]
@@ -204,7 +211,7 @@ pub struct TrainArguments {
     #[arg(long, value_name = "S")]
     pub distort_colour: Option<f32>,
     /// Weight in a code of the image's colours, beside 1 for what was learned; 0 leaves them out
-    /// (bottleneck and colour images only, and not objective look, which has them in the code)
+    /// (bottleneck and colour images only, and not objectives look and distil, whose codes are whole)
     /// [default: 1.2 there]
     #[arg(long, value_name = "W")]
     pub colour_weight: Option<f32>,
