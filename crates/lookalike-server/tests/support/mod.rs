@@ -91,7 +91,7 @@ impl Running {
         let encoder = PretrainedEncoder::open(clip.as_ref(), PretrainedOptions::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let name = folder.path().join("g");
-        let gallery = create_gallery(&name, &encoder, &Default::default()).unwrap();
+        let gallery = create_gallery(name, &encoder, &Default::default()).unwrap();
         let stream = ImageStream::of_collection(&digits(60));
         index(stream, &encoder, &*gallery, IndexOptions::default()).unwrap();
         drop(gallery);
