@@ -24,7 +24,7 @@ use crate::sample::evenly_spaced;
 
 /// Images that the neighbour graph is made of, and that the last two stages learn from, at most:
 /// the exact graph costs their number squared.
-const MAX_GRAPH_IMAGES: usize = 60_000;
+pub(crate) const MAX_GRAPH_IMAGES: usize = 60_000;
 /// Neighbours of each image in the graph, the power of their similarity, and how far values travel.
 const NEIGHBOURS: usize = 20;
 const GAMMA: f32 = 3.0;
@@ -233,29 +233,7 @@ impl Making<'_> {
             .flat_map(|code| &code[..dims])
             .copied()
             .collect();
-        let failed = |why: String| AutoencoderError::Data(format!("cannot refine codes: {why}"));
-        let codes = Codes::new(&codes, dims).map_err(|e| failed(e.to_string()))?;
-        let graph = KnnGraph::build(
-            codes,
-            Metric::Cosine,
-            &DiffusionConfig {
-                neighbours: NEIGHBOURS,
-                gamma: GAMMA,
-                ..DiffusionConfig::default()
-            },
-        )
-        .map_err(|e| failed(e.to_string()))?;
-        let spectral = SpectralConfig {
-            dims: width - dims,
-            alpha: ALPHA,
-        };
-        if spectral.dims > 0 {
-            let coordinates = spectral_embedding(&graph, codes, &spectral);
-            let rows = coordinates.chunks_exact(spectral.dims);
-            for (target, row) in targets.chunks_exact_mut(width).zip(rows) {
-                target[dims..].copy_from_slice(row);
-            }
-        }
+        put_coordinates(&codes, dims, &mut targets, width)?;
         Ok(targets)
     }
 
@@ -319,6 +297,41 @@ impl Task {
             }
         }
     }
+}
+
+/// Puts the coordinates of `codes` of `dims` floats, along the leading eigenvectors of their
+/// neighbour graph, behind the first [`look_dim`] floats of targets of `width` floats.
+pub(crate) fn put_coordinates(
+    codes: &[f32],
+    dims: usize,
+    targets: &mut [f32],
+    width: usize,
+) -> Result<(), AutoencoderError> {
+    let failed = |why: String| AutoencoderError::Data(format!("cannot refine codes: {why}"));
+    let codes = Codes::new(codes, dims).map_err(|e| failed(e.to_string()))?;
+    let graph = KnnGraph::build(
+        codes,
+        Metric::Cosine,
+        &DiffusionConfig {
+            neighbours: NEIGHBOURS,
+            gamma: GAMMA,
+            ..DiffusionConfig::default()
+        },
+    )
+    .map_err(|e| failed(e.to_string()))?;
+    let described = look_dim(width);
+    let spectral = SpectralConfig {
+        dims: width - described,
+        alpha: ALPHA,
+    };
+    if spectral.dims > 0 {
+        let coordinates = spectral_embedding(&graph, codes, &spectral);
+        let rows = coordinates.chunks_exact(spectral.dims);
+        for (target, row) in targets.chunks_exact_mut(width).zip(rows) {
+            target[described..].copy_from_slice(row);
+        }
+    }
+    Ok(())
 }
 
 /// Distorted views of images, each normalised.

@@ -21,6 +21,7 @@ use crate::optimiser::AdamState;
 use crate::progress::{Phase, Progress};
 use crate::record::{DataRecord, EpochRecord, StageRecord, TrainRecord};
 use crate::stage::{Making, Stage, Task, look_dim};
+use crate::teacher::mean_squared_length;
 
 /// What training has come to after a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,7 +93,9 @@ pub fn train(
 }
 
 /// Trains an autoencoder whose encoder gives a teacher's codes of `collection`, reduced to their
-/// first [`TrainConfig::code_dim`] principal components and to length 1; otherwise as [`train`].
+/// first principal components and to length 1, and behind these, of at most 60,000 images, their
+/// coordinates along the leading eigenvectors of their neighbour graph: five eighths and three of
+/// [`TrainConfig::code_dim`] floats. Otherwise it does as [`train`].
 ///
 /// `config` has [`Objective::Distil`] and says in [`TrainConfig::teacher`] whose codes they are.
 /// `codes` gives them, as many floats for each image as the teacher's record says. It is called
@@ -207,9 +210,13 @@ fn run(
         name: stage.name().to_owned(),
         epochs,
     });
+    let length = match config.teacher {
+        Some(_) => mean_squared_length(collection.len(), plan.code_dim),
+        None => 1.0,
+    };
     let (mean_image_loss, perfect_loss) = match config.normalises_input() {
-        // Descriptions and teachers' codes have a mean of about 0 and a mean squared length of 1.
-        true => (1.0 / plan.code_dim as f64, 0.0),
+        // The mean of targets is about 0: what it gets wrong is their mean squared length.
+        true => (length / plan.code_dim as f64, 0.0),
         false => (
             mean_image_loss(collection, config.loss),
             perfect_loss(collection, config.loss),
