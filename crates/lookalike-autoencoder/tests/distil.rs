@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{GREY, shapes};
 use lookalike_autoencoder::{
     Architecture, Autoencoder, AutoencoderError, Checkpointing, DeviceChoice, Objective, Observer,
-    Progress, TeacherRecord, TrainConfig, distil, train,
+    TeacherRecord, TrainConfig, TrainStep, distil, train,
 };
 use lookalike_images::Collection;
 
@@ -141,7 +141,7 @@ fn a_model_file_says_who_the_teacher_was() {
 struct StopAfter(usize);
 
 impl Observer for StopAfter {
-    fn step(&mut self, _: &Progress) -> ControlFlow<()> {
+    fn step(&mut self, _: &TrainStep) -> ControlFlow<()> {
         self.0 -= 1;
         match self.0 {
             0 => ControlFlow::Break(()),

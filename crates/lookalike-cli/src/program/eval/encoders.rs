@@ -96,7 +96,7 @@ pub fn run(arguments: &EvalArguments, pair: Pair, console: &Console) -> Result<(
         let queries = queries.as_ref().map(|all| adapted.codes_of(kind, all));
         let scoring = AssessOptions {
             metric,
-            rerank: diffusion.clone(),
+            rerank: diffusion,
         };
         let scores = || assess_codes(&codes, queries.as_ref(), &scoring);
         encoders.push(EncoderScores {
