@@ -22,9 +22,9 @@ const MIN_WEIGHED: usize = 30;
 /// collections (docs/encoders.md) the pretrained encoder's share of the model's agreement was .63
 /// where the model was much better, and .72 where it was worse.
 const MODEL_FACTOR: f32 = 0.65;
-/// A part's length beside the other's, at least: the rule is not exact enough for more, and what
-/// only one part can do, as being found by words, stays possible.
-const MIN_LENGTH: f32 = 0.4;
+/// A part's length beside the other's, at least: what only one part can do, as being found by
+/// words, stays possible. A longer part that is not confirmed costs answers.
+const MIN_LENGTH: f32 = 0.1;
 
 impl Pair {
     /// Adapts the pair to a source, by a fair sample of at most [`ADAPTED_ON`] of its images: how
