@@ -48,5 +48,5 @@ pub use graph::{GraphError, GraphParts, KnnGraph};
 pub use metric::{Metric, MetricError};
 pub use offline::DiffusionRows;
 pub use pca::Pca;
-pub use quantised::Quantised;
+pub use quantised::{Quantised, Ranges};
 pub use spectral::{SpectralConfig, spectral_embedding};

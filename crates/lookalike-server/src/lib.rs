@@ -210,6 +210,17 @@ async fn look_after(current: Arc<Current>) {
             Err(_) => tracing::error!("looking for files of images that were not added panicked"),
         }
     }
+    let service = current.service();
+    let kept = tokio::task::spawn_blocking(move || match service.gallery().as_embedded() {
+        // Else one of the first searches would wait for it.
+        Some(gallery) => gallery.keep_codes(),
+        None => Ok(()),
+    });
+    match kept.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "codes are not kept in memory yet"),
+        Err(_) => tracing::error!("reading the codes panicked"),
+    }
     loop {
         tokio::time::sleep(UPKEEP_INTERVAL).await;
         let current = current.clone();

@@ -6,10 +6,10 @@
 //! ever a way to find ids: answers are read from the engine.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
-use lookalike_neighbours::{Codes, Metric, Quantised};
+use lookalike_neighbours::{Metric, Quantised, Ranges};
 use uuid::Uuid;
 
 use super::EmbeddedGallery;
@@ -17,16 +17,18 @@ use super::shard::Shard;
 use crate::answering::{Store, Wanted};
 use crate::{Filter, GalleryError, Point};
 
-/// Floats of all codes up to which they are kept, by default: 24 MB to be read for every search,
-/// which takes about as long as the engine's graph does, and some 80 MB of memory.
-const DEFAULT_LIMIT: usize = 24 << 20;
+/// Floats of all codes up to which they are kept, by default: 16 MB to be read for every search,
+/// which takes about as long as the engine's graph does, and some 60 MB of memory.
+const DEFAULT_LIMIT: usize = 16 << 20;
+/// What a point takes beside its code, in floats of a code: its id, twice, and its place.
+const FLOATS_BESIDE: usize = 24;
 /// Searches that a gallery answers without: a program that asks once does not read all codes.
 const MIN_SEARCHES: usize = 8;
 /// Codes, and ids that pass a filter, read at a time.
 const PAGE: usize = 10_000;
 /// Candidates beyond those wanted whose payloads are read with them.
 const MAX_SPARE: usize = 16;
-/// More candidates than this many times those wanted, and [`MAX_EQUAL`], are left to the engine:
+/// More candidates than `MAX_SURPLUS` times those wanted and `MAX_EQUAL` are left to the engine:
 /// codes are then so much alike that comparing them all exactly is no more work.
 const MAX_SURPLUS: usize = 4;
 const MAX_EQUAL: usize = 1_000;
@@ -41,6 +43,9 @@ pub(super) struct Screen {
     limit: AtomicUsize,
     /// Searches since the codes were last kept, or since the gallery was opened.
     searches: AtomicUsize,
+    /// Rises when a change of the engine's points begins and when the codes have followed it: odd
+    /// in between.
+    changes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -80,9 +85,8 @@ impl Kept {
 
     /// The rows whose payloads pass, as the engine's index of payloads knows them.
     fn admitted(&self, shard: &Shard, filter: &Filter) -> Result<Arc<Admitted>, GalleryError> {
-        let filters = || self.filters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, admitted)) = filters().iter().find(|(known, _)| known == filter) {
-            return Ok(Arc::clone(admitted));
+        if let Some(admitted) = self.remembered(filter) {
+            return Ok(admitted);
         }
         let mut admitted = vec![0u64; self.ids.len().div_ceil(64)];
         let mut last = None;
@@ -97,10 +101,20 @@ impl Kept {
             }
         }
         let admitted = Arc::new(admitted);
-        let mut filters = filters();
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
         filters.push_front((filter.clone(), Arc::clone(&admitted)));
         filters.truncate(MAX_FILTERS);
         Ok(admitted)
+    }
+
+    /// What was found for a filter, which is then the last to be forgotten.
+    fn remembered(&self, filter: &Filter) -> Option<Arc<Admitted>> {
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = filters.iter().position(|(known, _)| known == filter)?;
+        let found = filters.remove(at)?;
+        let admitted = Arc::clone(&found.1);
+        filters.push_front(found);
+        Some(admitted)
     }
 }
 
@@ -110,13 +124,15 @@ impl Default for Screen {
             kept: RwLock::default(),
             limit: AtomicUsize::new(DEFAULT_LIMIT),
             searches: AtomicUsize::new(0),
+            changes: AtomicU64::new(0),
         }
     }
 }
 
 impl Screen {
     fn fits(&self, points: usize, dims: usize) -> bool {
-        points.saturating_mul(dims) <= self.limit.load(Ordering::Relaxed)
+        points.saturating_mul(dims.saturating_add(FLOATS_BESIDE))
+            <= self.limit.load(Ordering::Relaxed)
     }
 
     fn kept(&self) -> RwLockReadGuard<'_, Option<Kept>> {
@@ -127,8 +143,25 @@ impl Screen {
         self.kept.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows a change of the engine's points.
+    /// A change of the engine's points begins: until [`follow`](Self::follow) or
+    /// [`give_up`](Self::give_up), the engine may know more than the codes here.
+    pub(super) fn begin_change(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Follows a change of the engine's points that has ended.
     pub(super) fn follow(&self, upserted: &[&Point], removed: &[Uuid]) {
+        self.take_over(upserted, removed);
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Forgets all codes, as nobody knows how far a change went that has ended.
+    pub(super) fn give_up(&self) {
+        self.forget();
+        self.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn take_over(&self, upserted: &[&Point], removed: &[Uuid]) {
         let mut place = self.kept_mut();
         let Some(kept) = &mut *place else {
             return;
@@ -146,7 +179,7 @@ impl Screen {
         }
     }
 
-    /// Forgets all codes, after a change of which nobody knows how far it went.
+    /// Forgets all codes.
     pub(super) fn forget(&self) {
         *self.kept_mut() = None;
         self.searches.store(0, Ordering::Relaxed);
@@ -154,9 +187,10 @@ impl Screen {
 }
 
 impl EmbeddedGallery {
-    /// Limits the memory for codes. Galleries of up to this many floats (points times floats of a
-    /// code; 25 million by default) keep them in memory, in some three bytes each, once they have
-    /// been asked a few times: answers are then exact, and faster than by the index. 0 keeps none.
+    /// Limits the memory for codes. Galleries of up to this many floats (for each point those of
+    /// its code and 24; 16 million by default) keep their codes in memory, in three bytes a float,
+    /// once they have been asked a few times: searches by the gallery's own metric, unless that is
+    /// Manhattan, are then exact, and faster than by the index. 0 keeps none.
     pub fn set_screen_limit(&self, floats: usize) {
         self.screen.limit.store(floats, Ordering::Relaxed);
         let mut kept = self.screen.kept_mut();
@@ -174,11 +208,18 @@ impl EmbeddedGallery {
         wanted: &Wanted,
         k: usize,
     ) -> Result<Option<Vec<Point>>, GalleryError> {
-        self.keep_codes_when_asked_often()?;
+        if self.screen.searches.fetch_add(1, Ordering::Relaxed) >= MIN_SEARCHES {
+            self.keep_codes()?;
+        }
         let kept = self.screen.kept();
         let Some(kept) = &*kept else {
             return Ok(None);
         };
+        let changes = || self.screen.changes.load(Ordering::SeqCst);
+        let before = changes();
+        if before % 2 == 1 {
+            return Ok(None);
+        }
         self.read(|shard| {
             let admitted = match wanted.filter {
                 Some(filter) => Some(kept.admitted(shard, filter)?),
@@ -204,19 +245,21 @@ impl EmbeddedGallery {
                 ids = near.into_iter().map(|(_, id)| id).collect();
             }
             let points = shard.retrieve(&ids)?;
-            // One that another thread has just removed: another may be in its place.
-            Ok((points.len() == ids.len()).then_some(points))
+            // Where another thread has begun to change points, codes and payloads may be of two
+            // times.
+            Ok((changes() == before).then_some(points))
         })
     }
 
-    /// Begins to keep the codes if they are few enough, and the gallery has been asked a few times.
-    fn keep_codes_when_asked_often(&self) -> Result<(), GalleryError> {
+    /// Begins to keep the codes in memory, if they are few enough and suit that: what happens by
+    /// itself when the gallery has been asked a few times. Takes about as long as reading them.
+    ///
+    /// # Errors
+    /// Those of [reading](crate::Gallery#errors).
+    pub fn keep_codes(&self) -> Result<(), GalleryError> {
         let (metric, dims) = (self.metric(), self.dims());
         if metric == Metric::Manhattan || self.screen.kept().is_some() || !self.screen.fits(1, dims)
         {
-            return Ok(());
-        }
-        if self.screen.searches.fetch_add(1, Ordering::Relaxed) < MIN_SEARCHES {
             return Ok(());
         }
         // Nothing changes meanwhile; while something does, there is another search to come.
@@ -229,47 +272,45 @@ impl EmbeddedGallery {
             return Ok(());
         }
         let kept = self.read(|shard| {
-            if !self.screen.fits(shard.size()?.points, dims) {
-                return Ok(None);
+            let points = shard.size()?.points;
+            match self.screen.fits(points, dims) {
+                true => keep(shard, metric, dims),
+                false => Ok(None),
             }
-            keep(shard, metric, dims)
         })?;
-        if kept.is_none() {
-            // Looked at again after some more searches.
-            self.screen.searches.store(0, Ordering::Relaxed);
-        }
-        *self.screen.kept_mut() = kept;
+        // Looked at again after some more searches, if it does not fit now.
+        self.screen.searches.store(0, Ordering::Relaxed);
+        let mut place = self.screen.kept_mut();
+        *place = kept.filter(|kept| self.screen.fits(kept.ids.len(), dims));
         Ok(())
     }
 }
 
-/// Reads all codes.
+/// Reads all codes, twice: the first time for the range of their values.
 fn keep(shard: &Shard, metric: Metric, dims: usize) -> Result<Option<Kept>, GalleryError> {
-    let mut kept: Option<Kept> = None;
+    let mut ranges = Ranges::new(dims, metric);
+    each_code(shard, |_, code| ranges.include(code))?;
+    let Some(codes) = Quantised::new(&ranges) else {
+        return Ok(None);
+    };
+    let mut kept = Kept {
+        codes,
+        ids: Vec::new(),
+        rows: HashMap::new(),
+        filters: Mutex::default(),
+    };
+    each_code(shard, |id, code| kept.upsert(id, code))?;
+    Ok(Some(kept))
+}
+
+fn each_code(shard: &Shard, mut visit: impl FnMut(Uuid, &[f32])) -> Result<(), GalleryError> {
     let mut last = None;
     loop {
         let page = shard.scroll_codes(last, PAGE)?;
         last = page.last().map(|(id, _)| *id);
-        if kept.is_none() {
-            // Ids are hashes, so the first of them are a sample of all.
-            let sample: Vec<f32> = page.iter().flat_map(|(_, code)| code).copied().collect();
-            let sample = Codes::new(&sample, dims);
-            let sample = sample.map_err(|e| shard.strange(&e))?;
-            let Some(codes) = Quantised::new(sample, metric) else {
-                return Ok(None);
-            };
-            kept = Some(Kept {
-                codes,
-                ids: Vec::new(),
-                rows: HashMap::new(),
-                filters: Mutex::default(),
-            });
-        }
-        if let Some(kept) = &mut kept {
-            page.iter().for_each(|(id, code)| kept.upsert(*id, code));
-        }
+        page.iter().for_each(|(id, code)| visit(*id, code));
         if page.len() < PAGE {
-            return Ok(kept.filter(|kept| kept.codes.is_apt()));
+            return Ok(());
         }
     }
 }

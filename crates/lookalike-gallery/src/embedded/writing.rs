@@ -47,7 +47,8 @@ impl EmbeddedGallery {
     }
 
     /// Runs a change on the shard. Before it can be seen, the folder says that changes have begun
-    /// and that the neighbour graph is stale; when this returns, it is on disk.
+    /// and that the neighbour graph is stale; when this returns, it is on disk, and what is kept in
+    /// memory has yet to [follow](super::screen::Screen::follow) it.
     fn change(
         &self,
         writer: &mut Writer,
@@ -62,13 +63,14 @@ impl EmbeddedGallery {
         if self.diffusion_flags() == DiffusionState::Fresh {
             folder::raise_flag(&self.path.join(DIFFUSION_STALE))?;
         }
+        self.screen.begin_change();
         let done = self.read(|shard| {
             action(shard)?;
             shard.flush()
         });
         self.generation.fetch_add(1, Ordering::SeqCst);
         if let Err(error) = done {
-            self.screen.forget();
+            self.screen.give_up();
             if matches!(error, GalleryError::Engine { .. }) {
                 *self.shard_mut() = None;
                 // It stays closed, also if the log is long.
@@ -229,6 +231,7 @@ impl EmbeddedGallery {
     /// The engine numbers its changes, and passes over those that look older than what is stored.
     /// That cannot happen unless its log was tampered with; then it must not pass unseen.
     fn change_was_ignored(&self) -> GalleryError {
+        self.screen.forget();
         GalleryError::Damaged {
             path: self.path.clone(),
             detail: "its log does not fit its points, so changes have no effect".into(),

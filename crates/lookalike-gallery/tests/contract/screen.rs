@@ -126,14 +126,14 @@ fn codes_are_not_kept_beyond_the_limit() {
         EmbeddedGallery::create(path, &spec(Metric::Cosine), &GalleryOptions::new()).unwrap();
     gallery.upsert(&points(10_000, DIMS, 3)).unwrap();
     assert!(gallery.optimise().unwrap());
-    gallery.set_screen_limit(9_999 * DIMS);
+    gallery.set_screen_limit(10_000 * (DIMS + 24) - 1);
     let request = SearchRequest::new(vec![1.0; DIMS], 3);
     let exact = |count: usize| {
         let answers = (0..count).map(|_| gallery.search(&request).unwrap().exact);
         answers.collect::<Vec<_>>()
     };
     assert!(!exact(2 * SEARCHES).contains(&true));
-    gallery.set_screen_limit(10_000 * DIMS);
+    gallery.set_screen_limit(10_000 * (DIMS + 24));
     assert!(exact(SEARCHES).ends_with(&[true]));
     gallery.set_screen_limit(0);
     assert!(!exact(SEARCHES).contains(&true));

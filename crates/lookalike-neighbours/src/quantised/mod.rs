@@ -2,7 +2,7 @@
 //! that leaves out, so that the answer is the exact one.
 //!
 //! A code `x` (of length 1 for the cosine metric) is kept as `a = x - c`, where `c` is the middle
-//! of a sample of codes, in steps `s` of each dimension's own, rounded to 8 bits and to 16:
+//! of their ranges, in steps `s` of each dimension's own, rounded to 8 bits and to 16:
 //! `a ≈ s ∘ q` and `a ≈ s ∘ r / 254`. With `b = y - c` for a query `y`, every metric but Manhattan
 //! orders by
 //!
@@ -24,23 +24,18 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
+use crate::Metric;
 use crate::metric::dot;
-use crate::shortlist::Shortlist;
-use crate::{Codes, Metric};
 use dots::{ROWS, WIDTH};
 
 /// Steps of the coarse numbers on either side of the middle.
 const STEPS: f64 = 127.0;
 /// Steps of the fine numbers within one of the coarse, of which 16 bits hold 129.
 const FINE_STEPS: f64 = 254.0;
-/// How much wider than the sample's the range of values is taken to be.
+/// How much wider than what was seen the range of values is taken to be.
 const MARGIN: f64 = 1.1;
 /// The narrowest range of a dimension, as a share of the widest.
 const MIN_RANGE: f64 = 1e-3;
-/// Blocks that a thread takes at a time, in bytes: enough that handing them out costs nothing.
-const BYTES_PER_TASK: usize = 4 << 20;
 /// Keys that are less exact than this are of no use, and might not be finite.
 const MAX_ERROR: f32 = 1e30;
 /// Rows that may lie outside the range before the steps do not suit the codes any more: this many,
@@ -68,12 +63,14 @@ pub struct Quantised {
     bounds: Bounds,
 }
 
-/// The largest of what all rows leave out.
+/// Upper bounds over all rows but the loose ones.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bounds {
+    /// Of what 8 bits leave out.
     coarse: f64,
+    /// Of what 16 bits leave out.
     fine: f64,
-    /// Of `a`.
+    /// Of the length of `a`.
     length: f64,
     bias: f64,
 }
@@ -94,21 +91,41 @@ struct Query {
     rounding: f32,
 }
 
-impl Quantised {
-    /// No codes yet; the steps are those that suit `sample`. None for the Manhattan metric, which
-    /// is no inner product, and for a sample of nothing.
-    pub fn new(sample: Codes, metric: Metric) -> Option<Self> {
-        if metric == Metric::Manhattan || sample.is_empty() {
-            return None;
+/// The range of each dimension's values, of the codes that are to be quantised.
+#[derive(Clone, Debug)]
+pub struct Ranges {
+    metric: Metric,
+    /// The least and the most.
+    ranges: Vec<(f64, f64)>,
+}
+
+impl Ranges {
+    /// Of no codes yet, of `dims` floats, which are to be compared by `metric`.
+    pub fn new(dims: usize, metric: Metric) -> Self {
+        Self {
+            metric,
+            ranges: vec![(f64::INFINITY, f64::NEG_INFINITY); dims],
         }
-        let dims = sample.dims();
-        let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); dims];
-        for row in 0..sample.len() {
-            let (code, scale) = (sample.row(row), scale_of(sample.row(row), metric));
-            for ((low, high), &value) in ranges.iter_mut().zip(code) {
-                let value = f64::from(value) * scale;
-                (*low, *high) = (low.min(value), high.max(value));
-            }
+    }
+
+    /// Widens the ranges so that they hold a code's values.
+    pub fn include(&mut self, code: &[f32]) {
+        let scale = scale_of(code, self.metric);
+        for ((low, high), &value) in self.ranges.iter_mut().zip(code) {
+            let value = f64::from(value) * scale;
+            (*low, *high) = (low.min(value), high.max(value));
+        }
+    }
+}
+
+impl Quantised {
+    /// No codes yet; the steps are those that suit codes of these ranges. None for the Manhattan
+    /// metric, which is no inner product, and for the ranges of nothing.
+    pub fn new(ranges: &Ranges) -> Option<Self> {
+        let Ranges { metric, ranges } = ranges;
+        let is_empty = ranges.first().is_none_or(|(low, high)| low > high);
+        if *metric == Metric::Manhattan || is_empty {
+            return None;
         }
         let widest = ranges.iter().map(|(low, high)| high - low);
         let widest = widest.fold(0.0, f64::max);
@@ -121,8 +138,8 @@ impl Quantised {
             .iter()
             .map(|(low, high)| (high - low).max(narrowest) * MARGIN / (2.0 * STEPS));
         Some(Self {
-            metric,
-            dims,
+            metric: *metric,
+            dims: ranges.len(),
             len: 0,
             steps: steps.collect(),
             centre: ranges
@@ -238,26 +255,13 @@ impl Quantised {
         let Some(query) = self.query(query) else {
             return (0..self.len).filter(|&row| is_admitted(row)).collect();
         };
-        let blocks = self.biases.len() / ROWS;
-        let together = (BYTES_PER_TASK / self.block()).max(1);
-        let mut shortlist = match blocks <= together {
-            true => scan::shortlist(self, &query, 0..blocks, k, admitted),
-            false => (0..blocks.div_ceil(together))
-                .into_par_iter()
-                .map(|task| {
-                    let blocks = task * together..((task + 1) * together).min(blocks);
-                    scan::shortlist(self, &query, blocks, k, admitted)
-                })
-                .reduce_with(|mut left, right| {
-                    left.merge(right);
-                    left
-                })
-                .unwrap_or_else(|| Shortlist::new(k)),
-        };
+        let mut shortlist = scan::shortlist(self, &query, k, admitted);
         for (&row, code) in &self.loose {
             if is_admitted(row) {
                 let key = self.key(&query, code);
-                shortlist.offer(row, key - query.rounding, key + query.rounding, None);
+                // Such a code may be longer than all that the bounds know of.
+                let error = query.rounding + 4.0 * f32::EPSILON * key.abs();
+                shortlist.offer(row, key - error, key + error, None);
             }
         }
         shortlist.into_candidates().collect()

@@ -1,18 +1,15 @@
 //! Comparing a query with every row, and keeping those that may be among the nearest.
 
-use std::ops::Range;
-
 #[cfg(target_arch = "x86_64")]
 use super::dots::{Avx2, Avx512};
 use super::dots::{Dots, Portable, ROWS};
 use super::{Quantised, Query};
 use crate::shortlist::Shortlist;
 
-/// The candidates among the rows of some blocks.
+/// The candidates among the rows of the blocks.
 pub(super) fn shortlist(
     codes: &Quantised,
     query: &Query,
-    blocks: Range<usize>,
     k: usize,
     admitted: Option<&[u64]>,
 ) -> Shortlist {
@@ -23,41 +20,29 @@ pub(super) fn shortlist(
             && is_x86_feature_detected!("avx512vnni")
         {
             // SAFETY: the processor has all three, checked on the lines above.
-            return unsafe { scan_avx512(codes, query, blocks, k, admitted) };
+            return unsafe { scan_avx512(codes, query, k, admitted) };
         }
         if is_x86_feature_detected!("avx2") {
             // SAFETY: the processor has AVX2, checked on the line above.
-            return unsafe { scan_avx2(codes, query, blocks, k, admitted) };
+            return unsafe { scan_avx2(codes, query, k, admitted) };
         }
     }
     // SAFETY: any processor has what this needs.
-    unsafe { scan::<Portable>(codes, query, blocks, k, admitted) }
+    unsafe { scan::<Portable>(codes, query, k, admitted) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn scan_avx512(
-    codes: &Quantised,
-    query: &Query,
-    blocks: Range<usize>,
-    k: usize,
-    admitted: Option<&[u64]>,
-) -> Shortlist {
+fn scan_avx512(codes: &Quantised, query: &Query, k: usize, admitted: Option<&[u64]>) -> Shortlist {
     // SAFETY: compiled for these, and so is whoever calls this.
-    unsafe { scan::<Avx512>(codes, query, blocks, k, admitted) }
+    unsafe { scan::<Avx512>(codes, query, k, admitted) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn scan_avx2(
-    codes: &Quantised,
-    query: &Query,
-    blocks: Range<usize>,
-    k: usize,
-    admitted: Option<&[u64]>,
-) -> Shortlist {
+fn scan_avx2(codes: &Quantised, query: &Query, k: usize, admitted: Option<&[u64]>) -> Shortlist {
     // SAFETY: compiled for AVX2, and so is whoever calls this.
-    unsafe { scan::<Avx2>(codes, query, blocks, k, admitted) }
+    unsafe { scan::<Avx2>(codes, query, k, admitted) }
 }
 
 /// # Safety
@@ -67,14 +52,13 @@ fn scan_avx2(
 unsafe fn scan<D: Dots>(
     codes: &Quantised,
     query: &Query,
-    blocks: Range<usize>,
     k: usize,
     admitted: Option<&[u64]>,
 ) -> Shortlist {
     let mut list = Shortlist::new(k);
     let (size, error) = (codes.block(), query.coarse_error);
     let biases = codes.biases.as_chunks::<ROWS>().0;
-    for block in blocks {
+    for (block, biases) in biases.iter().enumerate() {
         let mask = match admitted {
             Some(admitted) => (admitted[block / 4] >> (block % 4 * ROWS)) as u16,
             None => u16::MAX,
@@ -85,7 +69,6 @@ unsafe fn scan<D: Dots>(
         let numbers = &codes.coarse[block * size..(block + 1) * size];
         // SAFETY: the caller's promise is that of `dots`.
         let dots = unsafe { D::dots(numbers, &query.pairs) };
-        let biases = &biases[block];
         let keys: [f32; ROWS] =
             std::array::from_fn(|row| biases[row] - query.unit * dots[row] as f32);
         // One look at all of them, because most codes are far from most queries.

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Neighbour, nearest};
+use crate::{Codes, Neighbour, nearest};
 
 /// What the caller does with candidates: exact distances, the best `k`, the lower row first.
 fn answer(
@@ -23,9 +23,15 @@ fn answer(
     found
 }
 
+fn ranges(codes: Codes, metric: Metric) -> Ranges {
+    let mut ranges = Ranges::new(codes.dims(), metric);
+    (0..codes.len()).for_each(|row| ranges.include(codes.row(row)));
+    ranges
+}
+
 /// All codes, in steps that suit the first of them.
 fn filled(codes: Codes, sample: usize, metric: Metric) -> Quantised {
-    let mut quantised = Quantised::new(codes.rows(0, sample), metric).unwrap();
+    let mut quantised = Quantised::new(&ranges(codes.rows(0, sample), metric)).unwrap();
     for row in 0..codes.len() {
         quantised.push(codes.row(row));
     }
@@ -93,7 +99,7 @@ proptest! {
     ) {
         let codes = Codes::new(&values, 5).unwrap();
         for metric in METRICS {
-            let mut quantised = Quantised::new(codes.rows(0, 7), metric).unwrap();
+            let mut quantised = Quantised::new(&ranges(codes.rows(0, 7), metric)).unwrap();
             let mut kept: Vec<f32> = Vec::new();
             for &(row, from, kind) in &changes {
                 let (code, len) = (codes.row(from), kept.len() / 5);
@@ -154,7 +160,8 @@ fn few_rows_are_candidates() {
 fn what_the_sample_did_not_show_is_found() {
     let mut values = vec![0.5f32; 40];
     values[7] = 0.25;
-    let mut quantised = Quantised::new(Codes::new(&values, 4).unwrap(), Metric::Euclidean).unwrap();
+    let mut quantised =
+        Quantised::new(&ranges(Codes::new(&values, 4).unwrap(), Metric::Euclidean)).unwrap();
     values.extend((0..400).map(|i| 1e30 * (i % 7) as f32));
     let codes = Codes::new(&values, 4).unwrap();
     for row in 0..codes.len() {
@@ -171,8 +178,8 @@ fn what_the_sample_did_not_show_is_found() {
 #[test]
 fn what_it_cannot_do_it_does_not_begin() {
     let codes = Codes::new(&[1.0, 2.0], 2).unwrap();
-    assert!(Quantised::new(codes, Metric::Manhattan).is_none());
-    assert!(Quantised::new(Codes::new(&[], 2).unwrap(), Metric::Dot).is_none());
-    let empty = Quantised::new(codes, Metric::Dot).unwrap();
+    assert!(Quantised::new(&ranges(codes, Metric::Manhattan)).is_none());
+    assert!(Quantised::new(&Ranges::new(2, Metric::Dot)).is_none());
+    let empty = Quantised::new(&ranges(codes, Metric::Dot)).unwrap();
     assert!(empty.is_empty() && empty.candidates(&[1.0, 1.0], 3, None).is_empty());
 }
