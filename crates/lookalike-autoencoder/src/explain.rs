@@ -1,9 +1,10 @@
 //! Why two images are alike: the similarity of their codes, shared out among the places of each.
 //!
-//! A code that is linear in the encoder's last map is a sum over the places of that map, and so is its product with any
-//! other code. Nothing is estimated: the shares add up to the similarity. The idea is that of Stylianou, Souvenir and
-//! Pless, *Visualizing Deep Similarity Networks* (WACV 2019), who did it for networks that pool their last map; here
-//! every place has weights of its own.
+//! A code that is linear in the encoder's last map is a sum over the places of that map, and so is
+//! its product with any other code. Nothing is estimated: the shares add up to the similarity. The
+//! idea is that of Stylianou, Souvenir and Pless, *Visualizing Deep Similarity Networks* (WACV
+//! 2019), who did it for networks that pool their last map; here every place has weights of its
+//! own.
 
 use lookalike_images::{Pixels, fit_with};
 use serde::Serialize;
@@ -13,24 +14,27 @@ use crate::model::{Autoencoder, WHITE};
 
 /// How much each place of an image adds to a similarity.
 ///
-/// Places are the cells of the encoder's last map, which lies evenly over the picture as the network sees it: the image
-/// brought to the model's shape, as [`lookalike_images::fit_with`] does it by [`Autoencoder::fit`]. Where that is
-/// [`Fit::Stretch`](lookalike_images::Fit::Stretch) it lies evenly over the image as well. A cell sees further than its
-/// own part of the picture, by some cells.
+/// Places are the cells of the encoder's last map, which lies evenly over the picture as the
+/// network sees it: the image brought to the model's shape, as [`lookalike_images::fit_with`] does
+/// it by [`Autoencoder::fit`]. Where that is [`Fit::Stretch`](lookalike_images::Fit::Stretch) it
+/// lies evenly over the image as well. A cell sees further than its own part of the picture, by
+/// some cells.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Contributions {
     /// Cells from top to bottom.
     pub rows: usize,
     /// Cells from left to right.
     pub columns: usize,
-    /// `rows` x `columns` shares of the similarity, row by row from the top. What makes images unlike is negative.
+    /// `rows` x `columns` shares of the similarity, row by row from the top. What makes images
+    /// unlike is negative.
     pub values: Vec<f32>,
 }
 
 /// Why two images are alike, as [`Autoencoder::explain`] finds it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
-    /// The cosine of the angle between the codes: 1 for the same direction; 0 where a code is all zeros.
+    /// The cosine of the angle between the codes: 1 for the same direction; 0 where a code is all
+    /// zeros.
     pub similarity: f32,
     /// The share of the similarity that is owed to colours in the codes, which have no place; 0 for
     /// models whose codes have none beside what was learned.
@@ -58,13 +62,15 @@ struct Side {
 }
 
 impl Autoencoder {
-    /// Says why two images are alike: the similarity of their codes as a sum over the places of either image.
+    /// Says why two images are alike: the similarity of their codes as a sum over the places of
+    /// either image.
     ///
-    /// For each of the two, its [`values`](Contributions::values) and [`colours`](Explanation::colours) add up to
-    /// [`similarity`](Explanation::similarity). Where the code is linear in the encoder's last map, a place's share is
-    /// the product of what it adds to the image's code with the other image's code, over both lengths; the layer's bias,
-    /// which belongs to no place, is spread evenly over all of them. Where the code is a map, a place's share is the
-    /// product of the codes there, the same for both images.
+    /// For each of the two, its [`values`](Contributions::values) and
+    /// [`colours`](Explanation::colours) add up to [`similarity`](Explanation::similarity). Where
+    /// the code is linear in the encoder's last map, a place's share is the product of what it adds
+    /// to the image's code with the other image's code, over both lengths; the layer's bias, which
+    /// belongs to no place, is spread evenly over all of them. Where the code is a map, a place's
+    /// share is the product of the codes there, the same for both images.
     pub fn explain(&self, a: &Pixels, b: &Pixels) -> Explanation {
         let [a, b] = [a, b].map(|image| self.side(image));
         let joins = self.code_dim() > self.latent_dim();

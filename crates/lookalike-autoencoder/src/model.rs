@@ -1,6 +1,5 @@
 //! The trained autoencoder and its file.
 
-use crate::progress::{Phase, Progress};
 use std::path::Path as FilePath;
 use std::sync::OnceLock;
 
@@ -17,6 +16,7 @@ use crate::device::{DeviceChoice, Processor};
 use crate::direct::Direct;
 use crate::error::AutoencoderError;
 use crate::network::{Inference, Trunk, Weights};
+use crate::progress::{Phase, Progress};
 use crate::record::{Comparison, TrainRecord};
 
 /// Version of the model file; another one is refused.

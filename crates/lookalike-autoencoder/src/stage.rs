@@ -168,7 +168,8 @@ pub(crate) struct Task {
     pub images: Vec<u32>,
     /// Codes to decode, for [`Stage::Decode`], a row for each of `images`.
     codes: Vec<f32>,
-    /// Targets for [`Stage::Look`], [`Stage::Distil`] and [`Stage::Refine`], a row for each of `images`.
+    /// Targets for [`Stage::Look`], [`Stage::Distil`] and [`Stage::Refine`], a row for each of
+    /// `images`.
     pub targets: Vec<f32>,
     width: usize,
 }
@@ -307,6 +308,14 @@ pub(crate) fn put_coordinates(
     targets: &mut [f32],
     width: usize,
 ) -> Result<(), AutoencoderError> {
+    let described = look_dim(width);
+    let spectral = SpectralConfig {
+        dims: width - described,
+        alpha: ALPHA,
+    };
+    if spectral.dims == 0 {
+        return Ok(());
+    }
     let failed = |why: String| AutoencoderError::Data(format!("cannot refine codes: {why}"));
     let codes = Codes::new(codes, dims).map_err(|e| failed(e.to_string()))?;
     let graph = KnnGraph::build(
@@ -319,17 +328,10 @@ pub(crate) fn put_coordinates(
         },
     )
     .map_err(|e| failed(e.to_string()))?;
-    let described = look_dim(width);
-    let spectral = SpectralConfig {
-        dims: width - described,
-        alpha: ALPHA,
-    };
-    if spectral.dims > 0 {
-        let coordinates = spectral_embedding(&graph, codes, &spectral);
-        let rows = coordinates.chunks_exact(spectral.dims);
-        for (target, row) in targets.chunks_exact_mut(width).zip(rows) {
-            target[described..].copy_from_slice(row);
-        }
+    let coordinates = spectral_embedding(&graph, codes, &spectral);
+    let rows = coordinates.chunks_exact(spectral.dims);
+    for (target, row) in targets.chunks_exact_mut(width).zip(rows) {
+        target[described..].copy_from_slice(row);
     }
     Ok(())
 }

@@ -87,8 +87,11 @@ pub(crate) fn mean_squared_length(count: usize, width: usize) -> f64 {
 
 /// A row of nothing but zeros has no direction, and stays.
 fn to_unit_length(row: &mut [f32]) {
-    let length = row.iter().map(|v| v * v).sum::<f32>().sqrt();
+    let squares = row.iter().map(|&v| f64::from(v) * f64::from(v));
+    let length = squares.sum::<f64>().sqrt();
     if length > 0.0 {
-        row.iter_mut().for_each(|value| *value /= length);
+        for value in row {
+            *value = (f64::from(*value) / length) as f32;
+        }
     }
 }

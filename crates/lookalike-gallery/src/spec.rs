@@ -1,12 +1,14 @@
 //! What a gallery is made for, and how it is made or opened.
 
+use std::fmt;
+
 use lookalike_neighbours::Metric;
 
 use crate::manifest::Manifest;
 use crate::{ClusterOptions, CollectionLayout};
 
 /// The codes that a gallery is made for: what follows from the model that gives them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CodeSpec<'a> {
     /// The metric that suits them.
     pub metric: Metric,
@@ -15,6 +17,17 @@ pub struct CodeSpec<'a> {
     /// The model's file, which an embedded gallery keeps and a collection on a cluster knows by its
     /// [fingerprint](crate::model_fingerprint).
     pub model: &'a [u8],
+}
+
+impl fmt::Debug for CodeSpec<'_> {
+    /// Without the model's bytes, which may be millions.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodeSpec")
+            .field("metric", &self.metric)
+            .field("dims", &self.dims)
+            .field("model_bytes", &self.model.len())
+            .finish()
+    }
 }
 
 impl<'a> CodeSpec<'a> {

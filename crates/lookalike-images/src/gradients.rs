@@ -121,9 +121,9 @@ impl Gradients {
         [self.cells_down - 1, self.cells_across - 1]
     }
 
-    /// How much of each row of pixels lies in each cell from top to bottom (cells x height), and how
-    /// much of each column in each cell from left to right (cells x width): for those who compute
-    /// descriptors by other means.
+    /// How much of each row of pixels lies in each cell from top to bottom (cells x height), and
+    /// how much of each column in each cell from left to right (cells x width): for those who
+    /// compute descriptors by other means.
     pub fn cell_shares(&self) -> [Vec<f32>; 2] {
         let InputShape { height, width, .. } = self.shape;
         [(self.cells_down, height), (self.cells_across, width)].map(|(cells, side)| {

@@ -5,11 +5,12 @@ use crate::pixels::Pixels;
 /// Bins of one channel.
 const BINS: usize = 4;
 
-/// The colour histogram of an image: 4 x 4 x 4 bins (red slowest, blue fastest), the square root of each bin's share
-/// of the pixels.
+/// The colour histogram of an image: 4 x 4 x 4 bins (red slowest, blue fastest), the square root of
+/// each bin's share of the pixels.
 ///
-/// It has length 1, and the product of two is the Bhattacharyya coefficient of their shares, so the Euclidean and
-/// the cosine distance both rank by it. The image may have any size; a grey one counts as colour.
+/// It has length 1, and the product of two is the Bhattacharyya coefficient of their shares, so the
+/// Euclidean and the cosine distance both rank by it. The image may have any size; a grey one
+/// counts as colour.
 pub fn histogram(pixels: &Pixels) -> [f32; BINS * BINS * BINS] {
     let mut counts = [0u64; BINS * BINS * BINS];
     let bin = |value: u8| usize::from(value) * BINS / 256;
@@ -45,12 +46,14 @@ pub const COLOURS: usize = LEVELS * STEPS * STEPS;
 /// Floats of [`fine_colours`].
 pub const FINE_COLOURS: usize = FINE_LEVELS * FINE_STEPS * FINE_STEPS;
 
-/// Which colours an image has, as a code of length 1 that changes little when colours change little.
+/// Which colours an image has, as a code of length 1 that changes little when colours change
+/// little.
 ///
-/// Like [`histogram`] it is the square root of each bin's share of the pixels, but a pixel counts in the bins around
-/// its colour by how near they are (linearly, in three dimensions), and bins follow the eye: 4 levels of luma
-/// (slowest), 5 steps from yellow to blue, 5 from cyan to red (fastest). Steps are finer near grey (the square root
-/// of the difference). `pixels` are red, green and blue, one after another.
+/// Like [`histogram`] it is the square root of each bin's share of the pixels, but a pixel counts
+/// in the bins around its colour by how near they are (linearly, in three dimensions), and bins
+/// follow the eye: 4 levels of luma (slowest), 5 steps from yellow to blue, 5 from cyan to red
+/// (fastest). Steps are finer near grey (the square root of the difference). `pixels` are red,
+/// green and blue, one after another.
 ///
 /// # Panics
 ///
@@ -99,8 +102,8 @@ fn write_colours(pixels: &[u8], [levels, steps]: [usize; 2], out: &mut [f32]) {
     }
 }
 
-/// The lower of the two of `count` evenly spaced bins that a value of 0 to 1 lies between, and how far it is on the
-/// way to the upper.
+/// The lower of the two of `count` evenly spaced bins that a value of 0 to 1 lies between, and how
+/// far it is on the way to the upper.
 fn bins(value: f32, count: usize) -> (usize, f32) {
     let place = value.clamp(0.0, 1.0) * (count - 1) as f32;
     let lower = (place as usize).min(count - 2);

@@ -1,12 +1,14 @@
 //! JPEG, decoded at the size that is needed.
 //!
-//! A photograph of 12 megapixels goes to a network as 128 x 128. Of a block of 8 x 8 pixels an eighth of the size
-//! needs one coefficient out of 64, a quarter four, a half sixteen. The others must be passed over bit by bit,
-//! which is nearly all the work; so they are passed over several at a time, by a table, and in a progressive file
-//! the scans that hold only such are not read at all. Decoders made for whole pictures do neither.
+//! A photograph of 12 megapixels goes to a network as 128 x 128. Of a block of 8 x 8 pixels an
+//! eighth of the size needs one coefficient out of 64, a quarter four, a half sixteen. The others
+//! must be passed over bit by bit, which is nearly all the work; so they are passed over several at
+//! a time, by a table, and in a progressive file the scans that hold only such are not read at all.
+//! Decoders made for whole pictures do neither.
 //!
-//! Sequential and progressive Huffman-coded files of 8 bits are decoded, in any division of the components into
-//! scans, with 1, 3 or 4 components. Files that end before their last row are refused.
+//! Sequential and progressive Huffman-coded files of 8 bits are decoded, in any division of the
+//! components into scans, with 1, 3 or 4 components. Files that end before their last row are
+//! refused.
 
 mod bits;
 mod coefficients;
@@ -58,8 +60,8 @@ pub(crate) struct Picture<'a> {
 /// Says how many pixels a picture needs in width and height, given its EXIF structure; none: all.
 type Needed<'a> = dyn Fn(Option<&[u8]>) -> Option<(usize, usize)> + 'a;
 
-/// Decodes a file. `needed` is given the EXIF structure and says how many pixels the picture must have at least in
-/// width and height, if fewer than all are enough.
+/// Decodes a file. `needed` is given the EXIF structure and says how many pixels the picture must
+/// have at least in width and height, if fewer than all are enough.
 pub(crate) fn decode<'a>(
     bytes: &'a [u8],
     budget: &Budget,

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use lookalike::autoencoder::{
-    Architecture, Autoencoder, DeviceChoice, Objective, TrainConfig, train,
+    Architecture, Autoencoder, AutoencoderError, DeviceChoice, Objective, TeacherRecord,
+    TrainConfig, distil, train,
 };
 use lookalike::export::export_encoder;
 use lookalike::images::{Collection, Fit, GreyRange, InputShape, Pixels};
@@ -109,7 +110,19 @@ fn trained_with(
     };
     change(&mut config);
     let images = collection(shape, 50);
-    train(&images, &config, DeviceChoice::Cpu, None, &mut ()).unwrap()
+    if objective != Objective::Distil {
+        return train(&images, &config, DeviceChoice::Cpu, None, &mut ()).unwrap();
+    }
+    const DIMS: usize = 12;
+    config.teacher = Some(TeacherRecord {
+        name: "a teacher".to_owned(),
+        fingerprint: "0".repeat(64),
+        dims: DIMS,
+    });
+    // Whatever they are: the graph of what has learned them is tested.
+    let codes = (0..images.len() * DIMS).map(|i| ((i * 7919) % 101) as f32 - 50.0);
+    let codes = || Ok::<_, AutoencoderError>(codes.collect());
+    distil(&images, &config, codes, DeviceChoice::Cpu, None, &mut ()).unwrap()
 }
 
 /// A model and the file that it was exported to.

@@ -13,8 +13,8 @@ use super::{
 pub struct CodesWeight {
     /// Their length, when codes are joined; that of the codes that count most is 1.
     pub weight: f32,
-    /// Share of their nearest neighbours that descriptions of the images confirm, beyond what
-    /// chance gives.
+    /// Share of their nearest neighbours that descriptions of the images and the other codes
+    /// confirm, beyond what chance gives.
     pub agreement: f32,
 }
 

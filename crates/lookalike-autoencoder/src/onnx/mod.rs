@@ -20,8 +20,8 @@ const INPUT: &str = "images";
 const OUTPUT: &str = "codes";
 /// Version of the metadata.
 const FORMAT: u32 = 1;
-/// Added to no length, but the least that something is divided by.
-const LEAST_LENGTH: f32 = 1e-30;
+/// Lengths below this are taken as this, so that nothing is divided by zero.
+const MIN_LENGTH: f32 = 1e-30;
 
 impl Autoencoder {
     /// The encoder as the bytes of an ONNX file (opset 13): `images`, any number of height x width
@@ -46,7 +46,7 @@ impl Autoencoder {
             true => learned,
             false => {
                 let length = seen::length(&mut graph, &learned);
-                let least = graph.number(LEAST_LENGTH);
+                let least = graph.number(MIN_LENGTH);
                 let length = graph.node("Max", &[&length, &least]);
                 let learned = graph.node("Div", &[&learned, &length]);
                 let parts: Vec<&Value> = [&learned].into_iter().chain(&seen).collect();

@@ -6,7 +6,8 @@ use crate::error::ImageError;
 /// Bits of the table that most codes are found in at once.
 const LOOK: u32 = 9;
 
-/// Bits of the table that several coefficients are skipped with at once. More fill the first-level cache.
+/// Bits of the table that several coefficients are skipped with at once. More fill the first-level
+/// cache.
 const LOOK_SKIP: u32 = 12;
 
 /// Bits of the table that most coefficients are found in at once, code and value.
@@ -17,14 +18,15 @@ const UNKNOWN: u16 = 127;
 
 /// Reads bits, the highest first, from one segment of a scan without its stuffed zeros.
 ///
-/// It is copied into registers for a block and back: what is called seldom takes its parts by value, so that it may
-/// stay there.
+/// It is copied into registers for a block and back: what is called seldom takes its parts by
+/// value, so that it may stay there.
 #[derive(Clone, Copy)]
 pub(super) struct Bits<'a> {
     data: &'a [u8],
     /// The next byte to be taken; beyond the end, zeros are given.
     at: usize,
-    /// The bits not yet consumed, at the upper end. Below `count` bits there may be more, and they are right.
+    /// The bits not yet consumed, at the upper end. Below `count` bits there may be more, and they
+    /// are right.
     window: u64,
     count: u32,
 }
@@ -129,7 +131,8 @@ impl<'a> Bits<'a> {
             };
             let coefficients = usize::from(entry & 127);
             let ends = usize::from(entry >> 7 & 1);
-            // An end behind the last coefficient is not of this block, and so are further coefficients.
+            // An end behind the last coefficient is not of this block, and so are further
+            // coefficients.
             if next + coefficients + ends <= 64 {
                 self.consume(u32::from(entry >> 8));
                 if ends == 1 {
@@ -187,11 +190,12 @@ pub(super) struct Huffman {
     /// By length: what makes an index of symbols from a code.
     offsets: [i32; 17],
     symbols: Vec<u8>,
-    /// By the next bits: a coefficient's value (8 bits), the zeros before it (4 bits) and the bits of both (4 bits);
-    /// 0 if they are not all there, or the value is too large, or the block ends.
+    /// By the next bits: a coefficient's value (8 bits), the zeros before it (4 bits) and the bits
+    /// of both (4 bits); 0 if they are not all there, or the value is too large, or the block ends.
     whole: Vec<i16>,
-    /// By the next bits: how many coefficients the whole codes among them stand for (7 bits), whether the block
-    /// ends with them (1 bit), and how many bits they and their values take. Empty until asked for.
+    /// By the next bits: how many coefficients the whole codes among them stand for (7 bits),
+    /// whether the block ends with them (1 bit), and how many bits they and their values take.
+    /// Empty until asked for.
     skip: Vec<u16>,
 }
 
@@ -288,7 +292,8 @@ impl Huffman {
 mod tests {
     use super::*;
 
-    /// Codes 0 (end), 10 (run 0, size 1), 110 (run 15 of nothing), 1110 (run 2, size 3), and one of 11 bits.
+    /// Codes 0 (end), 10 (run 0, size 1), 110 (run 15 of nothing), 1110 (run 2, size 3), and one of
+    /// 11 bits.
     fn table() -> Huffman {
         let mut counts = [0; 16];
         counts[..4].copy_from_slice(&[1, 1, 1, 1]);

@@ -55,8 +55,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a block up to coefficient `last`, dequantised and in rows; passes over the rest. Gives how many
-    /// coefficients there are up to the last that is not zero.
+    /// Reads a block up to coefficient `last`, dequantised and in rows; passes over the rest. Gives
+    /// how many coefficients there are up to the last that is not zero.
     #[inline(always)]
     pub(super) fn block(
         &mut self,
@@ -208,7 +208,8 @@ impl Reader<'_> {
     }
 }
 
-/// The first coefficient of a block, which is its mean: the difference from the one before is coded.
+/// The first coefficient of a block, which is its mean: the difference from the one before is
+/// coded.
 #[inline(always)]
 pub(super) fn mean(bits: &mut Bits, before: &mut i32, table: &Huffman) -> Result<i32, ImageError> {
     let size = bits.symbol(table)?;

@@ -19,7 +19,8 @@ enum Space {
     LumaInks,
 }
 
-/// Which colours a file means, as libjpeg decides: an Adobe marker says it, or the components' names.
+/// Which colours a file means, as libjpeg decides: an Adobe marker says it, or the components'
+/// names.
 fn space(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Space {
     let names: Vec<u8> = frame
         .components

@@ -14,7 +14,8 @@ pub(super) struct Frame {
     pub(super) width: usize,
     pub(super) height: usize,
     pub(super) progressive: bool,
-    /// Samples that a block of the finest component is made into, a side: 8, or 4, 2, 1 for a reduced picture.
+    /// Samples that a block of the finest component is made into, a side: 8, or 4, 2, 1 for a
+    /// reduced picture.
     pub(super) samples: usize,
     /// The largest sampling factors.
     pub(super) max_sampling: (usize, usize),
@@ -54,8 +55,9 @@ impl Frame {
             );
             blocks += component.blocks();
         }
-        // A block takes a bit of a progressive scan and two of a sequential one, at least: a file that promises
-        // more than it can hold is refused before there is room for it. Of several scans, only the first is here.
+        // A block takes a bit of a progressive scan and two of a sequential one, at least: a file
+        // that promises more than it can hold is refused before there is room for it. Of several
+        // scans, only the first is here.
         let first = self
             .components
             .iter()
@@ -101,8 +103,8 @@ impl Frame {
         self.progressive && scan.first > component.last && (scan.low == 0 || refined_alone())
     }
 
-    /// Calls `each` for every block of a scan: the component's place among the scan's parts, and the block's column
-    /// and row.
+    /// Calls `each` for every block of a scan: the component's place among the scan's parts, and
+    /// the block's column and row.
     #[inline(always)]
     fn each_block(
         &mut self,

@@ -9,7 +9,8 @@ use super::{damaged, unsupported};
 use crate::decode::Budget;
 use crate::error::ImageError;
 
-/// Scans of one file. Encoders make about ten; each costs a pass over all blocks, however short it is.
+/// Scans of one file. Encoders make about ten; each costs a pass over all blocks, however short it
+/// is.
 const MAX_SCANS: usize = 100;
 
 /// From this many blocks on it pays to make the tables that skip coefficients.

@@ -54,9 +54,9 @@ impl Component {
         }
     }
 
-    /// Decides how the component is decoded in a picture of `sides` whose finest component makes blocks of
-    /// `samples`. A coarser component makes larger ones, up to 8, so that it need not be enlarged. Gives the bytes
-    /// it will take.
+    /// Decides how the component is decoded in a picture of `sides` whose finest component makes
+    /// blocks of `samples`. A coarser component makes larger ones, up to 8, so that it need not be
+    /// enlarged. Gives the bytes it will take.
     pub(super) fn plan(
         &mut self,
         sides: (usize, usize),

@@ -79,7 +79,8 @@ pub(super) struct Coded {
     pub(super) ends: Vec<usize>,
 }
 
-/// Finds the end of entropy-coded data, and copies them without the zeros stuffed behind 0xff, if asked to.
+/// Finds the end of entropy-coded data, and copies them without the zeros stuffed behind 0xff, if
+/// asked to.
 pub(super) fn coded(rest: &[u8], mut data: Option<&mut Vec<u8>>) -> Result<Coded, ImageError> {
     let mut ends = Vec::new();
     let mut at = 0;

@@ -40,8 +40,8 @@ fn files() -> Vec<(String, Vec<u8>)> {
         SamplingFactor::F_4_1,
         SamplingFactor::F_4_2,
     ] {
-        // One scan with and without restarts, one a component, and many. (Restarts in several scans are among
-        // the pictures of tests/pictures; this encoder does not write them right.)
+        // One scan with and without restarts, one a component, and many. (Restarts in several scans
+        // are among the pictures of tests/pictures; this encoder does not write them right.)
         for way in ["plain", "restarts", "scans", "progressive"] {
             for (kind, channels) in [(ColorType::Rgb, 3), (ColorType::Luma, 1)] {
                 let mut bytes = Vec::new();
@@ -76,7 +76,8 @@ fn whole_pictures_are_those_of_another_decoder() {
     let mut plain = None;
     for (name, bytes) in files() {
         let ours = decode(&bytes, &DecodeOptions::default()).unwrap().pixels;
-        // The same coefficients, however they are written; the other decoder does not know every division.
+        // The same coefficients, however they are written; the other decoder does not know every
+        // division.
         if !name.contains("plain") {
             let plain: &[Pixels; 2] = plain.as_ref().unwrap();
             assert!(plain.contains(&ours), "{name}");

@@ -25,8 +25,9 @@ const HALF_COSINES: [f32; 8] = [
     0.097_545_16,
 ];
 
-/// One line of `N` coefficients to `N` samples: coefficient k gives sample n cos((2n + 1) k pi / 2N) / 2, but the
-/// first 1 / sqrt(8). A line made of fewer than 8 samples is its lowest coefficients on those: a reduced picture.
+/// One line of `N` coefficients to `N` samples: coefficient k gives sample n cos((2n + 1) k pi /
+/// 2N) / 2, but the first 1 / sqrt(8). A line made of fewer than 8 samples is its lowest
+/// coefficients on those: a reduced picture.
 ///
 /// Only additions and multiplications in a fixed order: the same samples on every processor.
 #[inline(always)]
@@ -61,8 +62,8 @@ fn line<const N: usize>(c: &[f32; N]) -> [f32; N] {
     out
 }
 
-/// One block: dequantised coefficients, laid out row x 8 + column, to `W` x `H` samples at the start of `out`, whose
-/// rows are `stride` apart.
+/// One block: dequantised coefficients, laid out row x 8 + column, to `W` x `H` samples at the
+/// start of `out`, whose rows are `stride` apart.
 #[inline(never)]
 fn inverse<const W: usize, const H: usize>(block: &[f32; 64], out: &mut [u8], stride: usize) {
     let mut rows = [[0f32; W]; H];
@@ -82,8 +83,8 @@ fn inverse<const W: usize, const H: usize>(block: &[f32; 64], out: &mut [u8], st
     }
 }
 
-/// As [`inverse`], for sides known at run time, each 1, 2, 4 or 8, and only the first `count` coefficients in their
-/// order other than zero.
+/// As [`inverse`], for sides known at run time, each 1, 2, 4 or 8, and only the first `count`
+/// coefficients in their order other than zero.
 #[inline(always)]
 pub(super) fn samples(
     block: &[f32; 64],

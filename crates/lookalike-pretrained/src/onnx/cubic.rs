@@ -12,6 +12,8 @@ use super::{Attribute, Node, Tensor, elements, integers};
 const MAX_RESULTS: u64 = 1 << 24;
 /// How many times more numbers a result may have than what it is made of: 16 along each side.
 const MAX_GROWTH: u64 = 256;
+/// The longest side of a result: each of its places costs memory before anything is computed.
+const MAX_SIDE: usize = 1 << 14;
 /// The message of ONNX's `Model` has its graph, and a graph its nodes and constants, in these
 /// fields.
 const GRAPH: u64 = 7;
@@ -123,7 +125,7 @@ fn by_sizes(dims: &[usize], sizes: Option<Vec<i64>>) -> Result<Vec<(usize, f32)>
     let sizes = sizes.filter(|sizes| sizes.len() == dims.len());
     let sizes = sizes.ok_or("its size is not one int64 for each dimension")?;
     let pair = |(&dim, size): (&usize, i64)| match usize::try_from(size) {
-        Ok(size) if size > 0 => Ok((size, size as f32 / dim as f32)),
+        Ok(size) if (1..=MAX_SIDE).contains(&size) => Ok((size, size as f32 / dim as f32)),
         _ => Err(format!("a side of {size} cannot be made")),
     };
     dims.iter().zip(sizes).map(pair).collect()
@@ -135,7 +137,7 @@ fn by_scales(dims: &[usize], scales: Option<Vec<f32>>) -> Result<Vec<(usize, f32
     let scales = scales.ok_or("its scales are not one float for each dimension")?;
     let pair = |(&dim, scale): (&usize, f32)| {
         let size = (dim as f32 * scale).floor();
-        match size >= 1.0 && size <= MAX_RESULTS as f32 {
+        match size >= 1.0 && size <= MAX_SIDE as f32 {
             true => Ok((size as usize, scale)),
             false => Err(format!(
                 "a scale of {scale} cannot be applied to a side of {dim}"
@@ -270,6 +272,7 @@ pub(crate) fn replace(bytes: &[u8], computed: &[Computed]) -> Vec<u8> {
     let nodes: HashSet<usize> = computed.iter().map(|computed| computed.node).collect();
     let mut model = Vec::with_capacity(bytes.len());
     let mut seen = 0;
+    let mut constants = Some(computed);
     for field in Fields(bytes) {
         let (GRAPH, Some(graph)) = (field.tag, field.content) else {
             model.extend_from_slice(field.whole);
@@ -277,10 +280,8 @@ pub(crate) fn replace(bytes: &[u8], computed: &[Computed]) -> Vec<u8> {
         };
         let mut kept = Vec::with_capacity(graph.len());
         // A message may come in parts, which count as one: constants go into the first.
-        if seen == 0 {
-            for computed in computed {
-                write_field(&mut kept, INITIALIZER, &computed.constant);
-            }
+        for computed in constants.take().into_iter().flatten() {
+            write_field(&mut kept, INITIALIZER, &computed.constant);
         }
         for field in Fields(graph) {
             if field.tag == NODE {
