@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lookalike::gallery::Point;
-use lookalike::images::{DecodeOptions, Pixels, decode};
+use lookalike::images::{DecodeOptions, Decoded, Pixels, decode};
 use lookalike::{DEFAULT_THUMBNAIL_SIDE, decode_target, reduced};
 use uuid::Uuid;
 
@@ -52,13 +52,11 @@ impl Service {
         point.ok_or_else(|| no_such_image(id))
     }
 
-    /// Decodes an image that was sent, and prepares it for the encoder just as when it is indexed:
-    /// what is in the gallery is found at no distance at all.
-    pub fn prepared(&self, bytes: &[u8]) -> Result<Pixels, Problem> {
-        let encoder = self.searcher.encoder();
-        let target = decode_target(encoder, DEFAULT_THUMBNAIL_SIDE);
-        let decoded = decode(bytes, &self.decode_options(Some(target)))?;
-        Ok(encoder.prepare(&decoded)?)
+    /// Decodes an image that was sent just as when it is indexed: what is in the gallery is found
+    /// at no distance at all.
+    pub fn decoded(&self, bytes: &[u8]) -> Result<Decoded, Problem> {
+        let target = decode_target(self.searcher.encoder(), DEFAULT_THUMBNAIL_SIDE);
+        Ok(decode(bytes, &self.decode_options(Some(target)))?)
     }
 
     /// How pictures are decoded, for images of about `target` pixels if that is less than they
@@ -72,8 +70,8 @@ impl Service {
 
     /// The code of an image that was sent.
     pub fn encoded(&self, bytes: &[u8]) -> Result<Vec<f32>, Problem> {
-        let prepared = self.prepared(bytes)?;
-        Ok(self.searcher.encoder().encode(prepared.data())?)
+        let decoded = self.decoded(bytes)?;
+        Ok(self.searcher.encoder().encode_picture(&decoded)?)
     }
 
     /// The gallery's point of this content.

@@ -55,6 +55,7 @@ function modelSection(model) {
     ['Learnt from', `${plural(model.images, 'image')} of ${model.data_set}`],
     sees,
     ['Kind', `${model.architecture}, ${model.objective}`],
+    ...(model.joined_with === undefined ? [] : [['Joined with', `${model.joined_with}, trained by others`]]),
     code,
     ['Parameters', whole(model.parameters)],
     ['Training took', duration(model.seconds)],

@@ -81,6 +81,16 @@ pub enum Error {
         /// The source.
         source_name: String,
     },
+    /// Encoding with a teacher was told to stop.
+    #[error(
+        "the teacher was stopped when it had encoded {encoded} images of {source_name}, before training began; run it again from the start"
+    )]
+    TeacherStopped {
+        /// The source.
+        source_name: String,
+        /// Images that it had encoded.
+        encoded: usize,
+    },
     /// The gallery has no point with this id.
     #[error("the gallery has no image with the id {id}")]
     NoSuchImage {
@@ -153,7 +163,7 @@ pub enum Error {
     },
     /// A gallery on a cluster was opened without its model, which it does not keep.
     #[error(
-        "the gallery {gallery} is on a cluster, which keeps no model, only that it is {}: name its file",
+        "the gallery {gallery} is on a cluster and keeps only its model's fingerprint, {}: name its file",
         short(model)
     )]
     ModelNotKept {

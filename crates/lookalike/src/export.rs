@@ -62,8 +62,15 @@ pub struct ExportFiles<'a> {
 ///
 /// # Errors
 ///
-/// When the encoder is one that others have trained, or the file cannot be written.
+/// When the encoder is one that others have trained or an [adapted](crate::AdaptedEncoder) one, or
+/// the file cannot be written.
 pub fn export_encoder(encoder: &dyn Encoder, path: &Path) -> Result<usize, Error> {
+    if encoder.adapted().is_some() {
+        return Err(Error::Unusable(format!(
+            "cannot export {}: its codes are joined or reduced, which an ONNX file does not hold; export the model's own file",
+            encoder.name()
+        )));
+    }
     let Some(autoencoder) = encoder.autoencoder() else {
         return Err(Error::Unusable(format!(
             "cannot export {}: it is ONNX already; use its own file",

@@ -120,7 +120,7 @@ pub use stream::{
     DEFAULT_SIDE, Encoded, INSPECTED_IMAGES, ImageStream, PADDING, QueryImage, Reading, label_from,
     open_queries,
 };
-pub use teaching::{teach, teacher_record};
+pub use teaching::{TeachingObserver, teach, teacher_record};
 pub use uploads::{Stored, UPLOADS_SOURCE, Upload, Uploads};
 pub use watching::Watch;
 

@@ -144,20 +144,35 @@ pub fn encoder_of(
     // What an encoder's files do not say, the gallery may know.
     let options = files_of(gallery)?.map(|files| files.options);
     let options = options.unwrap_or_default();
-    let mut others = Vec::new();
-    for path in models {
+    first_with(name, wanted, models, "use its model", |path| {
         let encoder = load_encoder(path, &options, device)?;
         let fingerprint = encoder.fingerprint();
-        if fingerprint == *wanted {
-            return Ok(encoder);
+        Ok((encoder, fingerprint))
+    })
+}
+
+/// What `load` makes of the first of `paths` where it finds the fingerprint that a gallery wants.
+pub(crate) fn first_with<T>(
+    gallery: &str,
+    wanted: &str,
+    paths: impl IntoIterator<Item = impl AsRef<Path>>,
+    advice: &'static str,
+    load: impl Fn(&Path) -> Result<(T, String), Error>,
+) -> Result<T, Error> {
+    let mut others = Vec::new();
+    for path in paths {
+        let path = path.as_ref();
+        let (found, fingerprint) = load(path)?;
+        if fingerprint == wanted {
+            return Ok(found);
         }
         others.push(format!("{} is {}", path.display(), short(&fingerprint)));
     }
     Err(Error::WrongModel {
-        gallery: name.clone(),
-        model: wanted.clone(),
+        gallery: gallery.to_owned(),
+        model: wanted.to_owned(),
         others: format!("and {}", others.join(", ")),
-        advice: "use its model",
+        advice,
     })
 }
 

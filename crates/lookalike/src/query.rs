@@ -16,7 +16,8 @@ use crate::QueryImage;
 ///
 /// let file = Query::path("photos/cat.jpg");
 /// let face = Query::path("photos/cat.jpg").region("10,20,100,80".parse()?);
-/// let cats = Query::examples([file, Query::text("a cat asleep")], [Query::path("photos/dog.jpg")]);
+/// let dog = Query::path("photos/dog.jpg");
+/// let cats = Query::examples([file, Query::text("a cat asleep")], [dog]);
 /// # Ok::<(), String>(())
 /// ```
 #[derive(Clone, Debug)]

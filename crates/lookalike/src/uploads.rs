@@ -31,8 +31,8 @@ pub(crate) fn folder(gallery: &Path) -> PathBuf {
     gallery.join(UPLOADS_SOURCE)
 }
 
-/// What opens a source of a gallery's points: its name, but for [uploads](UPLOADS_SOURCE), which lie in
-/// the gallery's own folder, wherever that is now.
+/// What opens a source of a gallery's points: its name, but for [uploads](UPLOADS_SOURCE), which
+/// lie in the gallery's own folder, wherever that is now.
 pub(crate) fn place(gallery: &str, source: &str) -> String {
     match source {
         UPLOADS_SOURCE => folder(Path::new(gallery)).display().to_string(),

@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lookalike::Progress;
 use lookalike::autoencoder::{EpochRecord, Observer, TrainStep};
+use lookalike::{Progress, TeachingObserver};
 use serde::Serialize;
 
 use super::terminal::plain;
 use super::{Failure, output};
+
+/// What the library advises where it misses a pretrained encoder.
+const NAME_ENCODER: &str = ": name its folder or file";
 
 /// What the library advises, and the same with the options that do it.
 const ADVICE: [(&str, &str); 9] = [
@@ -24,10 +27,7 @@ const ADVICE: [(&str, &str); 9] = [
     ("raise the limit of memory", "raise --most-memory"),
     ("choose some by a filter", "choose some with --where"),
     (": name its file", ": name its file with --model"),
-    (
-        ": name its folder or file",
-        ": name its folder or file with --encoder",
-    ),
+    (NAME_ENCODER, ": name its folder or file with --encoder"),
     ("prune them, or give", "--prune removes them, or give"),
     ("rank by neighbours", "use --by neighbours"),
     ("ask with a picture, or use", "ask without --text, or use"),
@@ -40,6 +40,11 @@ pub fn with_options(message: &str) -> String {
         .fold(message.to_owned(), |message, (advice, options)| {
             message.replace(advice, options)
         })
+}
+
+/// The same message for a command that takes no encoder's name.
+pub fn without_naming(message: &str) -> &str {
+    message.strip_suffix(NAME_ENCODER).unwrap_or(message)
 }
 
 /// A line on standard error. That nobody reads it is no reason to stop working.
@@ -179,6 +184,25 @@ pub struct TrainingView {
     interruption: Interruption,
 }
 
+impl TrainingView {
+    fn go_on(&self) -> ControlFlow<()> {
+        match self.interruption.came() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl TeachingObserver for TrainingView {
+    fn encoding(&mut self, progress: Progress) -> ControlFlow<()> {
+        if progress.done == 0 {
+            self.note("the teacher encodes the images");
+        }
+        show(&self.bar, progress);
+        self.go_on()
+    }
+}
+
 impl Observer for TrainingView {
     fn step(&mut self, step: &TrainStep) -> ControlFlow<()> {
         show(&self.bar, step.progress);
@@ -190,10 +214,7 @@ impl Observer for TrainingView {
             step.images_per_second,
             duration(step.seconds_left)
         ));
-        match self.interruption.came() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
-        }
+        self.go_on()
     }
 
     fn epoch(&mut self, number: usize, epoch: &EpochRecord) {

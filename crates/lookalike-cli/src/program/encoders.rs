@@ -72,11 +72,12 @@ pub fn to_index_with(
         found.pretrained.is_some() && (found.model.is_some() || arguments.reduce.is_some());
     let there = match open_gallery(&arguments.gallery) {
         Ok(gallery) => Some(gallery),
-        Err(
-            error @ Error::Gallery(GalleryError::InUse { .. } | GalleryError::Unreachable { .. }),
-        ) if adapts => return Err(error.into()),
-        Err(error) if paths.is_empty() => return Err(error.into()),
-        Err(_) => None,
+        Err(Error::Gallery(GalleryError::NotFound { .. })) if !paths.is_empty() => None,
+        // It may be in the making by another worker: whoever opens it to fill it waits for that.
+        Err(Error::Gallery(GalleryError::Unreachable { .. })) if !paths.is_empty() && !adapts => {
+            None
+        }
+        Err(error) => return Err(error.into()),
     };
     if let Some(gallery) = &there
         && adaptation_of(&**gallery)?.is_some()
@@ -124,6 +125,12 @@ fn adapted_of(
             arguments.gallery
         )));
     }
+    if paths.iter().any(|path| !PretrainedEncoder::is_at(path)) && encoder.autoencoder().is_none() {
+        return Err(Error::Unusable(format!(
+            "the codes of the gallery {} are those of a pretrained encoder alone: leave the model out, or index into a new gallery to join both",
+            arguments.gallery
+        )));
+    }
     let reduced = encoder
         .adapted()
         .and_then(|encoder| encoder.adaptation().reduced());
@@ -144,7 +151,7 @@ fn adapted_of(
 fn refuse_filled(arguments: &IndexArguments, there: Option<&dyn Gallery>) -> Result<(), Error> {
     match there.map(|gallery| gallery.describe()).transpose()? {
         Some(info) if info.points > 0 => Err(Error::Unusable(format!(
-            "the gallery {} has codes of one encoder as it is: to join or reduce codes, index into a new gallery",
+            "the gallery {} was filled with the codes of one encoder alone: to join or reduce codes, index into a new gallery",
             arguments.gallery
         ))),
         _ => Ok(()),
@@ -174,8 +181,9 @@ fn adapt(
     Ok(encoder)
 }
 
-/// A part that makes less of likeness than this is as short as it can be.
-const LITTLE: f32 = 0.15;
+/// A part that makes less of likeness than this can hardly change an answer; the shortest makes
+/// .01.
+const LITTLE: f32 = 0.05;
 
 /// What to try instead, where one of the two that are joined seems to add little.
 fn advice(encoder: &AdaptedEncoder) -> Option<String> {

@@ -8,9 +8,9 @@ use lookalike::gallery::{Filter, Gallery};
 use lookalike::{Encoder, Error, PretrainedOptions, encoder_of, load_encoder, open_gallery};
 use serde::Serialize;
 
-use super::Failure;
-use super::arguments::ExportArguments;
+use super::arguments::{ExportArguments, named};
 use super::console::{Console, show};
+use super::{Failure, refuse_twice};
 
 #[derive(Serialize)]
 struct ExportReport {
@@ -29,6 +29,14 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
+    let written = [
+        &arguments.codes,
+        &arguments.payload,
+        &arguments.parquet,
+        &arguments.onnx,
+    ];
+    let read = [&arguments.model, &arguments.encoder];
+    refuse_twice(&written.map(Option::as_ref), &read.map(Option::as_ref))?;
     let gallery = arguments.gallery.as_deref().map(open_gallery).transpose()?;
     let encoder = encoder(&arguments, gallery.as_deref(), device)?;
     // Before the points are read: an encoder that cannot be written is known at once.
@@ -85,11 +93,15 @@ fn encoder(
     if arguments.onnx.is_none() {
         return Ok(None);
     }
-    match (gallery, arguments.model.as_slice()) {
-        (Some(gallery), model) => encoder_of(gallery, model, device),
-        (None, [model]) => load_encoder(model, &PretrainedOptions::default(), device),
-        (None, _) => Err(Error::Unusable(
+    let paths = named(&arguments.model, &arguments.encoder);
+    match (gallery, paths.as_slice()) {
+        (Some(gallery), paths) => encoder_of(gallery, paths, device),
+        (None, [path]) => load_encoder(path, &PretrainedOptions::default(), device),
+        (None, []) => Err(Error::Unusable(
             "nothing to export: name a gallery or a model".to_owned(),
+        )),
+        (None, _) => Err(Error::Unusable(
+            "two encoders cannot be exported to one file: name one of them".to_owned(),
         )),
     }
     .map(Some)

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::arguments::InfoArguments;
-use super::console::{Console, duration};
+use super::console::{Console, duration, without_naming};
 use super::train::{augments, comparison_line};
 
 #[derive(Serialize)]
@@ -324,7 +324,7 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         console.say(line)?;
     }
     if let Some(error) = lost {
-        console.note(error.to_string());
+        console.note(without_naming(&error.to_string()));
     }
     let sources = sources_in(&*gallery)?;
     for known in sources.iter().take(LISTED) {

@@ -24,6 +24,7 @@ mod terminal;
 mod train;
 
 use std::io;
+use std::path::PathBuf;
 
 use lookalike::Error;
 use lookalike::PretrainedError;
@@ -94,6 +95,20 @@ fn options_for_pretrained(error: &PretrainedError) -> Option<&'static str> {
         },
         _ => None,
     }
+}
+
+/// Refuses files that would be written over each other, or over one that is read.
+fn refuse_twice(written: &[Option<&PathBuf>], read: &[Option<&PathBuf>]) -> Result<(), Error> {
+    let all: Vec<&PathBuf> = written.iter().chain(read).copied().flatten().collect();
+    for (at, one) in written.iter().flatten().enumerate() {
+        if all[at + 1..].contains(one) {
+            return Err(Error::Unusable(format!(
+                "{} is named twice: the second would destroy the first",
+                one.display()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// For failed writes to standard output.

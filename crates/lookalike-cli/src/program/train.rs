@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::arguments::TrainArguments;
 use super::console::{Console, duration};
-use super::{Failure, pictures};
+use super::{Failure, pictures, refuse_twice};
 
 /// Images on `--sheet`.
 const SHEET_IMAGES: usize = 20;
@@ -341,22 +341,14 @@ fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
             std::fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
         }
     }
-    for (one, other) in [
-        (Some(&a.out), Some(&path)),
-        (Some(&a.out), a.sheet.as_ref()),
-        (Some(&a.out), a.curve.as_ref()),
-        (a.sheet.as_ref(), a.curve.as_ref()),
-        (Some(&a.out), Some(&PathBuf::from(&a.source))),
-    ] {
-        if let (Some(one), Some(other)) = (one, other)
-            && one == other
-        {
-            return Err(Error::Unusable(format!(
-                "{} is named twice: the second would destroy the first",
-                one.display()
-            )));
-        }
-    }
+    let written = [
+        Some(&a.out),
+        Some(&path),
+        a.sheet.as_ref(),
+        a.curve.as_ref(),
+    ];
+    let source = PathBuf::from(&a.source);
+    refuse_twice(&written, &[Some(&source), a.teacher.as_ref()])?;
     if a.out.is_dir() {
         return Err(Error::Unusable(format!(
             "cannot write a model to {}: it is a folder; name a file in it",

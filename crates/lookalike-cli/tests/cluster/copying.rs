@@ -201,7 +201,7 @@ fn copies_that_make_no_sense_change_nothing() {
         ),
         (
             format!("gallery copy {gallery} new"),
-            ["--model", "keeps no model"],
+            ["--model", "keeps only its model"],
         ),
         (
             format!("gallery copy {gallery} new --model other"),

@@ -17,6 +17,17 @@ use tempfile::NamedTempFile;
 
 use crate::common::{Workplace, stderr};
 
+/// The type of [forms](form).
+const FORM: &str = "multipart/form-data; boundary=B";
+
+/// A form with a picture and further parts.
+fn form(name: &str, picture: &[u8], more: &str) -> Vec<u8> {
+    let head = format!(
+        "--B\r\nContent-Disposition: form-data; name=\"image\"; filename=\"{name}\"\r\n\r\n"
+    );
+    [head.as_bytes(), picture, more.as_bytes(), b"\r\n--B--\r\n"].concat()
+}
+
 /// A gallery's address on a server.
 pub fn on(server: impl Display, name: &str) -> String {
     format!("qdrant://{server}/{name}")
@@ -246,11 +257,12 @@ impl Served {
 
     /// A form with a picture and further parts.
     fn form(&self, path: &str, name: &str, picture: &[u8], more: &str) -> Value {
-        let head = format!(
-            "--B\r\nContent-Disposition: form-data; name=\"image\"; filename=\"{name}\"\r\n\r\n"
-        );
-        let body = [head.as_bytes(), picture, more.as_bytes(), b"\r\n--B--\r\n"].concat();
-        self.expect("POST", path, "multipart/form-data; boundary=B", &body)
+        self.expect("POST", path, FORM, &form(name, picture, more))
+    }
+
+    /// Sends a picture in a form: the status and the body of the answer.
+    pub fn ask_with(&self, path: &str, name: &str, picture: &[u8]) -> (u16, Vec<u8>) {
+        self.ask("POST", path, FORM, &form(name, picture, ""))
     }
 
     fn expect(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Value {

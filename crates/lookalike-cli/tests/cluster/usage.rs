@@ -61,7 +61,7 @@ fn what_cannot_be_is_refused_with_a_way_out() {
         ),
         (
             format!("serve --gallery {gallery} --state s --listen 127.0.0.1:0"),
-            &["--model", "keeps no model"],
+            &["--model", "keeps only its model"],
         ),
         (
             format!("serve --gallery {gallery} --model other --state s --listen 127.0.0.1:0"),
@@ -69,7 +69,7 @@ fn what_cannot_be_is_refused_with_a_way_out() {
         ),
         (
             format!("search photos/7/0.png --gallery {gallery}"),
-            &["--model", "keeps no model"],
+            &["--model", "keeps only its model"],
         ),
         (
             format!("search photos/7/0.png --gallery {gallery} --model other"),
@@ -89,7 +89,7 @@ fn what_cannot_be_is_refused_with_a_way_out() {
         ),
         (
             format!("index photos --gallery {gallery}"),
-            &["keeps no model", "--model"],
+            &["keeps only its model", "--model"],
         ),
         (
             format!("info {}", on(server.address(), "none")),

@@ -76,6 +76,10 @@ struct Model {
     code_dim: usize,
     /// Whether it can be asked with words.
     text: bool,
+    /// The encoder that others have trained with which the model is joined, if it is.
+    #[schema(example = "clip-vit-b-32")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    joined_with: Option<String>,
     #[schema(example = "bottleneck")]
     #[serde(skip_serializing_if = "Option::is_none")]
     architecture: Option<String>,
@@ -232,6 +236,7 @@ fn model(encoder: &dyn Encoder) -> Model {
         },
         code_dim: encoder.code_dim(),
         text: encoder.has_text(),
+        joined_with: joined_with(encoder),
         ..Model::default()
     };
     let Some(model) = encoder.autoencoder() else {
@@ -260,6 +265,14 @@ fn model(encoder: &dyn Encoder) -> Model {
             .map(Comparison::diffusion_may_help),
         ..any
     }
+}
+
+/// The name of the pretrained encoder with which a model is joined.
+fn joined_with(encoder: &dyn Encoder) -> Option<String> {
+    let adapted = encoder.adapted()?;
+    adapted.adaptation().joined()?;
+    let files = adapted.pair().pretrained().files()?;
+    Some(last_part(&files.path.to_string_lossy()))
 }
 
 /// How often each value of a fact about images is there.

@@ -198,7 +198,7 @@ pub(super) async fn reconstruction(
         "reconstruction",
         |service, payload| {
             let picture = service.originals.picture(service.gallery(), payload);
-            super::searching::reconstruction(service, &picture.ok_or_else(|| gone(payload))?)
+            super::searching::reconstruction(service, &picture.ok_or_else(|| gone(payload))?.into())
         },
     )
     .await

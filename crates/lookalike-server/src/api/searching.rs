@@ -8,7 +8,7 @@ use axum::extract::{Multipart, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use lookalike::autoencoder::Autoencoder;
-use lookalike::images::{Fit, Pixels};
+use lookalike::images::{Decoded, Fit, Pixels};
 use lookalike::{Encoder as _, occlude};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -216,7 +216,7 @@ pub(super) async fn sent_reconstruction(
     InPath(upload): InPath<String>,
 ) -> Answered<Response> {
     let sent = service.kept(&upload)?;
-    let png = service.run(move |service| reconstruction(service, &sent.pixels));
+    let png = service.run(move |service| reconstruction(service, &sent.pixels.clone().into()));
     Ok(([(header::CONTENT_TYPE, "image/png")], png.await?).into_response())
 }
 
@@ -247,11 +247,11 @@ pub(super) async fn encode(State(service): Shared, request: Request) -> Answered
 pub(super) async fn reconstruct(State(service): Shared, request: Request) -> Answered<Response> {
     let one = one(&service, request).await?;
     let png = service.run(move |service| {
-        let pixels = match one {
-            One::Sent(bytes) => service.prepared(&bytes)?,
-            One::Named(reference) => service.pixels(&reference)?,
+        let picture = match one {
+            One::Sent(bytes) => service.decoded(&bytes)?,
+            One::Named(reference) => service.pixels(&reference)?.into(),
         };
-        reconstruction(service, &pixels)
+        reconstruction(service, &picture)
     });
     Ok(([(header::CONTENT_TYPE, "image/png")], png.await?).into_response())
 }
@@ -275,10 +275,10 @@ async fn one(service: &Arc<Service>, request: Request) -> Answered<One> {
 }
 
 /// What the model makes of a picture, as a PNG.
-pub(super) fn reconstruction(service: &Service, pixels: &Pixels) -> Answered<Vec<u8>> {
+pub(super) fn reconstruction(service: &Service, picture: &Decoded) -> Answered<Vec<u8>> {
     let model = autoencoder(service)?;
     let shape = model.shape();
-    let prepared = model.prepare(&pixels.clone().into())?;
+    let prepared = model.prepare(picture)?;
     let output = model
         .reconstruct(prepared.data())
         .map_err(Problem::internal)?;

@@ -22,7 +22,7 @@ pub struct Contest {
     pub images: usize,
     /// How much colours count beside structure.
     pub colours_weight: f32,
-    /// The encoders, by the names of [`CodeKind`](super::CodeKind).
+    /// The encoders, by the [keys](super::CodeKind::key) of their kinds.
     pub encoders: Vec<Judgement>,
     /// Simple descriptors.
     pub simple: Vec<Judgement>,
@@ -65,7 +65,7 @@ impl AdaptedEncoder {
         let judged = self.kinds().into_iter().map(|kind| {
             let [codes, copies] = [&encoded, &copies].map(|codes| self.codes_of(kind, codes));
             let metric = self.metric_of(kind);
-            judge.judge(kind.name(), metric, &codes.codes, &copies.codes, &originals)
+            judge.judge(kind.key(), metric, &codes.codes, &copies.codes, &originals)
         });
         Ok(Some(Contest {
             images: images.len(),

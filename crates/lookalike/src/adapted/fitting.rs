@@ -27,15 +27,15 @@ const MODEL_FACTOR: f32 = 0.65;
 const MIN_LENGTH: f32 = 0.1;
 
 impl Pair {
-    /// Adapts the pair to a source, by a fair sample of at most [`ADAPTED_ON`] of its images: how
-    /// much each part counts and, with `reduce`, which so many floats are left of the pretrained
-    /// encoder's codes. No label is read.
+    /// Adapts the pair to a source, by a fair sample of at most [`ADAPTED_ON`] of its images: finds
+    /// how much each part counts and, with `reduce`, onto which directions the pretrained encoder's
+    /// codes are brought, as many as it says. No label is read.
     ///
     /// # Errors
     ///
-    /// When nothing of the source can be read or encoded, or it has too few images, or codes too
-    /// few floats, for what is to be left; and when there is neither a model to join nor anything to
-    /// reduce.
+    /// When nothing of the source can be read or encoded, when it has too few images or codes have
+    /// too few floats for as many directions, and when there is neither a model to join nor
+    /// anything to reduce.
     pub fn adapt(
         self,
         source: ImageStream,
@@ -64,10 +64,11 @@ impl Pair {
         AdaptedEncoder::new(self, adaptation)
     }
 
-    /// As [`adapt`](Self::adapt), where the codes of the pair are there already: `encoded`, and of
-    /// as many of the same images as are in it their pixels, brought to the model's shape. At most
-    /// [`ADAPTED_ON`] of them are looked at, at even steps. Without a model and without anything to
-    /// reduce, codes stay those of the pretrained encoder.
+    /// As [`adapt`](Self::adapt), from the pair's codes of some images (`encoded`) and the pixels of
+    /// the same images, brought to the model's shape (`images`); what is in only one of them does
+    /// not count for the lengths. At most [`ADAPTED_ON`] of the codes are looked at, at even steps.
+    /// Without a model and without `reduce`, only the mean is taken off the pretrained encoder's
+    /// codes.
     ///
     /// # Errors
     ///
@@ -98,7 +99,7 @@ impl Pair {
         let dims = self.pretrained().code_dim();
         match reduce {
             Some(floats) if !(1..dims).contains(&floats) => Err(Error::Unusable(format!(
-                "cannot reduce codes of {dims} floats to {floats}: 1 to {} are fewer ({})",
+                "cannot reduce codes of {dims} floats to {floats}: choose 1 to {} ({})",
                 dims - 1,
                 self.pretrained().name()
             ))),

@@ -21,6 +21,16 @@ pub enum CodeKind {
 }
 
 impl CodeKind {
+    /// What it is called where programs read it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Encoder => "encoder",
+            Self::Reduced => "reduced",
+            Self::Both => "both",
+        }
+    }
+
     /// What it is called in tables.
     pub fn name(self) -> &'static str {
         match self {
@@ -51,6 +61,7 @@ impl AdaptedEncoder {
     pub fn metric_of(&self, kind: CodeKind) -> Metric {
         match (kind, self.pair.model()) {
             (CodeKind::Model, Some(model)) => model.default_metric(),
+            (CodeKind::Encoder, _) => self.pair.pretrained().default_metric(),
             _ => Metric::Cosine,
         }
     }

@@ -26,18 +26,18 @@ pub use pair::Pair;
 /// A pretrained encoder, adapted to a collection by [`Pair::adapt`].
 ///
 /// A code has a part of the model's, if one is joined, and one of the pretrained encoder's behind
-/// it, less its mean over the collection and perhaps reduced. Each part is brought to a length of its own, so that the cosine of two codes
-/// is the weighted sum of the cosines of their parts. A gallery keeps the model, the lengths, the
-/// mean and the directions of the reduction; of the pretrained encoder, as always, its fingerprint and where
-/// its files are.
+/// it, less its mean over the collection and perhaps reduced. Each part is brought to a length of
+/// its own, so that the cosine of two codes is the weighted sum of the cosines of their parts. A
+/// gallery keeps the model, the lengths, the mean and the directions of the reduction; of the
+/// pretrained encoder, as always, its fingerprint and where its files are.
 ///
 /// A text has no code by the model: that part of its code is zero. So texts rank images as the
 /// pretrained encoder alone ranks them, and no image is nearer to a text than its part's weight
 /// allows.
 ///
-/// Images are [reconstructed](Autoencoder::reconstruct) by the model, where one is joined. What of
-/// likeness is due to which place of an image cannot be said of the pretrained part, nor so of the
-/// whole.
+/// Images are [reconstructed](Autoencoder::reconstruct) by the model, where one is joined. Which
+/// places of two images make them alike is found by covering them
+/// ([`occlude`](crate::occlude)), as for a pretrained encoder alone.
 pub struct AdaptedEncoder {
     pair: Pair,
     adaptation: Adaptation,
@@ -66,7 +66,7 @@ impl AdaptedEncoder {
         &self.pair
     }
 
-    /// One code of the pair made of each of `codes`, as [`Pair`] gives them.
+    /// One adapted code for each of the pair's, which [`Pair`] gives.
     pub fn combine(&self, codes: &[f32]) -> Vec<f32> {
         let first = self.pair.model_dims();
         let rows = codes.chunks_exact(self.pair.code_dim());

@@ -9,7 +9,7 @@ use lookalike_autoencoder::{Autoencoder, DeviceChoice};
 use lookalike_gallery::{Gallery, model_fingerprint};
 
 use super::{Adaptation, AdaptedEncoder, Pair};
-use crate::opening::short;
+use crate::opening::{first_with, without_model};
 use crate::rules::ReadingRules;
 use crate::{Encoder, EncoderFiles, Error, PretrainedEncoder};
 
@@ -71,46 +71,29 @@ impl KeptAdaptation {
         to_keep(&self.adaptation, gallery)
     }
 
-    /// The model's own file, of `models` or the gallery itself.
+    /// The joined model, of `models` or the gallery itself; none where none is joined.
     fn model(
         &self,
         name: &str,
         models: &[&PathBuf],
         device: DeviceChoice,
     ) -> Result<Option<Autoencoder>, Error> {
+        // Models may be named for other galleries.
         let Some(joined) = self.adaptation.joined() else {
-            return match models.first() {
-                Some(path) => Err(Error::Unusable(format!(
-                    "the gallery {name} was made with a pretrained encoder alone, not joined with {}: leave the model out, or index into a new gallery",
-                    path.display()
-                ))),
-                None => Ok(None),
-            };
+            return Ok(None);
         };
-        let mut others = Vec::new();
-        for path in models {
+        if models.is_empty() {
+            let bytes = self.model.as_ref();
+            let bytes = bytes.ok_or_else(|| without_model(name, &joined.model))?;
+            let of = format!("the model of {name}");
+            return Ok(Some(Autoencoder::from_bytes(bytes, &of, device)?));
+        }
+        let found = first_with(name, &joined.model, models, "use its model", |path| {
             let model = Autoencoder::load(path, device)?;
-            let found = model_fingerprint(&model.to_bytes());
-            if found == joined.model {
-                return Ok(Some(model));
-            }
-            others.push(format!("{} is {}", path.display(), short(&found)));
-        }
-        match &self.model {
-            _ if !others.is_empty() => Err(Error::Unusable(format!(
-                "the gallery {name} was made with model {}, and {}: use its model",
-                short(&joined.model),
-                others.join(", ")
-            ))),
-            Some(bytes) => {
-                let of = format!("the model of {name}");
-                Ok(Some(Autoencoder::from_bytes(bytes, &of, device)?))
-            }
-            None => Err(Error::Unusable(format!(
-                "the gallery {name} is on a cluster, which keeps no model, only that it is {} beside a pretrained encoder: name its file",
-                short(&joined.model)
-            ))),
-        }
+            let fingerprint = model_fingerprint(&model.to_bytes());
+            Ok((model, fingerprint))
+        });
+        found.map(Some)
     }
 
     /// The pretrained encoder, at one of `paths` or, if none is given, where it was.
@@ -120,34 +103,23 @@ impl KeptAdaptation {
         let options = known.as_ref().map(|files| files.options.clone());
         let options = options.unwrap_or_default();
         let Some(_) = paths.first() else {
-            let files = known.ok_or_else(|| {
-                Error::Unusable(format!(
-                    "the gallery {name} was made for a pretrained encoder and does not know where it is: name its folder or file"
-                ))
+            let files = known.ok_or_else(|| Error::EncoderUnknown {
+                gallery: name.to_owned(),
             })?;
             let encoder = PretrainedEncoder::at(&files)?;
             return match encoder.files_fingerprint() == wanted {
                 true => Ok(encoder),
-                false => Err(Error::Unusable(format!(
-                    "the files of the gallery {name}'s encoder have changed since it was made ({}): restore them, or index into a new gallery",
-                    files.path.display()
-                ))),
+                false => Err(Error::EncoderChanged {
+                    gallery: name.to_owned(),
+                    encoder: encoder.name(),
+                }),
             };
         };
-        let mut others = Vec::new();
-        for path in paths {
+        first_with(name, wanted, paths, "use its encoder", |path| {
             let encoder = PretrainedEncoder::open(path, options.clone())?;
-            let found = encoder.files_fingerprint();
-            if found == wanted {
-                return Ok(encoder);
-            }
-            others.push(format!("{} is {}", path.display(), short(found)));
-        }
-        Err(Error::Unusable(format!(
-            "the gallery {name} was made with the pretrained encoder {}, and {}: use its encoder",
-            short(wanted),
-            others.join(", ")
-        )))
+            let fingerprint = encoder.files_fingerprint().to_owned();
+            Ok((encoder, fingerprint))
+        })
     }
 }
 

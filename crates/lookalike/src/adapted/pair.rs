@@ -140,7 +140,8 @@ impl Encoder for Pair {
     }
 
     fn grey_range(&self) -> Option<GreyRange> {
-        self.model.as_ref().and_then(Encoder::grey_range)
+        let model = self.model.as_ref().and_then(Encoder::grey_range);
+        model.or_else(|| self.pretrained.grey_range())
     }
 
     fn autoencoder(&self) -> Option<&Autoencoder> {

@@ -6,10 +6,10 @@ use rayon::prelude::*;
 
 /// How codes are centred and, perhaps, reduced.
 ///
-/// What all images of a collection have in common tells none of them apart, and yet makes up much of
-/// a cosine: so the mean is taken off the codes of images. Texts lie apart from images and have
-/// another mean, which is not known; theirs are projected as they are, which ranks images by how far
-/// each lies in the text's direction from their mean.
+/// What all images of a collection have in common tells none of them apart, and yet makes up much
+/// of a cosine: so the mean is taken off the codes of images. Texts lie apart from images and have
+/// another mean, which is not known; theirs are projected as they are, which ranks images by how
+/// far each lies in the text's direction from their mean.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Projection {
     /// The mean of the codes.

@@ -4,6 +4,7 @@ use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig
 use lookalike_images::Collection;
 
 use super::*;
+use crate::export::export_encoder;
 use crate::{
     ImageStream, IndexOptions, PretrainedEncoder, create_gallery, encoder_of, index, open,
 };
@@ -95,6 +96,52 @@ fn a_gallery_gives_back_its_encoder() {
     assert!(again.autoencoder().is_some() && again.has_text());
     let kept = adaptation_of(&*gallery).unwrap().unwrap();
     assert_eq!(&kept, encoder.adaptation());
+    let file = folder.path().join("encoder.onnx");
+    let error = export_encoder(&encoder, &file).err().unwrap().to_string();
+    assert!(error.contains("joined or reduced"), "{error}");
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_reduced_encoder_passes_over_models_of_other_galleries() {
+    let images = digits(60);
+    let encoder = Pair::new(clip(), None)
+        .adapt(ImageStream::of_collection(&images), Some(8))
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let gallery = create_gallery(folder.path().join("g"), &encoder, &Default::default()).unwrap();
+    let stream = ImageStream::of_collection(&images);
+    index(stream, &encoder, &*gallery, IndexOptions::default()).unwrap();
+    let file = folder.path().join("m");
+    model(&images).save(&file).unwrap();
+    let again = encoder_of(&*gallery, &[file], DeviceChoice::Cpu).unwrap();
+    assert_eq!(again.to_bytes(), encoder.to_bytes());
+    assert!(again.autoencoder().is_none());
+}
+
+#[test]
+fn an_exported_encoder_keeps_its_metric_and_range_of_grey() {
+    let images = digits(60);
+    let config = TrainConfig {
+        epochs: 1,
+        ..TrainConfig::new(Architecture::Conv)
+    };
+    let model = train(&images, &config, DeviceChoice::Cpu, None, &mut ()).unwrap();
+    let range = Some(GreyRange::new(10.0, 3000.0).unwrap());
+    let model = model.with_grey_range(range);
+    assert_eq!(model.metric(), Metric::Euclidean);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.onnx");
+    export_encoder(&model, &file).unwrap();
+    let pretrained = PretrainedEncoder::open(&file, Default::default()).unwrap();
+    let pair = Pair::new(pretrained, None);
+    assert_eq!(pair.grey_range(), range);
+    let encoded = ImageStream::of_collection(&images)
+        .encode(&pair, None)
+        .unwrap();
+    let adapted = pair.adapt_by(&images, &encoded, Some(8)).unwrap();
+    assert_eq!(adapted.metric_of(CodeKind::Encoder), Metric::Euclidean);
+    assert_eq!(adapted.metric_of(CodeKind::Reduced), Metric::Cosine);
 }
 
 #[test]

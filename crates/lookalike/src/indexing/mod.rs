@@ -87,8 +87,8 @@ impl IndexOptions<'_> {
 }
 
 impl Default for IndexOptions<'_> {
-    /// No neighbour graph, nothing pruned, thumbnails of [`DEFAULT_THUMBNAIL_SIDE`] pixels, read by the
-    /// gallery's rules.
+    /// No neighbour graph, nothing pruned, thumbnails of [`DEFAULT_THUMBNAIL_SIDE`] pixels, read by
+    /// the gallery's rules.
     fn default() -> Self {
         Self {
             diffusion: false,

@@ -24,6 +24,9 @@ pub struct Encoded {
     pub dims: usize,
 }
 
+/// Hears how many images are encoded; its error ends the encoding.
+pub(crate) type Follow<'a> = &'a mut dyn FnMut(usize) -> Result<(), Error>;
+
 impl ImageStream {
     /// Encodes up to `limit` images, some at a time: only their codes stay in memory. What cannot
     /// be read goes to the [skips](Self::skips).
@@ -32,7 +35,18 @@ impl ImageStream {
     ///
     /// When nothing of the source can be read, or the encoder fails.
     pub fn encode(&self, encoder: &dyn Encoder, limit: Option<usize>) -> Result<Encoded, Error> {
-        self.encode_chosen(encoder, limit, &|_| true)
+        self.encode_chosen(encoder, limit, &|_| true, None)
+    }
+
+    /// As [`encode`](Self::encode), a few images at a time: `follow` hears how many are encoded,
+    /// and can end it.
+    pub(crate) fn encode_followed(
+        &self,
+        encoder: &dyn Encoder,
+        limit: Option<usize>,
+        follow: Follow,
+    ) -> Result<Encoded, Error> {
+        self.encode_chosen(encoder, limit, &|_| true, Some(follow))
     }
 
     /// Encodes the images of these keys, as [`encode`](Self::encode).
@@ -41,7 +55,8 @@ impl ImageStream {
         encoder: &dyn Encoder,
         keys: &HashSet<&str>,
     ) -> Result<Encoded, Error> {
-        self.encode_chosen(encoder, Some(keys.len()), &|key| keys.contains(key))
+        let wanted = |key: &str| keys.contains(key);
+        self.encode_chosen(encoder, Some(keys.len()), &wanted, None)
     }
 
     /// Encodes up to `limit` images of those keys that are `wanted`.
@@ -50,6 +65,7 @@ impl ImageStream {
         encoder: &dyn Encoder,
         limit: Option<usize>,
         wanted: &dyn Fn(&str) -> bool,
+        mut follow: Option<Follow>,
     ) -> Result<Encoded, Error> {
         let mut encoded = Encoded {
             dims: encoder.code_dim(),
@@ -72,7 +88,11 @@ impl ImageStream {
                 pixels,
             })
         };
-        let most = (ENCODED_BYTES / encoder.shape().values().max(1)).clamp(1, ENCODED_AT_ONCE);
+        let most = match follow {
+            Some(_) => FOLLOWED_AT_ONCE,
+            None => ENCODED_AT_ONCE,
+        };
+        let most = (ENCODED_BYTES / encoder.shape().values().max(1)).clamp(1, most);
         let mut held = self.chosen(&prepare)?;
         loop {
             let left = limit.map_or(most, |limit| (limit - encoded.keys.len()).min(most));
@@ -112,6 +132,9 @@ impl ImageStream {
             }
             let count = encoded.keys.len() - before;
             encoded.codes.extend(encode_all(encoder, &inputs, count)?);
+            if let Some(follow) = &mut follow {
+                follow(encoded.keys.len())?;
+            }
         }
     }
 }
@@ -119,4 +142,6 @@ impl ImageStream {
 /// Images that [`ImageStream::encode`] holds at a time, and the bytes that their files and their
 /// pixels may take.
 const ENCODED_AT_ONCE: usize = 1024;
+/// The same, where somebody follows: few enough for the slowest encoders to answer within seconds.
+const FOLLOWED_AT_ONCE: usize = 32;
 const ENCODED_BYTES: usize = 64 << 20;

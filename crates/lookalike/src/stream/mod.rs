@@ -189,8 +189,8 @@ impl ImageStream {
     }
 
     /// Which values of grey pictures with more than 8 bits are black and white, by those of the
-    /// first [`INSPECTED_IMAGES`] images: from their percentile 0.1 to their percentile 99.9. None where a
-    /// range was asked for, or no picture has more than 8 bits of grey.
+    /// first [`INSPECTED_IMAGES`] images: from their percentile 0.1 to their percentile 99.9. None
+    /// where a range was asked for, or no picture has more than 8 bits of grey.
     ///
     /// # Errors
     ///

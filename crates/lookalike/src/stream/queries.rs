@@ -68,8 +68,8 @@ fn no_image(spec: &str) -> Error {
     }
 }
 
-/// The image that `SOURCE#KEY` names. Names of sources and keys may hold the sign as well: the first
-/// that divides them into a source and a key of it does.
+/// The image that `SOURCE#KEY` names. Names of sources and keys may hold the sign as well: the
+/// first that divides them into a source and a key of it does.
 fn divided(spec: &str, reading: &Reading, skips: &Arc<Skips>) -> Result<QueryImage, Error> {
     let mut failed = None;
     for (at, _) in spec.match_indices('#') {

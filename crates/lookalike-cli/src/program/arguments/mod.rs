@@ -211,8 +211,8 @@ pub struct TrainArguments {
     #[arg(long, value_name = "S")]
     pub distort_colour: Option<f32>,
     /// Weight in a code of the image's colours, beside 1 for what was learned; 0 leaves them out
-    /// (bottleneck and colour images only, and not objectives look and distil, whose codes are whole)
-    /// [default: 1.2 there]
+    /// (bottleneck and colour images only, and not objectives look and distil, whose codes are
+    /// whole) [default: 1.2 there]
     #[arg(long, value_name = "W")]
     pub colour_weight: Option<f32>,
     /// Gaussian noise of objective denoise, standard deviation (pixels are 0 to 1)
@@ -300,15 +300,16 @@ pub fn named(model: &Option<PathBuf>, encoder: &Option<PathBuf>) -> Vec<PathBuf>
 pub struct IndexArguments {
     /// Images to encode
     pub source: String,
-    /// The model to encode with; a gallery that is there already knows it, unless it is on a cluster
+    /// The model to encode with; a gallery that is there already knows it, unless it is on a
+    /// cluster
     #[arg(long, value_name = "MODEL")]
     pub model: Option<PathBuf>,
-    /// A folder or .onnx file of an encoder that others have trained; with --model codes of both are
-    /// joined, each counting as much as the images say
+    /// A folder or .onnx file of an encoder that others have trained; with --model codes of both
+    /// are joined, each counting as much as the images say
     #[arg(long, value_name = "ENCODER")]
     pub encoder: Option<PathBuf>,
-    /// Reduce the codes of the pretrained encoder to N floats: their principal components over these
-    /// images
+    /// Reduce the codes of the pretrained encoder to N floats: their principal components over
+    /// these images
     #[arg(long, value_name = "N", value_parser = positive())]
     pub reduce: Option<usize>,
     #[command(flatten)]
@@ -435,7 +436,8 @@ pub struct SearchArguments {
 #[derive(Args)]
 pub struct EvalArguments {
     /// Images: if they have labels, each is a query against all others, right when the labels
-    /// agree; labelled or not, distorted copies (up to 2,000) look for their originals
+    /// agree; for a model alone, labelled or not, distorted copies (up to 2,000) look for their
+    /// originals; with --encoder, images without labels are judged by simple descriptions
     pub source: String,
     /// The model to score
     #[arg(long, value_name = "MODEL", required_unless_present = "encoder")]
@@ -452,7 +454,7 @@ pub struct EvalArguments {
     /// Ask with these labelled images instead
     #[arg(long, value_name = "SOURCE")]
     pub queries: Option<String>,
-    /// cosine, euclidean, dot or manhattan [default: the model's]
+    /// cosine, euclidean, dot or manhattan [default: each encoder's]
     #[arg(long, value_name = "NAME")]
     pub metric: Option<Metric>,
     /// Order of the neighbours
@@ -579,12 +581,15 @@ pub struct OutliersArguments {
 )]
 pub struct ExportArguments {
     /// The gallery whose points or encoder are written
-    #[arg(long, value_name = "GALLERY", required_unless_present = "model")]
+    #[arg(long, value_name = "GALLERY", required_unless_present_any = ["model", "encoder"])]
     pub gallery: Option<String>,
     /// The model whose encoder is written; beside a gallery it must be the gallery's, and is needed
     /// for one on a cluster, which keeps none
     #[arg(long, value_name = "MODEL", requires = "onnx")]
     pub model: Option<PathBuf>,
+    /// Where the gallery's pretrained encoder is now, to say whether it can be written
+    #[arg(long, value_name = "ENCODER", requires = "onnx")]
+    pub encoder: Option<PathBuf>,
     /// Where to write the codes: a NumPy array of points x dimensions, in the order of ids
     #[arg(long, value_name = "NPY")]
     pub codes: Option<PathBuf>,

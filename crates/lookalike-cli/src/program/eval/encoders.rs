@@ -198,8 +198,10 @@ fn print(
         ))?;
         let columns = ["", "structure", "shape", "colours", "copies", "judged"];
         let mut rows = vec![columns.map(str::to_owned).to_vec()];
-        let all = contest.simple.iter().chain(&contest.encoders);
-        rows.extend(all.map(|judged| judged_row(contest, judged)));
+        let simple = contest.simple.iter().map(|one| (one.name.as_str(), one));
+        let kinds = report.encoders.iter().map(|one| one.encoder.name());
+        let all = simple.chain(kinds.zip(&contest.encoders));
+        rows.extend(all.map(|(name, judged)| judged_row(contest, name, judged)));
         for line in table(&rows) {
             console.say(line)?;
         }
@@ -221,10 +223,10 @@ fn print(
     }
 }
 
-fn judged_row(contest: &Contest, judged: &Judgement) -> Vec<String> {
+fn judged_row(contest: &Contest, name: &str, judged: &Judgement) -> Vec<String> {
     let number = |value: f32| format!("{value:.3}");
     vec![
-        judged.name.clone(),
+        name.to_owned(),
         number(judged.structure),
         number(judged.shape),
         judged.colours.map_or_else(|| "-".to_owned(), number),
