@@ -302,7 +302,8 @@ fn a_copy_to_a_cluster_that_is_killed_is_completed_by_the_next() {
     assert_eq!(contents(&place, &gallery), contents(&place, "g"));
 }
 
-/// The size of all that is in a folder, 0 if there is none; what goes away meanwhile does not count.
+/// The size of all that is in a folder, 0 if there is none; what goes away meanwhile does not
+/// count.
 fn bytes_in(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
@@ -313,9 +314,9 @@ fn bytes_in(folder: &Path) -> u64 {
         .sum()
 }
 
-/// Kills copies of `g` until ten were killed, at least three of them on the way, as `is_on_the_way` says after a kill: every
-/// other after some time, the rest as soon as they have written something, which `written` tells. What is complete before is
-/// removed by `remove`.
+/// Kills copies of `g` until ten were killed, at least three of them on the way, as `is_on_the_way`
+/// says after a kill: every other after some time, the rest as soon as they have written something,
+/// which `written` tells. What is complete before is removed by `remove`.
 fn killed_on_the_way(
     place: &Workplace,
     to: &str,
