@@ -163,7 +163,7 @@ fn distortions_are_asked_for_by_name_or_number() {
     for (line, said) in [
         (
             "train discs --out n --objective reconstruct --distort mild",
-            "--objective look or augment",
+            "--objective look, distil or augment",
         ),
         (
             "train discs --out n --arch conv --colour-weight 1",

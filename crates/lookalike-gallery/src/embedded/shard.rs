@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use lookalike_neighbours::Metric;
 use qdrant_edge::{
@@ -20,6 +21,13 @@ use super::settings::{CODE, HNSW_EF, HNSW_EF_FILTERED, INDEX_FROM, RAW, SEGMENTS
 use super::{query, segments};
 use crate::{Filter, GalleryError, Point};
 
+/// What the engine says where its log is locked. The gallery's own lock keeps other programs away,
+/// so that is a process which another thread of this one has just started: until it runs its own
+/// program, it has all files open that were, those of a shard that has been closed since as well.
+const LOCKED: &str = "WouldBlock";
+/// How often opening is tried again then.
+const MAX_TRIES: usize = 50;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 /// Floats per operation; a batch is cut so that its log entry stays far below
 /// [`LOG_FILE`](super::settings::LOG_FILE).
 const FLOATS_PER_OPERATION: usize = 1 << 18;
@@ -74,8 +82,18 @@ impl Shard {
 
     /// Opens the shard in the folder `path`.
     pub(super) fn open(path: &Path, metric: Metric, dims: usize) -> Result<Self, GalleryError> {
-        let edge = guarded(|| EdgeShard::load(path, Some(config(metric, dims))))
-            .map_err(|failure| failure.while_doing("opening the shard", &gallery_of(path)))?;
+        let mut tries = 0;
+        let edge = loop {
+            match guarded(|| EdgeShard::load(path, Some(config(metric, dims)))) {
+                Err(failure) if failure.detail.contains(LOCKED) && tries < MAX_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(BETWEEN_TRIES);
+                }
+                opened => break opened,
+            }
+        };
+        let edge =
+            edge.map_err(|failure| failure.while_doing("opening the shard", &gallery_of(path)))?;
         Ok(Self::holding(edge, path, metric, dims))
     }
 

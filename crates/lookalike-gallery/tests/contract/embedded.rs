@@ -148,7 +148,7 @@ fn a_gallery_for_something_else_is_refused() {
     let error = EmbeddedGallery::open_or_create(
         &path,
         &CodeSpec::new(Metric::Dot, 9, b"other"),
-        &GalleryOptions::new(),
+        &GalleryOptions::new().metric(Metric::Dot),
     )
     .unwrap_err();
     let message = error.to_string();
