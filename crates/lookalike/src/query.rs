@@ -13,9 +13,11 @@ use crate::QueryImage;
 ///
 /// ```
 /// use lookalike::Query;
+/// use lookalike::images::Region;
 ///
 /// let file = Query::path("photos/cat.jpg");
-/// let face = Query::path("photos/cat.jpg").region("10,20,100,80".parse()?);
+/// let region: Region = "10,20,100,80".parse()?;
+/// let face = Query::path("photos/cat.jpg").region(region);
 /// let dog = Query::path("photos/dog.jpg");
 /// let cats = Query::examples([file, Query::text("a cat asleep")], [dog]);
 /// # Ok::<(), String>(())
