@@ -1,5 +1,5 @@
-//! Any bytes as a picture file of any format, whole and reduced: an error or a picture whose data has the length of
-//! its sides.
+//! Any bytes as a picture file of any format, whole and reduced: an error or a picture whose data
+//! has the length of its sides.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -6,7 +6,8 @@ use common::{Workplace, stderr};
 use lookalike::images::Pixels;
 use serde_json::Value;
 
-/// Writes `count` pictures of a coloured disc somewhere on white, their colours in folders, or all in one.
+/// Writes `count` pictures of a coloured disc somewhere on white, their colours in folders, or all
+/// in one.
 fn write_discs(place: &Workplace, folder: &str, count: usize, labelled: bool) {
     let colours = [[200, 30, 40], [30, 160, 60], [40, 60, 210]];
     for image in 0..count {

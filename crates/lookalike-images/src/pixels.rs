@@ -5,12 +5,14 @@ use std::str::FromStr;
 
 use crate::error::ImageError;
 
-/// The longest side an image may have; products of two sides and three channels stay far from overflow.
+/// The longest side an image may have; products of two sides and three channels stay far from
+/// overflow.
 pub(crate) const MAX_SIDE: usize = 65_535;
 
 /// 8-bit pixels, rows top to bottom, channels interleaved (height x width x channels).
 ///
-/// There is 1 channel (grey) or there are 3 (red, green, blue), as in an ordinary PNG (sRGB, 0 is black).
+/// There is 1 channel (grey) or there are 3 (red, green, blue), as in an ordinary PNG (sRGB, 0 is
+/// black).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
     width: usize,
@@ -89,7 +91,8 @@ impl Pixels {
     ///
     /// # Errors
     ///
-    /// When `channels` is neither 1 nor 3, a side is 0 or above 65,535, or `data` has another length.
+    /// When `channels` is neither 1 nor 3, a side is 0 or above 65,535, or `data` has another
+    /// length.
     pub fn new(
         width: usize,
         height: usize,
@@ -184,7 +187,8 @@ impl Pixels {
         Ok(Self::trusted(width, height, self.channels, data))
     }
 
-    /// The BLAKE3 hash, in hex, of width, height and channels (each a little-endian `u32`) and the data.
+    /// The BLAKE3 hash, in hex, of width, height and channels (each a little-endian `u32`) and the
+    /// data.
     ///
     /// It says whether two images have the same pixels, whatever files they came from.
     pub fn blake3(&self) -> String {

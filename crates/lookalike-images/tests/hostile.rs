@@ -1,4 +1,5 @@
-//! Damaged and malicious files: each is an error, none a panic, and none makes the program allocate beyond the limit.
+//! Damaged and malicious files: each is an error, none a panic, and none makes the program allocate
+//! beyond the limit.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -20,7 +21,8 @@ fn count(bytes: isize) {
     PEAK.set(PEAK.get().max(held));
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting beside it neither allocates nor unwinds.
+// SAFETY: every call goes to the system's allocator as it came; counting beside it neither
+// allocates nor unwinds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -44,8 +46,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What the decoders may take for tables and the like beside the limit; a TIFF's tags are read before any limit can be
-/// told to its decoder, which has one of its own.
+/// What the decoders may take for tables and the like beside the limit; a TIFF's tags are read
+/// before any limit can be told to its decoder, which has one of its own.
 fn slack(bytes: &[u8]) -> isize {
     match bytes {
         // A JPEG XL's headers are read by a decoder that counts its pixels only.
@@ -77,7 +79,8 @@ const KINDS: [&str; 14] = [
     "lossy.jxl",
 ];
 
-/// Decodes under the default limits, or less memory, and checks how much was held. Gives the error, if there is one.
+/// Decodes under the default limits, or less memory, and checks how much was held. Gives the error,
+/// if there is one.
 fn attempt(name: &str, bytes: &[u8]) -> Option<String> {
     let mut answer = None;
     for (target, max_memory) in [(None, 1 << 30), (Some((5, 5)), 1 << 30), (None, 1 << 16)] {

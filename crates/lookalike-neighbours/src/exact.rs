@@ -207,7 +207,8 @@ fn shortlist(
     lists
 }
 
-/// Offers to `list` the keys of a query that may be among its nearest; the first belongs to code `from`.
+/// Offers to `list` the keys of a query that may be among its nearest; the first belongs to code
+/// `from`.
 fn scan(
     screen: &Screen,
     norm: f32,

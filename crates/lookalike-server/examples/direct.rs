@@ -1,9 +1,10 @@
-//! What the server's searches by id cost without a server: the same calls of the engine, made by threads of this process.
-//! `bench/serve` runs it beside the server.
+//! What the server's searches by id cost without a server: the same calls of the engine, made by
+//! threads of this process. `bench/serve` runs it beside the server.
 //!
-//! `cargo run --release --example direct -- photos.gallery 10 1 8 64` asks for 10 seconds each with 1, 8 and 64 threads.
-//! Each prints a JSON object: `threads`, `searches`, `seconds`, `p50_ms`, `p99_ms`, and `cpu_seconds`, the processor time
-//! of this process (null where the system has no /proc).
+//! `cargo run --release --example direct -- photos.gallery 10 1 8 64` asks for 10 seconds each with
+//! 1, 8 and 64 threads. Each prints a JSON object: `threads`, `searches`, `seconds`, `p50_ms`,
+//! `p99_ms`, and `cpu_seconds`, the processor time of this process (null where the system has no
+//! /proc).
 
 use std::error::Error;
 use std::time::{Duration, Instant};

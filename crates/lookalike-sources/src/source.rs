@@ -8,8 +8,8 @@ use crate::error::SourceError;
 use crate::limits::Limits;
 use crate::skipped::Skipped;
 
-/// The items of a source, one after another: images, and what was passed over. They may outlive the source and
-/// move to another thread.
+/// The items of a source, one after another: images, and what was passed over. They may outlive the
+/// source and move to another thread.
 pub type Entries = Box<dyn Iterator<Item = Result<Entry, Skipped>> + Send>;
 
 /// Says of an item whether it is wanted, by its sample if it is of one, and otherwise by its key.
@@ -19,8 +19,8 @@ pub type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 ///
 /// Nothing is decoded, and where the container allows nothing is read before [`Entry::read`].
 pub trait Source: Send + Sync {
-    /// The source's identity: canonical and absolute, so that names and keys together name an image on this
-    /// machine.
+    /// The source's identity: canonical and absolute, so that names and keys together name an image
+    /// on this machine.
     fn name(&self) -> &str;
 
     /// About how many images there are, if that is known without reading. Some may be passed over.
@@ -28,16 +28,17 @@ pub trait Source: Send + Sync {
 
     /// Begins with the first item. The order is the same whenever the source is.
     ///
-    /// A bad item comes as [`Skipped`] and the reading goes on; so does the damaged rest of an archive, once,
-    /// as the last item.
+    /// A bad item comes as [`Skipped`] and the reading goes on; so does the damaged rest of an
+    /// archive, once, as the last item.
     ///
     /// # Errors
     ///
     /// When nothing of the source can be read.
     fn entries(&self) -> Result<Entries, SourceError>;
 
-    /// As [`Source::entries`], without the items that are not wanted, which may not even be looked at. What cannot
-    /// be listed, be it the rest of an archive or a folder, is told in any case: it may hide what is wanted.
+    /// As [`Source::entries`], without the items that are not wanted, which may not even be looked
+    /// at. What cannot be listed, be it the rest of an archive or a folder, is told in any case: it
+    /// may hide what is wanted.
     ///
     /// # Errors
     ///
@@ -50,8 +51,9 @@ pub trait Source: Send + Sync {
         })))
     }
 
-    /// The image with a key: the first that [`Source::entries`] gives. Goes through the source up to it,
-    /// unless there is a shorter way: folders, zip and plain tar archives, Parquet and object stores have one.
+    /// The image with a key: the first that [`Source::entries`] gives. Goes through the source up
+    /// to it, unless there is a shorter way: folders, zip and plain tar archives, Parquet and
+    /// object stores have one.
     ///
     /// # Errors
     ///
@@ -61,7 +63,8 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// The item with a key among others. Something that is passed over may come before the image of the same key.
+/// The item with a key among others. Something that is passed over may come before the image of the
+/// same key.
 pub(crate) fn find(
     name: &str,
     entries: impl Iterator<Item = Result<Entry, Skipped>>,
@@ -94,7 +97,8 @@ pub(crate) fn no_such_image(name: &str, key: &str) -> SourceError {
 /// Where labels come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum LabelFrom {
-    /// What suits the source: a table's column `label`, a WebDataset sample's `.cls`, otherwise the parent folder.
+    /// What suits the source: a table's column `label`, a WebDataset sample's `.cls`, otherwise the
+    /// parent folder.
     #[default]
     Default,
     /// The name of the folder that holds the image; an image at the top of its source has none.

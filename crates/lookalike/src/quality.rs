@@ -1,8 +1,8 @@
 //! How good a gallery's answers are, by the labels that its pictures happen to have.
 //!
-//! Every labelled point, or a fair sample of them, asks the others with the code that is stored: nothing is read or
-//! encoded again. Labels are compared, and used for nothing else. Points without a label neither ask nor answer, for
-//! nobody can say whether they are right.
+//! Every labelled point, or a fair sample of them, asks the others with the code that is stored:
+//! nothing is read or encoded again. Labels are compared, and used for nothing else. Points without
+//! a label neither ask nor answer, for nobody can say whether they are right.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,8 @@ use uuid::Uuid;
 use crate::contents::info_to_read;
 use crate::{Error, Phase, Progress};
 
-/// How good the answers are. Shares and means lie between 0 and 1; there are none where nothing could be asked.
+/// How good the answers are. Shares and means lie between 0 and 1; there are none where nothing
+/// could be asked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Quality {
     /// Whether at least two different labels make a question of it.
@@ -34,12 +35,13 @@ pub struct Quality {
     pub precision_at_5: Option<f64>,
     /// Share of queries whose five nearest others all have their label.
     pub all_5: Option<f64>,
-    /// Mean average precision, over the whole ranking, of the queries whose label another point has.
+    /// Mean average precision, over the whole ranking, of the queries whose label another point
+    /// has.
     pub mean_average_precision: Option<f64>,
 }
 
-/// Scores a gallery by its labels: each labelled point is a query against all others, or, where there are more than
-/// `max_queries`, so many of them are, always the same.
+/// Scores a gallery by its labels: each labelled point is a query against all others, or, where
+/// there are more than `max_queries`, so many of them are, always the same.
 ///
 /// # Errors
 ///

@@ -8,20 +8,21 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::Error;
 
-/// Changes are told of when nothing more has changed for so long: a file that is being written changes many times.
+/// Changes are told of when nothing more has changed for so long: a file that is being written
+/// changes many times.
 const QUIET: Duration = Duration::from_millis(400);
 /// And at the latest so long after the first of them.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Without a word of any change the folder is looked at so often nevertheless: network file systems do not tell what
-/// other machines do.
+/// Without a word of any change the folder is looked at so often nevertheless: network file systems
+/// do not tell what other machines do.
 const UNTOLD: Duration = Duration::from_secs(600);
 /// How soon a wish to stop is heard.
 const LISTEN: Duration = Duration::from_millis(100);
 
 /// Hears of changes in a folder and all below it, from [`Watch::begin`] on.
 ///
-/// It says that something has changed, never what: whoever hears it lists the folder, so that nothing depends on
-/// events being complete or in order.
+/// It says that something has changed, never what: whoever hears it lists the folder, so that
+/// nothing depends on events being complete or in order.
 #[derive(Debug)]
 pub struct Watch {
     /// Hears as long as it lives.
@@ -30,7 +31,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Begins to listen. Changes of what is in `except`, or below it, are passed over: a gallery may lie in the folder that it is made of.
+    /// Begins to listen. Changes of what is in `except`, or below it, are passed over: a gallery
+    /// may lie in the folder that it is made of.
     ///
     /// # Errors
     ///
@@ -76,8 +78,8 @@ impl Watch {
         })
     }
 
-    /// Waits until something has changed, and then until it has been quiet for a moment. Says whether to look; false
-    /// as soon as `stop` says so.
+    /// Waits until something has changed, and then until it has been quiet for a moment. Says
+    /// whether to look; false as soon as `stop` says so.
     pub fn wait(&self, stop: impl Fn() -> bool) -> bool {
         let start = Instant::now();
         let mut first: Option<Instant> = None;

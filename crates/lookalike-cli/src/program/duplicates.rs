@@ -82,7 +82,8 @@ pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Fail
     })
 }
 
-/// "12 groups among 300 pictures: besides their representatives 9 exact duplicates, and 5 near ones".
+/// "12 groups among 300 pictures: besides their representatives 9 exact duplicates, and 5 near
+/// ones".
 fn summary(found: &Duplicates) -> String {
     let count = |number: usize, one: &str| match number {
         1 => format!("1 {one}"),

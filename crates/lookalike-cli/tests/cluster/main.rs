@@ -1,4 +1,5 @@
-//! The program on galleries that are on a cluster: a small server that speaks Qdrant's protocol stands for it.
+//! The program on galleries that are on a cluster: a small server that speaks Qdrant's protocol
+//! stands for it.
 
 #[path = "../common/mod.rs"]
 mod common;

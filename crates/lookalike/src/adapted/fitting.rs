@@ -64,11 +64,11 @@ impl Pair {
         AdaptedEncoder::new(self, adaptation)
     }
 
-    /// As [`adapt`](Self::adapt), from the pair's codes of some images (`encoded`) and the pixels of
-    /// the same images, brought to the model's shape (`images`); what is in only one of them does
-    /// not count for the lengths. At most [`ADAPTED_ON`] of the codes are looked at, at even steps.
-    /// Without a model and without `reduce`, only the mean is taken off the pretrained encoder's
-    /// codes.
+    /// As [`adapt`](Self::adapt), from the pair's codes of some images (`encoded`) and the pixels
+    /// of the same images, brought to the model's shape (`images`); what is in only one of them
+    /// does not count for the lengths. At most [`ADAPTED_ON`] of the codes are looked at, at even
+    /// steps. Without a model and without `reduce`, only the mean is taken off the pretrained
+    /// encoder's codes.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! A map's file: magic and version, the numbers of points and labels, the labels, the points, and a BLAKE3 of all that.
-//! Numbers are little endian.
+//! A map's file: magic and version, the numbers of points and labels, the labels, the points, and a
+//! BLAKE3 of all that. Numbers are little endian.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -12,7 +12,8 @@ use crate::Error;
 
 const MAGIC: [u8; 8] = *b"LookMap\n";
 const FORMAT: u32 = 1;
-/// Id, place and label as they are handed out, the code's digest, and how the point came to its place.
+/// Id, place and label as they are handed out, the code's digest, and how the point came to its
+/// place.
 const RECORD: usize = 28 + 8 + 1;
 const CHECKSUM: usize = 32;
 
@@ -85,7 +86,8 @@ fn parse(bytes: &[u8]) -> Result<Map, String> {
     if blake3::hash(&bytes[..bytes.len() - CHECKSUM]).as_bytes() != checksum {
         return Err("it is damaged, for its checksum is another".to_owned());
     }
-    // From here on only a program that writes what is no map can be to blame; it must do no harm either.
+    // From here on only a program that writes what is no map can be to blame; it must do no harm
+    // either.
     let wrong = |what: &str| format!("it is damaged: {what}");
     let mut rest = Bytes(content);
     let (points, labels) = rest.u64().zip(rest.u32()).ok_or_else(cut)?;

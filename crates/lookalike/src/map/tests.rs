@@ -158,7 +158,8 @@ fn equal_codes_are_one_place() {
 
 #[test]
 fn directions_alone_may_be_equal() {
-    // For cosine the distance of all is 0, though codes differ: nothing to go by, and a map all the same.
+    // For cosine the distance of all is 0, though codes differ: nothing to go by, and a map all the
+    // same.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("c.gallery");
     let gallery = EmbeddedGallery::create(
