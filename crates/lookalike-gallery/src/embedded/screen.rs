@@ -1,6 +1,6 @@
 //! Exact neighbours by comparing with every code, kept in memory in 8 bits a float.
 //!
-//! Up to some hundred thousand points that is quicker than walking the engine's graph, and right:
+//! Up to some ten thousand points that is quicker than walking the engine's graph, and right:
 //! every neighbour is found, with any filter, and new points at once. What is kept is made of the
 //! engine's points once a gallery has been asked a few times, follows every change, and is only
 //! ever a way to find ids: answers are read from the engine.
@@ -17,9 +17,9 @@ use super::shard::Shard;
 use crate::answering::{Store, Wanted};
 use crate::{Filter, GalleryError, Point};
 
-/// Floats of all codes up to which they are kept, by default: 16 MB to be read for every search,
-/// which takes about as long as the engine's graph does, and some 60 MB of memory.
-const DEFAULT_LIMIT: usize = 16 << 20;
+/// Floats of all codes up to which they are kept, by default: 6 MB to be read for every search,
+/// which takes about as long as the engine's graph does, and some 20 MB of memory.
+const DEFAULT_LIMIT: usize = 6 << 20;
 /// What a point takes beside its code, in floats of a code: its id, twice, and its place.
 const FLOATS_BESIDE: usize = 24;
 /// Searches that a gallery answers without: a program that asks once does not read all codes.
@@ -188,7 +188,7 @@ impl Screen {
 
 impl EmbeddedGallery {
     /// Limits the memory for codes. Galleries of up to this many floats (for each point those of
-    /// its code and 24; 16 million by default) keep their codes in memory, in three bytes a float,
+    /// its code and 24; 6 million by default) keep their codes in memory, in three bytes a float,
     /// once they have been asked a few times: searches by the gallery's own metric, unless that is
     /// Manhattan, are then exact, and faster than by the index. 0 keeps none.
     pub fn set_screen_limit(&self, floats: usize) {

@@ -177,6 +177,9 @@ fn joined(
         let found = weigh_codes(&images, &rows);
         [first, second] =
             [found[0], found[1]].map(|one| (one.weight.max(MIN_LENGTH), one.agreement));
+        // Agreement does not tell how much better an encoder is: on digits, where it is far worse,
+        // it would be the longer by half. Of equal length it never cost much (docs/encoders.md).
+        second.0 = second.0.min(first.0);
     }
     let whole = (first.0 * first.0 + second.0 * second.0).sqrt();
     Ok(Joined {
