@@ -115,14 +115,7 @@ pub fn run(
 fn print(report: &EvalReport, console: &Console) -> Result<(), Failure> {
     let model = format!("model, {}", report.metric);
     if let Some(s) = &report.scores {
-        console.say(format!(
-            "{} queries against {} images; an answer is right when its label is the query's",
-            s.queries, s.images
-        ))?;
-        let rerank = match report.rerank {
-            Rerank::Diffusion => " + diffusion",
-            Rerank::None => "",
-        };
+        let rerank = say_asked(s, report.rerank, console)?;
         let mut rows = vec![heading()];
         if let Some(b) = &report.baselines {
             let named = b.named();
@@ -172,6 +165,18 @@ fn print(report: &EvalReport, console: &Console) -> Result<(), Failure> {
         console.say(comparison_line(comparison))?;
     }
     Ok(())
+}
+
+/// Says what was asked, and gives what re-ranking adds to the names of codes.
+fn say_asked(scores: &Scores, rerank: Rerank, console: &Console) -> Result<&'static str, Failure> {
+    console.say(format!(
+        "{} queries against {} images; an answer is right when its label is the query's",
+        scores.queries, scores.images
+    ))?;
+    Ok(match rerank {
+        Rerank::Diffusion => " + diffusion",
+        Rerank::None => "",
+    })
 }
 
 /// A line for a model that is worse than a simple descriptor.

@@ -9,6 +9,7 @@ mod log;
 mod lookup;
 mod optimise;
 mod query;
+mod reading;
 mod repair;
 mod room;
 mod screen;

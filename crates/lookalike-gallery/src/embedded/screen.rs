@@ -13,7 +13,6 @@ use lookalike_neighbours::{Metric, Quantised, Ranges};
 use uuid::Uuid;
 
 use super::EmbeddedGallery;
-use super::shard::Shard;
 use crate::answering::{Store, Wanted};
 use crate::{Filter, GalleryError, Point};
 
@@ -24,8 +23,6 @@ const DEFAULT_LIMIT: usize = 6 << 20;
 const FLOATS_BESIDE: usize = 24;
 /// Searches that a gallery answers without: a program that asks once does not read all codes.
 const MIN_SEARCHES: usize = 8;
-/// Codes, and ids that pass a filter, read at a time.
-const PAGE: usize = 10_000;
 /// Candidates beyond those wanted whose payloads are read with them.
 const MAX_SPARE: usize = 16;
 /// More candidates than `MAX_SURPLUS` times those wanted and `MAX_EQUAL` are left to the engine:
@@ -83,30 +80,6 @@ impl Kept {
         }
     }
 
-    /// The rows whose payloads pass, as the engine's index of payloads knows them.
-    fn admitted(&self, shard: &Shard, filter: &Filter) -> Result<Arc<Admitted>, GalleryError> {
-        if let Some(admitted) = self.remembered(filter) {
-            return Ok(admitted);
-        }
-        let mut admitted = vec![0u64; self.ids.len().div_ceil(64)];
-        let mut last = None;
-        loop {
-            let page = shard.scroll_ids(last, PAGE, Some(filter))?;
-            last = page.last().copied();
-            for row in page.iter().filter_map(|id| self.rows.get(id)) {
-                admitted[row / 64] |= 1 << (row % 64);
-            }
-            if page.len() < PAGE {
-                break;
-            }
-        }
-        let admitted = Arc::new(admitted);
-        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
-        filters.push_front((filter.clone(), Arc::clone(&admitted)));
-        filters.truncate(MAX_FILTERS);
-        Ok(admitted)
-    }
-
     /// What was found for a filter, which is then the last to be forgotten.
     fn remembered(&self, filter: &Filter) -> Option<Arc<Admitted>> {
         let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,6 +88,12 @@ impl Kept {
         let admitted = Arc::clone(&found.1);
         filters.push_front(found);
         Some(admitted)
+    }
+
+    fn remember(&self, filter: &Filter, admitted: &Arc<Admitted>) {
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        filters.push_front((filter.clone(), Arc::clone(admitted)));
+        filters.truncate(MAX_FILTERS);
     }
 }
 
@@ -220,11 +199,11 @@ impl EmbeddedGallery {
         if before % 2 == 1 {
             return Ok(None);
         }
+        let admitted = match wanted.filter {
+            Some(filter) => Some(self.admitted(kept, filter)?),
+            None => None,
+        };
         self.read(|shard| {
-            let admitted = match wanted.filter {
-                Some(filter) => Some(kept.admitted(shard, filter)?),
-                None => None,
-            };
             let admitted = admitted.as_ref().map(|admitted| admitted.as_slice());
             let all = k.saturating_add(wanted.exclude.len());
             let candidates = kept.codes.candidates(wanted.code, all, admitted);
@@ -251,6 +230,22 @@ impl EmbeddedGallery {
         })
     }
 
+    /// The rows whose payloads pass, as the engine's index of payloads knows them.
+    fn admitted(&self, kept: &Kept, filter: &Filter) -> Result<Arc<Admitted>, GalleryError> {
+        if let Some(admitted) = kept.remembered(filter) {
+            return Ok(admitted);
+        }
+        let mut admitted = vec![0u64; kept.ids.len().div_ceil(64)];
+        self.each_passing(filter, |id| {
+            if let Some(row) = kept.rows.get(&id) {
+                admitted[row / 64] |= 1 << (row % 64);
+            }
+        })?;
+        let admitted = Arc::new(admitted);
+        kept.remember(filter, &admitted);
+        Ok(admitted)
+    }
+
     /// Begins to keep the codes in memory, if they are few enough and suit that: what happens by
     /// itself when the gallery has been asked a few times. Takes about as long as reading them.
     ///
@@ -271,46 +266,32 @@ impl EmbeddedGallery {
         if self.screen.kept().is_some() {
             return Ok(());
         }
-        let kept = self.read(|shard| {
-            let points = shard.size()?.points;
-            match self.screen.fits(points, dims) {
-                true => keep(shard, metric, dims),
-                false => Ok(None),
-            }
-        })?;
+        let points = self.read(|shard| Ok(shard.size()?.points))?;
+        let kept = match self.screen.fits(points, dims) {
+            true => self.read_codes()?,
+            false => None,
+        };
         // Looked at again after some more searches, if it does not fit now.
         self.screen.searches.store(0, Ordering::Relaxed);
         let mut place = self.screen.kept_mut();
         *place = kept.filter(|kept| self.screen.fits(kept.ids.len(), dims));
         Ok(())
     }
-}
 
-/// Reads all codes, twice: the first time for the range of their values.
-fn keep(shard: &Shard, metric: Metric, dims: usize) -> Result<Option<Kept>, GalleryError> {
-    let mut ranges = Ranges::new(dims, metric);
-    each_code(shard, |_, code| ranges.include(code))?;
-    let Some(codes) = Quantised::new(&ranges) else {
-        return Ok(None);
-    };
-    let mut kept = Kept {
-        codes,
-        ids: Vec::new(),
-        rows: HashMap::new(),
-        filters: Mutex::default(),
-    };
-    each_code(shard, |id, code| kept.upsert(id, code))?;
-    Ok(Some(kept))
-}
-
-fn each_code(shard: &Shard, mut visit: impl FnMut(Uuid, &[f32])) -> Result<(), GalleryError> {
-    let mut last = None;
-    loop {
-        let page = shard.scroll_codes(last, PAGE)?;
-        last = page.last().map(|(id, _)| *id);
-        page.iter().for_each(|(id, code)| visit(*id, code));
-        if page.len() < PAGE {
-            return Ok(());
-        }
+    /// Reads all codes, twice: the first time for the range of their values.
+    fn read_codes(&self) -> Result<Option<Kept>, GalleryError> {
+        let mut ranges = Ranges::new(self.dims(), self.metric());
+        self.each_code(|_, code| ranges.include(code))?;
+        let Some(codes) = Quantised::new(&ranges) else {
+            return Ok(None);
+        };
+        let mut kept = Kept {
+            codes,
+            ids: Vec::new(),
+            rows: HashMap::new(),
+            filters: Mutex::default(),
+        };
+        self.each_code(|id, code| kept.upsert(id, code))?;
+        Ok(Some(kept))
     }
 }

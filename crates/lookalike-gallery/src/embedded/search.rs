@@ -158,17 +158,7 @@ impl EmbeddedGallery {
         // The old one goes before the new one comes: each may be large.
         *kept = None;
         let mut scan = Scan::default();
-        loop {
-            let last = scan.ids.last().copied();
-            let page = self.read(|shard| shard.scroll_codes(last, PAGE))?;
-            let is_last = page.len() < PAGE;
-            for (id, code) in page {
-                scan.push(id, &code);
-            }
-            if is_last {
-                break;
-            }
-        }
+        self.each_code(|id, code| scan.push(id, code))?;
         let scan = Arc::new(scan);
         *kept = Some((generation, Arc::clone(&scan)));
         Ok(scan)
@@ -178,18 +168,44 @@ impl EmbeddedGallery {
     fn subset(&self, scan: &Scan, filter: &Filter) -> Result<Arc<Scan>, GalleryError> {
         let codes = scan.codes(self.manifest.dims)?;
         let mut subset = Scan::default();
+        // Points may have been added since the scan.
+        self.each_passing(filter, |id| {
+            if let Ok(index) = scan.ids.binary_search(&id) {
+                subset.push(id, codes.row(index));
+            }
+        })?;
+        Ok(Arc::new(subset))
+    }
+
+    /// Visits all codes, in the order of their ids.
+    pub(super) fn each_code(
+        &self,
+        mut visit: impl FnMut(Uuid, &[f32]),
+    ) -> Result<(), GalleryError> {
+        let mut last = None;
+        loop {
+            let page = self.read(|shard| shard.scroll_codes(last, PAGE))?;
+            last = page.last().map(|(id, _)| *id);
+            page.iter().for_each(|(id, code)| visit(*id, code));
+            if page.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Visits the ids of all points whose payloads pass a filter, in their order.
+    pub(super) fn each_passing(
+        &self,
+        filter: &Filter,
+        mut visit: impl FnMut(Uuid),
+    ) -> Result<(), GalleryError> {
         let mut last = None;
         loop {
             let page = self.read(|shard| shard.scroll_ids(last, PAGE, Some(filter)))?;
-            // Of the page, not of the subset: points may have been added since the scan.
             last = page.last().copied();
-            for id in &page {
-                if let Ok(index) = scan.ids.binary_search(id) {
-                    subset.push(*id, codes.row(index));
-                }
-            }
+            page.iter().for_each(|id| visit(*id));
             if page.len() < PAGE {
-                return Ok(Arc::new(subset));
+                return Ok(());
             }
         }
     }

@@ -3,8 +3,8 @@
 //!
 //! A code `x` (of length 1 for the cosine metric) is kept as `a = x - c`, where `c` is the middle
 //! of their ranges, in steps `s` of each dimension's own, rounded to 8 bits and to 16:
-//! `a ≈ s ∘ q` and `a ≈ s ∘ r / 254`. With `b = y - c` for a query `y`, every metric but Manhattan
-//! orders by
+//! `a ≈ s ∘ q` and `a ≈ s ∘ r / 254`. With `b = y - c` for a query `y`, every metric but
+//! Manhattan orders by
 //!
 //! ```text
 //! key(x) = bias(x) - a·b        bias = -c·a for cosine and dot, |a|²/2 for Euclidean

@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::super::Failure;
 use super::super::arguments::EvalArguments;
 use super::super::console::{Console, table};
-use super::{heading, row};
+use super::{heading, row, say_asked};
 
 /// What `eval --encoder --json` prints.
 #[derive(Serialize)]
@@ -171,14 +171,7 @@ fn print(
         ))?;
     }
     if let Some(s) = &report.scores {
-        console.say(format!(
-            "{} queries against {} images; an answer is right when its label is the query's",
-            s.queries, s.images
-        ))?;
-        let rerank = match report.rerank {
-            Rerank::Diffusion => " + diffusion",
-            Rerank::None => "",
-        };
+        let rerank = say_asked(s, report.rerank, console)?;
         let mut rows = vec![heading()];
         if let Some(simple) = &report.baselines {
             let named = simple.named();
