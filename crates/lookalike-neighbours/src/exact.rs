@@ -5,6 +5,7 @@
 //! comparison of all pairs, near-duplicates and ties included, at the speed of a matrix product.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -133,8 +134,10 @@ fn search(
             let shortlists = block_starts(gallery.len(), part)
                 .into_par_iter()
                 .map(|start| {
-                    let end = (start + part).min(gallery.len());
-                    shortlist(&screen, &prepared, block.len(), start, end, k, own)
+                    let range = start..(start + part).min(gallery.len());
+                    let mut lists: Vec<_> = (0..block.len()).map(|_| Shortlist::new(k)).collect();
+                    compare(&screen, &prepared, range, own, &mut lists);
+                    lists
                 })
                 .reduce_with(|mut left, right| {
                     left.iter_mut().zip(right).for_each(|(l, r)| l.merge(r));
@@ -183,28 +186,24 @@ fn block_starts(len: usize, block: usize) -> Vec<usize> {
     (0..len).step_by(block).collect()
 }
 
-/// The candidates of a block of queries among the gallery codes `start..end`.
-fn shortlist(
+/// Offers to the list of each query the gallery codes of a range that may be among its nearest.
+pub(crate) fn compare(
     screen: &Screen,
     queries: &Rows,
-    count: usize,
-    start: usize,
-    end: usize,
-    k: usize,
+    range: Range<usize>,
     own: impl Fn(usize) -> Option<usize>,
-) -> Vec<Shortlist> {
-    let mut lists: Vec<_> = (0..count).map(|_| Shortlist::new(k)).collect();
-    let mut keys = vec![0.0; count * GALLERY.min(end - start)];
-    for from in (start..end).step_by(GALLERY) {
-        let to = (from + GALLERY).min(end);
+    lists: &mut [Shortlist],
+) {
+    let mut keys = vec![0.0; lists.len() * GALLERY.min(range.len())];
+    for from in range.clone().step_by(GALLERY) {
+        let to = (from + GALLERY).min(range.end);
         let width = to - from;
-        let keys = &mut keys[..count * width];
+        let keys = &mut keys[..lists.len() * width];
         screen.keys(queries, from, to, keys);
         for (query, (list, row)) in lists.iter_mut().zip(keys.chunks_exact(width)).enumerate() {
             scan(screen, queries.norm(query), from, row, own(query), list);
         }
     }
-    lists
 }
 
 /// Offers to `list` the keys of a query that may be among its nearest; the first belongs to code
@@ -283,7 +282,7 @@ fn scan_any(
 }
 
 /// Exact distances of the candidates, the best `k` of them in order.
-fn best(
+pub(crate) fn best(
     gallery: Codes,
     query: &[f32],
     metric: Metric,

@@ -40,25 +40,30 @@ pub(crate) struct Screen<'a> {
 
 impl<'a> Screen<'a> {
     pub(crate) fn new(gallery: Codes<'a>, metric: Metric) -> Self {
+        Self::of_data(Cow::Borrowed(gallery.data()), gallery.dims(), metric)
+    }
+
+    fn of_data(data: Cow<'a, [f32]>, dims: usize, metric: Metric) -> Self {
         let unit = f64::from(f32::EPSILON) / 2.0;
-        let sum = (gallery.dims() + 16) as f64 * unit;
+        let sum = (dims + 16) as f64 * unit;
         let centre = match metric {
             // Distances do not change when all codes move together, but the rounding error of
             // their products shrinks with the length of the codes.
-            Metric::Euclidean => centre(gallery),
+            Metric::Euclidean => centre(Codes::from_rows(&data, dims)),
             _ => Vec::new(),
         };
         Self {
             metric,
-            gallery: Rows::new(gallery, metric, &centre),
+            gallery: Rows::new(data, dims, metric, &centre),
             centre,
             gamma: (sum / (1.0 - sum).max(0.5)) as f32,
-            underflow: (gallery.dims() + 16) as f32 * 4.0 * f32::MIN_POSITIVE,
+            underflow: (dims + 16) as f32 * 4.0 * f32::MIN_POSITIVE,
         }
     }
 
     pub(crate) fn prepare<'q>(&self, queries: Codes<'q>) -> Rows<'q> {
-        Rows::new(queries, self.metric, &self.centre)
+        let data = Cow::Borrowed(queries.data());
+        Rows::new(data, queries.dims(), self.metric, &self.centre)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -108,10 +113,15 @@ impl<'a> Screen<'a> {
     }
 }
 
+impl Screen<'static> {
+    /// Of rows of its own.
+    pub(crate) fn of_rows(data: Vec<f32>, dims: usize, metric: Metric) -> Self {
+        Self::of_data(Cow::Owned(data), dims, metric)
+    }
+}
+
 impl<'a> Rows<'a> {
-    fn new(codes: Codes<'a>, metric: Metric, centre: &[f64]) -> Self {
-        let dims = codes.dims();
-        let mut data = Cow::Borrowed(codes.data());
+    fn new(mut data: Cow<'a, [f32]>, dims: usize, metric: Metric, centre: &[f64]) -> Self {
         match metric {
             Metric::Euclidean => data.to_mut().par_chunks_mut(dims).for_each(|row| {
                 for (value, middle) in row.iter_mut().zip(centre) {
@@ -130,7 +140,7 @@ impl<'a> Rows<'a> {
         }
         let norms = match metric {
             // Not used: cosine's rows have length 1 or 0, and L1 has its own bound.
-            Metric::Cosine | Metric::Manhattan => vec![1.0; codes.len()],
+            Metric::Cosine | Metric::Manhattan => vec![1.0; data.len() / dims],
             _ => data
                 .par_chunks(dims)
                 .map(|row| dot(row, row).sqrt() as f32)

@@ -4,13 +4,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lookalike_gallery::{Filter, Gallery, GalleryInfo, Points};
-use lookalike_neighbours::{Codes, Metric, Neighbour, nearest};
+use lookalike_neighbours::{Cells, Codes, Metric, Neighbour, nearest};
 use uuid::Uuid;
 
 use crate::{Error, Phase, Progress};
 
 /// Queries that are answered between two looks at the progress; also bounds the answers in memory.
 const QUERIES: usize = 8192;
+/// Contents of which every one is compared with every other: half a minute on two cores.
+const MAX_EXACT: usize = 100_000;
 
 /// What tells how alike the codes of a gallery are: its metric, if a code is nearest to itself by
 /// that.
@@ -143,34 +145,49 @@ impl Contents {
         Ok(Codes::new(&self.codes, self.dims)?)
     }
 
-    /// Hands each content with its `k` nearest others, exact, nearest first, to `visit`; contents
-    /// come in order. `progress` hears of it.
+    /// Hands each content with its `k` nearest others to `visit`, as [`visit_others`] does.
+    /// `progress` hears of it.
     pub fn neighbours(
         &self,
         k: usize,
-        mut visit: impl FnMut(usize, &[Neighbour]),
+        visit: impl FnMut(usize, &[Neighbour]),
         mut progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
         let codes = self.codes()?;
-        for start in (0..codes.len()).step_by(QUERIES) {
-            let end = (start + QUERIES).min(codes.len());
-            // One more, for each is among its own nearest, or as near as all of them.
-            let found = nearest(
-                codes,
-                codes.rows(start, end),
-                self.metric,
-                k.saturating_add(1),
-            );
-            for (own, mut others) in (start..).zip(found) {
-                match others.iter().position(|other| other.index == own) {
-                    Some(at) => drop(others.remove(at)),
-                    None => others.truncate(k),
-                }
-                visit(own, &others);
-            }
-            progress(Progress::new(Phase::Comparing, end, codes.len()));
-        }
+        let compared = |count| progress(Progress::new(Phase::Comparing, count, codes.len()));
+        visit_others(codes, self.metric, k, visit, compared);
         Ok(())
+    }
+}
+
+/// Hands each code with its `k` nearest others, nearest first, to `visit`; codes come in order.
+/// Exact up to [`MAX_EXACT`] codes; of more, some others in a thousand are missed. `progress` hears
+/// how many have been compared.
+pub(crate) fn visit_others(
+    codes: Codes,
+    metric: Metric,
+    k: usize,
+    mut visit: impl FnMut(usize, &[Neighbour]),
+    mut progress: impl FnMut(usize),
+) {
+    if codes.len() > MAX_EXACT {
+        let found = Cells::new(codes, metric).nearest_others(k, progress);
+        return (0..)
+            .zip(&found)
+            .for_each(|(own, others)| visit(own, others));
+    }
+    for start in (0..codes.len()).step_by(QUERIES) {
+        let end = (start + QUERIES).min(codes.len());
+        // One more, for each is among its own nearest, or as near as all of them.
+        let found = nearest(codes, codes.rows(start, end), metric, k.saturating_add(1));
+        for (own, mut others) in (start..).zip(found) {
+            match others.iter().position(|other| other.index == own) {
+                Some(at) => drop(others.remove(at)),
+                None => others.truncate(k),
+            }
+            visit(own, &others);
+        }
+        progress(end);
     }
 }
 

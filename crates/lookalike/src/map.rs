@@ -1,7 +1,7 @@
 //! A gallery on a map: every picture a place in the plane, like ones beside each other.
 //!
-//! [`lay_out`] makes a [`Map`] by UMAP (McInnes, Healy and Melville, 2018) from the exact
-//! neighbours of all codes. Equal codes are one place. Of more than 200,000 different codes a fair
+//! [`lay_out`] makes a [`Map`] by UMAP (McInnes, Healy and Melville, 2018) from the neighbours of
+//! all codes, exact ones up to 100,000. Equal codes are one place. Of more than 200,000 different codes a fair
 //! sample is laid out, and the others are put among their nearest of it. [`Map::update`] brings a
 //! map in step with a gallery that has changed, the same way, at the price of reading the gallery;
 //! a map that has seen many changes is [worn](Map::is_worn), and to be made anew.
@@ -15,7 +15,7 @@ use std::path::Path;
 use lookalike_files::replace_file;
 use lookalike_gallery::{Gallery, Points};
 use lookalike_neighbours::Pca;
-use lookalike_neighbours::{Codes, Metric, nearest};
+use lookalike_neighbours::{Cells, Codes, Metric, nearest};
 use uuid::Uuid;
 
 use self::fuzzy_graph::FuzzyGraph;
@@ -39,6 +39,8 @@ const NEIGHBOURS: usize = 15;
 const AMONG: usize = 3;
 /// So few are put where their first two principal components are.
 const FEW: usize = NEIGHBOURS;
+/// More points than this are put among near neighbours instead of exactly the nearest.
+const MIN_FOR_CELLS: usize = 20_000;
 /// Queries that are answered between two looks at the progress; also bounds the answers in memory.
 const QUERIES: usize = 8192;
 /// Codes that the principal components are those of, at most.
@@ -489,10 +491,16 @@ fn place_among(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<[f32; 2]>, Error> {
     let mut found = Vec::with_capacity(rows.len());
+    // Dividing the codes takes about as long as asking all of them some thousands of times.
+    let cells = (rows.len() > MIN_FOR_CELLS).then(|| Cells::new(laid_out, read.metric));
     for rows_now in rows.chunks(QUERIES) {
         let codes = read.rows(rows_now);
         let codes = Codes::new(&codes, read.dims)?;
-        for neighbours in nearest(laid_out, codes, read.metric, AMONG) {
+        let neighbours = match &cells {
+            Some(cells) => cells.nearest(codes, AMONG),
+            None => nearest(laid_out, codes, read.metric, AMONG),
+        };
+        for neighbours in neighbours {
             let weight = |distance: f32| 1.0 / f64::from(distance.max(1e-9));
             let mut sum = [0.0f64; 2];
             let mut total = 0.0;

@@ -5,10 +5,10 @@
 //! memberships sum to the logarithm (to base 2) of the number of neighbours; the two views of an
 //! edge are joined by the probabilistic union.
 
-use lookalike_neighbours::{Codes, Metric, nearest};
+use lookalike_neighbours::{Codes, Metric, Neighbour};
 use rayon::prelude::*;
 
-use super::QUERIES;
+use crate::contents::visit_others;
 
 /// A scale is at least this share of the mean distance.
 const MIN_SCALE: f32 = 1e-3;
@@ -27,31 +27,21 @@ pub(super) struct FuzzyGraph {
 }
 
 impl FuzzyGraph {
-    /// The graph of codes that all differ, more than `neighbours` of them, from the exact nearest
-    /// ones of each, itself among them. `progress` hears how many codes have been compared.
+    /// The graph of codes that all differ, more than `neighbours` of them, from the nearest ones of
+    /// each, itself among them, as [`visit_others`] finds them. `progress` hears how many codes
+    /// have been compared.
     pub fn of_codes(
         codes: Codes,
         metric: Metric,
         neighbours: usize,
-        mut progress: impl FnMut(usize),
+        progress: impl FnMut(usize),
     ) -> Self {
-        let count = codes.len();
-        let mut nearest_others = Vec::with_capacity(count * (neighbours - 1));
-        for start in (0..count).step_by(QUERIES) {
-            let end = (start + QUERIES).min(count);
-            let found = nearest(codes, codes.rows(start, end), metric, neighbours);
-            for (own, found) in (start..).zip(found) {
-                // Each is its own nearest, even if others are as near.
-                let others = found.iter().filter(|other| other.index != own);
-                nearest_others.extend(
-                    others
-                        .take(neighbours - 1)
-                        .map(|other| (other.index as u32, other.distance.max(0.0))),
-                );
-            }
-            progress(end);
-        }
-        Self::of_neighbours(&nearest_others, neighbours - 1)
+        let each = neighbours - 1;
+        let mut nearest = Vec::with_capacity(codes.len() * each);
+        let near = |other: &Neighbour| (other.index as u32, other.distance.max(0.0));
+        let visit = |_, others: &[Neighbour]| nearest.extend(others.iter().map(near));
+        visit_others(codes, metric, each, visit, progress);
+        Self::of_neighbours(&nearest, each)
     }
 
     /// The graph of points that have `each` nearest others, the nearest first, with their
