@@ -2,7 +2,7 @@
 
 use crate::Codes;
 use crate::eigen;
-use crate::product::{Matrix, add_product};
+use crate::matrix::{Matrix, add_product};
 
 /// The directions in which a set of codes varies most.
 #[derive(Clone, Debug)]

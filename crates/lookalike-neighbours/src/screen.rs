@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use rayon::prelude::*;
 
 use crate::metric::dot;
-use crate::products::{absolute_differences, inner_products};
+use crate::pairwise::{absolute_differences, inner_products};
 use crate::{Codes, Metric};
 
 /// Keys whose error is asked for at once.
