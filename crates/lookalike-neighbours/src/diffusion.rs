@@ -38,7 +38,7 @@ impl Default for DiffusionConfig {
             neighbours: 20,
             alpha: 0.99,
             steps: 30,
-            gamma: 3.0,
+            gamma: 6.0,
             kept: 256,
             truncate: 1024,
         }
