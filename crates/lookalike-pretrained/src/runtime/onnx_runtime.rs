@@ -180,7 +180,7 @@ impl Session for LoadedModel {
             .run_with_options(values, options)
             .map_err(|error| error.to_string())?;
         let value = outputs.get(&*self.output);
-        let found = value.and_then(|value| floats(value));
+        let found = value.and_then(floats);
         found.ok_or_else(|| format!("its output {:?} has no floats", self.output))
     }
 }
