@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::architecture::Architecture;
 use crate::augment::Augmenter;
 use crate::config::{Objective, TrainConfig};
 
@@ -43,6 +44,14 @@ pub(crate) fn order(len: usize, seed: u64, epoch: usize) -> Vec<u32> {
         0,
     )));
     order
+}
+
+/// Batch norm cannot take one image: its variance would be 0.
+pub(crate) fn smallest_batch(architecture: Architecture) -> usize {
+    match architecture {
+        Architecture::Bottleneck => 2,
+        Architecture::Conv | Architecture::Compact => 1,
+    }
 }
 
 /// Where each step of an epoch starts and ends in its order. The last batch may be short, but

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::architecture::Plan;
 use crate::augment::Augmenter;
-use crate::batch::{Batch, image_seed, normalise, prepare, to_floats};
+use crate::batch::{Batch, image_seed, normalise, prepare, smallest_batch, steps, to_floats};
 use crate::config::{Objective, TrainConfig};
 use crate::device::DeviceChoice;
 use crate::error::AutoencoderError;
@@ -71,13 +71,17 @@ impl Stage {
         }
     }
 
+    /// How many images it learns from, of `count`.
+    pub fn image_count(self, count: usize) -> usize {
+        match self {
+            Self::Whole | Self::Look | Self::Distil => count,
+            Self::Refine | Self::Decode => count.min(MAX_GRAPH_IMAGES),
+        }
+    }
+
     /// Places of the images that it learns from, among `count`.
     pub fn images(self, count: usize) -> Vec<u32> {
-        let most = match self {
-            Self::Whole | Self::Look | Self::Distil => count,
-            Self::Refine | Self::Decode => MAX_GRAPH_IMAGES,
-        };
-        evenly_spaced(count, most)
+        evenly_spaced(count, self.image_count(count))
             .into_iter()
             .map(|image| image as u32)
             .collect()
@@ -158,6 +162,31 @@ impl Stage {
         all.means.splice(statistics.clone(), learned.means);
         all.variances.splice(statistics, learned.variances);
         all
+    }
+}
+
+/// How much there is to do in some stages. They learn from different numbers of images where there
+/// are many.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Extent {
+    pub epochs: usize,
+    pub steps: usize,
+    /// Images of all steps.
+    pub images: usize,
+}
+
+impl Extent {
+    /// Of stages that learn from a collection of `count` images.
+    pub fn of(stages: &[Stage], config: &TrainConfig, count: usize) -> Self {
+        let smallest = smallest_batch(config.architecture);
+        stages.iter().fold(Self::default(), |sum, stage| {
+            let (epochs, images) = (stage.epochs(config), stage.image_count(count));
+            Self {
+                epochs: sum.epochs + epochs,
+                steps: sum.steps + epochs * steps(images, config.batch, smallest).len(),
+                images: sum.images + epochs * images,
+            }
+        })
     }
 }
 
@@ -358,4 +387,30 @@ fn views(collection: &Collection, images: &[u32], config: &TrainConfig, epoch: u
 /// Floats of a code that describe the image; those behind them are spectral coordinates.
 pub(crate) fn look_dim(code_dim: usize) -> usize {
     code_dim - code_dim * 3 / 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::Architecture;
+
+    #[test]
+    fn stages_of_fewer_images_have_fewer_steps() {
+        let config = TrainConfig {
+            batch: 1000,
+            epochs: 10,
+            ..TrainConfig::new(Architecture::Bottleneck)
+        };
+        let stages = Stage::all(&config);
+        assert_eq!(stages, [Stage::Look, Stage::Refine, Stage::Decode]);
+        // 10, 4 and 1 epochs: of all images, then of 60,000.
+        let extent = Extent::of(stages, &config, 200_000);
+        let expected = Extent {
+            epochs: 15,
+            steps: 10 * 200 + 5 * 60,
+            images: 10 * 200_000 + 5 * 60_000,
+        };
+        assert_eq!(extent, expected);
+        assert_eq!(Extent::of(&[], &config, 200_000), Extent::default());
+    }
 }

@@ -95,3 +95,56 @@ fn to_unit_length(row: &mut [f32]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn teacher(dims: usize) -> TeacherRecord {
+        TeacherRecord {
+            name: "a teacher".to_owned(),
+            fingerprint: "0123".to_owned(),
+            dims,
+        }
+    }
+
+    /// Codes in a plane far from zero, in a space of more dimensions, of many lengths.
+    fn codes(count: usize) -> Vec<f32> {
+        (0..count)
+            .flat_map(|i| {
+                let (x, y) = ((i % 7) as f32 / 7.0 - 0.5, (i % 5) as f32 / 9.0 - 0.2);
+                let length = 1.0 + (i % 3) as f32;
+                [2.0, 2.0 + x, 2.0 - x, 2.0 + y].map(|value| value * length)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn targets_are_components_at_length_1_and_coordinates_behind_them() {
+        let targets = teacher(4).targets(codes(60), 60, 6).unwrap();
+        assert_eq!(targets.len(), 60 * 6);
+        for row in targets.chunks_exact(6) {
+            let length = row[..4].iter().map(|v| v * v).sum::<f32>();
+            assert!((length - 1.0).abs() < 1e-5, "{row:?}");
+        }
+        let all = targets.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / 60.0;
+        assert!((all - mean_squared_length(60, 6)).abs() < 0.01, "{all}");
+        // Images 0 and 35 have codes that differ in length alone.
+        for (one, other) in targets[..4].iter().zip(&targets[35 * 6..]) {
+            assert!((one - other).abs() < 1e-4);
+        }
+        // Their mean is gone: the similarities of all pairs are near 0 on average.
+        let mean: Vec<f32> = (0..4)
+            .map(|d| targets.iter().skip(d).step_by(6).sum::<f32>() / 60.0)
+            .collect();
+        assert!(mean.iter().map(|v| v * v).sum::<f32>() < 0.2, "{mean:?}");
+    }
+
+    #[test]
+    fn codes_that_are_all_alike_have_no_direction() {
+        let targets = teacher(3).targets(vec![0.5; 3 * 20], 20, 2).unwrap();
+        assert!(targets.iter().all(|value| value.is_finite()));
+        assert!(teacher(0).targets(Vec::new(), 20, 2).is_err());
+        assert!(teacher(3).targets(vec![0.5; 59], 20, 2).is_err());
+    }
+}

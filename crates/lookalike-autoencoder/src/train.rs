@@ -6,9 +6,9 @@ use std::time::Instant;
 use lookalike_images::Collection;
 use lookalike_kernels::{Example, FlushedDenormals};
 
-use crate::architecture::{Architecture, Plan};
+use crate::architecture::Plan;
 use crate::baseline::{mean_image_loss, perfect_loss};
-use crate::batch::{normal, order, steps};
+use crate::batch::{normal, order, smallest_batch, steps};
 use crate::checkpoint::{self, Checkpointing, Position, State};
 use crate::config::{Objective, Optimiser, TrainConfig};
 use crate::device::DeviceChoice;
@@ -20,7 +20,7 @@ use crate::network::{Trainable, Weights, mean_pixel};
 use crate::optimiser::AdamState;
 use crate::progress::{Phase, Progress};
 use crate::record::{DataRecord, EpochRecord, StageRecord, TrainRecord};
-use crate::stage::{Making, Stage, Task, look_dim};
+use crate::stage::{Extent, Making, Stage, Task, look_dim};
 use crate::teacher::mean_squared_length;
 
 /// What training has come to after a step.
@@ -250,14 +250,6 @@ impl State {
     }
 }
 
-/// Batch norm cannot take one image: its variance would be 0.
-fn smallest_batch(architecture: Architecture) -> usize {
-    match architecture {
-        Architecture::Bottleneck => 2,
-        Architecture::Conv | Architecture::Compact => 1,
-    }
-}
-
 fn first_state(
     collection: &Collection,
     config: &TrainConfig,
@@ -442,22 +434,22 @@ impl<'a> Run<'a> {
         let position = &self.position;
         let done = steps[position.step - 1].end;
         let rate = done as f64 / position.seconds.max(1e-9);
-        let epochs: usize = Stage::all(self.config)
-            .iter()
-            .map(|stage| stage.epochs(self.config))
-            .sum();
-        let left = (epochs - epoch) * self.task.images.len() - done;
+        let stages = Stage::all(self.config);
+        let extent = |stages| Extent::of(stages, self.config, self.collection.len());
+        let (all, before) = (extent(stages), extent(&stages[..position.earlier.len()]));
+        let epochs = position.epochs.len();
+        let images = before.images + epochs * self.task.images.len() + done;
         TrainStep {
             progress: Progress::new(
                 Phase::Training,
-                epoch * steps.len() + position.step,
-                epochs * steps.len(),
+                before.steps + epochs * steps.len() + position.step,
+                all.steps,
             ),
             epoch: epoch + 1,
-            epochs,
+            epochs: all.epochs,
             loss: position.loss_sum / done as f64,
             images_per_second: rate,
-            seconds_left: left as f64 / rate,
+            seconds_left: (all.images - images) as f64 / rate,
         }
     }
 

@@ -50,6 +50,7 @@ fn words_find_images() {
             .contains("vision_model.onnx"),
         "{info}"
     );
+    assert!(info["runtime"].is_string(), "{info}");
     // Once more without a word of the encoder: the gallery knows where it is.
     let again = place.json(&format!("index {images} --gallery g"));
     assert_eq!(again["unchanged"], 300);

@@ -528,6 +528,11 @@ fn pixels_without_files_are_read_again_too() {
     assert_eq!(found["unreadable"], 0);
     assert!(found["outliers"][0]["error"].is_number(), "{found}");
     assert_eq!(place.json("duplicates --gallery g")["group_count"], 0);
+    // There are no thumbnails of them: it is said that codes alone were compared.
+    let told = |command: &str| String::from_utf8(place.run(command).stdout).unwrap();
+    let by_codes = "by their codes alone";
+    assert!(told("duplicates --gallery g").contains(by_codes));
+    assert!(!told("duplicates --gallery g --threshold 0.1").contains(by_codes));
 }
 
 fn rows(path: &Path) -> Vec<Row> {

@@ -241,11 +241,13 @@ pub fn deep_values(
         }
         // The byte that says how deep it is, and the one that says whether it is grey.
         Format::Png if bytes.get(24..26) == Some(&[16, 0]) => {
-            // Which checks the limits as well.
-            decode(bytes, options)?;
-            let picture = image::load_from_memory_with_format(bytes, image::ImageFormat::Png);
-            let Ok(DynamicImage::ImageLuma16(grey)) = picture else {
-                return Ok(None);
+            let work = || read_png(bytes, &budget);
+            let picture =
+                catch_unwind(AssertUnwindSafe(work)).map(|read| read.map(|(grey, ..)| grey));
+            let grey = match picture {
+                Ok(Ok(DynamicImage::ImageLuma16(grey))) => grey,
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok(_)) | Err(_) => return Ok(None),
             };
             let step = grey.len().div_ceil(most.max(1)).max(1);
             Ok(Some(grey.iter().step_by(step).map(|&v| v.into()).collect()))
@@ -294,6 +296,13 @@ impl Budget<'_> {
             }),
             false => Ok(()),
         }
+    }
+
+    /// The limits of the crate `image`.
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::no_limits();
+        limits.max_alloc = Some(self.options.max_memory);
+        limits
     }
 
     /// Checks the sides of a picture.
@@ -355,23 +364,9 @@ fn decode_jpeg(bytes: &[u8], budget: &Budget) -> Result<Decoded, ImageError> {
 
 /// Decodes what the crate `image` does, whole.
 fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded, ImageError> {
-    let damaged = |error: image::ImageError| match error {
-        image::ImageError::Unsupported(error) => ImageError::UnsupportedKind {
-            format,
-            reason: format!("{error}; save it anew, with 8 bits a channel"),
-        },
-        image::ImageError::Limits(_) => ImageError::Memory {
-            bytes: budget.options.max_memory.saturating_add(1),
-            limit: budget.options.max_memory,
-        },
-        error => ImageError::Decode {
-            format,
-            reason: error.to_string(),
-        },
-    };
+    let damaged = damaged(format, budget);
     let reader = Cursor::new(bytes);
-    let mut limits = Limits::no_limits();
-    limits.max_alloc = Some(budget.options.max_memory);
+    let limits = budget.limits();
     if format == Format::Tiff
         && let Some((pixels, orientation)) = tiff::deep_grey(bytes, budget)?
     {
@@ -379,13 +374,7 @@ fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded
     }
     let (picture, orientation, profile) = match format {
         Format::Jpeg => unreachable!("it has a decoder of its own"),
-        Format::Png => {
-            // What is read before the picture: texts, profiles and one row.
-            let mut header = limits.clone();
-            header.max_alloc = Some(budget.options.max_memory.min(MAX_PNG_HEADER));
-            let decoder = PngDecoder::with_limits(reader, header).map_err(damaged)?;
-            read(decoder, limits, budget, damaged)?
-        }
+        Format::Png => read_png(bytes, budget)?,
         Format::WebP => {
             let decoder = WebPDecoder::new(reader).map_err(damaged)?;
             read(decoder, limits, budget, damaged)?
@@ -428,6 +417,38 @@ fn decode_whole(bytes: &[u8], format: Format, budget: &Budget) -> Result<Decoded
         ),
     };
     Ok(whole_picture(pixels, orientation, format))
+}
+
+/// A PNG as it is, with all its bits.
+fn read_png(
+    bytes: &[u8],
+    budget: &Budget,
+) -> Result<(DynamicImage, Orientation, Option<Vec<u8>>), ImageError> {
+    let damaged = damaged(Format::Png, budget);
+    // What is read before the picture: texts, profiles and one row.
+    let mut header = budget.limits();
+    header.max_alloc = Some(budget.options.max_memory.min(MAX_PNG_HEADER));
+    let decoder = PngDecoder::with_limits(Cursor::new(bytes), header).map_err(&damaged)?;
+    read(decoder, budget.limits(), budget, damaged)
+}
+
+/// What an error of the crate `image` is to us.
+fn damaged(format: Format, budget: &Budget) -> impl Fn(image::ImageError) -> ImageError + Copy {
+    let limit = budget.options.max_memory;
+    move |error| match error {
+        image::ImageError::Unsupported(error) => ImageError::UnsupportedKind {
+            format,
+            reason: format!("{error}; save it anew, with 8 bits a channel"),
+        },
+        image::ImageError::Limits(_) => ImageError::Memory {
+            bytes: limit.saturating_add(1),
+            limit,
+        },
+        error => ImageError::Decode {
+            format,
+            reason: error.to_string(),
+        },
+    }
 }
 
 fn whole_picture(pixels: Pixels, orientation: Orientation, format: Format) -> Decoded {

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use lookalike_images::{DecodeOptions, Format, Pixels, decode};
+use lookalike_images::{DecodeOptions, Format, ImageError, Pixels, decode, deep_values};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/pictures")
@@ -133,4 +133,34 @@ fn limits_are_checked_before_anything_is_decoded() {
         });
         assert!(memory.contains("600"), "{name}: {memory}");
     }
+}
+
+#[test]
+fn values_of_deep_grey_pictures_are_sampled() {
+    let read = |name: &str| std::fs::read(folder().join(name)).unwrap();
+    let options = DecodeOptions::default();
+    for name in ["grey16.png", "grey16.tif"] {
+        let bytes = read(name);
+        let eight = decode(&bytes, &options).unwrap().pixels;
+        let all = deep_values(&bytes, &options, usize::MAX).unwrap().unwrap();
+        assert_eq!(all.len(), eight.data().len(), "{name}");
+        for (&deep, &byte) in all.iter().zip(eight.data()) {
+            assert!((deep / 257.0 - f32::from(byte)).abs() <= 0.5, "{name}");
+        }
+        let some = deep_values(&bytes, &options, 10).unwrap().unwrap();
+        assert!(!some.is_empty() && some.len() <= 10, "{name}");
+        assert!(some.iter().all(|value| all.contains(value)), "{name}");
+        let half = &bytes[..bytes.len() / 2];
+        assert!(deep_values(half, &options, 10).is_err(), "{name}");
+        let small = DecodeOptions {
+            max_pixels: 9,
+            ..options.clone()
+        };
+        let refused = deep_values(&bytes, &small, 10);
+        assert!(
+            matches!(refused, Err(ImageError::TooLarge { .. })),
+            "{name}"
+        );
+    }
+    assert_eq!(deep_values(&read("grey.png"), &options, 10).unwrap(), None);
 }

@@ -119,6 +119,14 @@ pub enum PretrainedError {
         /// The output.
         output: String,
     },
+    /// The runtime that was asked for cannot be used.
+    #[error("cannot run {} on ONNX Runtime: {reason}", path.display())]
+    Runtime {
+        /// The model file.
+        path: PathBuf,
+        /// The reason, and what to do.
+        reason: String,
+    },
     /// The model could not be run.
     #[error("cannot run {}: {reason}", path.display())]
     Run {

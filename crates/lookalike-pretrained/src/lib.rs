@@ -8,7 +8,8 @@
 //! of images, and [`Pretrained::encode_text`] of words, where the folder has a text model: both
 //! kinds of codes are compared with each other.
 //!
-//! Models run on `rten`, on the processor. Which files are used, and in which order they are looked
+//! Models run on `rten`, on the processor, or, with the feature `ort` and where its shared library is
+//! found, on ONNX Runtime ([`Runtime`]). Which files are used, and in which order they are looked
 //! for, is in `docs/encoders.md`.
 //!
 //! # Example
@@ -30,6 +31,7 @@ mod exported;
 mod files;
 mod onnx;
 mod preprocessing;
+mod runtime;
 #[cfg(feature = "text")]
 mod text;
 mod tower;
@@ -40,12 +42,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lookalike_images::Pixels;
 use rayon::prelude::*;
-use rten::{ThreadPool, Value};
 use serde::{Deserialize, Serialize};
 
 use files::Files;
-use onnx::{FLOATS, Port, Size, UINT8};
+use onnx::{FLOATS, Port, Size, element};
 use preprocessing::{Asked, GraphInput, MAX_SIDE};
+use runtime::{Engine, Input, Numbers};
 #[cfg(feature = "text")]
 use text::TextTower;
 use tower::{File, Tower};
@@ -53,6 +55,7 @@ use tower::{File, Tower};
 pub use error::PretrainedError;
 pub use exported::Exported;
 pub use preprocessing::{Crop, Layout, Middle, Preprocessing, Resize, Values};
+pub use runtime::Runtime;
 pub use tower::Pool;
 
 /// Images that go through a model together, where it takes any number.
@@ -85,6 +88,13 @@ pub struct PretrainedOptions {
     /// Threads to run the models on; as many as there are cores by default.
     #[serde(skip)]
     pub threads: Option<usize>,
+    /// What runs the models: by default ONNX Runtime in builds with the feature `ort`, where its
+    /// library is found, and rten otherwise. Codes differ by rounding alone.
+    #[serde(skip)]
+    pub runtime: Option<Runtime>,
+    /// Whether ONNX Runtime computes on an NVIDIA GPU; rten cannot.
+    #[serde(skip)]
+    pub cuda: bool,
 }
 
 /// An encoder that others have trained, ready to use.
@@ -95,7 +105,7 @@ pub struct Pretrained {
     preprocessing: Preprocessing,
     dims: usize,
     fingerprint: String,
-    threads: Arc<ThreadPool>,
+    engine: Engine,
     has_text: bool,
     exported: Option<Exported>,
     /// The text model, loaded when it is first used.
@@ -117,7 +127,18 @@ impl Pretrained {
     pub fn open(path: &Path, options: &PretrainedOptions) -> Result<Self, PretrainedError> {
         let mut files = Files::find(path)?;
         let image = files.image.clone();
-        let file = File::read(&mut files, &image)?;
+        let count = options
+            .threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        if !(1..=MAX_THREADS).contains(&count) {
+            return Err(PretrainedError::Option {
+                option: "threads",
+                path: files.path(&image),
+                reason: format!("there can be 1 to {MAX_THREADS}"),
+            });
+        }
+        let engine = Engine::open(options.runtime, options.cuda, count, &files.path(&image))?;
+        let file = File::read(&mut files, &image, &engine)?;
         let input = image_input(&file)?;
         let graph = graph_input(&file, &input)?;
         let asked = Asked {
@@ -134,28 +155,17 @@ impl Pretrained {
             }
             None => Preprocessing::resolve(&mut files, graph, asked)?,
         };
-        let count = options
-            .threads
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        if !(1..=MAX_THREADS).contains(&count) {
-            return Err(PretrainedError::Option {
-                option: "threads",
-                path: files.path(&image),
-                reason: format!("there can be 1 to {MAX_THREADS}"),
-            });
-        }
-        let threads = Arc::new(ThreadPool::with_num_threads(count));
         let output = options.output.as_deref();
         let mut tower = file.load(
             output,
             &IMAGE_OUTPUTS,
             options.pool,
             preprocessing.layout,
-            &threads,
+            &engine,
         )?;
         tower.keeps_lengths = exported.is_some();
         #[cfg(feature = "text")]
-        text::read_all(&mut files)?;
+        text::read_all(&mut files, &engine)?;
         let has_text = has_text(&files);
         let mut encoder = Self {
             fingerprint: fingerprint(&files, &preprocessing, tower.output(), options.pool),
@@ -164,7 +174,7 @@ impl Pretrained {
             input,
             preprocessing,
             dims: 0,
-            threads,
+            engine,
             has_text,
             exported,
             #[cfg(feature = "text")]
@@ -232,6 +242,12 @@ impl Pretrained {
         )
     }
 
+    /// What runs the models, in words: `rten`, or ONNX Runtime and its library. Where that was looked
+    /// for and cannot be used, the reason is said, too.
+    pub fn runtime(&self) -> String {
+        self.engine.describe()
+    }
+
     /// The codes of images, one after another, each of [`dims`](Self::dims) floats and of length 1
     /// (but for [`exported`](Self::exported) models).
     ///
@@ -244,8 +260,8 @@ impl Pretrained {
         let mut codes = Vec::with_capacity(images.len() * self.dims);
         for images in images.chunks(batch) {
             let prepared: Vec<Result<Pixels, PretrainedError>> = self
-                .threads
-                .run(|| images.par_iter().map(|image| self.prepare(image)).collect());
+                .engine
+                .spread(|| images.par_iter().map(|image| self.prepare(image)).collect());
             let prepared: Vec<Pixels> = prepared.into_iter().collect::<Result<_, _>>()?;
             codes.append(&mut self.encode_prepared(&prepared)?);
         }
@@ -280,8 +296,8 @@ impl Pretrained {
         let mut codes = Vec::with_capacity(pictures.len() * self.dims);
         for pictures in pictures.chunks(fixed.unwrap_or(BATCH)) {
             // A graph for a fixed number of images gets that many, whatever the last ones are.
-            let value = self.tensor(pictures, fixed.unwrap_or(pictures.len()))?;
-            let (mut found, dims) = self.tower.run(vec![(&self.input.name, value)])?;
+            let input = self.input(pictures, fixed.unwrap_or(pictures.len()));
+            let (mut found, dims) = self.tower.run(vec![input])?;
             if self.dims != 0 && dims != self.dims {
                 return Err(self.tower.run_error(format!(
                     "it gave codes of {dims} floats instead of {}",
@@ -347,10 +363,11 @@ impl Pretrained {
                 &TEXT_OUTPUTS,
                 None,
                 Layout::ChannelsFirst,
-                &self.threads,
+                &self.engine,
             )
         };
-        let tower = Arc::new(TextTower::load(&mut self.files(), load)?);
+        let tower = TextTower::load(&mut self.files(), &self.engine, load)?;
+        let tower = Arc::new(tower);
         *text = Some(Arc::clone(&tower));
         Ok(tower)
     }
@@ -360,7 +377,7 @@ impl Pretrained {
     }
 
     /// Pictures as the model's input, the last one repeated up to `count`.
-    fn tensor(&self, pictures: &[Pixels], count: usize) -> Result<Value, PretrainedError> {
+    fn input(&self, pictures: &[Pixels], count: usize) -> Input<'_> {
         let Preprocessing {
             height,
             width,
@@ -379,15 +396,14 @@ impl Pretrained {
             .take(count - pictures.len());
         let all = pictures.iter().chain(last);
         let size = count * channels * height * width;
-        let failed = |error: &dyn std::fmt::Display| self.tower.run_error(error.to_string());
-        match &self.preprocessing.values {
+        let numbers = match &self.preprocessing.values {
             Values::Bytes => {
                 let mut bytes = Vec::with_capacity(size);
                 all.for_each(|picture| {
                     self.preprocessing
                         .arrange(picture, |_, byte| byte, &mut bytes)
                 });
-                Value::from_shape(shape, bytes).map_err(|error| failed(&error))
+                Numbers::Bytes(bytes)
             }
             Values::Normalised { rescale, mean, std } => {
                 // Each byte of each channel has one number.
@@ -400,8 +416,13 @@ impl Pretrained {
                 let mut numbers = Vec::with_capacity(size);
                 let look_up = |channel: usize, byte: u8| table[channel][usize::from(byte)];
                 all.for_each(|picture| self.preprocessing.arrange(picture, look_up, &mut numbers));
-                Value::from_shape(shape, numbers).map_err(|error| failed(&error))
+                Numbers::Floats(numbers)
             }
+        };
+        Input {
+            port: &self.input,
+            shape: shape.to_vec(),
+            numbers,
         }
     }
 }
@@ -410,11 +431,11 @@ impl Pretrained {
 /// it: for fuzzing.
 #[doc(hidden)]
 pub fn load_bytes(bytes: Vec<u8>) -> Result<(), PretrainedError> {
-    let (file, _) = File::parse(bytes, "model.onnx".into())?;
+    let engine = Engine::small();
+    let (file, _) = File::parse(bytes, "model.onnx".into(), &engine)?;
     let input = image_input(&file)?;
     let layout = graph_input(&file, &input)?.layout;
-    let threads = Arc::new(ThreadPool::with_num_threads(1));
-    file.load(None, &IMAGE_OUTPUTS, None, layout, &threads)
+    file.load(None, &IMAGE_OUTPUTS, None, layout, &engine)
         .map(|_| ())
 }
 
@@ -458,7 +479,7 @@ fn image_input(file: &File) -> Result<Port, PretrainedError> {
 }
 
 fn graph_input(file: &File, input: &Port) -> Result<GraphInput, PretrainedError> {
-    if !FLOATS.contains(&input.element) && input.element != UINT8 {
+    if !FLOATS.contains(&input.element) && input.element != element::UINT8 {
         return Err(file.unsupported(format!(
             "its input {input} takes neither floats nor bytes; export it with a float32 or uint8 input"
         )));
@@ -508,7 +529,7 @@ fn graph_input(file: &File, input: &Port) -> Result<GraphInput, PretrainedError>
         width,
         channels,
         layout,
-        bytes: input.element == UINT8,
+        bytes: input.element == element::UINT8,
     })
 }
 

@@ -24,6 +24,17 @@ struct Model {
     graph: Option<Graph>,
     #[prost(message, repeated, tag = "14")]
     metadata: Vec<Entry>,
+    #[prost(message, repeated, tag = "25")]
+    functions: Vec<Function>,
+}
+
+/// Nodes under a name, which other nodes can have as their operator.
+#[derive(Clone, PartialEq, Message)]
+struct Function {
+    #[prost(message, repeated, tag = "7")]
+    nodes: Vec<Node>,
+    #[prost(message, repeated, tag = "11")]
+    attributes: Vec<Attribute>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -36,6 +47,8 @@ struct Graph {
     inputs: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
     outputs: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "15")]
+    sparse: Vec<SparseTensor>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -66,6 +79,22 @@ struct Attribute {
     tensor: Option<Tensor>,
     #[prost(message, optional, tag = "6")]
     graph: Option<Graph>,
+    #[prost(message, repeated, tag = "10")]
+    tensors: Vec<Tensor>,
+    #[prost(message, repeated, tag = "11")]
+    graphs: Vec<Graph>,
+    #[prost(message, optional, tag = "22")]
+    sparse: Option<SparseTensor>,
+    #[prost(message, repeated, tag = "23")]
+    sparses: Vec<SparseTensor>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SparseTensor {
+    #[prost(message, optional, tag = "1")]
+    values: Option<Tensor>,
+    #[prost(message, optional, tag = "2")]
+    indices: Option<Tensor>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -137,13 +166,20 @@ struct Dim {
     name: Option<String>,
 }
 
-/// ONNX's number for `uint8`.
-pub(crate) const UINT8: i32 = 2;
-/// ONNX's numbers for the types that hold numbers of any size: float, float16, double.
-pub(crate) const FLOATS: [i32; 3] = [1, 10, 11];
-/// ONNX's numbers for `int32` and `int64`.
+/// ONNX's numbers for the types of elements that inputs of images and texts have.
+pub(crate) mod element {
+    pub(crate) const FLOAT: i32 = 1;
+    pub(crate) const UINT8: i32 = 2;
+    pub(crate) const INT32: i32 = 6;
+    pub(crate) const INT64: i32 = 7;
+    pub(crate) const FLOAT16: i32 = 10;
+    pub(crate) const DOUBLE: i32 = 11;
+}
+/// The types that hold numbers of any size.
+pub(crate) const FLOATS: [i32; 3] = [element::FLOAT, element::FLOAT16, element::DOUBLE];
+/// The types of tokens.
 #[cfg(feature = "text")]
-pub(crate) const INTEGERS: [i32; 2] = [6, 7];
+pub(crate) const INTEGERS: [i32; 2] = [element::INT32, element::INT64];
 
 /// An input or output of a model.
 #[derive(Clone, Debug)]
@@ -221,8 +257,13 @@ pub(crate) struct Inspection {
     pub(crate) computed: Vec<Computed>,
 }
 
-/// Reads what a file says of its model, and refuses what would be run wrongly.
-pub(crate) fn inspect(bytes: &Bytes, path: &Path) -> Result<Inspection, PretrainedError> {
+/// Reads what a file says of its model, and refuses what would be run wrongly by a runtime that has
+/// cubic interpolation or has not.
+pub(crate) fn inspect(
+    bytes: &Bytes,
+    path: &Path,
+    has_cubic: bool,
+) -> Result<Inspection, PretrainedError> {
     let not_onnx = |reason: String| PretrainedError::NotOnnx {
         path: path.to_owned(),
         reason,
@@ -242,7 +283,15 @@ pub(crate) fn inspect(bytes: &Bytes, path: &Path) -> Result<Inspection, Pretrain
         metadata,
         computed: Vec::new(),
     };
-    inspection.computed = check_graph(&graph, path, &mut inspection.external)?;
+    let external = &mut inspection.external;
+    inspection.computed = check_graph(&graph, path, has_cubic, external)?;
+    for function in model.functions {
+        let attributes = function.attributes.iter();
+        let attributes = attributes.chain(function.nodes.iter().flat_map(|node| &node.attributes));
+        for attribute in attributes {
+            check_attribute(attribute, path, has_cubic, external)?;
+        }
+    }
     // Old files list their weights among the inputs.
     let weights: BTreeSet<&str> = graph
         .initializers
@@ -279,6 +328,7 @@ fn port(value: &ValueInfo) -> Port {
 fn check_graph(
     graph: &Graph,
     path: &Path,
+    has_cubic: bool,
     external: &mut Vec<External>,
 ) -> Result<Vec<Computed>, PretrainedError> {
     let unsupported = |reason: String| PretrainedError::Unsupported {
@@ -294,17 +344,14 @@ fn check_graph(
         check_tensor(tensor, path, external)?;
         constants.insert(&tensor.name, tensor);
     }
+    for sparse in &graph.sparse {
+        check_sparse(sparse, path, external)?;
+    }
     for node in &graph.nodes {
         for attribute in &node.attributes {
-            if let Some(tensor) = &attribute.tensor {
-                check_tensor(tensor, path, external)?;
-            }
-            if let Some(graph) = &attribute.graph {
-                let inside = check_graph(graph, path, external)?;
-                if !inside.is_empty() {
-                    let reason = "it is inside a branch or a loop";
-                    return Err(unsupported(cubic_refusal(node, reason)));
-                }
+            if check_attribute(attribute, path, has_cubic, external)? {
+                let reason = "it is inside a branch or a loop";
+                return Err(unsupported(cubic_refusal(node, reason)));
             }
         }
         if node.operator == "Constant"
@@ -318,7 +365,7 @@ fn check_graph(
     for (place, node) in graph.nodes.iter().enumerate() {
         match node.operator.as_str() {
             // The runtime would take a linear one instead, without a word.
-            "Resize" | "Upsample" => {
+            "Resize" | "Upsample" if !has_cubic => {
                 let cubic = |place: usize| {
                     let mode = &node.attributes[place].text;
                     mode.as_ref() == b"cubic" || mode.as_ref() == b"bicubic"
@@ -353,9 +400,9 @@ fn check_graph(
 
 fn cubic_refusal(node: &Node, reason: &str) -> String {
     format!(
-        "its node {:?} resizes by cubic interpolation, which the runtime does not have, and cannot be computed \
+        "its node {:?} resizes by cubic interpolation, which rten does not have, and cannot be computed \
          beforehand: {reason}; export the model for one image size, with constant folding, so that position \
-         embeddings are constant",
+         embeddings are constant, or use ONNX Runtime",
         node.name
     )
 }
@@ -379,6 +426,38 @@ fn elements(dims: &[i64]) -> Option<u64> {
     dims.iter().try_fold(1u64, |product, &dim| {
         product.checked_mul(u64::try_from(dim).ok()?)
     })
+}
+
+/// Checks the tensors and graphs of an attribute, and says whether one of the graphs has nodes that
+/// would have to be computed beforehand.
+fn check_attribute(
+    attribute: &Attribute,
+    path: &Path,
+    has_cubic: bool,
+    external: &mut Vec<External>,
+) -> Result<bool, PretrainedError> {
+    for tensor in attribute.tensor.iter().chain(&attribute.tensors) {
+        check_tensor(tensor, path, external)?;
+    }
+    for sparse in attribute.sparse.iter().chain(&attribute.sparses) {
+        check_sparse(sparse, path, external)?;
+    }
+    let mut computes = false;
+    for graph in attribute.graph.iter().chain(&attribute.graphs) {
+        computes |= !check_graph(graph, path, has_cubic, external)?.is_empty();
+    }
+    Ok(computes)
+}
+
+fn check_sparse(
+    sparse: &SparseTensor,
+    path: &Path,
+    external: &mut Vec<External>,
+) -> Result<(), PretrainedError> {
+    for tensor in sparse.values.iter().chain(&sparse.indices) {
+        check_tensor(tensor, path, external)?;
+    }
+    Ok(())
 }
 
 /// Whether a tensor has as many numbers as it declares.

@@ -8,8 +8,8 @@ use crate::PretrainedError;
 use crate::files::Files;
 use crate::onnx::{INTEGERS, Port};
 use crate::preprocessing::Section;
+use crate::runtime::{Engine, Input, Numbers};
 use crate::tower::{File, Tower};
-use rten::Value;
 
 /// Where the tokenizer of a text model may be.
 const TOKENIZERS: [&str; 2] = ["tokenizer.json", "textual/tokenizer.json"];
@@ -23,7 +23,7 @@ pub(crate) struct TextTower {
     tower: Tower,
     tokenizer: Tokenizer,
     cleaning: Cleaning,
-    inputs: Vec<(String, Kind)>,
+    inputs: Vec<(Port, Kind)>,
 }
 
 /// What an input of a text model holds.
@@ -70,9 +70,9 @@ fn documents(tokenizer: &str) -> [String; 4] {
 }
 
 /// Reads all that [`TextTower::load`] will need, so that it counts in the fingerprint.
-pub(crate) fn read_all(files: &mut Files) -> Result<(), PretrainedError> {
+pub(crate) fn read_all(files: &mut Files, engine: &Engine) -> Result<(), PretrainedError> {
     if let (Some(model), Some(tokenizer)) = (files.text.clone(), tokenizer_file(files)) {
-        File::read(files, &model)?;
+        File::read(files, &model, engine)?;
         files.read(tokenizer)?;
         for name in documents(tokenizer) {
             files.json(&name)?;
@@ -84,6 +84,7 @@ pub(crate) fn read_all(files: &mut Files) -> Result<(), PretrainedError> {
 impl TextTower {
     pub(crate) fn load(
         files: &mut Files,
+        engine: &Engine,
         load: impl FnOnce(File) -> Result<Tower, PretrainedError>,
     ) -> Result<Self, PretrainedError> {
         let wrong = |files: &Files, reason: String| PretrainedError::Text {
@@ -105,7 +106,7 @@ impl TextTower {
         let bytes = files.read(name)?;
         let mut tokenizer = Tokenizer::from_bytes(&bytes)
             .map_err(|error| wrong(files, format!("its {name} cannot be read: {error}")))?;
-        let file = File::read(files, &model)?;
+        let file = File::read(files, &model, engine)?;
         let inputs = inputs(&file)?;
         let facts = facts(files, name, &tokenizer)?;
         // A length that the graph gives is the one it works with.
@@ -177,19 +178,18 @@ impl TextTower {
         })?;
         let length = tokens.get_ids().len();
         let number = |&value: &u32| i32::try_from(value).unwrap_or(i32::MAX);
-        let mut values = Vec::with_capacity(self.inputs.len());
-        for (name, kind) in &self.inputs {
-            let numbers: Vec<i32> = match kind {
-                Kind::Tokens => tokens.get_ids().iter().map(number).collect(),
-                Kind::Mask => tokens.get_attention_mask().iter().map(number).collect(),
-                Kind::Positions => (0..length as i32).collect(),
-                Kind::Segments => vec![0; length],
-            };
-            let value = Value::from_shape([1, length], numbers);
-            let value = value.map_err(|error| self.tower.run_error(error.to_string()))?;
-            values.push((name.as_str(), value));
-        }
-        Ok(self.tower.run(values)?.0)
+        let numbers = |kind: &Kind| match kind {
+            Kind::Tokens => tokens.get_ids().iter().map(number).collect(),
+            Kind::Mask => tokens.get_attention_mask().iter().map(number).collect(),
+            Kind::Positions => (0..length as i32).collect(),
+            Kind::Segments => vec![0; length],
+        };
+        let inputs = self.inputs.iter().map(|(port, kind)| Input {
+            port,
+            shape: vec![1, length],
+            numbers: Numbers::Integers(numbers(kind)),
+        });
+        Ok(self.tower.run(inputs.collect())?.0)
     }
 }
 
@@ -217,19 +217,19 @@ fn kind(name: &str, inputs: usize) -> Option<Kind> {
     }
 }
 
-fn inputs(file: &File) -> Result<Vec<(String, Kind)>, PretrainedError> {
+fn inputs(file: &File) -> Result<Vec<(Port, Kind)>, PretrainedError> {
     let count = file.inputs.len();
     let known = |port: &Port| {
         let kind = kind(&port.name, count).filter(|_| INTEGERS.contains(&port.element));
         let kind = kind.filter(|_| port.rank().is_none_or(|rank| rank == 2));
-        kind.map(|kind| (port.name.clone(), kind)).ok_or_else(|| {
+        kind.map(|kind| (port.clone(), kind)).ok_or_else(|| {
             file.unsupported(format!(
                 "it is not a text model as far as known: it takes {port}; export the text tower alone, with input_ids \
                  and perhaps attention_mask"
             ))
         })
     };
-    let inputs: Vec<(String, Kind)> = file.inputs.iter().map(known).collect::<Result<_, _>>()?;
+    let inputs: Vec<(Port, Kind)> = file.inputs.iter().map(known).collect::<Result<_, _>>()?;
     match inputs
         .iter()
         .filter(|(_, kind)| matches!(kind, Kind::Tokens))

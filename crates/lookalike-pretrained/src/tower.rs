@@ -1,18 +1,15 @@
 //! One model of an encoder, loaded and run.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use rten::{ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
-use rten_tensor::Layout as _;
 use serde::{Deserialize, Serialize};
 
 use crate::PretrainedError;
 use crate::files::Files;
 use crate::onnx::{External, Inspection, Port, inspect, replace};
 use crate::preprocessing::Layout;
+use crate::runtime::{Engine, Input, LoadError, Model, Session};
 
 /// How one code is made of the codes of patches or tokens.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,9 +48,8 @@ pub(crate) struct File {
 /// A model ready to run.
 pub(crate) struct Tower {
     path: PathBuf,
-    model: rten::Model,
-    threads: Arc<ThreadPool>,
-    output: (String, NodeId),
+    session: Box<dyn Session>,
+    output: String,
     pool: Option<Pool>,
     /// Where the channels of a map are.
     layout: Layout,
@@ -63,9 +59,13 @@ pub(crate) struct Tower {
 
 impl File {
     /// Reads a model, and the weights that lie beside it.
-    pub(crate) fn read(files: &mut Files, name: &str) -> Result<Self, PretrainedError> {
+    pub(crate) fn read(
+        files: &mut Files,
+        name: &str,
+        engine: &Engine,
+    ) -> Result<Self, PretrainedError> {
         let path = files.path(name);
-        let (file, external) = Self::parse(files.read(name)?, path.clone())?;
+        let (file, external) = Self::parse(files.read(name)?, path.clone(), engine)?;
         let mut weights: Vec<(String, Vec<u8>)> = Vec::new();
         for part in external {
             let location = &part.location;
@@ -126,6 +126,7 @@ impl File {
     pub(crate) fn parse(
         bytes: Vec<u8>,
         path: PathBuf,
+        engine: &Engine,
     ) -> Result<(Self, Vec<External>), PretrainedError> {
         let bytes = Bytes::from(bytes);
         let Inspection {
@@ -134,7 +135,7 @@ impl File {
             external,
             metadata,
             computed,
-        } = inspect(&bytes, &path)?;
+        } = inspect(&bytes, &path, engine.has_cubic())?;
         let bytes = match computed.as_slice() {
             [] => bytes,
             computed => replace(&bytes, computed).into(),
@@ -165,7 +166,7 @@ impl File {
         known: &[&str],
         pool: Option<Pool>,
         layout: Layout,
-        threads: &Arc<ThreadPool>,
+        engine: &Engine,
     ) -> Result<Tower, PretrainedError> {
         let output = self.choose(output, known, pool)?;
         let Self {
@@ -174,44 +175,24 @@ impl File {
             external,
             ..
         } = self;
-        let load = || {
-            let mut options = ModelOptions::with_all_ops();
-            for (location, bytes) in external {
-                options.external_data(&location, bytes);
-            }
-            options.load(Vec::from(bytes))
+        let model = Model {
+            bytes,
+            external,
+            output: &output,
         };
-        // What the runtime does with damaged files is not ours to know: none of it may end the
-        // program.
-        let model = match catch_unwind(AssertUnwindSafe(load)) {
-            Ok(Ok(model)) => model,
-            Ok(Err(error)) => {
-                return Err(PretrainedError::Unsupported {
-                    reason: format!(
-                        "{error}; export it again with plain ONNX operators, for instance without quantisation"
-                    ),
-                    path,
-                });
+        let session = match engine.load(model) {
+            Ok(session) => session,
+            Err(LoadError::Unsupported(reason)) => {
+                return Err(PretrainedError::Unsupported { path, reason });
             }
-            Err(_) => {
-                return Err(PretrainedError::NotOnnx {
-                    path,
-                    reason: "the runtime failed while loading it".to_owned(),
-                });
+            Err(LoadError::Damaged(reason)) => {
+                return Err(PretrainedError::NotOnnx { path, reason });
             }
-        };
-        let node = model.find_node(&output);
-        let Some(id) = node.filter(|id| model.output_ids().contains(id)) else {
-            return Err(PretrainedError::NotOnnx {
-                path,
-                reason: format!("its output {output:?} is not computed"),
-            });
         };
         Ok(Tower {
             path,
-            model,
-            threads: Arc::clone(threads),
-            output: (output, id),
+            session,
+            output,
             pool,
             layout,
             keeps_lengths: false,
@@ -269,7 +250,7 @@ impl File {
 
 impl Tower {
     pub(crate) fn output(&self) -> &str {
-        &self.output.0
+        &self.output
     }
 
     pub(crate) fn run_error(&self, reason: impl Into<String>) -> PretrainedError {
@@ -281,38 +262,16 @@ impl Tower {
 
     /// Runs the model on as many items as the first dimension of its inputs says, and gives their
     /// codes, at length 1 or as they are, and how long a code is.
-    pub(crate) fn run(
-        &self,
-        inputs: Vec<(&str, Value)>,
-    ) -> Result<(Vec<f32>, usize), PretrainedError> {
+    pub(crate) fn run(&self, inputs: Vec<Input<'_>>) -> Result<(Vec<f32>, usize), PretrainedError> {
         let failed = |reason: String| self.run_error(reason);
-        let items = inputs.first().map_or(0, |(_, value)| value.size(0));
-        let mut values: Vec<(NodeId, ValueOrView<'_>)> = Vec::with_capacity(inputs.len());
-        for (name, value) in inputs {
-            let id = self.model.find_node(name);
-            let id = id.ok_or_else(|| failed(format!("it has lost its input {name:?}")))?;
-            values.push((id, value.into()));
-        }
-        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&self.threads)));
-        let run = || self.model.run(values, &[self.output.1], Some(options));
-        let output = match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(Ok(mut outputs)) => outputs.pop(),
-            Ok(Err(error)) => return Err(failed(error.to_string())),
-            Err(_) => {
-                return Err(failed(
-                    "the runtime failed; the file may be damaged".to_owned(),
-                ));
-            }
-        };
-        let output = output.and_then(|value| value.into_tensor::<f32>());
-        let output = output
-            .ok_or_else(|| failed(format!("its output {:?} has no floats", self.output.0)))?;
-        let shape = output.shape().to_vec();
-        let data = output.into_data();
+        let items = inputs.first().and_then(|input| input.shape.first());
+        let items = items.copied().unwrap_or(0);
+        let output = self.session.run(inputs).map_err(failed)?;
+        let (shape, data) = (output.shape, output.numbers);
         if items == 0 || shape.first() != Some(&items) || data.is_empty() {
             return Err(failed(format!(
                 "its output {:?} has the shape {shape:?} for {items} inputs",
-                self.output.0
+                self.output
             )));
         }
         let mut codes = match (shape.as_slice(), self.layout) {
@@ -322,7 +281,7 @@ impl Tower {
                     path: self.path.clone(),
                     reason: format!(
                         "its output {:?} is one code already; leave the pooling out",
-                        self.output.0
+                        self.output
                     ),
                 });
             }
@@ -340,7 +299,7 @@ impl Tower {
                 None => {
                     return Err(PretrainedError::NoPooling {
                         path: self.path.clone(),
-                        output: self.output.0.clone(),
+                        output: self.output.clone(),
                     });
                 }
             },
@@ -355,7 +314,7 @@ impl Tower {
             _ => {
                 return Err(failed(format!(
                     "its output {:?} has the shape {shape:?}, which is not a code per image; name another output",
-                    self.output.0
+                    self.output
                 )));
             }
         };

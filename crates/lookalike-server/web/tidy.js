@@ -64,13 +64,14 @@ export function duplicates(host, { signal }) {
     },
     show(found) {
       threshold.placeholder = typeof found.threshold === 'number' ? `${short(found.threshold)} (found)` : found.measure === 'pictures' ? 'pictures compared' : 'none';
-      return [duplicatesFound(found, exact.checked), found.groups.map(group)];
+      return [duplicatesFound(found, { isExact: exact.checked, isWithin: threshold.value !== '' }), found.groups.map(group)];
     },
   });
 }
 
-function duplicatesFound({ points, stale, group_count: count, exact, near, left_alone: alone, groups, threshold, measure, not_compared: skipped }, isExact) {
-  const among = `among ${plural(points, 'image')}`;
+function duplicatesFound({ points, stale, group_count: count, exact, near, left_alone: alone, groups, threshold, measure, not_compared: skipped }, { isExact, isWithin }) {
+  const byCodes = measure === 'codes' && !isWithin ? ', told by their codes alone as most have no thumbnail' : '';
+  const among = `among ${plural(points, 'image')}${byCodes}`;
   if (!count) return isExact || threshold !== null || measure === 'pictures' ? `No duplicates ${among}.` : `No near duplicates stand out ${among}.`;
   const parts = [`${plural(count, 'group')} ${among}`, `${plural(exact, 'copy', 'copies')} of the same content`];
   if (!isExact) parts.push(plural(near, 'near copy', 'near copies'));

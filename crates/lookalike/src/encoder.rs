@@ -84,6 +84,11 @@ pub trait Encoder: Send + Sync {
         None
     }
 
+    /// What runs it, in words, where that is not this library.
+    fn runtime(&self) -> Option<String> {
+        None
+    }
+
     /// Whether it can [encode text](Self::encode_text).
     fn has_text(&self) -> bool {
         false
@@ -168,18 +173,19 @@ pub(crate) fn encode_all(
 }
 
 /// Opens an encoder by the path of its files: a model file of ours, or a folder or ONNX file of an
-/// encoder that others have trained, of which `options` say what its files do not.
+/// encoder that others have trained, of which `options` say what its files do not
+/// ([`PretrainedEncoder::open_on`]).
 ///
 /// # Errors
 ///
-/// When it cannot be read.
+/// When it cannot be read, or not be used on the device.
 pub fn load_encoder(
     path: &Path,
     options: &PretrainedOptions,
     device: DeviceChoice,
 ) -> Result<Box<dyn Encoder>, Error> {
     Ok(match PretrainedEncoder::is_at(path) {
-        true => Box::new(PretrainedEncoder::open(path, options.clone())?),
+        true => Box::new(PretrainedEncoder::open_on(path, options.clone(), device)?),
         false => Box::new(Autoencoder::load(path, device)?),
     })
 }

@@ -104,14 +104,14 @@ pub use indexing::{
 pub use judging::compare;
 pub use lookalike_autoencoder::{Phase, Progress};
 pub use lookalike_gallery::GalleryOptions;
-pub use lookalike_pretrained::{Pool, PretrainedError, PretrainedOptions};
+pub use lookalike_pretrained::{Pool, PretrainedError, PretrainedOptions, Runtime};
 pub use occlusion::{Occlusion, occlude};
 pub use opening::{
     create_gallery, encoder_of, open_gallery, open_gallery_with, open_or_create_gallery,
 };
 pub use originals::{Originals, reduced};
 pub use presence::{Identity, Presence, Presences};
-pub use pretrained::{EncoderFiles, PretrainedEncoder};
+pub use pretrained::{EncoderFiles, PretrainedEncoder, RUNTIME_VARIABLE};
 pub use query::Query;
 pub use rules::{ReadingRules, RuleOverrides, reading_of};
 pub use searching::{SearchOptions, Searcher, already_in_gallery};

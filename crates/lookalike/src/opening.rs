@@ -127,7 +127,7 @@ pub fn encoder_of(
         return fitting(Box::new(encoder), name, wanted);
     }
     if models.is_empty() {
-        if let Some(encoder) = PretrainedEncoder::of_gallery(gallery)? {
+        if let Some(encoder) = PretrainedEncoder::of_gallery(gallery, device)? {
             return fitting(Box::new(encoder), name, wanted);
         }
         let bytes = gallery

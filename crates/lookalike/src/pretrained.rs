@@ -2,14 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use lookalike_autoencoder::DeviceChoice;
 use lookalike_gallery::Gallery;
 use lookalike_images::{Decoded, GreyRange, InputShape, Pixels};
 use lookalike_neighbours::Metric;
-use lookalike_pretrained::{Exported, Pretrained, PretrainedOptions, Resize};
+use lookalike_pretrained::{Exported, Pretrained, PretrainedOptions, Resize, Runtime};
 use serde::{Deserialize, Serialize};
 
 use crate::rules::ReadingRules;
 use crate::{Encoder, Error};
+
+/// Says which runtime runs pretrained encoders, by its [name](Runtime), where the options do not.
+pub const RUNTIME_VARIABLE: &str = "LOOKALIKE_RUNTIME";
 
 /// An encoder that others have trained: a folder or a file in ONNX format.
 pub struct PretrainedEncoder {
@@ -37,21 +41,41 @@ pub struct EncoderFiles {
 }
 
 impl PretrainedEncoder {
-    /// Opens what [`Pretrained::open`] takes.
+    /// Opens what [`Pretrained::open`] takes, on the processor. Where the options name no runtime,
+    /// [`RUNTIME_VARIABLE`] may.
     ///
     /// # Errors
     ///
     /// As [`Pretrained::open`], and for a model whose images are not resized: what it sees of a
     /// picture would depend on the picture's size.
     pub fn open(path: &Path, options: PretrainedOptions) -> Result<Self, Error> {
-        let threaded = PretrainedOptions {
+        Self::open_on(path, options, DeviceChoice::Cpu)
+    }
+
+    /// As [`open`](Self::open), on a device: [`DeviceChoice::Cuda`] is for ONNX Runtime, every other
+    /// one leaves it on the processor, as does rten.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and when ONNX Runtime cannot use the GPU.
+    pub fn open_on(
+        path: &Path,
+        options: PretrainedOptions,
+        device: DeviceChoice,
+    ) -> Result<Self, Error> {
+        let here = PretrainedOptions {
             // As many as compute everything else; where that was said before, it stays.
             threads: options
                 .threads
                 .or(Some(lookalike_kernels::set_threads(None))),
+            runtime: match options.runtime {
+                Some(runtime) => Some(runtime),
+                None => named_runtime()?,
+            },
+            cuda: options.cuda || device == DeviceChoice::Cuda,
             ..options.clone()
         };
-        let encoder = Pretrained::open(path, &threaded)?;
+        let encoder = Pretrained::open(path, &here)?;
         let preprocessing = encoder.preprocessing();
         if preprocessing.resize == Resize::None {
             return Err(Error::Unusable(format!(
@@ -88,18 +112,21 @@ impl PretrainedEncoder {
     /// # Errors
     ///
     /// When it is not there any more, and as [`open`](Self::open).
-    pub(crate) fn of_gallery(gallery: &dyn Gallery) -> Result<Option<Self>, Error> {
+    pub(crate) fn of_gallery(
+        gallery: &dyn Gallery,
+        device: DeviceChoice,
+    ) -> Result<Option<Self>, Error> {
         let files = files_of(gallery)?;
-        files.map(|files| Self::at(&files)).transpose()
+        files.map(|files| Self::at(&files, device)).transpose()
     }
 
     /// Opens the encoder of a gallery from where the gallery knows it.
-    pub(crate) fn at(files: &EncoderFiles) -> Result<Self, Error> {
+    pub(crate) fn at(files: &EncoderFiles, device: DeviceChoice) -> Result<Self, Error> {
         let path = &files.path;
         if !path.exists() {
             return Err(Error::EncoderGone { path: path.clone() });
         }
-        Self::open(path, files.options.clone())
+        Self::open_on(path, files.options.clone(), device)
     }
 
     /// See [`Pretrained::fingerprint`].
@@ -110,6 +137,19 @@ impl PretrainedEncoder {
     /// Whether what a gallery keeps describes an encoder of others.
     pub(crate) fn is_description(bytes: &[u8]) -> bool {
         serde_json::from_slice::<Description>(bytes).is_ok()
+    }
+}
+
+/// The runtime that the environment names, if it names one.
+fn named_runtime() -> Result<Option<Runtime>, Error> {
+    match std::env::var(RUNTIME_VARIABLE) {
+        Ok(name) if !name.is_empty() => match name.parse() {
+            Ok(runtime) => Ok(Some(runtime)),
+            Err(reason) => Err(Error::Unusable(format!(
+                "cannot open a pretrained encoder: {RUNTIME_VARIABLE} is set, and {reason}"
+            ))),
+        },
+        _ => Ok(None),
     }
 }
 
@@ -201,6 +241,10 @@ impl Encoder for PretrainedEncoder {
 
     fn files(&self) -> Option<&EncoderFiles> {
         Some(&self.files)
+    }
+
+    fn runtime(&self) -> Option<String> {
+        Some(self.encoder.runtime())
     }
 
     fn has_text(&self) -> bool {

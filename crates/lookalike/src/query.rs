@@ -26,8 +26,17 @@ use crate::QueryImage;
 pub struct Query {
     pub(crate) subject: Subject,
     pub(crate) region: Option<Region>,
-    /// The point that it is, where that is known.
-    pub(crate) own: Option<Uuid>,
+    /// Which point it is.
+    pub(crate) own: Own,
+}
+
+/// Which point of the gallery a query is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Own {
+    /// Not looked up yet.
+    Unknown,
+    /// This one, or none.
+    Known(Option<Uuid>),
 }
 
 /// What a [`Query`] is made of.
@@ -50,7 +59,7 @@ impl Query {
         Self {
             subject,
             region: None,
-            own: None,
+            own: Own::Unknown,
         }
     }
 
@@ -111,11 +120,11 @@ impl Query {
         self
     }
 
-    /// Says which point of the gallery this is, so that it need not be looked up for
-    /// [`exclude_self`](crate::SearchOptions::exclude_self); a code knows none by itself.
+    /// Says which point of the gallery this is, or that it is none, so that it need not be looked up
+    /// for [`exclude_self`](crate::SearchOptions::exclude_self); a code knows none by itself.
     #[must_use]
     pub fn of_point(mut self, id: impl Into<Option<Uuid>>) -> Self {
-        self.own = id.into();
+        self.own = Own::Known(id.into());
         self
     }
 }

@@ -14,7 +14,7 @@ use lookalike_sources::existing;
 use uuid::Uuid;
 
 use crate::catalogue;
-use crate::query::{Query, Subject};
+use crate::query::{Own, Query, Subject};
 use crate::{
     DEFAULT_THUMBNAIL_SIDE, Encoder, Error, ImageStream, Originals, QueryImage, Reading,
     decode_target, encoder_of, open_gallery, reading_of,
@@ -155,9 +155,13 @@ impl Searcher {
             return self.recommend(like, unlike, options);
         }
         let wants_own = options.exclude_self;
-        let (code, found) = self.code(subject, region, wants_own && own.is_none())?;
+        let (code, found) = self.code(subject, region, wants_own && own == Own::Unknown)?;
+        let own = match own {
+            Own::Known(known) => known,
+            Own::Unknown => found,
+        };
         let request = SearchRequest {
-            exclude: own.or(found).filter(|_| wants_own),
+            exclude: own.filter(|_| wants_own),
             ..options.request(code)
         };
         Ok(self.gallery.search(&request)?)

@@ -116,6 +116,13 @@ fn conclusion(found: &Duplicates) -> Vec<String> {
         };
         lines.push(format!("{}; {other}", suggestion.reason));
     }
+    if found.measure == Some(Measure::Codes) && found.suggestion.is_some() {
+        lines.push(
+            "pictures were not compared themselves, for the gallery has no thumbnails of half of them or more: near ones \
+             were told by their codes alone"
+                .to_owned(),
+        );
+    }
     if found.measure == Some(Measure::Pictures) {
         lines.push(format!(
             "near ones differ from their representative by at most {MAX_DIFFERENCE} (0 is the same picture) and much less \

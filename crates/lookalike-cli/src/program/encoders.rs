@@ -53,7 +53,7 @@ impl Named {
         };
         let model = self.model.as_deref();
         let model = model.map(|path| Autoencoder::load(path, device));
-        let pretrained = PretrainedEncoder::open(path, options)?;
+        let pretrained = PretrainedEncoder::open_on(path, options, device)?;
         Ok(Some(Pair::new(pretrained, model.transpose()?)))
     }
 }

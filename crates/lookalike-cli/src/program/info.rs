@@ -46,6 +46,9 @@ struct GalleryReport {
     /// What it is, of an encoder that others have trained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pretrained: Option<String>,
+    /// What runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime: Option<String>,
     /// How the pretrained encoder's codes were adapted to the collection.
     #[serde(skip_serializing_if = "Option::is_none")]
     adapted: Option<AdaptedReport>,
@@ -320,6 +323,10 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
     if let Some(name) = &pretrained {
         console.say(format!("encoder      {name}"))?;
     }
+    let runtime = encoder.as_ref().and_then(|encoder| encoder.runtime());
+    if let Some(runtime) = &runtime {
+        console.say(format!("runs on      {runtime}"))?;
+    }
     for line in adapted.iter().flat_map(AdaptedReport::lines) {
         console.say(line)?;
     }
@@ -407,6 +414,7 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         cluster,
         model: config,
         pretrained,
+        runtime,
         adapted,
     })
 }

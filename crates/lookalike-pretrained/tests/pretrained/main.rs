@@ -3,5 +3,6 @@
 mod bad_input;
 mod exported;
 mod preprocessing;
+mod runtimes;
 mod support;
 mod tiny_clip;

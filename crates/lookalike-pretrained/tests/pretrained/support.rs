@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use lookalike_images::{Image, Pixels};
 use lookalike_sources::Source as _;
 
-/// `float`, `uint8` and `int64` in ONNX.
+/// `float`, `uint8`, `int8` and `int64` in ONNX.
 pub const FLOAT: i64 = 1;
 pub const UINT8: i64 = 2;
+#[cfg(feature = "ort")]
+pub const INT8: i64 = 3;
 pub const INT64: i64 = 7;
 
 /// A field with a number.
@@ -55,7 +57,9 @@ pub fn node(operator: &str, inputs: &[&str], outputs: &[&str], attributes: &[Vec
     let mut node = Vec::new();
     inputs.iter().for_each(|name| node.extend(bytes(1, name)));
     outputs.iter().for_each(|name| node.extend(bytes(2, name)));
-    node.extend(bytes(3, format!("the {operator}")));
+    // No two nodes of a graph may have the same name.
+    let output = outputs.first().unwrap_or(&"");
+    node.extend(bytes(3, format!("{operator} for {output}")));
     node.extend(bytes(4, operator));
     attributes
         .iter()

@@ -166,6 +166,10 @@ impl Encoder for AdaptedEncoder {
         self.pair.files()
     }
 
+    fn runtime(&self) -> Option<String> {
+        self.pair.runtime()
+    }
+
     fn has_text(&self) -> bool {
         self.pair.pretrained().has_text()
     }

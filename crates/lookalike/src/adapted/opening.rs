@@ -97,7 +97,12 @@ impl KeptAdaptation {
     }
 
     /// The pretrained encoder, at one of `paths` or, if none is given, where it was.
-    fn pretrained(&self, name: &str, paths: &[&PathBuf]) -> Result<PretrainedEncoder, Error> {
+    fn pretrained(
+        &self,
+        name: &str,
+        paths: &[&PathBuf],
+        device: DeviceChoice,
+    ) -> Result<PretrainedEncoder, Error> {
         let wanted = self.adaptation.pretrained();
         let known = self.files.clone();
         let options = known.as_ref().map(|files| files.options.clone());
@@ -106,7 +111,7 @@ impl KeptAdaptation {
             let files = known.ok_or_else(|| Error::EncoderUnknown {
                 gallery: name.to_owned(),
             })?;
-            let encoder = PretrainedEncoder::at(&files)?;
+            let encoder = PretrainedEncoder::at(&files, device)?;
             return match encoder.files_fingerprint() == wanted {
                 true => Ok(encoder),
                 false => Err(Error::EncoderChanged {
@@ -116,7 +121,7 @@ impl KeptAdaptation {
             };
         };
         first_with(name, wanted, paths, "use its encoder", |path| {
-            let encoder = PretrainedEncoder::open(path, options.clone())?;
+            let encoder = PretrainedEncoder::open_on(path, options.clone(), device)?;
             let fingerprint = encoder.files_fingerprint().to_owned();
             Ok((encoder, fingerprint))
         })
@@ -144,7 +149,7 @@ pub(crate) fn open(
         .iter()
         .partition(|path| PretrainedEncoder::is_at(path));
     let model = kept.model(name, &files, device)?;
-    let pretrained = kept.pretrained(name, &paths)?;
+    let pretrained = kept.pretrained(name, &paths, device)?;
     AdaptedEncoder::new(Pair::new(pretrained, model), kept.adaptation.clone())
 }
 

@@ -158,4 +158,8 @@ impl Encoder for Pair {
     fn files(&self) -> Option<&EncoderFiles> {
         self.pretrained.files()
     }
+
+    fn runtime(&self) -> Option<String> {
+        self.pretrained.runtime()
+    }
 }

@@ -116,6 +116,9 @@ fn every_kind_of_query_finds_the_same() {
     }
     let found = keys(searcher.search(Query::code(point.code.clone()), &options));
     assert_eq!(found[0], "1.png");
+    // What is known to be none is not looked up, or this would be left out.
+    let found = keys(searcher.search(Query::path(&path).of_point(None), &options));
+    assert_eq!(found[0], "1.png");
 }
 
 #[test]

@@ -286,7 +286,7 @@ impl PretrainedArguments {
             size: self.encoder_size,
             output: self.encoder_output.clone(),
             pool: self.encoder_pool,
-            threads: None,
+            ..PretrainedOptions::default()
         }
     }
 }
