@@ -2,9 +2,9 @@
 
 >>> from lookalike import Encoder, Gallery, Neighbors, datasets
 
-`Encoder` learns from images and turns them into codes, `Neighbors` finds the nearest codes in memory,
-`Gallery` keeps them on disk, `datasets` has images to begin with. The first two are estimators as
-scikit-learn has them. All errors are of the classes in `lookalike.errors`.
+`Encoder` learns from images and turns them into codes, `Neighbors` finds the nearest codes in
+memory, `Gallery` keeps them on disk, `datasets` has images to begin with. The first two are
+estimators as scikit-learn has them. All errors are of the classes in `lookalike.errors`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["Encoder", "Gallery", "Neighbors", "__version__", "datasets", "errors", "set_threads"]
 
 # Loaded when they are first asked for, because NumPy takes longer to load than all of this.
-_LAZY = {"Encoder": "_encoder", "Gallery": "_gallery", "Neighbors": "_neighbors", "datasets": "datasets"}
+_LAZY = {
+    "Encoder": "_encoder",
+    "Gallery": "_gallery",
+    "Neighbors": "_neighbors",
+    "datasets": "datasets",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -81,7 +81,8 @@ class Hit(Point):
 
 
 class Answer(Sequence[Hit]):
-    """The neighbours of a query, the best first: a sequence of `Hit`. In a notebook it is a contact sheet.
+    """The neighbours of a query, the best first: a sequence of `Hit`. In a notebook it is a contact
+    sheet.
 
     Attributes
     ----------
@@ -98,7 +99,9 @@ class Answer(Sequence[Hit]):
         Of the hits, in their order.
     """
 
-    def __init__(self, query: str, found: dict[str, Any], pictures: Pictures, shown: bytes | None = None) -> None:
+    def __init__(
+        self, query: str, found: dict[str, Any], pictures: Pictures, shown: bytes | None = None
+    ) -> None:
         import numpy as np
 
         self.query = query
@@ -131,20 +134,32 @@ class Answer(Sequence[Hit]):
         return f"Answer to {self.query}: {len(self)} by {self.metric}{exact}{lines}"
 
     def to_pandas(self) -> pd.DataFrame:
-        """The hits as a data frame: `id`, `key`, `distance`, `score`, `label` and the rest of what is known."""
+        """The hits as a data frame: `id`, `key`, `distance`, `score`, `label` and the rest of what
+        is known."""
         rows = [{"distance": hit.distance, "score": hit.score, **hit.payload} for hit in self._hits]
         return _frame(rows, ["id", "key", "distance", "score", "label"])
 
     def _repr_html_(self) -> str:
-        cells = [] if self._shown is None else [(self._shown, ["the query"])]
+        cells: list[tuple[bytes | None, list[str]]] = []
+        if self._shown is not None:
+            cells.append((self._shown, ["the query"]))
         for hit, picture in zip(self._hits, self._pictures(self.ids)):
-            cells.append((picture, [hit.key, f"{hit.distance:.4f}" + (f" · {hit.label}" if hit.label is not None else "")]))
+            cells.append(
+                (
+                    picture,
+                    [
+                        hit.key,
+                        f"{hit.distance:.4f}"
+                        + (f" · {hit.label}" if hit.label is not None else ""),
+                    ],
+                )
+            )
         return sheet(f"{self.query}: {len(self)} by {self.metric}", cells)
 
 
 class Table:
-    """Columns of one length, one row an image; each column is an attribute too. In a notebook its first images are
-    a contact sheet.
+    """Columns of one length, one row an image; each column is an attribute too. In a notebook its
+    first images are a contact sheet.
 
     Attributes
     ----------
@@ -154,17 +169,21 @@ class Table:
         What was found in all.
     """
 
-    def __init__(self, name: str, columns: dict[str, np.ndarray], about: dict[str, Any], pictures: Pictures) -> None:
+    def __init__(
+        self, name: str, columns: dict[str, np.ndarray], about: dict[str, Any], pictures: Pictures
+    ) -> None:
         self.columns = columns
         self.about = about
         self._name = name
         self._pictures = pictures
 
     def __getattr__(self, name: str) -> np.ndarray:
-        columns = self.__dict__.get("columns", {})
+        columns: dict[str, np.ndarray] = self.__dict__.get("columns", {})
         if name in columns:
             return columns[name]
-        raise AttributeError(f"{type(self).__name__} has no attribute and no column {name!r}; its columns are {', '.join(columns)}")
+        raise AttributeError(
+            f"{type(self).__name__} has no attribute and no column {name!r}; its columns are {', '.join(columns)}"
+        )
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self.columns})
@@ -195,8 +214,14 @@ class Table:
         pictures = self._pictures([row["id"] for row in rows])
         cells = []
         for row, picture in zip(rows, pictures):
-            numbers = [f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float)]
-            whole = [f"{name} {value}" for name, value in row.items() if name in ("group", "cluster", "kind")]
+            numbers = [
+                f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float)
+            ]
+            whole = [
+                f"{name} {value}"
+                for name, value in row.items()
+                if name in ("group", "cluster", "kind")
+            ]
             cells.append((picture, [str(row["key"]), *whole, *numbers[:1]]))
         return sheet(repr(self), cells)
 

@@ -1,4 +1,5 @@
-"""What scikit-learn expects of estimators, without loading it: that would take longer than all else here."""
+"""What scikit-learn expects of estimators, without loading it: that would take longer than all else
+here."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ class Estimator:
             parameters[parameter.name] = value
             if deep and hasattr(value, "get_params") and not isinstance(value, type):
                 inner = value.get_params()
-                parameters.update((f"{parameter.name}__{name}", found) for name, found in inner.items())
+                parameters.update(
+                    (f"{parameter.name}__{name}", found) for name, found in inner.items()
+                )
         return parameters
 
     def set_params(self, **parameters: Any) -> Self:
@@ -63,7 +66,9 @@ class Estimator:
         for name, value in parameters.items():
             name, separator, inner = name.partition("__")
             if name not in known:
-                raise ParameterError(f"Invalid parameter {name!r} for {type(self).__name__}: it has {', '.join(known)}")
+                raise ParameterError(
+                    f"Invalid parameter {name!r} for {type(self).__name__}: it has {', '.join(known)}"
+                )
             if separator:
                 nested.setdefault(name, {})[inner] = value
             else:
@@ -89,7 +94,9 @@ class Estimator:
     def _check_fitted(self) -> None:
         if not self._is_fitted():
             name = type(self).__name__
-            raise _not_fitted(f"This {name} instance is not fitted yet. Call 'fit' with images before using this estimator.")
+            raise _not_fitted(
+                f"This {name} instance is not fitted yet. Call 'fit' with images before using this estimator."
+            )
 
 
 def _not_fitted(message: str) -> NotFittedError:
@@ -124,14 +131,17 @@ class Transformer(Estimator):
         """
         if transform is not None:
             if transform not in ("default", "pandas", "polars"):
-                raise ParameterError(f"unknown output {transform!r}: expected one of default, pandas, polars")
+                raise ParameterError(
+                    f"unknown output {transform!r}: expected one of default, pandas, polars"
+                )
             if not hasattr(self, "_sklearn_output_config"):
                 self._sklearn_output_config: dict[str, str] = {}
             self._sklearn_output_config["transform"] = transform
         return self
 
     def _contained(self, values: np.ndarray, original: Any) -> Any:
-        """The values in the container that was asked for, of this estimator or of scikit-learn as a whole."""
+        """The values in the container that was asked for, of this estimator or of scikit-learn as a
+        whole."""
         asked = getattr(self, "_sklearn_output_config", {}).get("transform")
         if asked in (None, "default") and "sklearn" not in sys.modules:
             return values
@@ -157,7 +167,9 @@ class Transformer(Estimator):
 
         self._check_fitted()
         prefix = type(self).__name__.lower()
-        return np.asarray([f"{prefix}{number}" for number in range(self.n_features_out_)], dtype=object)
+        return np.asarray(
+            [f"{prefix}{number}" for number in range(self.n_features_out_)], dtype=object
+        )
 
     n_features_out_: int
 
@@ -168,7 +180,9 @@ def _framed(estimator: Transformer, values: np.ndarray, asked: str) -> Any:
 
     names = list(estimator.get_feature_names_out())
     if asked == "pandas":
-        return need("pandas", "set_output(transform='pandas')").DataFrame(values, columns=names, copy=False)
+        return need("pandas", "set_output(transform='pandas')").DataFrame(
+            values, columns=names, copy=False
+        )
     return need("polars", "set_output(transform='polars')").DataFrame(values, schema=names)
 
 
@@ -200,7 +214,9 @@ def seed_of(random_state: Any) -> int:
         return int(random_state.randint(0, 1 << 31))
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(0, 1 << 31))
-    raise ParameterError(f"random_state={random_state!r}: expected a seed, a RandomState, a Generator or None")
+    raise ParameterError(
+        f"random_state={random_state!r}: expected a seed, a RandomState, a Generator or None"
+    )
 
 
 def as_codes(values: Any, dims: int | None = None) -> np.ndarray:
@@ -227,12 +243,20 @@ def as_codes(values: Any, dims: int | None = None) -> np.ndarray:
             "either using array.reshape(-1, 1) or array.reshape(1, -1)"
         )
     if array.shape[0] == 0:
-        raise InputError(f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required.")
+        raise InputError(
+            f"Found array with 0 sample(s) (shape={array.shape}) while a minimum of 1 is required."
+        )
     if array.shape[1] == 0:
-        raise InputError(f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
+        raise InputError(
+            f"Found array with 0 feature(s) (shape={array.shape}) while a minimum of 1 is required."
+        )
     codes = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(codes).all():
-        raise InputError("Input contains NaN or infinity, or a value too large for float32: codes are finite numbers")
+        raise InputError(
+            "Input contains NaN or infinity, or a value too large for float32: codes are finite numbers"
+        )
     if dims is not None and codes.shape[1] != dims:
-        raise InputError(f"X has {codes.shape[1]} features, but Neighbors is expecting {dims} features as input: codes of one encoder have one length")
+        raise InputError(
+            f"X has {codes.shape[1]} features, but Neighbors is expecting {dims} features as input: codes of one encoder have one length"
+        )
     return codes

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lookalike")
 
-# Images of the network's own shape that are encoded at a time.
-_FITTING_BYTES = 16 << 20
-
 
 class Codes(NamedTuple):
     """Codes and what they are of."""
@@ -40,14 +37,17 @@ class Codes(NamedTuple):
 
 
 class Encoder(Transformer):
-    """Learns to describe images by vectors, their codes: images that look alike have codes near each other.
+    """Learns to describe images by vectors, their codes: images that look alike have codes near
+    each other.
 
-    A transformer as scikit-learn has them. Without labels, and by default deterministic for a `random_state`.
+    A transformer as scikit-learn has them. Without labels, and by default deterministic for a
+    `random_state`.
 
     Parameters
     ----------
     architecture : {"bottleneck", "conv", "compact"}
-        The network: ours, for images of any size, the article's, or the one of the article's notebook.
+        The network: ours, for images of any size, the article's, or the one of the article's
+        notebook.
     objective : {"look", "augment", "reconstruct", "denoise", "variational"}, optional
         What is learned; by default "look" with ours and "reconstruct" with the article's.
     effort : {"quick", "default", "best"}
@@ -55,7 +55,8 @@ class Encoder(Transformer):
     epochs : int, optional
         Passes over the images, whatever the effort; by default as many as suit the images.
     code_dim : int, optional
-        Numbers that the bottleneck learns for a code. Codes of "look" have further ones behind these.
+        Numbers that the bottleneck learns for a code. Codes of "look" have further ones behind
+        these.
     batch_size : int, optional
         Images of a training step.
     learning_rate, weight_decay : float, optional
@@ -71,8 +72,8 @@ class Encoder(Transformer):
     augmentation : {"auto", "none", "mild", "strong"}
         The random changes that codes should not depend on; "auto" looks which suit the images.
     input_size : (int, int), optional
-        Height and width in pixels that images are brought to; by default their own, if they are small and
-        alike, and otherwise 64 x 64.
+        Height and width in pixels that images are brought to; by default their own, if they are
+        small and alike, and otherwise 64 x 64.
     channels : {1, 3}, optional
         Grey or colour; by default as the images are.
     resize : {"stretch", "crop", "pad"}
@@ -86,12 +87,13 @@ class Encoder(Transformer):
     device : {"auto", "cpu", "cuda", "vulkan", "metal"}
         What computes. The wheel has the CPU alone.
     checkpoint : path, optional
-        Where the run is kept every 30 seconds, after each epoch and when it is interrupted. `fit` goes on from
-        this file if it is there, which takes the same `random_state`, and removes it when it is done. By
-        default a file in the folder for temporary files, which an interrupted `fit` names.
+        Where the run is kept every 30 seconds, after each epoch and when it is interrupted. `fit`
+        goes on from this file if it is there, which takes the same `random_state`, and removes it
+        when it is done. By default a file in the folder for temporary files, which an interrupted
+        `fit` names.
     callbacks : iterable of callable, optional
-        Each is called after every epoch with a dict of `epoch` (from 1), `loss` and `seconds`. What it raises
-        stops the run, as Ctrl-C does.
+        Each is called after every epoch with a dict of `epoch` (from 1), `loss` and `seconds`. What
+        it raises stops the run, as Ctrl-C does.
     progress : bool, optional
         Whether to show a bar (with tqdm); by default on a terminal and in notebooks.
 
@@ -104,7 +106,8 @@ class Encoder(Transformer):
     metric_ : str
         The metric that suits the codes: "cosine" or "euclidean".
     history_ : list of dict
-        `epoch`, `loss` and `seconds` of every epoch of this run; losses of different stages cannot be compared.
+        `epoch`, `loss` and `seconds` of every epoch of this run; losses of different stages cannot
+        be compared.
     recipe_, record_ : dict or None
         All that decided the training, and what is known of it, as in the model file.
     n_parameters_ : int or None
@@ -176,16 +179,18 @@ class Encoder(Transformer):
     # Learning.
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learn from images. The interpreter's lock is free meanwhile; Ctrl-C stops, and keeps a checkpoint.
+        """Learn from images. The interpreter's lock is free meanwhile; Ctrl-C stops, and keeps a
+        checkpoint.
 
         Parameters
         ----------
         X : images
-            One of: the name of a source (a folder, an archive, a table, `mnist:train` …); a list of paths, of
-            PIL images, of arrays or of the bytes of picture files; an array of uint8, n x height x width or n x
-            height x width x channels, also of another package by DLPack (a tensor of PyTorch on the CPU), where
-            it lies; an `Image` column of a Hugging Face data set, or one with a single such column; an iterator
-            of images, which is read once and need not fit into memory.
+            One of: the name of a source (a folder, an archive, a table, `mnist:train` …); a list of
+            paths, of PIL images, of arrays or of the bytes of picture files; an array of uint8, n x
+            height x width or n x height x width x channels, also of another package by DLPack (a
+            tensor of PyTorch on the CPU), where it lies; an `Image` column of a Hugging Face data
+            set, or one with a single such column; an iterator of images, which is read once and
+            need not fit into memory.
         y : ignored
             There for scikit-learn.
 
@@ -214,7 +219,11 @@ class Encoder(Transformer):
             "augmentation": self.augmentation,
         }
         named = self.checkpoint is not None
-        checkpoint = os.path.abspath(os.fspath(self.checkpoint)) if self.checkpoint is not None else _own_checkpoint()
+        checkpoint = (
+            os.path.abspath(os.fspath(self.checkpoint))
+            if self.checkpoint is not None
+            else _own_checkpoint()
+        )
         wishes = {
             "device": self.device,
             "sample": self.sample,
@@ -263,7 +272,9 @@ class Encoder(Transformer):
         ndarray of float32, shape (n_images, n_features_out_)
         """
         if hasattr(X, "__next__"):
-            raise InputError("an iterator can be read once, and is read twice here: pass a list, or use fit and transform with an iterator each")
+            raise InputError(
+                "an iterator can be read once, and is read twice here: pass a list, or use fit and transform with an iterator each"
+            )
         return self.fit(X, y).transform(X)
 
     def _take(self, model: Model) -> None:
@@ -273,7 +284,8 @@ class Encoder(Transformer):
         self.metric_ = model.metric
         self.n_parameters_ = model.parameters
         about = model.about
-        self.recipe_, self.record_ = (None, None) if about is None else (json.loads(about[0]), json.loads(about[1]))
+        self.recipe_: dict[str, Any] | None = None if about is None else json.loads(about[0])
+        self.record_: dict[str, Any] | None = None if about is None else json.loads(about[1])
 
     def _is_fitted(self) -> bool:
         return hasattr(self, "model_")
@@ -289,8 +301,8 @@ class Encoder(Transformer):
         Parameters
         ----------
         X : images
-            As for `fit`. Of a source, images that cannot be read are passed over, with a warning; in a list,
-            one that cannot be read is an error.
+            As for `fit`. Of a source, images that cannot be read are passed over, with a warning;
+            in a list, one that cannot be read is an error.
 
         Returns
         -------
@@ -317,8 +329,14 @@ class Encoder(Transformer):
         self._check_fitted()
         images = self._input(X)
         expected = getattr(self, "n_features_in_", None)
-        if isinstance(images, Batches) and images.features is not None and expected not in (None, images.features):
-            raise InputError(f"X has {images.features} features, but {type(self).__name__} is expecting {expected} features as input")
+        if (
+            isinstance(images, Batches)
+            and images.features is not None
+            and expected not in (None, images.features)
+        ):
+            raise InputError(
+                f"X has {images.features} features, but {type(self).__name__} is expecting {expected} features as input"
+            )
         fitting = self._encode_fitting(images)
         if fitting is not None:
             return fitting
@@ -329,11 +347,14 @@ class Encoder(Transformer):
             count, why = skipped
             if isinstance(images, Batches):
                 raise ImageError(f"{count} of the images cannot be read; the first, {why}")
-            warnings.warn(f"{count} images were passed over; the first, {why}", LookalikeWarning, stacklevel=3)
+            warnings.warn(
+                f"{count} images were passed over; the first, {why}", LookalikeWarning, stacklevel=3
+            )
         return Codes(codes, keys, labels)
 
     def _encode_fitting(self, images: str | Batches) -> Codes | None:
-        """Codes of images that are of the network's own shape, all at once; None if they may be of others."""
+        """Codes of images that are of the network's own shape, all at once; None if they may be of
+        others."""
         import numpy as np
 
         if not isinstance(images, Batches) or images.one_shot or images.length is None:
@@ -365,8 +386,11 @@ class Encoder(Transformer):
         self._check_fitted()
         return np.frombuffer(self.model_.encode_text(text), np.float32)
 
-    def embed(self, batch: dict[str, list[Any]], *, column: str | None = None) -> dict[str, np.ndarray]:
-        """Encode a batch of a Hugging Face data set, for `dataset.map(encoder.embed, batched=True)`.
+    def embed(
+        self, batch: dict[str, list[Any]], *, column: str | None = None
+    ) -> dict[str, np.ndarray]:
+        """Encode a batch of a Hugging Face data set, for `dataset.map(encoder.embed,
+        batched=True)`.
 
         Parameters
         ----------
@@ -381,9 +405,14 @@ class Encoder(Transformer):
             The column `code`, which `dataset.add_faiss_index("code")` takes.
         """
         if column is None:
-            column = next((name for name, values in batch.items() if len(values) and _is_image(values[0])), None)
+            column = next(
+                (name for name, values in batch.items() if len(values) and _is_image(values[0])),
+                None,
+            )
             if column is None:
-                raise InputError(f"none of the columns {', '.join(batch)} has images: say which, as in functools.partial(encoder.embed, column='image')")
+                raise InputError(
+                    f"none of the columns {', '.join(batch)} has images: say which, as in functools.partial(encoder.embed, column='image')"
+                )
         return {"code": self.encode(list(batch[column])).codes}
 
     def reconstruct(self, X: Any) -> np.ndarray:
@@ -405,7 +434,9 @@ class Encoder(Transformer):
 
         self._check_fitted()
         height, width, channels = self.shape_
-        images = load_images(X, size=(height, width), channels=channels, image_shape=self.image_shape).images
+        images = load_images(
+            X, size=(height, width), channels=channels, image_shape=self.image_shape
+        ).images
         made = np.frombuffer(self.model_.reconstruct(images.tobytes()), np.uint8)
         return made.reshape(images.shape)
 
@@ -457,16 +488,21 @@ class Encoder(Transformer):
                 random_state=recipe["seed"],
             )
         encoder.history_ = []
-        for stage in [] if encoder.record_ is None else [{"epochs": encoder.record_["epochs"]}, *encoder.record_.get("later", [])]:
+        for stage in (
+            []
+            if encoder.record_ is None
+            else [{"epochs": encoder.record_["epochs"]}, *encoder.record_.get("later", [])]
+        ):
             for epoch in stage["epochs"]:
                 encoder.history_.append({"epoch": len(encoder.history_) + 1, **epoch})
         return encoder
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None) -> bytes:
-        """The encoder as an ONNX file: `images`, uint8, n x height x width x channels, become `codes`, float32.
+        """The encoder as an ONNX file: `images`, uint8, n x height x width x channels, become
+        `codes`, float32.
 
-        Scaling, normalisation, the network and what stands in codes behind it are inside; bringing pictures of
-        other sizes to the network's shape is not.
+        Scaling, normalisation, the network and what stands in codes behind it are inside; bringing
+        pictures of other sizes to the network's shape is not.
 
         Parameters
         ----------
@@ -485,13 +521,15 @@ class Encoder(Transformer):
         return file
 
     def to_torch(self) -> torch.nn.Module:
-        """The encoder as a module of PyTorch: a tensor of uint8 or floats of 0 to 255, n x height x width x
-        channels (or n x height x width of grey ones), becomes codes of float32, n x n_features_out_.
+        """The encoder as a module of PyTorch: a tensor of uint8 or floats of 0 to 255, n x height x
+        width x channels (or n x height x width of grey ones), becomes codes of float32, n x
+        n_features_out_.
 
         Returns
         -------
         torch.nn.Module
-            What was learned are its parameters, so that it can be learned further; everything else are buffers.
+            What was learned are its parameters, so that it can be learned further; everything else
+            are buffers.
         """
         self._check_fitted()
         from ._torch import OnnxModule
@@ -501,7 +539,11 @@ class Encoder(Transformer):
     # What scikit-learn and pickle ask for.
 
     def __sklearn_tags__(self) -> Any:
-        return tags(two_dimensional=self.image_shape is not None, three_dimensional=True, is_transformer=True)
+        return tags(
+            two_dimensional=self.image_shape is not None,
+            three_dimensional=True,
+            is_transformer=True,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
@@ -515,7 +557,11 @@ class Encoder(Transformer):
         model = state.pop("_model_state", None)
         self.__dict__.update(state)
         if model is not None:
-            self.model_ = Model.from_bytes(model, self.device) if isinstance(model, bytes) else Model.load(model, self.device)
+            self.model_ = (
+                Model.from_bytes(model, self.device)
+                if isinstance(model, bytes)
+                else Model.load(model, self.device)
+            )
 
     def _repr_html_(self) -> str:
         from ._display import describe
@@ -528,7 +574,9 @@ class Encoder(Transformer):
             "codes": f"{self.n_features_out_} numbers, {self.metric_}",
         }
         if self.record_ is not None:
-            about["learned from"] = f"{self.record_['data']['images']} images of {self.record_['data']['name']}"
+            about["learned from"] = (
+                f"{self.record_['data']['images']} images of {self.record_['data']['name']}"
+            )
         else:
             about["encoder"] = self.model_.description
         return describe(repr(self), about)
@@ -541,7 +589,9 @@ def _size(size: tuple[int, int] | None) -> tuple[int, int] | None:
     try:
         height, width = (int(side) for side in size)
     except (TypeError, ValueError) as error:
-        raise ParameterError(f"input_size={size!r}: expected a height and a width, as in (64, 64)") from error
+        raise ParameterError(
+            f"input_size={size!r}: expected a height and a width, as in (64, 64)"
+        ) from error
     return width, height
 
 

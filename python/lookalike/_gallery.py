@@ -9,14 +9,21 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ._answers import Answer, Point, Table
-from ._display import describe
+from ._answers import Answer, Point
+from ._display import describe, query_picture
 from ._encoder import Encoder
+from ._findings import Findings
 from ._inputs import Batches, as_input, need
 from ._lookalike import Store
 from ._progress import Observer
 from ._queries import as_examples, as_query, in_words
-from .errors import GalleryClosedError, GalleryError, InputError, LookalikeWarning, NoSuchImageError, QueryError
+from .errors import (
+    GalleryClosedError,
+    InputError,
+    LookalikeWarning,
+    NoSuchImageError,
+    QueryError,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,11 +39,13 @@ _PAGE = 1000
 _SIDE = 128
 
 
-class Gallery:
-    """Images' codes, what is known about them and small pictures, kept in a folder or on a Qdrant cluster.
+class Gallery(Findings):
+    """Images' codes, what is known about them and small pictures, kept in a folder or on a Qdrant
+    cluster.
 
-    Made by `Gallery.create` and `Gallery.open`. What a method reported done is on disk. A gallery in a folder is
-    open in one process at a time, the program `lookalike` among them: `close` it, or use it in a `with` statement.
+    Made by `Gallery.create` and `Gallery.open`. What a method reported done is on disk. A gallery
+    in a folder is open in one process at a time, the program `lookalike` among them: `close` it, or
+    use it in a `with` statement.
 
     Attributes
     ----------
@@ -69,7 +78,14 @@ class Gallery:
     # Making, opening, closing.
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], encoder: Encoder, *, metric: str | None = None, device: str = "auto") -> Self:
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        encoder: Encoder,
+        *,
+        metric: str | None = None,
+        device: str = "auto",
+    ) -> Self:
         """Make an empty gallery.
 
         Parameters
@@ -92,7 +108,13 @@ class Gallery:
         return cls(Store.create(name, encoder.model_, metric, device), name)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, models: Sequence[str | os.PathLike[str]] = (), device: str = "auto") -> Self:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        models: Sequence[str | os.PathLike[str]] = (),
+        device: str = "auto",
+    ) -> Self:
         """Open a gallery.
 
         Parameters
@@ -143,7 +165,8 @@ class Gallery:
         thumbnail: int = _SIDE,
         progress: bool | None = None,
     ) -> dict[str, Any]:
-        """Bring the gallery in step with a source: what is new or changed is read, encoded and stored.
+        """Bring the gallery in step with a source: what is new or changed is read, encoded and
+        stored.
 
         Can be stopped anywhere, by Ctrl-C too; run again, it completes the work.
 
@@ -152,8 +175,9 @@ class Gallery:
         X : images
             As for `Encoder.fit`.
         name : str
-            What images in memory are called together. An image's id follows from this and its key, so that the
-            same name and key later mean the same image. Not needed for sources and for lists of paths.
+            What images in memory are called together. An image's id follows from this and its key,
+            so that the same name and key later mean the same image. Not needed for sources and for
+            lists of paths.
         keys : sequence of str, optional
             A key for each image in memory; by default its number, and of a path the path.
         labels : sequence, optional
@@ -172,21 +196,33 @@ class Gallery:
         Returns
         -------
         dict
-            Counts: `images`, `encoded`, `added`, `changed`, `unchanged`, `removed`, `skipped`, `points`; `notes`.
+            Counts: `images`, `encoded`, `added`, `changed`, `unchanged`, `removed`, `skipped`,
+            `points`; `notes`.
         """
         is_source = isinstance(X, (str, os.PathLike))
         if is_source and name is not None:
             raise InputError("a source has a name of its own: leave name out")
         images = as_input(X, name=name or "files", keys=keys, labels=labels, paths_as_keys=True)
         if isinstance(images, Batches) and name is None and not _are_paths(X):
-            raise InputError("images in memory need a name, under which they are known later: index(images, name='photos')")
-        filling = {"prune": prune, "reread": reread, "diffusion": diffusion, "thumbnail": int(thumbnail)}
+            raise InputError(
+                "images in memory need a name, under which they are known later: index(images, name='photos')"
+            )
+        filling = {
+            "prune": prune,
+            "reread": reread,
+            "diffusion": diffusion,
+            "thumbnail": int(thumbnail),
+        }
         with Observer(progress) as observer:
             text, why = self._store.index(images, json.dumps(filling), observer)
         summary: dict[str, Any] = json.loads(text)
         summary.setdefault("notes", [])
         if why is not None:
-            warnings.warn(f"{summary['skipped']} images were passed over; the first, {why}", LookalikeWarning, stacklevel=2)
+            warnings.warn(
+                f"{summary['skipped']} images were passed over; the first, {why}",
+                LookalikeWarning,
+                stacklevel=2,
+            )
         for note in summary["notes"]:
             logger.info("%s", note)
         return summary
@@ -234,8 +270,9 @@ class Gallery:
         Parameters
         ----------
         query : str, path, image, UUID, Point or ndarray, optional
-            The path of a picture, or "SOURCE#KEY", as in "mnist:test#7"; a PIL image, an array of uint8 or the
-            bytes of a picture file; the id of an image of the gallery, or that image; a code, a vector of floats.
+            The path of a picture, or "SOURCE#KEY", as in "mnist:test#7"; a PIL image, an array of
+            uint8 or the bytes of a picture file; the id of an image of the gallery, or that image;
+            a code, a vector of floats.
         k : int
             How many.
         region : (int, int, int, int), optional
@@ -264,9 +301,15 @@ class Gallery:
         Answer
             The neighbours, best first; a contact sheet in a notebook.
         """
-        given = [name for name, value in (("query", query), ("like", like), ("text", text)) if value is not None]
+        given = [
+            name
+            for name, value in (("query", query), ("like", like), ("text", text))
+            if value is not None
+        ]
         if len(given) != 1:
-            raise QueryError(f"ask with one of query, like and text; given {'are ' + ', '.join(given) if given else 'is none of them'}")
+            raise QueryError(
+                f"ask with one of query, like and text; given {'are ' + ', '.join(given) if given else 'is none of them'}"
+            )
         if rerank not in (None, "none", "diffusion"):
             raise QueryError(f"rerank={rerank!r}: expected 'diffusion' or None")
         if isinstance(k, bool) or int(k) < 1:
@@ -291,10 +334,11 @@ class Gallery:
             "diverse": None if diverse is None else float(diverse),
         }
         found = json.loads(self._store.search(asked, json.dumps(wishes)))
-        return Answer(words, found, self._pictures, _shown(asked))
+        return Answer(words, found, self._pictures, query_picture(asked))
 
     def find(self, name: str) -> Point | None:
-        """The image that a name means: an id, a path, "SOURCE#KEY", or a key that only one source has.
+        """The image that a name means: an id, a path, "SOURCE#KEY", or a key that only one source
+        has.
 
         Returns
         -------
@@ -315,7 +359,8 @@ class Gallery:
         return bool(self._points_of(self._store.retrieve([_id(one)])))
 
     def picture(self, one: Any) -> bytes | None:
-        """A small picture of an image, as the bytes of a PNG or JPEG file; None where nothing is left of it."""
+        """A small picture of an image, as the bytes of a PNG or JPEG file; None where nothing is
+        left of it."""
         return self._store.pictures([_id(one)], _SIDE)[0]
 
     # Looking through.
@@ -360,7 +405,8 @@ class Gallery:
         return {source["source"]: source["images"] for source in json.loads(self._store.sources())}
 
     def describe(self) -> dict[str, Any]:
-        """What the gallery is: `name`, `metric`, `dims`, `points`, `indexed`, `model_fingerprint`, `diffusion`."""
+        """What the gallery is: `name`, `metric`, `dims`, `points`, `indexed`, `model_fingerprint`,
+        `diffusion`."""
         about: dict[str, Any] = json.loads(self._store.describe())
         return about
 
@@ -389,11 +435,14 @@ class Gallery:
         columns = {name: [payload.get(name) for payload in payloads] for name in _COLUMNS}
         if codes:
             columns["code"] = list(values)
-        return pandas.DataFrame(columns, index=pandas.Index([payload["id"] for payload in payloads], name="id"))
+        return pandas.DataFrame(
+            columns, index=pandas.Index([payload["id"] for payload in payloads], name="id")
+        )
 
     def to_arrow(self, where: str | None = None) -> pa.Table:
-        """All images as a table of Arrow: `id`, `source`, `key`, `label`, `location`, `width`, `height`, `bytes`,
-        `blake3`, `extra` (JSON), and `code`, a list of `dims` floats, which is not copied.
+        """All images as a table of Arrow: `id`, `source`, `key`, `label`, `location`, `width`,
+        `height`, `bytes`, `blake3`, `extra` (JSON), and `code`, a list of `dims` floats, which is
+        not copied.
 
         Parameters
         ----------
@@ -409,156 +458,23 @@ class Gallery:
             if name == "extra":
                 found = [None if value is None else json.dumps(value) for value in found]
             columns[name] = arrow.array(found, kinds.get(name, arrow.string()))
-        flat = arrow.Array.from_buffers(arrow.float32(), values.size, [None, arrow.py_buffer(values)])
+        flat = arrow.Array.from_buffers(
+            arrow.float32(), values.size, [None, arrow.py_buffer(values)]
+        )
         columns["code"] = arrow.FixedSizeListArray.from_arrays(flat, self.dims)
         metadata = {"lookalike.metric": self.metric, "lookalike.dims": str(self.dims)}
         return arrow.table(columns, metadata=metadata)
 
-    def to_parquet(self, path: str | os.PathLike[str], where: str | None = None, *, progress: bool | None = None) -> int:
+    def to_parquet(
+        self,
+        path: str | os.PathLike[str],
+        where: str | None = None,
+        *,
+        progress: bool | None = None,
+    ) -> int:
         """Write all images to a Parquet file, some at a time; gives how many."""
         with Observer(progress) as observer:
             return self._store.to_parquet(os.fspath(path), where, observer)
-
-    # Findings.
-
-    def duplicates(
-        self, *, threshold: float | None = None, exact_only: bool = False, where: str | None = None, progress: bool | None = None
-    ) -> Table:
-        """Find images that are there more than once, exactly or nearly. Nothing is deleted.
-
-        Parameters
-        ----------
-        threshold : float, optional
-            The largest distance between codes of near copies; by default their pictures are compared.
-        exact_only : bool
-            Only files of the same content.
-        where : str, optional
-            A filter, as for `search`.
-        progress : bool, optional
-            Whether to show a bar.
-
-        Returns
-        -------
-        Table
-            `id`, `key`, `group` (int64, the largest group first), `kind` ("representative", "exact", "near",
-            "same-file", "gone"), `distance` (float64, from the representative), `location`.
-        """
-        import numpy as np
-
-        with Observer(progress) as observer:
-            found = json.loads(self._store.duplicates(threshold, exact_only, where, observer))
-        groups = found.pop("groups")
-        members = [(number, member) for number, group in enumerate(groups) for member in group["members"]]
-        columns = {
-            "id": _texts(member["id"] for _, member in members),
-            "key": _texts(member["key"] for _, member in members),
-            "group": np.array([number for number, _ in members], np.int64),
-            "kind": _texts(member["kind"] for _, member in members),
-            "distance": np.array([member["distance"] for _, member in members], np.float64),
-            "location": _texts(member.get("location") for _, member in members),
-        }
-        about = {name: found[name] for name in ("points", "contents", "group_count", "exact", "near")}
-        return Table("Duplicates", columns, about, self._pictures)
-
-    def outliers(
-        self, count: int = 20, *, by: str = "both", k: int = 10, where: str | None = None, progress: bool | None = None
-    ) -> Table:
-        """Find images that are unlike the rest.
-
-        Parameters
-        ----------
-        count : int
-            How many, the most remarkable first.
-        by : {"both", "neighbours", "reconstruction"}
-            By the mean distance to the nearest others, by the error of the reconstruction, or both.
-        k : int
-            How many others each is compared with.
-        where : str, optional
-            A filter, as for `search`.
-        progress : bool, optional
-            Whether to show a bar.
-
-        Returns
-        -------
-        Table
-            `id`, `key`, `score` (float64, robust standard deviations; 3 or less is nothing remarkable),
-            `mean_distance`, `error` (float64, NaN where not known), `location`.
-        """
-        import numpy as np
-
-        with Observer(progress) as observer:
-            found = json.loads(self._store.outliers(json.dumps({"k": k, "by": by, "count": count}), where, observer))
-        rows = found.pop("outliers")
-
-        def floats(name: str) -> np.ndarray:
-            return np.array([np.nan if row.get(name) is None else row[name] for row in rows], np.float64)
-
-        columns = {
-            "id": _texts(row["id"] for row in rows),
-            "key": _texts(row["key"] for row in rows),
-            "score": floats("score"),
-            "mean_distance": floats("distance"),
-            "error": floats("error"),
-            "location": _texts(row.get("location") for row in rows),
-        }
-        about = {name: found[name] for name in ("points", "contents", "by")}
-        return Table("Outliers", columns, about, self._pictures)
-
-    def map(self, *, progress: bool | None = None) -> Table:
-        """Lay the gallery out in the plane by UMAP, so that images that look alike lie near each other.
-
-        Returns
-        -------
-        Table
-            `id`, `key`, `label`, and `position`: float32, shape (n_images, 2), x from left to right and y from the
-            top down, both 0 to 1.
-        """
-        import numpy as np
-
-        with Observer(progress) as observer:
-            ids, places = self._store.map(observer)
-        known = {payload["id"]: payload for payload in self._read(None)[0]}
-        columns = {
-            "id": _texts(ids),
-            "key": _texts(known.get(one, {}).get("key") for one in ids),
-            "label": _texts(known.get(one, {}).get("label") for one in ids),
-            "position": np.frombuffer(places, np.float32).reshape(len(ids), 2),
-        }
-        return Table("Map", columns, {}, self._pictures)
-
-    def clusters(self, clusterer: Any = None, *, where: str | None = None) -> Table:
-        """Group images by their codes, with scikit-learn or any other clusterer.
-
-        Parameters
-        ----------
-        clusterer : estimator, optional
-            With `fit_predict`; by default HDBSCAN of scikit-learn, with groups of 5 and more.
-        where : str, optional
-            A filter, as for `search`.
-
-        Returns
-        -------
-        Table
-            `id`, `key`, `label`, and `cluster`: int64, -1 where an image is in none.
-        """
-        import numpy as np
-
-        if clusterer is None:
-            clusterer = need("sklearn.cluster", "clusters").HDBSCAN(min_cluster_size=5, copy=True)
-        payloads, values = self._read(where)
-        if not payloads:
-            raise GalleryError(f"the gallery {self.path} has no images to group: index some")
-        # Codes that are compared by their angle are brought to one length.
-        if self.metric == "cosine":
-            values = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-30)
-        found = np.asarray(clusterer.fit_predict(values), np.int64)
-        columns = {
-            "id": _texts(payload["id"] for payload in payloads),
-            "key": _texts(payload["key"] for payload in payloads),
-            "label": _texts(payload.get("label") for payload in payloads),
-            "cluster": found,
-        }
-        return Table("Clusters", columns, {"clusters": int(found.max(initial=-1)) + 1}, self._pictures)
 
     # Inner workings.
 
@@ -585,7 +501,9 @@ class Gallery:
     def __repr__(self) -> str:
         if self.closed:
             return f"Gallery({self.path!r}, closed)"
-        return f"Gallery({self.path!r}, {len(self)} images, {self.dims} numbers a code, {self.metric})"
+        return (
+            f"Gallery({self.path!r}, {len(self)} images, {self.dims} numbers a code, {self.metric})"
+        )
 
     def _repr_html_(self) -> str:
         if self.closed:
@@ -600,37 +518,7 @@ def _id(one: Any) -> str:
     return one.id if isinstance(one, Point) else str(one)
 
 
-def _texts(values: Any) -> np.ndarray:
-    import numpy as np
-
-    return np.array(list(values), dtype=object)
-
-
 def _are_paths(X: Any) -> bool:
-    return isinstance(X, (list, tuple)) and all(isinstance(image, (str, os.PathLike)) for image in X)
-
-
-def _shown(asked: tuple[str, Any, Any]) -> bytes | None:
-    """The query's picture, where it is at hand."""
-    kind, subject, _ = asked
-    if kind == "bytes":
-        return subject if subject[:4] == b"\x89PNG" or subject[:2] == b"\xff\xd8" else None
-    if kind == "pixels":
-        return _png(*subject)
-    return None
-
-
-def _png(pixels: bytes, shape: list[int]) -> bytes:
-    """A PNG file of pixels, without another package."""
-    import struct
-    import zlib
-
-    height, width, channels = shape
-    row = width * channels
-    rows = b"".join(b"\0" + pixels[at : at + row] for at in range(0, height * row, row))
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0 if channels == 1 else 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return isinstance(X, (list, tuple)) and all(
+        isinstance(image, (str, os.PathLike)) for image in X
+    )

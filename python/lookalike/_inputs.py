@@ -1,7 +1,8 @@
 """Whatever a caller has as images, as the extension takes it: the name of a source, or batches.
 
-A batch is a tuple of keys, labels, content and shape. With a shape, the content is the pixels of all its
-images one after another, as `bytes`; without, it is a list of paths (`str`) and files (`bytes`).
+A batch is a tuple of keys, labels, content and shape. With a shape, the content is the pixels of
+all its images one after another, as `bytes`; without, it is a list of paths (`str`) and files
+(`bytes`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from .errors import InputError, MissingPackageError
 if TYPE_CHECKING:
     import numpy as np
 
-    Batch = tuple[list[str], list[Union[str, None]], Union[bytes, list[Union[str, bytes]]], Union[tuple[int, int, int], None]]
+    Batch = tuple[
+        list[str],
+        list[Union[str, None]],
+        Union[bytes, list[Union[str, bytes]]],
+        Union[tuple[int, int, int], None],
+    ]
     # A path, a picture file's bytes, or pixels with their height, width and channels.
     Content = tuple[Union[str, bytes], Union[tuple[int, int, int], None]]
 
@@ -64,7 +70,9 @@ class Batches:
         self._labels = labels
         for what, values in (("keys", keys), ("labels", labels)):
             if values is not None and length is not None and len(values) != length:
-                raise InputError(f"{len(values)} {what} for {length} images: give one for each image")
+                raise InputError(
+                    f"{len(values)} {what} for {length} images: give one for each image"
+                )
 
     def batches(self) -> Iterator[Batch]:
         """All images, in order."""
@@ -120,8 +128,12 @@ def as_input(
     if _is_array(images):
         return _of_array(images, name, image_shape, given)
     if isinstance(images, (bytes, bytearray, dict)) or _is_picture(images):
-        raise InputError(f"one image is no collection: put the {type(images).__name__} into a list, [image]")
-    if isinstance(images, Sequence) or (hasattr(images, "__len__") and hasattr(images, "__getitem__")):
+        raise InputError(
+            f"one image is no collection: put the {type(images).__name__} into a list, [image]"
+        )
+    if isinstance(images, Sequence) or (
+        hasattr(images, "__len__") and hasattr(images, "__getitem__")
+    ):
         return _of_sequence(images, name, paths_as_keys, given)
     if isinstance(images, Iterable):
         return _of_iterator(iter(images), name, given)
@@ -132,7 +144,8 @@ def as_input(
 
 
 def _plain(images: Any) -> Any:
-    """Arrays of other packages as NumPy's, where they lie; columns of data sets as they are read."""
+    """Arrays of other packages as NumPy's, where they lie; columns of data sets as they are
+    read."""
     if hasattr(images, "__dlpack__") and not _is_array(images):
         return from_dlpack(images)
     if _is_array(images) and images.dtype == object:
@@ -141,7 +154,9 @@ def _plain(images: Any) -> Any:
         return _image_column(images)
     if type(images).__module__.startswith("pandas."):
         if not hasattr(images, "tolist"):
-            raise InputError("a pandas DataFrame is no images: pass the column that has them, frame['image']")
+            raise InputError(
+                "a pandas DataFrame is no images: pass the column that has them, frame['image']"
+            )
         return images.tolist()
     return images
 
@@ -171,10 +186,16 @@ def _is_picture(image: Any) -> bool:
 
 def _image_column(dataset: Any) -> Any:
     """The only column of pictures of a Hugging Face data set, as files and not decoded."""
-    columns = [name for name, feature in (dataset.features or {}).items() if type(feature).__name__ == "Image"]
+    columns = [
+        name
+        for name, feature in (dataset.features or {}).items()
+        if type(feature).__name__ == "Image"
+    ]
     if len(columns) != 1:
         found = ", ".join(columns) or "none"
-        raise InputError(f"the data set should have one column of images, and has {found}: pass dataset['column']")
+        raise InputError(
+            f"the data set should have one column of images, and has {found}: pass dataset['column']"
+        )
     from datasets import Image
 
     cast = dataset.cast_column(columns[0], Image(decode=False))
@@ -185,7 +206,9 @@ def _check_dtype(array: np.ndarray) -> None:
     if array.dtype == "uint8":
         return
     if array.dtype.kind == "f":
-        advice = "bring them to 0 to 255 and convert them, as in (images * 255).round().astype('uint8')"
+        advice = (
+            "bring them to 0 to 255 and convert them, as in (images * 255).round().astype('uint8')"
+        )
     else:
         advice = "convert them, as in images.astype('uint8')"
     raise InputError(f"images are arrays of uint8, 0 to 255, and these are {array.dtype}: {advice}")
@@ -196,7 +219,9 @@ def _image_size(shape: tuple[int, ...], what: str) -> tuple[int, int, int]:
     if len(shape) == 2:
         shape = (*shape, 1)
     if len(shape) != 3:
-        raise InputError(f"{what} has {len(shape)} dimensions: an image has a height, a width and perhaps channels")
+        raise InputError(
+            f"{what} has {len(shape)} dimensions: an image has a height, a width and perhaps channels"
+        )
     height, width, channels = shape
     if channels not in (1, 3):
         advice = "images have 1 channel (grey) or 3 (red, green, blue), in the last dimension"
@@ -210,19 +235,29 @@ def _image_size(shape: tuple[int, ...], what: str) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def _of_array(array: np.ndarray, name: str, image_shape: tuple[int, ...] | None, given: dict[str, Any]) -> Batches:
+def _of_array(
+    array: np.ndarray, name: str, image_shape: tuple[int, ...] | None, given: dict[str, Any]
+) -> Batches:
     features = None
     if array.ndim == 2 and image_shape is not None:
         values = 1
         for side in image_shape:
             values *= side
         if array.shape[1] != values:
-            raise InputError(f"rows of {array.shape[1]} values are no images of image_shape={image_shape}, which have {values}")
+            raise InputError(
+                f"rows of {array.shape[1]} values are no images of image_shape={image_shape}, which have {values}"
+            )
         features = values
         array = array.reshape(len(array), *image_shape)
     if array.ndim not in (3, 4):
-        advice = "for images in rows, say image_shape=(height, width)" if array.ndim == 2 else "put one image into a list, [image]"
-        raise InputError(f"an array of {array.ndim} dimensions is no images, which are n x height x width (x channels): {advice}")
+        advice = (
+            "for images in rows, say image_shape=(height, width)"
+            if array.ndim == 2
+            else "put one image into a list, [image]"
+        )
+        raise InputError(
+            f"an array of {array.ndim} dimensions is no images, which are n x height x width (x channels): {advice}"
+        )
     if len(array) == 0:
         raise InputError("there are no images: the array is empty")
     _check_dtype(array)
@@ -242,20 +277,27 @@ def _of_sequence(images: Any, name: str, paths_as_keys: bool, given: dict[str, A
     length = len(images)
     if length == 0:
         raise InputError("there are no images: the list is empty")
-    if paths_as_keys and given["keys"] is None and all(isinstance(image, (str, os.PathLike)) for image in images):
+    if (
+        paths_as_keys
+        and given["keys"] is None
+        and all(isinstance(image, (str, os.PathLike)) for image in images)
+    ):
         given = {**given, "keys": [os.path.abspath(os.fspath(path)) for path in images]}
     return Batches(name, length, lambda: _grouped(iter(images)), **given)
 
 
 def _of_iterator(images: Iterator[Any], name: str, given: dict[str, Any]) -> Batches:
-    """Images that come once. The first are kept, so that they can be looked at before all are read."""
+    """Images that come once. The first are kept, so that they can be looked at before all are
+    read."""
     head: list[Content] = []
     state = {"read": 0}
 
     def contents() -> Iterator[Content]:
         yield from list(head)
         if state["read"] > len(head):
-            raise InputError("these images come from an iterator, which was read already: pass a list, or a new iterator")
+            raise InputError(
+                "these images come from an iterator, which was read already: pass a list, or a new iterator"
+            )
         for image in images:
             state["read"] += 1
             content = as_content(image)
@@ -314,7 +356,9 @@ def as_content(image: Any) -> Content:
         _check_dtype(image)
         shape = _image_size(image.shape, "an image")
         return image.tobytes(), shape
-    raise InputError(f"{type(image).__name__} is no image: pass paths, PIL images, arrays of uint8 or the bytes of picture files")
+    raise InputError(
+        f"{type(image).__name__} is no image: pass paths, PIL images, arrays of uint8 or the bytes of picture files"
+    )
 
 
 def _of_nested(rows: Any) -> np.ndarray:
@@ -335,12 +379,14 @@ def _of_hugging_face(image: dict[str, Any]) -> Content:
         return bytes(image["bytes"]), None
     if image.get("path") is not None:
         return os.fspath(image["path"]), None
-    raise InputError("a dict is an image where it has 'bytes' or 'path', as Hugging Face data sets have it")
+    raise InputError(
+        "a dict is an image where it has 'bytes' or 'path', as Hugging Face data sets have it"
+    )
 
 
 def _of_picture(image: Any) -> Content:
-    """A PIL image: upright; pixels where they are grey or RGB, and otherwise a PNG file, so that what is
-    transparent or has 16 bits is read as in files."""
+    """A PIL image: upright; pixels where they are grey or RGB, and otherwise a PNG file, so that
+    what is transparent or has 16 bits is read as in files."""
     import io
 
     import numpy as np
@@ -352,7 +398,9 @@ def _of_picture(image: Any) -> Content:
         pixels = np.asarray(image)
         return pixels.tobytes(), _image_size(pixels.shape, "a PIL image")
     if image.mode == "F":
-        raise InputError("a PIL image of floats (mode F) is no image of 0 to 255: convert it, as in image.convert('L')")
+        raise InputError(
+            "a PIL image of floats (mode F) is no image of 0 to 255: convert it, as in image.convert('L')"
+        )
     if image.mode in ("1", "P", "PA", "LA", "La", "RGBA", "RGBa", "I;16", "I;16B", "I;16L", "I"):
         if image.mode in ("PA", "La", "RGBa"):
             image = image.convert("RGBA")

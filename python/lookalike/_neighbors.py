@@ -20,20 +20,21 @@ _METRICS = ("cosine", "euclidean", "dot", "manhattan")
 
 
 class Neighbors(Estimator):
-    """The nearest neighbours of images by their codes, or of any vectors; exact, by comparing with all.
+    """The nearest neighbours of images by their codes, or of any vectors; exact, by comparing with
+    all.
 
     Its methods are those of `sklearn.neighbors.NearestNeighbors`.
 
     Parameters
     ----------
     encoder : Encoder, optional
-        Makes codes of images. One that is not fitted is fitted on the images of `fit`, as a copy. Without an
-        encoder, `fit` and `kneighbors` take codes, rows of numbers.
+        Makes codes of images. One that is not fitted is fitted on the images of `fit`, as a copy.
+        Without an encoder, `fit` and `kneighbors` take codes, rows of numbers.
     n_neighbors : int
         How many neighbours.
     metric : {"cosine", "euclidean", "dot", "manhattan"}, optional
-        How codes are compared: 1 - cosine, L2, the inner product negated, L1. By default as suits the encoder,
-        and "euclidean" without one.
+        How codes are compared: 1 - cosine, L2, the inner product negated, L1. By default as suits
+        the encoder, and "euclidean" without one.
 
     Attributes
     ----------
@@ -60,7 +61,9 @@ class Neighbors(Estimator):
     ['0.1', '0.9']
     """
 
-    def __init__(self, encoder: Encoder | None = None, *, n_neighbors: int = 5, metric: str | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder | None = None, *, n_neighbors: int = 5, metric: str | None = None
+    ) -> None:
         self.encoder = encoder
         self.n_neighbors = n_neighbors
         self.metric = metric
@@ -80,7 +83,9 @@ class Neighbors(Estimator):
         self
         """
         if self.metric is not None and self.metric not in _METRICS:
-            raise ParameterError(f"unknown metric {self.metric!r}: expected one of {', '.join(_METRICS)}")
+            raise ParameterError(
+                f"unknown metric {self.metric!r}: expected one of {', '.join(_METRICS)}"
+            )
         self._count(self.n_neighbors)
         encoder = self.encoder
         if encoder is None:
@@ -91,12 +96,17 @@ class Neighbors(Estimator):
                 encoder = type(encoder)(**encoder.get_params(deep=False)).fit(X)
             found = encoder.encode(X)
             self.codes_, self.keys_, self.labels_ = found
+        self._keep(self.codes_)
         self.encoder_ = encoder
         self.n_samples_fit_, self.n_features_in_ = self.codes_.shape
-        self.effective_metric_ = self.metric or (encoder.metric_ if encoder is not None else "euclidean")
+        self.effective_metric_ = self.metric or (
+            encoder.metric_ if encoder is not None else "euclidean"
+        )
         return self
 
-    def kneighbors(self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True) -> Any:
+    def kneighbors(
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+    ) -> Any:
         """Find the nearest neighbours.
 
         Parameters
@@ -121,21 +131,30 @@ class Neighbors(Estimator):
         count = self._count(self.n_neighbors if n_neighbors is None else n_neighbors)
         most = self.n_samples_fit_ - (X is None)
         if count > most:
-            raise InputError(f"Expected n_neighbors <= n_samples_fit, but n_neighbors = {count}, n_samples_fit = {self.n_samples_fit_}" + (", and none is its own neighbour" if X is None else ""))
+            raise InputError(
+                f"Expected n_neighbors <= n_samples_fit, but n_neighbors = {count}, n_samples_fit = {self.n_samples_fit_}"
+                + (", and none is its own neighbour" if X is None else "")
+            )
         queries = None
         rows = self.n_samples_fit_
         if X is not None:
             queries = self._codes_of(X)
             rows = len(queries)
         distances, indices = nearest_neighbours(
-            self.codes_.tobytes(), None if queries is None else queries.tobytes(), self.n_features_in_, self.effective_metric_, count
+            self._bytes,
+            None if queries is None else queries.tobytes(),
+            self.n_features_in_,
+            self.effective_metric_,
+            count,
         )
         found = np.frombuffer(indices, np.int64).reshape(rows, count)
         if not return_distance:
             return found
         return np.frombuffer(distances, np.float32).reshape(rows, count), found
 
-    def kneighbors_graph(self, X: Any = None, n_neighbors: int | None = None, mode: str = "connectivity") -> csr_matrix:
+    def kneighbors_graph(
+        self, X: Any = None, n_neighbors: int | None = None, mode: str = "connectivity"
+    ) -> csr_matrix:
         """The graph that joins each query to its neighbours.
 
         Parameters
@@ -156,9 +175,15 @@ class Neighbors(Estimator):
             raise ParameterError(f"unknown mode {mode!r}: expected connectivity or distance")
         distances, indices = self.kneighbors(X, n_neighbors)
         rows, count = indices.shape
-        weights = np.ones(rows * count) if mode == "connectivity" else distances.ravel().astype(np.float64)
+        weights = (
+            np.ones(rows * count)
+            if mode == "connectivity"
+            else distances.ravel().astype(np.float64)
+        )
         starts = np.arange(0, rows * count + 1, count)
-        return sparse.csr_matrix((weights, indices.ravel(), starts), shape=(rows, self.n_samples_fit_))
+        return sparse.csr_matrix(
+            (weights, indices.ravel(), starts), shape=(rows, self.n_samples_fit_)
+        )
 
     def _codes_of(self, X: Any) -> np.ndarray:
         import numpy as np
@@ -169,6 +194,22 @@ class Neighbors(Estimator):
         if isinstance(X, np.ndarray) and X.dtype.kind == "f":
             return as_codes(X, self.n_features_in_)
         return self.encoder_.encode(X).codes
+
+    def _keep(self, codes: np.ndarray) -> None:
+        """Keep codes as bytes, which the extension reads where they lie, and as an array on
+        these."""
+        import numpy as np
+
+        self._bytes = codes.tobytes()
+        self.codes_ = np.frombuffer(self._bytes, np.float32).reshape(codes.shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_bytes"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "codes_" in state:
+            self._keep(self.codes_)
 
     @staticmethod
     def _count(count: Any) -> int:

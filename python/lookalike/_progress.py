@@ -1,4 +1,5 @@
-"""How far long work is: a bar where somebody looks, calls after each epoch, and lines in the log."""
+"""How far long work is: a bar where somebody looks, calls after each epoch, and lines in the
+log."""
 
 from __future__ import annotations
 
@@ -16,14 +17,21 @@ class Observer:
     Parameters
     ----------
     progress : bool or None
-        Whether to show a bar; None: on a terminal and in notebooks. Without the package tqdm there is none.
+        Whether to show a bar; None: on a terminal and in notebooks. Without the package tqdm there
+        is none.
     callbacks : iterable of callable, optional
         Each is called after every epoch with a dict of `epoch` (from 1), `loss` and `seconds`.
     """
 
-    def __init__(self, progress: bool | None = None, callbacks: Iterable[Callable[[dict[str, Any]], Any]] | None = None) -> None:
+    def __init__(
+        self,
+        progress: bool | None = None,
+        callbacks: Iterable[Callable[[dict[str, Any]], Any]] | None = None,
+    ) -> None:
         if progress is None:
-            progress = "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+            progress = "ipykernel" in sys.modules or (
+                sys.stderr is not None and sys.stderr.isatty()
+            )
         self._shows = bool(progress)
         self._callbacks = tuple(callbacks or ())
         self._bar: Any = None
@@ -38,6 +46,10 @@ class Observer:
 
     def _show(self, what: str, done: int, total: int | None, **about: Any) -> None:
         if not self._shows:
+            return
+        if self._bar is not None and total is None:
+            # Beside what the bar counts, as what was stored beside what was gone through.
+            self._bar.set_postfix({what: done}, refresh=False)
             return
         if self._bar is None or self._bar.desc.rstrip(": ") != what:
             if self._bar is not None:

@@ -1,4 +1,5 @@
-"""What a gallery is asked, as the extension takes it: a tuple of a kind, what it consists of, and a region."""
+"""What a gallery is asked, as the extension takes it: a tuple of a kind, what it consists of, and a
+region."""
 
 from __future__ import annotations
 
@@ -51,13 +52,21 @@ def as_examples(like: Any, unlike: Any) -> Asked:
     liked, disliked = _several(like), _several(unlike)
     if not liked:
         raise QueryError("a search by examples needs at least one that is liked: like=[...]")
-    return "examples", ([as_query(example) for example in liked], [as_query(example) for example in disliked]), None
+    return (
+        "examples",
+        ([as_query(example) for example in liked], [as_query(example) for example in disliked]),
+        None,
+    )
 
 
 def _several(examples: Any) -> list[Any]:
     if examples is None:
         return []
-    return list(examples) if isinstance(examples, (list, tuple)) and not isinstance(examples, str) else [examples]
+    return (
+        list(examples)
+        if isinstance(examples, (list, tuple)) and not isinstance(examples, str)
+        else [examples]
+    )
 
 
 def in_words(query: Any) -> str:
@@ -71,7 +80,11 @@ def in_words(query: Any) -> str:
 
 def _is_code(query: Any) -> bool:
     """Whether it is a vector of floats."""
-    return getattr(query, "ndim", None) == 1 and getattr(query, "dtype", None) is not None and query.dtype.kind == "f"
+    return (
+        getattr(query, "ndim", None) == 1
+        and getattr(query, "dtype", None) is not None
+        and query.dtype.kind == "f"
+    )
 
 
 def _is_id(text: str) -> bool:
@@ -90,7 +103,11 @@ def _region(region: Sequence[int] | None) -> Region:
     try:
         left, top, width, height = (int(number) for number in region)
     except (TypeError, ValueError) as error:
-        raise InputError(f"region={region!r}: expected left, top, width and height in pixels, as in (10, 20, 100, 80)") from error
+        raise InputError(
+            f"region={region!r}: expected left, top, width and height in pixels, as in (10, 20, 100, 80)"
+        ) from error
     if min(left, top) < 0 or min(width, height) < 1:
-        raise InputError(f"region={region!r}: width and height are at least 1, left and top at least 0")
+        raise InputError(
+            f"region={region!r}: width and height are at least 1, left and top at least 0"
+        )
     return left, top, width, height

@@ -1,15 +1,19 @@
-"""An exported encoder as a module of PyTorch: its graph, read from the ONNX file and run node by node."""
+"""An exported encoder as a module of PyTorch: its graph, read from the ONNX file and run node by
+node."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any
 
 from ._inputs import need
 from .errors import ModelError
 
-torch = need("torch", "to_torch")
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = need("torch", "to_torch")
 
 # What protocol buffers say of a field.
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -27,13 +31,13 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, Union[int, bytes]]]:
-    """The fields of a message."""
+def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
+    """The fields of a message: whole numbers, and the bytes of all else."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
         field, kind = key >> 3, key & 7
-        value: int | bytes
+        value: Any
         if kind == _VARINT:
             value, at = _varint(data, at)
         elif kind == _BYTES:
@@ -89,9 +93,11 @@ def _constant(message: bytes) -> tuple[str, Any]:
     return name, torch.frombuffer(bytearray(raw), dtype=_KINDS[kind]).reshape(sizes)
 
 
-def _pad(value: Any, pads: list[int], **how: Any) -> Any:
+def _pad(planes: Any, pads: list[int], **how: Any) -> Any:
     top, left, bottom, right = pads
-    return torch.nn.functional.pad(value, (left, right, top, bottom), **how) if any(pads) else value
+    return (
+        torch.nn.functional.pad(planes, (left, right, top, bottom), **how) if any(pads) else planes
+    )
 
 
 def _conv(inputs: list[Any], about: dict[str, Any]) -> Any:
@@ -194,11 +200,15 @@ class OnnxModule(torch.nn.Module):
             inputs = [name.decode() for name in _all(node, 1)]
             operator = _all(node, 4)[0].decode()
             if operator not in _OPERATORS:
-                raise ModelError(f"the ONNX file has the operator {operator}, which this version of lookalike does not know")
+                raise ModelError(
+                    f"the ONNX file has the operator {operator}, which this version of lookalike does not know"
+                )
             if operator in ("Conv", "Gemm"):
                 learned.update(inputs[1:])
             output = _all(node, 2)[0].decode()
-            self._nodes.append((operator, inputs, output, dict(_attribute(one) for one in _all(node, 5))))
+            self._nodes.append(
+                (operator, inputs, output, dict(_attribute(one) for one in _all(node, 5)))
+            )
         self._constants = []
         for one in _all(graph, 5):
             name, tensor = _constant(one)

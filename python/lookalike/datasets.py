@@ -97,6 +97,9 @@ def load_images(
 def _target(labels: list[str | None]) -> np.ndarray:
     import numpy as np
 
-    if labels and all(label is not None and label.isascii() and label.isdigit() and len(label) < 19 for label in labels):
+    if labels and all(
+        label is not None and label.isascii() and label.isdigit() and len(label) < 19
+        for label in labels
+    ):
         return np.array([int(label) for label in labels if label is not None], np.int64)
     return np.array(labels, dtype=object)

@@ -1,4 +1,5 @@
-"""What can go wrong. Every class is a `LookalikeError`, and where Python has a word for it, that too.
+"""What can go wrong. Every class is a `LookalikeError`, and where Python has a word for it, that
+too.
 
 >>> from lookalike import Gallery
 >>> try:

@@ -65,7 +65,7 @@ impl Model {
             let config: TrainConfig = wishes.options.config(collection);
             if config.objective == Objective::Distil {
                 return Err(Error::Unusable(
-                    "the objective distil needs a teacher, which the command line takes: lookalike train --teacher"
+                    "the objective distil needs a teacher, which this package does not take: train with the program `lookalike`, and load its model"
                         .to_owned(),
                 ));
             }

@@ -1,5 +1,5 @@
-//! The library's errors as exceptions. Their classes are Python's own (`lookalike/errors.py`), so that
-//! each can also be what Python calls such an error: a `ValueError`, a `FileNotFoundError`.
+//! The library's errors as exceptions. Their classes are Python's own (`lookalike/errors.py`), so
+//! that each can also be what Python calls such an error: a `ValueError`, a `FileNotFoundError`.
 
 use lookalike::Error;
 use lookalike::autoencoder::AutoencoderError;

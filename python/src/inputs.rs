@@ -1,5 +1,5 @@
-//! Images that Python gives: a source's name, or batches that `lookalike/_inputs.py` makes of whatever a
-//! caller has.
+//! Images that Python gives: a source's name, or batches that `lookalike/_inputs.py` makes of
+//! whatever a caller has.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -173,8 +173,8 @@ impl Iterator for GivenEntries {
     }
 }
 
-/// A batch as Python gives it: keys, labels, and either the pixels of all images one after another, of
-/// one shape, or for each image a path or the bytes of its file.
+/// A batch as Python gives it: keys, labels, and either the pixels of all images one after another,
+/// of one shape, or for each image a path or the bytes of its file.
 fn entries_of(batch: &Bound<'_, PyAny>, source: &str) -> PyResult<Vec<Entry>> {
     type Parts<'py> = (
         Vec<String>,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::errors::{exception, raise};
 use crate::gallery::{filter_of, id_of};
-use crate::neighbours::{floats, metric_of};
+use crate::neighbours::{floats_of, metric_of};
 
 /// What is wanted besides the query.
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ pub fn query_of(query: &Bound<'_, PyAny>) -> PyResult<Query> {
             Query::pixels(pixels.map_err(|error| exception(py, error))?)
         }
         "id" => Query::id(id_of(py, &subject.extract::<String>()?)?),
-        "code" => Query::code(floats(subject.cast::<PyBytes>()?)),
+        "code" => Query::code(floats_of(subject.cast::<PyBytes>()?.as_bytes())),
         "text" => Query::text(subject.extract::<String>()?),
         "examples" => {
             let (like, unlike): (Bound<'_, PyList>, Bound<'_, PyList>) = subject.extract()?;

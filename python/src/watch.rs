@@ -1,5 +1,5 @@
-//! Long work: on a thread of its own, while the caller's thread hears of its progress, tells Python of
-//! it, and looks for signals, as Ctrl-C. The interpreter's lock is free all the while.
+//! Long work: on a thread of its own, while the caller's thread hears of its progress, tells Python
+//! of it, and looks for signals, as Ctrl-C. The interpreter's lock is free all the while.
 
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
@@ -111,8 +111,8 @@ impl Observer for Teller {
     }
 }
 
-/// Does the work on a thread of its own. What the observer's methods raise, and signals, stop it where
-/// it can be stopped, and are raised when it has ended.
+/// Does the work on a thread of its own. What the observer's methods raise, and signals, stop it
+/// where it can be stopped, and are raised when it has ended.
 pub fn watched<T: Send>(
     py: Python<'_>,
     observer: Option<&Bound<'_, PyAny>>,

@@ -1,10 +1,10 @@
-"""What several tests need: some digits, an encoder that learned from them in a second, and pictures in a folder."""
+"""What several tests need: some digits, an encoder that learned from them in a second, and pictures
+in a folder."""
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from lookalike import Encoder, Gallery, datasets
+from PIL import Image
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,9 @@ def encoder(digits):
 @pytest.fixture(scope="session")
 def article(digits):
     """The article's network, which learns faster than any other."""
-    return Encoder(architecture="conv", epochs=4, batch_size=16, random_state=0, progress=False).fit(digits.images)
+    return Encoder(
+        architecture="conv", epochs=4, batch_size=16, random_state=0, progress=False
+    ).fit(digits.images)
 
 
 @pytest.fixture(scope="session")

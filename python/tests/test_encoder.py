@@ -12,12 +12,13 @@ import threading
 
 import numpy as np
 import pytest
-
 from lookalike import Encoder, errors
 
 
 def quick(**parameters):
-    return Encoder(**{"architecture": "conv", "epochs": 2, "random_state": 0, "progress": False, **parameters})
+    return Encoder(
+        **{"architecture": "conv", "epochs": 2, "random_state": 0, "progress": False, **parameters}
+    )
 
 
 def test_the_attributes_say_what_was_learned(encoder, digits):
@@ -26,7 +27,9 @@ def test_the_attributes_say_what_was_learned(encoder, digits):
     assert encoder.n_parameters_ > 100_000
     assert encoder.recipe_["objective"] == "look"
     assert encoder.record_["data"]["images"] == 400
-    assert [epoch["epoch"] for epoch in encoder.history_] == list(range(1, len(encoder.history_) + 1))
+    assert [epoch["epoch"] for epoch in encoder.history_] == list(
+        range(1, len(encoder.history_) + 1)
+    )
     assert all(np.isfinite(epoch["loss"]) for epoch in encoder.history_)
     codes = encoder.transform(digits.images)
     assert codes.dtype == np.float32 and codes.shape == (400, encoder.n_features_out_)
@@ -45,7 +48,9 @@ def test_the_article_s_network_has_the_article_s_codes(article, digits):
 
 def test_a_random_state_decides_everything(digits):
     images = digits.images[:200]
-    first, again, other = (quick(random_state=state).fit(images).transform(images[:9]) for state in (3, 3, 4))
+    first, again, other = (
+        quick(random_state=state).fit(images).transform(images[:9]) for state in (3, 3, 4)
+    )
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     states = (np.random.RandomState(1), np.random.default_rng(1), None)
@@ -57,7 +62,9 @@ def test_a_random_state_decides_everything(digits):
 
 def test_the_same_by_the_program(digits, tmp_path):
     """One recipe, one model file, whoever trains; and either reads the other's."""
-    arguments = "train mnist:test --out there.safetensors --arch conv --epochs 1 --limit 200 --json".split()
+    arguments = (
+        "train mnist:test --out there.safetensors --arch conv --epochs 1 --limit 200 --json".split()
+    )
     subprocess.run([sys.executable, "-m", "lookalike", *arguments], capture_output=True, check=True)
     there = Encoder.load("there.safetensors")
     here = quick(epochs=1).fit(digits.images[:200])
@@ -65,13 +72,19 @@ def test_the_same_by_the_program(digits, tmp_path):
     assert there.get_params()["architecture"] == "conv"
     assert len(there.history_) == 1
     here.save("here.safetensors")
-    shown = subprocess.run([sys.executable, "-m", "lookalike", "info", "here.safetensors", "--json"], capture_output=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "lookalike", "info", "here.safetensors", "--json"],
+        capture_output=True,
+        check=True,
+    )
     assert json.loads(shown.stdout)["code_dim"] == 1568
 
 
 def test_copies_and_pickles_are_the_same_encoder(article, digits):
     for other in (copy.deepcopy(article), pickle.loads(pickle.dumps(article))):
-        np.testing.assert_array_equal(other.transform(digits.images[:5]), article.transform(digits.images[:5]))
+        np.testing.assert_array_equal(
+            other.transform(digits.images[:5]), article.transform(digits.images[:5])
+        )
         assert other.get_params() == article.get_params()
     assert not hasattr(pickle.loads(pickle.dumps(quick())), "model_")
 
@@ -105,7 +118,9 @@ def test_a_stopped_run_is_kept_and_goes_on(digits):
     with pytest.raises(errors.CheckpointError, match="seed"):
         quick(epochs=4, batch_size=16, checkpoint="run.checkpoint", random_state=5).fit(images)
     heard = []
-    resumed = quick(epochs=4, batch_size=16, checkpoint="run.checkpoint", callbacks=[heard.append]).fit(images)
+    resumed = quick(
+        epochs=4, batch_size=16, checkpoint="run.checkpoint", callbacks=[heard.append]
+    ).fit(images)
     assert not os.path.exists("run.checkpoint")
     assert heard[-1]["epoch"] == 4
     np.testing.assert_array_equal(whole.transform(images), resumed.transform(images))
@@ -116,7 +131,9 @@ def test_interruptions_stop_training(digits, caplog):
         signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        quick(epochs=1000, checkpoint="run.checkpoint", callbacks=[interrupt]).fit(digits.images[:100])
+        quick(epochs=1000, checkpoint="run.checkpoint", callbacks=[interrupt]).fit(
+            digits.images[:100]
+        )
     assert os.path.exists("run.checkpoint")
     with caplog.at_level(logging.WARNING, "lookalike"), pytest.raises(KeyboardInterrupt):
         quick(epochs=1000, callbacks=[interrupt]).fit(digits.images[:100])
@@ -127,7 +144,8 @@ def test_interruptions_stop_training(digits, caplog):
 
 
 def test_other_threads_run_while_it_learns(digits):
-    """A callback that waits for another Python thread is answered: the interpreter's lock is free."""
+    """A callback that waits for another Python thread is answered: the interpreter's lock is
+    free."""
     asked, answered = threading.Event(), threading.Event()
 
     def answer():
@@ -136,7 +154,9 @@ def test_other_threads_run_while_it_learns(digits):
 
     thread = threading.Thread(target=answer)
     thread.start()
-    quick(epochs=2, callbacks=[lambda epoch: (asked.set(), answered.wait(30))]).fit(digits.images[:100])
+    quick(epochs=2, callbacks=[lambda epoch: (asked.set(), answered.wait(30))]).fit(
+        digits.images[:100]
+    )
     thread.join()
     assert answered.is_set()
 
@@ -211,8 +231,15 @@ def test_a_model_that_learned_nothing_warns(digits):
 
 def test_pictures_are_learned_from_in_colour(colour_encoder, pictures):
     assert colour_encoder.shape_ == (20, 24, 3)
-    assert Encoder(epochs=1, input_size=(16, 16), channels=1, random_state=0, progress=False).fit(pictures).shape_ == (16, 16, 1)
-    assert Encoder(epochs=1, sample=10, random_state=0, progress=False).fit(pictures).record_["data"]["images"] == 10
+    assert Encoder(epochs=1, input_size=(16, 16), channels=1, random_state=0, progress=False).fit(
+        pictures
+    ).shape_ == (16, 16, 1)
+    assert (
+        Encoder(epochs=1, sample=10, random_state=0, progress=False)
+        .fit(pictures)
+        .record_["data"]["images"]
+        == 10
+    )
 
 
 def test_it_says_what_it_is(encoder):

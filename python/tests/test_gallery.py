@@ -7,9 +7,8 @@ import uuid
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from lookalike import Encoder, Gallery, errors
+from PIL import Image
 
 
 def test_images_are_found_again(gallery, digits, encoder):
@@ -69,13 +68,18 @@ def test_filters_and_options(gallery, digits):
     assert 1 <= len(near) < 400 and near.distances.max() <= 0.05
     by_length = gallery.search(digits.images[0], k=5, metric="euclidean")
     assert by_length.exact and by_length.metric == "euclidean"
-    assert gallery.search(digits.images[0], k=5, diverse=0.3).keys != gallery.search(digits.images[0], k=5).keys
+    assert (
+        gallery.search(digits.images[0], k=5, diverse=0.3).keys
+        != gallery.search(digits.images[0], k=5).keys
+    )
 
 
 def test_diffusion_needs_its_graph(gallery, digits):
     with pytest.raises(errors.GalleryError, match="neighbour graph"):
         gallery.search(digits.images[0], rerank="diffusion")
-    gallery.index(digits.images, name="digits", labels=digits.target, diffusion=True, progress=False)
+    gallery.index(
+        digits.images, name="digits", labels=digits.target, diffusion=True, progress=False
+    )
     answer = gallery.search(digits.images[0], rerank="diffusion")
     assert answer[0].score is not None
 
@@ -107,7 +111,9 @@ def test_what_cannot_be_answered_is_refused(gallery, wishes, error, said):
 def test_indexing_twice_changes_nothing(gallery, digits):
     again = gallery.index(digits.images, name="digits", labels=digits.target, progress=False)
     assert (again["added"], again["changed"], again["unchanged"]) == (0, 0, 400)
-    fewer = gallery.index(digits.images[:390], name="digits", labels=digits.target[:390], prune=True, progress=False)
+    fewer = gallery.index(
+        digits.images[:390], name="digits", labels=digits.target[:390], prune=True, progress=False
+    )
     assert fewer["removed"] == 10 and len(gallery) == 390
     assert gallery.delete([gallery.find("0"), gallery.find("1").id]) == 2
     assert gallery.forget("digits") == 388 and len(gallery) == 0
@@ -152,7 +158,9 @@ def test_one_at_a_time(gallery, encoder):
         Gallery.open(gallery.path)
     assert isinstance(caught.value, errors.GalleryInUseError)
     busy = subprocess.run(
-        [sys.executable, "-m", "lookalike", "info", str(gallery.path)], capture_output=True, text=True
+        [sys.executable, "-m", "lookalike", "info", str(gallery.path)],
+        capture_output=True,
+        text=True,
     )
     assert busy.returncode == 1 and "in use" in busy.stderr
     with pytest.raises(FileExistsError):
@@ -166,7 +174,9 @@ def test_one_at_a_time(gallery, encoder):
     with Gallery.open(gallery.path) as again:
         assert len(again) == 400
     shown = subprocess.run(
-        [sys.executable, "-m", "lookalike", "info", str(gallery.path), "--json"], capture_output=True, check=True
+        [sys.executable, "-m", "lookalike", "info", str(gallery.path), "--json"],
+        capture_output=True,
+        check=True,
     )
     assert json.loads(shown.stdout)["points"] == 400
 
@@ -187,20 +197,26 @@ def test_what_is_there_is_told_from_what_is_not(tmp_path, article, gallery):
 
 def test_it_knows_its_encoder(gallery, encoder, digits):
     own = gallery.encoder
-    np.testing.assert_array_equal(own.transform(digits.images[:5]), encoder.transform(digits.images[:5]))
+    np.testing.assert_array_equal(
+        own.transform(digits.images[:5]), encoder.transform(digits.images[:5])
+    )
 
 
 def test_searches_run_side_by_side(gallery, digits):
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda number: gallery.search(digits.images[number], k=1).keys[0], range(64)))
+        answers = list(
+            pool.map(lambda number: gallery.search(digits.images[number], k=1).keys[0], range(64))
+        )
     assert answers == [str(number) for number in range(64)]
 
 
 def test_looking_through(gallery, encoder, digits):
     points = list(gallery)
-    assert len(points) == 400 and [point.id for point in points] == sorted(point.id for point in points)
+    assert len(points) == 400 and [point.id for point in points] == sorted(
+        point.id for point in points
+    )
     codes = gallery.codes()
     np.testing.assert_array_equal(codes, [point.code for point in points])
     order = [int(point.key) for point in points]
@@ -234,14 +250,21 @@ def test_findings(gallery, digits):
     gallery.index(noise, name="noise", progress=False)
     copies = gallery.duplicates(exact_only=True, progress=False)
     assert copies.about["exact"] == 5 and len(copies) == 10
-    assert copies.group.tolist() == sorted(copies.group.tolist()) and set(copies.kind) == {"representative", "exact"}
+    assert copies.group.tolist() == sorted(copies.group.tolist()) and set(copies.kind) == {
+        "representative",
+        "exact",
+    }
     strange = gallery.outliers(5, by="neighbours", progress=False)
     assert len(strange) == 5 and "noise" in {gallery[one].source for one in strange.id}
     assert (np.diff(strange.score) <= 0).all() and np.isnan(strange.error).all()
     with pytest.raises(errors.ParameterError, match="luck"):
         gallery.outliers(by="luck")
     layout = gallery.map(progress=False)
-    assert layout.position.shape == (407, 2) and 0 <= layout.position.min() and layout.position.max() <= 1
+    assert (
+        layout.position.shape == (407, 2)
+        and 0 <= layout.position.min()
+        and layout.position.max() <= 1
+    )
     with pytest.raises(AttributeError, match="columns are"):
         layout.nothing
 

@@ -1,4 +1,5 @@
-"""Whatever images come as, the same images give the same codes, and what is none is refused with advice."""
+"""Whatever images come as, the same images give the same codes, and what is none is refused with
+advice."""
 
 import io
 import os
@@ -6,10 +7,9 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from lookalike import Encoder, errors
 from lookalike._inputs import as_input
+from PIL import Image
 
 
 def as_files(images, folder):
@@ -34,7 +34,9 @@ def expected(encoder, some):
     return encoder.transform(some)
 
 
-def test_arrays_lists_pictures_paths_and_bytes_are_the_same_images(encoder, some, expected, tmp_path):
+def test_arrays_lists_pictures_paths_and_bytes_are_the_same_images(
+    encoder, some, expected, tmp_path
+):
     paths = as_files(some, tmp_path)
     for same in (
         some[..., None],
@@ -64,7 +66,10 @@ def test_a_folder_is_read_as_its_files(colour_encoder, pictures):
 
 def test_images_of_many_sizes_are_brought_to_one(encoder, digits):
     random = np.random.default_rng(0)
-    images = [random.integers(0, 256, (int(h), int(w), 3), np.uint8) for h, w in random.integers(9, 90, (50, 2))]
+    images = [
+        random.integers(0, 256, (int(h), int(w), 3), np.uint8)
+        for h, w in random.integers(9, 90, (50, 2))
+    ]
     codes = encoder.transform(images)
     assert codes.shape == (50, encoder.n_features_out_)
     alone = np.concatenate([encoder.transform([image]) for image in images])
@@ -102,7 +107,9 @@ def test_modes_of_pictures(colour_encoder):
     clear = rgb.convert("RGBA")
     clear.putalpha(0)
     white = Image.new("RGB", (30, 30), "white")
-    np.testing.assert_allclose(colour_encoder.transform([clear]), colour_encoder.transform([white]), atol=1e-5)
+    np.testing.assert_allclose(
+        colour_encoder.transform([clear]), colour_encoder.transform([white]), atol=1e-5
+    )
     with pytest.raises(errors.InputError, match="mode F"):
         colour_encoder.transform([rgb.convert("F")])
 
@@ -116,7 +123,11 @@ def test_pictures_stand_upright(colour_encoder):
     exif[0x0112] = 6
     picture.save(file, "PNG", exif=exif)
     opened = Image.open(io.BytesIO(file.getvalue()))
-    np.testing.assert_allclose(colour_encoder.transform([opened]), colour_encoder.transform([Image.fromarray(np.rot90(pixels, -1).copy())]), atol=1e-5)
+    np.testing.assert_allclose(
+        colour_encoder.transform([opened]),
+        colour_encoder.transform([Image.fromarray(np.rot90(pixels, -1).copy())]),
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,21 +209,26 @@ def test_iterators_are_streamed(encoder, digits):
 
 
 def test_an_iterator_is_learned_from(digits):
-    """All of it, though the first images are looked at before; in an order of its own, because nobody knows its length."""
+    """All of it, though the first images are looked at before; in an order of its own, because
+    nobody knows its length."""
 
     def learned(images):
         return Encoder(architecture="conv", epochs=1, random_state=0, progress=False).fit(images)
 
     first, again = (learned(image for image in digits.images[:300]) for _ in range(2))
     assert first.record_["data"]["images"] == 300
-    np.testing.assert_array_equal(first.transform(digits.images[:9]), again.transform(digits.images[:9]))
+    np.testing.assert_array_equal(
+        first.transform(digits.images[:9]), again.transform(digits.images[:9])
+    )
     with pytest.raises(errors.InputError, match="iterator"):
         Encoder().fit_transform(image for image in digits.images)
 
 
 def test_rows_are_images_of_a_shape(digits):
     rows = digits.images[:100].reshape(100, -1)
-    encoder = Encoder(architecture="conv", epochs=1, image_shape=(28, 28), random_state=0, progress=False)
+    encoder = Encoder(
+        architecture="conv", epochs=1, image_shape=(28, 28), random_state=0, progress=False
+    )
     codes = encoder.fit_transform(rows)
     assert encoder.n_features_in_ == 784
     np.testing.assert_array_equal(codes, encoder.transform(digits.images[:100]))
@@ -229,4 +245,6 @@ def test_a_source_can_be_a_pattern_or_an_archive(encoder, tmp_path, digits):
             archive.write(path, path.name)
     by_zip = encoder.encode("digits.zip")
     by_pattern = encoder.encode(os.path.join(str(tmp_path), "*.png"))
-    assert sorted(by_zip.keys) == sorted(by_pattern.keys) == [f"{number}.png" for number in range(6)]
+    assert (
+        sorted(by_zip.keys) == sorted(by_pattern.keys) == [f"{number}.png" for number in range(6)]
+    )

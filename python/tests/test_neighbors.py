@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from lookalike import Encoder, Neighbors, errors
 
 
@@ -11,18 +10,28 @@ def codes():
     return np.random.default_rng(0).normal(size=(300, 20)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("metric", "theirs"), [("euclidean", "euclidean"), ("cosine", "cosine"), ("manhattan", "manhattan")])
+@pytest.mark.parametrize(
+    ("metric", "theirs"),
+    [("euclidean", "euclidean"), ("cosine", "cosine"), ("manhattan", "manhattan")],
+)
 def test_the_same_as_scikit_learn(codes, metric, theirs):
     neighbors = pytest.importorskip("sklearn.neighbors")
-    reference = neighbors.NearestNeighbors(n_neighbors=7, metric=theirs, algorithm="brute").fit(codes)
+    reference = neighbors.NearestNeighbors(n_neighbors=7, metric=theirs, algorithm="brute").fit(
+        codes
+    )
     own = Neighbors(n_neighbors=7, metric=metric).fit(codes)
     queries = codes[:50] + 0.01
     for ours, expected in zip(own.kneighbors(queries), reference.kneighbors(queries)):
         np.testing.assert_allclose(ours, expected, atol=1e-5)
     # Without queries nobody is its own neighbour.
-    np.testing.assert_array_equal(own.kneighbors(return_distance=False), reference.kneighbors(return_distance=False))
+    np.testing.assert_array_equal(
+        own.kneighbors(return_distance=False), reference.kneighbors(return_distance=False)
+    )
     for mode in ("connectivity", "distance"):
-        ours, expected = own.kneighbors_graph(queries, mode=mode), reference.kneighbors_graph(queries, mode=mode)
+        ours, expected = (
+            own.kneighbors_graph(queries, mode=mode),
+            reference.kneighbors_graph(queries, mode=mode),
+        )
         np.testing.assert_allclose(ours.toarray(), expected.toarray(), atol=1e-5)
     assert own.kneighbors(queries, n_neighbors=2)[1].shape == (50, 2)
 
@@ -85,3 +94,14 @@ def test_what_cannot_be_answered_is_refused(codes, use, said):
     with pytest.raises(errors.LookalikeError, match=said) as caught:
         use(codes)
     assert isinstance(caught.value, ValueError)
+
+
+def test_copies_find_the_same(codes):
+    import copy
+    import pickle
+
+    own = Neighbors(n_neighbors=3).fit(codes)
+    size = len(pickle.dumps(own))
+    assert size < codes.nbytes * 1.2
+    for other in (copy.deepcopy(own), pickle.loads(pickle.dumps(own))):
+        np.testing.assert_array_equal(other.kneighbors(codes[:9])[1], own.kneighbors(codes[:9])[1])

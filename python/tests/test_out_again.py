@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from lookalike import Encoder, errors
 
 
@@ -55,7 +54,9 @@ def test_torch(trained):
 
 
 def test_tensors_of_torch(encoder, digits):
-    torch = pytest.importorskip("torch", reason="PyTorch is not installed: its tensors are not tested")
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: its tensors are not tested"
+    )
     tensor = torch.from_numpy(digits.images.copy())
     np.testing.assert_array_equal(encoder.transform(tensor), encoder.transform(digits.images))
     with pytest.raises(errors.InputError, match="uint8"):
@@ -75,18 +76,27 @@ def test_without_torch(encoder, monkeypatch):
 
 @pytest.fixture
 def dataset(digits, monkeypatch, tmp_path):
-    datasets = pytest.importorskip("datasets", reason="datasets is not installed: its columns are not tested")
+    datasets = pytest.importorskip(
+        "datasets", reason="datasets is not installed: its columns are not tested"
+    )
     from PIL import Image
 
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     images = [Image.fromarray(image) for image in digits.images[:60]]
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
-    return datasets.Dataset.from_dict({"image": images, "label": digits.target[:60].tolist()}, features=features)
+    return datasets.Dataset.from_dict(
+        {"image": images, "label": digits.target[:60].tolist()}, features=features
+    )
 
 
 def test_columns_of_data_sets(encoder, digits, dataset):
     expected = encoder.transform(digits.images[:60])
-    for images in (dataset, dataset["image"], dataset.select_columns("image"), dataset.to_iterable_dataset()):
+    for images in (
+        dataset,
+        dataset["image"],
+        dataset.select_columns("image"),
+        dataset.to_iterable_dataset(),
+    ):
         np.testing.assert_allclose(encoder.transform(images), expected, atol=1e-5)
     with pytest.raises(errors.InputError, match="has none"):
         encoder.transform(dataset.select_columns("label"))

@@ -10,7 +10,9 @@ from lookalike import _lookalike
 
 
 def run(*arguments, **how):
-    return subprocess.run([sys.executable, "-m", "lookalike", *arguments], capture_output=True, text=True, **how)
+    return subprocess.run(
+        [sys.executable, "-m", "lookalike", *arguments], capture_output=True, text=True, **how
+    )
 
 
 def test_it_is_the_program():
@@ -23,7 +25,10 @@ def test_it_is_the_program():
     assert failed.returncode == 1 and failed.stderr.startswith("lookalike: ")
     script = os.path.join(os.path.dirname(sys.executable), "lookalike")
     if os.path.exists(script):
-        assert subprocess.run([script, "--version"], capture_output=True, text=True).stdout == shown.stdout
+        assert (
+            subprocess.run([script, "--version"], capture_output=True, text=True).stdout
+            == shown.stdout
+        )
 
 
 def test_it_trains_and_an_interruption_keeps_the_checkpoint(tmp_path):
@@ -39,7 +44,8 @@ def test_it_trains_and_an_interruption_keeps_the_checkpoint(tmp_path):
     assert (tmp_path / "m.safetensors.checkpoint").exists()
 
 
-# The program, replaced by work that never ends and holds no lock, as a command without a handler of its own.
+# The program, replaced by work that never ends and holds no lock, as a command without a handler of
+# its own.
 ENDLESS = """
 import sys, threading
 import lookalike._lookalike as extension
@@ -63,9 +69,19 @@ def test_an_interruption_ends_commands_without_a_handler():
 
 def test_importing_loads_nothing_else():
     script = "import sys, lookalike; print(sorted({'numpy', 'sklearn', 'torch', 'pandas', 'PIL'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True
+        ).stdout.strip()
+        == "[]"
+    )
     script = "import sys; from lookalike import Encoder, Gallery, Neighbors, datasets; print('sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "False"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True
+        ).stdout.strip()
+        == "False"
+    )
 
 
 def test_the_package_is_typed_and_its_stub_is_whole():
@@ -78,14 +94,18 @@ def test_the_package_is_typed_and_its_stub_is_whole():
     stubs = {}
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
-            stubs[node.name] = {inner.name for inner in node.body if isinstance(inner, ast.FunctionDef)}
+            stubs[node.name] = {
+                inner.name for inner in node.body if isinstance(inner, ast.FunctionDef)
+            }
         elif isinstance(node, ast.FunctionDef):
             stubs[node.name] = None
     there = {name for name in dir(_lookalike) if not name.startswith("_")}
     assert there == set(stubs)
     for name, members in stubs.items():
         if members is not None:
-            assert {member for member in vars(getattr(_lookalike, name)) if not member.startswith("_")} == members
+            assert {
+                member for member in vars(getattr(_lookalike, name)) if not member.startswith("_")
+            } == members
 
 
 def test_all_that_is_public_is_described():
@@ -106,4 +126,6 @@ def test_all_that_is_public_is_described():
 
 def test_the_number_of_threads_is_said_once():
     script = "import lookalike; print(lookalike.set_threads(1), lookalike.set_threads(2))"
-    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["1", "1"]
+    assert subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    ).stdout.split() == ["1", "1"]

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 import sklearn
+from lookalike import Encoder, Neighbors, errors
 from sklearn.base import clone
 from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.exceptions import NotFittedError
@@ -18,22 +19,32 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from lookalike import Encoder, Neighbors, errors
-
 SIDE = 8
 
-# Checks that cannot apply, and why. Checks that scikit-learn itself skips here (such as that of the array API,
-# without its variable in the environment) are shown as skipped.
+# Checks that cannot apply, and why. Checks that scikit-learn itself skips here (such as that of the
+# array API, without its variable in the environment) are shown as skipped.
 EXPECTED_TO_FAIL: dict[str, dict[str, str]] = {"FloatEncoder": {}, "Neighbors": {}}
 
 
 class FloatEncoder(Encoder):
-    """An encoder for scikit-learn's checks, which make tables of floats: each row becomes a picture of 8 x 8 pixels,
-    its columns one after another and again. All else is `Encoder`'s own."""
+    """An encoder for scikit-learn's checks, which make tables of floats: each row becomes a picture
+    of 8 x 8 pixels, its columns one after another and again. All else is `Encoder`'s own."""
 
-    def __init__(self, *, architecture="conv", epochs=1, image_shape=(SIDE, SIDE), progress=False, random_state=0):
+    def __init__(
+        self,
+        *,
+        architecture="conv",
+        epochs=1,
+        image_shape=(SIDE, SIDE),
+        progress=False,
+        random_state=0,
+    ):
         super().__init__(
-            architecture=architecture, epochs=epochs, image_shape=image_shape, progress=progress, random_state=random_state
+            architecture=architecture,
+            epochs=epochs,
+            image_shape=image_shape,
+            progress=progress,
+            random_state=random_state,
         )
 
     def _input(self, X):
@@ -41,7 +52,9 @@ class FloatEncoder(Encoder):
         columns = table.shape[1]
         known = getattr(self, "columns_", columns)
         if columns != known:
-            raise ValueError(f"X has {columns} features, but FloatEncoder is expecting {known} features as input")
+            raise ValueError(
+                f"X has {columns} features, but FloatEncoder is expecting {known} features as input"
+            )
         pixels = 255 / (1 + np.exp(-table[:, np.arange(SIDE * SIDE) % columns].astype(float) / 10))
         return super()._input(pixels.round().astype(np.uint8))
 
@@ -62,7 +75,9 @@ class FloatEncoder(Encoder):
                 self.n_features_in_ = kept
 
 
-@pytest.mark.parametrize("estimator", [Neighbors(), FloatEncoder()], ids=lambda estimator: type(estimator).__name__)
+@pytest.mark.parametrize(
+    "estimator", [Neighbors(), FloatEncoder()], ids=lambda estimator: type(estimator).__name__
+)
 def test_check_estimator(estimator):
     reasons = EXPECTED_TO_FAIL[type(estimator).__name__]
     passed, skipped, failed = [], [], {}
@@ -75,12 +90,14 @@ def test_check_estimator(estimator):
             passed.append(name)
         except pytest.skip.Exception:
             skipped.append(name)
-        except BaseException as error:  # noqa: BLE001: whatever a check raises
+        except BaseException as error:  # Whatever a check raises.
             if type(error).__name__ == "SkipTest":
                 skipped.append(name)
             elif name not in reasons:
                 failed[name] = error
-    print(f"{type(estimator).__name__}: {len(passed)} checks passed; skipped: {', '.join(skipped) or 'none'}; expected to fail: {reasons or 'none'}")
+    print(
+        f"{type(estimator).__name__}: {len(passed)} checks passed; skipped: {', '.join(skipped) or 'none'}; expected to fail: {reasons or 'none'}"
+    )
     assert not failed
     assert len(passed) > 35
 
@@ -108,7 +125,9 @@ def test_clones_are_not_fitted(encoder):
 def test_pipelines(digits):
     images, labels = digits.images[:200], digits.target[:200]
     quick = Encoder(architecture="conv", epochs=1, random_state=0, progress=False)
-    found = Pipeline([("codes", quick), ("cluster", HDBSCAN(min_cluster_size=3, copy=True))]).fit_predict(images)
+    found = Pipeline(
+        [("codes", quick), ("cluster", HDBSCAN(min_cluster_size=3, copy=True))]
+    ).fit_predict(images)
     assert found.shape == (200,)
     pipeline = make_pipeline(clone(quick), KNeighborsClassifier(3))
     search = GridSearchCV(pipeline, {"encoder__epochs": [1, 2]}, cv=2).fit(images, labels)
@@ -124,7 +143,10 @@ def test_output_in_data_frames(article, digits):
     framed = clone(article).set_output(transform="pandas")
     framed._take(article.model_)
     frame = framed.transform(images)
-    assert isinstance(frame, pandas.DataFrame) and list(frame.columns[:2]) == ["encoder0", "encoder1"]
+    assert isinstance(frame, pandas.DataFrame) and list(frame.columns[:2]) == [
+        "encoder0",
+        "encoder1",
+    ]
     np.testing.assert_array_equal(frame.to_numpy(), codes)
     with sklearn.config_context(transform_output="pandas"):
         assert isinstance(article.transform(images), pandas.DataFrame)
