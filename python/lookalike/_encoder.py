@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
-import uuid
 import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._base import Transformer, seed_of, tags
+from ._checkpoint import own_checkpoint, remove
 from ._inputs import Batches, as_input
 from ._lookalike import Model
 from ._progress import Observer
@@ -222,7 +221,7 @@ class Encoder(Transformer):
         checkpoint = (
             os.path.abspath(os.fspath(self.checkpoint))
             if self.checkpoint is not None
-            else _own_checkpoint()
+            else own_checkpoint()
         )
         wishes = {
             "device": self.device,
@@ -243,7 +242,7 @@ class Encoder(Transformer):
                         options["seed"],
                     )
                 raise
-        _remove(checkpoint)
+        remove(checkpoint)
         self._take(model)
         self.history_ = observer.history
         if isinstance(images, Batches) and images.features is not None:
@@ -517,7 +516,7 @@ class Encoder(Transformer):
         self._check_fitted()
         file = self.model_.to_onnx()
         if path is not None:
-            _replace(os.fspath(path), file)
+            self.model_.save_onnx(os.fspath(path))
         return file
 
     def to_torch(self) -> torch.nn.Module:
@@ -600,33 +599,6 @@ def _number(value: Any) -> Any:
     if hasattr(value, "item"):
         return value.item()
     raise TypeError(f"{value!r} is no parameter")
-
-
-def _own_checkpoint() -> str:
-    return os.path.join(tempfile.gettempdir(), f"lookalike-{uuid.uuid4().hex}.checkpoint")
-
-
-def _remove(path: str) -> None:
-    try:
-        os.remove(path)
-    except FileNotFoundError:
-        pass
-
-
-def _replace(path: str, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    folder = os.path.dirname(os.path.abspath(path))
-    handle, beside = tempfile.mkstemp(dir=folder, prefix=".lookalike-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        _remove(beside)
-        raise
 
 
 def _is_image(value: Any) -> bool:

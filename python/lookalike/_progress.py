@@ -29,9 +29,7 @@ class Observer:
         callbacks: Iterable[Callable[[dict[str, Any]], Any]] | None = None,
     ) -> None:
         if progress is None:
-            progress = "ipykernel" in sys.modules or (
-                sys.stderr is not None and sys.stderr.isatty()
-            )
+            progress = _in_notebook() or (sys.stderr is not None and sys.stderr.isatty())
         self._shows = bool(progress)
         self._callbacks = tuple(callbacks or ())
         self._bar: Any = None
@@ -80,6 +78,12 @@ class Observer:
 
     def note(self, message: str) -> None:
         logger.info("%s", message)
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return hasattr(shell, "kernel")
 
 
 def _bar(what: str, total: int | None) -> Any:

@@ -8,6 +8,7 @@ use std::time::Duration;
 use lookalike::autoencoder::{
     Autoencoder, Checkpointing, DeviceChoice, Objective, TrainConfig, train,
 };
+use lookalike::export::export_encoder;
 use lookalike::{Encoder, Error, Phase, PretrainedOptions, TrainOptions, compare, load_encoder};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
@@ -61,6 +62,11 @@ impl Model {
                 stream = stream.sampled(sample, wishes.options.seed);
             }
             let images = wishes.options.load(stream, || teller.goes_on())?;
+            // Of a part of the images nothing is learned, and no checkpoint is kept.
+            if !teller.goes_on() || input.has_failed() {
+                let source_name = images.collection.name().to_owned();
+                return Err(Error::Stopped { source_name });
+            }
             let collection = &images.collection;
             let config: TrainConfig = wishes.options.config(collection);
             if config.objective == Objective::Distil {
@@ -129,6 +135,12 @@ impl Model {
     /// The encoder as the bytes of an ONNX file.
     fn to_onnx<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(py, &self.autoencoder(py)?.to_onnx()))
+    }
+
+    /// Writes that file, all of it or nothing.
+    fn save_onnx(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let saved = py.detach(|| export_encoder(self.encoder(), &path));
+        saved.map(drop).map_err(|error| exception(py, error))
     }
 
     /// Codes of all images of `input`, as bytes of `float32`; their keys and labels; how many were

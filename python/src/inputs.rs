@@ -9,7 +9,8 @@ use bytes::Bytes;
 use lookalike::images::{Fit, InputShape};
 use lookalike::{Error, ImageStream, Phase, Progress, Reading, Skips};
 use lookalike_sources::{
-    Content, Entries, Entry, RawPixels, Skipped, Source, SourceError, SourceOptions,
+    Content, Entries, Entry, RawPixels, SkipKind, SkipReason, Skipped, Source, SourceError,
+    SourceOptions,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyIterator, PyString};
@@ -75,6 +76,15 @@ impl Input {
                 skips,
             )),
         }
+    }
+
+    /// Whether Python raised something while it gave batches.
+    pub fn has_failed(&self) -> bool {
+        let Self::Given(given) = self else {
+            return false;
+        };
+        let failure = given.failure.lock();
+        failure.unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// What Python raised while it gave batches; it says more than what the library made of it.
@@ -165,8 +175,13 @@ impl Iterator for GivenEntries {
                 Ok(Some(entries)) => self.ready = entries.into_iter(),
                 Ok(None) => self.ended = true,
                 Err(error) => {
-                    self.given.fail(error);
                     self.ended = true;
+                    let reason = error.to_string();
+                    self.given.fail(error);
+                    // Without a key: the rest could not be listed, and is not gone.
+                    let kind = SkipKind::Unreadable;
+                    let name = self.given.name.clone();
+                    return Some(Err(Skipped::new("", name, SkipReason { kind, reason })));
                 }
             }
         }

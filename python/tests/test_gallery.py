@@ -303,3 +303,13 @@ def test_an_interrupted_index_is_completed(encoder, digits):
             gallery.index(images(), name="digits", progress=False)
         gallery.index(digits.images, name="digits", progress=False)
         assert len(gallery) == 400
+
+
+def test_what_an_iterator_did_not_come_to_is_not_gone(gallery, digits):
+    def images():
+        yield from digits.images[:40]
+        raise KeyError("the camera broke")
+
+    with pytest.raises(KeyError, match="camera"):
+        gallery.index(images(), name="digits", prune=True, progress=False)
+    assert len(gallery) == 400

@@ -184,8 +184,13 @@ def test_what_an_iterator_raises_is_raised(encoder, digits):
 
     with pytest.raises(KeyError, match="camera"):
         encoder.transform(images())
+    # Of a part of the images nothing is learned.
+    unfitted = Encoder(
+        architecture="conv", epochs=1, random_state=0, checkpoint="run.checkpoint", progress=False
+    )
     with pytest.raises(KeyError, match="camera"):
-        Encoder(architecture="conv", epochs=1, progress=False).fit(images())
+        unfitted.fit(images())
+    assert not os.path.exists("run.checkpoint") and not unfitted._is_fitted()
 
 
 def test_iterators_are_streamed(encoder, digits):
