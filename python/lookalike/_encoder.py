@@ -361,16 +361,17 @@ class Encoder(Transformer):
         first = next(images.batches(), None)
         if first is None or first[3] != self.shape_ or self.model_.path is not None:
             return None
-        codes = np.empty((images.length, self.n_features_out_), np.float32)
+        values = bytearray(4 * images.length * self.n_features_out_)
         keys: list[str] = []
         labels: list[str | None] = []
         for some, named, content, shape in images.batches():
             if shape != self.shape_ or not isinstance(content, bytes):
                 return None
-            found = np.frombuffer(self.model_.encode_fitting(content), np.float32)
-            codes[len(keys) : len(keys) + len(some)] = found.reshape(len(some), -1)
+            offset = 4 * len(keys) * self.n_features_out_
+            self.model_.encode_fitting(content, values, offset)
             keys += some
             labels += named
+        codes = np.frombuffer(values, np.float32).reshape(len(keys), self.n_features_out_)
         return Codes(codes, keys, labels)
 
     def encode_text(self, text: str) -> np.ndarray:

@@ -11,16 +11,21 @@ use lookalike::autoencoder::{
 use lookalike::export::export_encoder;
 use lookalike::{Encoder, Error, Phase, PretrainedOptions, TrainOptions, compare, load_encoder};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyByteArray, PyBytes};
 use serde::Deserialize;
 
 use crate::errors::{exception, raise};
 use crate::inputs::Input;
-use crate::neighbours::float_bytes;
+use crate::neighbours::{bytes_of, float_bytes};
 use crate::watch::watched;
 
 /// How often a checkpoint is written, besides at every epoch's end.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+/// Images of the encoder's own shape whose codes are made at a time, and copied while they are in the
+/// processor's cache.
+const FITTING_IMAGES: usize = 128;
 
 /// How a model is trained: what the library is asked for, and what is particular to this call.
 #[derive(Deserialize)]
@@ -180,16 +185,32 @@ impl Model {
         Ok((codes, encoded.keys, encoded.labels, skipped))
     }
 
-    /// Codes of images that have the encoder's shape, as bytes.
-    fn encode_fitting<'py>(
+    /// Writes the codes of images that have the encoder's shape to `codes`, from `offset` on. The
+    /// caller made `codes` for this alone.
+    fn encode_fitting(
         &self,
-        py: Python<'py>,
-        pixels: &Bound<'py, PyBytes>,
-    ) -> PyResult<Bound<'py, PyByteArray>> {
-        let bytes = pixels.as_bytes();
-        let codes = watched(py, None, |_| self.encoder.encode(bytes))?;
-        let codes = codes.map_err(|error| exception(py, error))?;
-        Ok(float_bytes(py, &codes))
+        py: Python<'_>,
+        pixels: PyBackedBytes,
+        codes: &Bound<'_, PyByteArray>,
+        offset: usize,
+    ) -> PyResult<()> {
+        let (image, code) = (self.encoder.shape().values(), 4 * self.encoder.code_dim());
+        let end = offset + pixels.len() / image * code;
+        // SAFETY: the package makes the array for a call of `Encoder.encode` and shows it to nobody
+        // before that has its codes, so that nothing else reads, writes or resizes it meanwhile.
+        let all = unsafe { codes.as_bytes_mut() };
+        let Some(target) = all.get_mut(offset..end) else {
+            let message = format!("there is no room for codes from {offset} to {end}");
+            return Err(raise(py, "LookalikeError", message));
+        };
+        let written = watched(py, None, |_| -> Result<_, Error> {
+            let targets = target.chunks_mut(FITTING_IMAGES * code);
+            for (pixels, target) in pixels.chunks(FITTING_IMAGES * image).zip(targets) {
+                target.copy_from_slice(bytes_of(&self.encoder.encode(pixels)?));
+            }
+            Ok(())
+        })?;
+        written.map_err(|error| exception(py, error))
     }
 
     /// What the autoencoder makes of images of its shape, as bytes.

@@ -68,9 +68,13 @@ pub fn floats_of(bytes: &[u8]) -> Vec<f32> {
 
 /// Floats as bytes that NumPy takes without a copy, and may write to.
 pub fn float_bytes<'py>(py: Python<'py>, values: &[f32]) -> Bound<'py, PyByteArray> {
+    PyByteArray::new(py, bytes_of(values))
+}
+
+/// The bytes that these floats are.
+pub fn bytes_of(values: &[f32]) -> &[u8] {
     let len = size_of_val(values);
     // SAFETY: floats have no padding and every one of their bytes may be read; the slice covers
     // just the memory of `values` and lives no longer.
-    let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), len) };
-    PyByteArray::new(py, bytes)
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), len) }
 }
