@@ -51,6 +51,13 @@ pub trait Source: Send + Sync {
         })))
     }
 
+    /// Whether the images are gone when the program that holds them ends, so that
+    /// [`open`](crate::open) with its name does not give them again. What is to be shown of them
+    /// later has to be kept.
+    fn is_transient(&self) -> bool {
+        false
+    }
+
     /// The image with a key: the first that [`Source::entries`] gives. Goes through the source up
     /// to it, unless there is a shorter way: folders, zip and plain tar archives, Parquet and
     /// object stores have one.

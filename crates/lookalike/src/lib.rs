@@ -74,6 +74,7 @@ mod searching;
 mod skips;
 mod stream;
 mod teaching;
+mod training;
 mod uploads;
 mod watching;
 
@@ -121,6 +122,7 @@ pub use stream::{
     open_queries,
 };
 pub use teaching::{TeachingObserver, teach, teacher_record};
+pub use training::{TrainImages, TrainOptions, augments, most_train_images};
 pub use uploads::{Stored, UPLOADS_SOURCE, Upload, Uploads};
 pub use watching::Watch;
 

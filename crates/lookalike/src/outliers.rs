@@ -22,7 +22,7 @@ use lookalike_gallery::{Filter, Gallery, Payload, point_id};
 use lookalike_neighbours::Metric;
 use lookalike_sources::{Entry, Skipped};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::contents::{Contents, short};
@@ -34,7 +34,7 @@ const CHUNK: usize = 512;
 const CHUNK_BYTES: usize = 32 << 20;
 
 /// By what pictures are ranked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RankBy {
     /// The mean distance to the nearest others.

@@ -6,15 +6,15 @@ use lookalike::autoencoder::{Autoencoder, DeviceChoice, Part, TrainConfig, Train
 use lookalike::gallery::{ClusterInfo, GalleryInfo, disk_usage, model_fingerprint};
 use lookalike::images::InputShape;
 use lookalike::{
-    Adaptation, Encoder, Error, Joined, SourceCount, adaptation_of, cluster_info, encoder_of,
-    open_gallery, sources_in,
+    Adaptation, Encoder, Error, Joined, SourceCount, adaptation_of, augments, cluster_info,
+    encoder_of, open_gallery, sources_in,
 };
 use serde::Serialize;
 
 use super::Failure;
 use super::arguments::InfoArguments;
 use super::console::{Console, duration, without_naming};
-use super::train::{augments, comparison_line};
+use super::train::comparison_line;
 
 #[derive(Serialize)]
 struct ModelReport<'a> {

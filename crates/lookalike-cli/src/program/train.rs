@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lookalike::autoencoder::{
-    Architecture, Augmentation, AugmentationChoice, Autoencoder, AutoencoderError, Checkpointing,
-    ChosenAugmentation, Comparison, DataRecord, DeviceChoice, EpochRecord, Objective, Optimiser,
-    TrainConfig, TrainRecord, Verdict, choose_augmentation, train,
+    Architecture, Autoencoder, AutoencoderError, Checkpointing, ChosenAugmentation, Comparison,
+    DataRecord, DeviceChoice, EpochRecord, Objective, Optimiser, TrainConfig, TrainRecord, Verdict,
+    train,
 };
-use lookalike::images::{Collection, GreyRange, InputShape};
+use lookalike::images::{Collection, GreyRange};
 use lookalike::{
-    Encoder, Error, ImageStream, PretrainedOptions, Skips, compare, load_encoder, teach,
-    teacher_record,
+    Encoder, Error, ImageStream, PretrainedOptions, Skips, TrainImages, TrainOptions, augments,
+    compare, load_encoder, most_train_images, teach, teacher_record,
 };
 use serde::Serialize;
 
@@ -52,9 +52,13 @@ pub fn run(
 ) -> Result<(), Failure> {
     check(&arguments)?;
     let checkpointing = checkpointing(&arguments)?;
-    let (collection, grey_range) = load(&arguments, console)?;
+    let TrainImages {
+        collection,
+        grey_range,
+        ..
+    } = load(&arguments, console)?;
     let teacher = teacher(&arguments, device)?;
-    let mut config = config(&arguments, &collection)?;
+    let mut config = options(&arguments).config(&collection);
     config.teacher = teacher.as_deref().map(teacher_record);
     if let Some(chosen) = &config.chosen {
         console.note(format!("distortions, {chosen}"));
@@ -77,7 +81,7 @@ pub fn run(
             let stream = stream(&arguments, grey_range, &Arc::default())?;
             let stream = match arguments.limit {
                 Some(_) => stream,
-                None => stream.sampled(most_images(collection.shape()), arguments.seed),
+                None => stream.sampled(most_train_images(collection.shape()), arguments.seed),
             };
             let checkpointing = Some(&checkpointing);
             teach(
@@ -247,14 +251,6 @@ fn check(a: &TrainArguments) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether an objective distorts images.
-pub fn augments(objective: Objective) -> bool {
-    matches!(
-        objective,
-        Objective::Look | Objective::Distil | Objective::Augment
-    )
-}
-
 /// The encoder whose codes are to be learned.
 fn teacher(a: &TrainArguments, device: DeviceChoice) -> Result<Option<Box<dyn Encoder>>, Error> {
     let Some(path) = &a.teacher else {
@@ -263,63 +259,33 @@ fn teacher(a: &TrainArguments, device: DeviceChoice) -> Result<Option<Box<dyn En
     load_encoder(path, &a.pretrained.options(), device).map(Some)
 }
 
-/// What the arguments mean for these images: the recipe that suits them with the changes asked for.
-fn config(a: &TrainArguments, collection: &Collection) -> Result<TrainConfig, Error> {
-    let mut config =
-        TrainConfig::suited(a.arch, objective(a), collection.len(), collection.shape())
-            .with_effort(a.effort);
-    config.seed = a.seed;
-    config.precision = a.precision.resolve();
-    config.fit = a.fit;
-    macro_rules! change {
-        ($($field:ident),+) => { $(if let Some(value) = a.$field { config.$field = value; })+ };
-    }
-    change!(
-        code_dim,
-        loss,
-        optimiser,
-        schedule,
-        learning_rate,
-        weight_decay,
-        batch,
-        epochs,
-        colour_weight
-    );
-    if augments(config.objective) {
-        augment(a, collection, &mut config);
-    }
-    if let Some(gaussian) = a.noise {
-        config.noise.gaussian = gaussian;
-    }
-    if let Some(mask) = a.mask {
-        config.noise.mask = mask;
-    }
-    Ok(config)
-}
-
-/// The distortions asked for, or chosen by the images.
-fn augment(a: &TrainArguments, collection: &Collection, config: &mut TrainConfig) {
-    match a.strength {
-        Some(strength) => config.augmentation = Augmentation::strength(strength),
-        None => {
-            let choice = a.distort.unwrap_or(AugmentationChoice::Auto);
-            let chosen = choose_augmentation(choice, collection, a.seed);
-            config.augmentation = chosen.augmentation();
-            config.chosen = Some(chosen);
-        }
-    }
-    // What is asked for is what is recorded, whatever was chosen.
-    if let Some(mirror) = a.mirror {
-        config.augmentation.mirror = mirror;
-        if let Some(chosen) = &mut config.chosen {
-            chosen.mirror = mirror;
-        }
-    }
-    if let Some(strength) = a.distort_colour {
-        config.augmentation = config.augmentation.clone().with_colour(strength);
-        if let Some(chosen) = &mut config.chosen {
-            chosen.colour_strength = strength;
-        }
+/// What was typed, as the library understands it.
+fn options(a: &TrainArguments) -> TrainOptions {
+    TrainOptions {
+        architecture: a.arch,
+        objective: Some(objective(a)),
+        effort: a.effort,
+        seed: a.seed,
+        precision: a.precision.resolve(),
+        size: a.size,
+        channels: a.channels,
+        fit: a.fit,
+        limit: a.limit,
+        code_dim: a.code_dim,
+        loss: a.loss,
+        optimiser: a.optimiser,
+        schedule: a.schedule,
+        learning_rate: a.learning_rate,
+        weight_decay: a.weight_decay,
+        batch: a.batch,
+        epochs: a.epochs,
+        colour_weight: a.colour_weight,
+        augmentation: a.distort,
+        strength: a.strength,
+        mirror: a.mirror,
+        colour_strength: a.distort_colour,
+        noise: a.noise,
+        mask: a.mask,
     }
 }
 
@@ -362,15 +328,6 @@ fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
     })
 }
 
-/// Bytes of pixels that are learned from unless somebody asks for more: a fair sample of larger
-/// collections.
-const MAX_PIXELS: usize = 1 << 30;
-
-/// Images of a shape that are learned from, at most.
-fn most_images(shape: InputShape) -> usize {
-    (MAX_PIXELS / shape.values().max(1)).max(1)
-}
-
 /// The source, to be read with this range of grey if one is known.
 fn stream(
     a: &TrainArguments,
@@ -381,43 +338,18 @@ fn stream(
     Ok(source.with_grey_range(range))
 }
 
-/// The images, and what is black and white in those of more than 8 bits.
-fn load(a: &TrainArguments, console: &Console) -> Result<(Collection, Option<GreyRange>), Failure> {
+/// The images to learn from.
+fn load(a: &TrainArguments, console: &Console) -> Result<TrainImages, Failure> {
     let skips = a.reading.skips()?;
-    let source = stream(a, None, &skips)?;
-    let range = source.suitable_grey_range()?;
-    let source = source.with_grey_range(range);
-    let range = source.reading().decode.grey_range;
-    let channels = a.channels.map(|channels| if channels == 1 { 1 } else { 3 });
-    let shape = match (a.size, channels) {
-        (Some((width, height)), Some(channels)) => InputShape {
-            channels,
-            height,
-            width,
-        },
-        (size, channels) => {
-            let found = source.suitable_shape()?;
-            let (width, height) = size.unwrap_or((found.width, found.height));
-            InputShape {
-                channels: channels.unwrap_or(found.channels),
-                height,
-                width,
-            }
-        }
-    };
-    let most = most_images(shape);
-    let mut source = source.fitted(shape, a.fit);
-    if a.limit.is_none() {
-        source = source.sampled(most, a.seed);
-    }
-    let collection = source.load(Some(shape), a.limit)?;
-    if a.limit.is_none() && collection.len() == most {
+    let images = options(a).load(stream(a, None, &skips)?, || true)?;
+    if images.is_sample {
         console.note(format!(
-            "learned from are at most {most} images, a fair sample of all; --sample N asks for another number"
+            "learned from are at most {} images, a fair sample of all; --sample N asks for another number",
+            images.collection.len()
         ));
     }
     a.reading.conclude(&skips, console)?;
-    Ok((collection, range))
+    Ok(images)
 }
 
 fn hint_at_resuming(error: Error, a: &TrainArguments) -> Failure {

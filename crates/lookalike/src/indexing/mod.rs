@@ -60,7 +60,8 @@ pub struct IndexOptions<'a> {
     /// Read every image anew, whatever its size and its times say.
     pub reread: bool,
     /// The longer side in pixels of the thumbnail that is kept of each image that is encoded; 0:
-    /// none is. Of data sets of pixels none is kept: they show themselves.
+    /// none is. Of data sets of pixels none is kept, for they show themselves, unless their source
+    /// is [transient](lookalike_sources::Source::is_transient).
     pub thumbnail: usize,
     /// What is asked for of how pictures are read. What is not is as the gallery's
     /// [rules](crate::ReadingRules) say, whatever the source was opened with.

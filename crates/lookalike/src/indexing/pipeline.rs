@@ -492,8 +492,10 @@ impl Stage<'_> {
             height: side(decoded.height),
             ..payload
         };
-        // Without its thumbnail an image can still be found. Data sets of pixels show themselves.
-        let kept = (self.thumbnail > 0 && entry.pixels().is_none())
+        // Without its thumbnail an image can still be found. Data sets of pixels show themselves,
+        // unless they are gone when the program ends.
+        let shows_itself = entry.pixels().is_some() && !self.stream.source().is_transient();
+        let kept = (self.thumbnail > 0 && !shows_itself)
             .then(|| thumbnail(&decoded.pixels, self.thumbnail).ok());
         Decision::Encode(Box::new(Fresh {
             payload,

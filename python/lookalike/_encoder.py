@@ -1,0 +1,612 @@
+"""`Encoder`: learns from images, and turns them into codes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ._base import Transformer, seed_of, tags
+from ._checkpoint import own_checkpoint, remove
+from ._inputs import Batches, as_input
+from ._lookalike import Model
+from ._progress import Observer
+from .errors import ImageError, InputError, LookalikeWarning, ParameterError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from typing_extensions import Self
+
+logger = logging.getLogger("lookalike")
+
+
+class Codes(NamedTuple):
+    """Codes and what they are of."""
+
+    codes: np.ndarray
+    """float32, shape (n_images, n_features_out_)."""
+    keys: list[str]
+    """The key of each image: its path within a source, or its number."""
+    labels: list[str | None]
+    """The label of each image, where its source says one. Nothing learns from it."""
+
+
+class Encoder(Transformer):
+    """Learns to describe images by vectors, their codes: images that look alike have codes near
+    each other.
+
+    A transformer as scikit-learn has them. Without labels, and by default deterministic for a
+    `random_state`.
+
+    Parameters
+    ----------
+    architecture : {"bottleneck", "conv", "compact"}
+        The network: ours, for images of any size, the article's, or the one of the article's
+        notebook.
+    objective : {"look", "augment", "reconstruct", "denoise", "variational"}, optional
+        What is learned; by default "look" with ours and "reconstruct" with the article's.
+    effort : {"quick", "default", "best"}
+        How long to learn: an eighth of the usual epochs, as many, or four times as many.
+    epochs : int, optional
+        Passes over the images, whatever the effort; by default as many as suit the images.
+    code_dim : int, optional
+        Numbers that the bottleneck learns for a code. Codes of "look" have further ones behind
+        these.
+    batch_size : int, optional
+        Images of a training step.
+    learning_rate, weight_decay : float, optional
+        Of the optimiser.
+    loss : {"mse", "bce"}, optional
+        How reconstructions are judged.
+    optimiser : {"adam", "adamw"}, optional
+        Who takes the steps.
+    schedule : {"constant", "onecycle"}, optional
+        How the learning rate moves.
+    colour_weight : float, optional
+        Weight of the image's colours behind a code, with other objectives than "look".
+    augmentation : {"auto", "none", "mild", "strong"}
+        The random changes that codes should not depend on; "auto" looks which suit the images.
+    input_size : (int, int), optional
+        Height and width in pixels that images are brought to; by default their own, if they are
+        small and alike, and otherwise 64 x 64.
+    channels : {1, 3}, optional
+        Grey or colour; by default as the images are.
+    resize : {"stretch", "crop", "pad"}
+        How images of other proportions are brought to that size.
+    image_shape : tuple of int, optional
+        Height, width and perhaps channels of the images in the rows of 2-D arrays.
+    sample : int, optional
+        Learn from a fair sample of so many images; by default from as many as have 1 GiB of pixels.
+    random_state : int, RandomState, Generator or None
+        The seed. With None every `fit` draws another one.
+    device : {"auto", "cpu", "cuda", "vulkan", "metal"}
+        What computes. The wheel has the CPU alone.
+    checkpoint : path, optional
+        Where the run is kept every 30 seconds, after each epoch and when it is interrupted. `fit`
+        goes on from this file if it is there, which takes the same `random_state`, and removes it
+        when it is done. By default a file in the folder for temporary files, which an interrupted
+        `fit` names.
+    callbacks : iterable of callable, optional
+        Each is called after every epoch with a dict of `epoch` (from 1), `loss` and `seconds`. What
+        it raises stops the run, as Ctrl-C does.
+    progress : bool, optional
+        Whether to show a bar (with tqdm); by default on a terminal and in notebooks.
+
+    Attributes
+    ----------
+    n_features_out_ : int
+        Numbers of a code.
+    shape_ : (int, int, int)
+        Height, width and channels of the network's input.
+    metric_ : str
+        The metric that suits the codes: "cosine" or "euclidean".
+    history_ : list of dict
+        `epoch`, `loss` and `seconds` of every epoch of this run; losses of different stages cannot
+        be compared.
+    recipe_, record_ : dict or None
+        All that decided the training, and what is known of it, as in the model file.
+    n_parameters_ : int or None
+        Learned numbers, those of the decoder among them.
+
+    Examples
+    --------
+    >>> from lookalike import Encoder, datasets
+    >>> images, _ = datasets.load_mnist("test", limit=500, return_X_y=True)
+    >>> encoder = Encoder(architecture="conv", epochs=3, random_state=0).fit(images)
+    >>> codes = encoder.transform(images)
+    >>> codes.shape, codes.dtype.name
+    ((500, 1568), 'float32')
+    >>> encoder.shape_, encoder.metric_
+    ((28, 28, 1), 'euclidean')
+    """
+
+    def __init__(
+        self,
+        *,
+        architecture: str = "bottleneck",
+        objective: str | None = None,
+        effort: str = "default",
+        epochs: int | None = None,
+        code_dim: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        loss: str | None = None,
+        optimiser: str | None = None,
+        schedule: str | None = None,
+        colour_weight: float | None = None,
+        augmentation: str = "auto",
+        input_size: tuple[int, int] | None = None,
+        channels: int | None = None,
+        resize: str = "stretch",
+        image_shape: tuple[int, ...] | None = None,
+        sample: int | None = None,
+        random_state: Any = None,
+        device: str = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
+        callbacks: Iterable[Callable[[dict[str, Any]], Any]] | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self.objective = objective
+        self.effort = effort
+        self.epochs = epochs
+        self.code_dim = code_dim
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.loss = loss
+        self.optimiser = optimiser
+        self.schedule = schedule
+        self.colour_weight = colour_weight
+        self.augmentation = augmentation
+        self.input_size = input_size
+        self.channels = channels
+        self.resize = resize
+        self.image_shape = image_shape
+        self.sample = sample
+        self.random_state = random_state
+        self.device = device
+        self.checkpoint = checkpoint
+        self.callbacks = callbacks
+        self.progress = progress
+
+    # Learning.
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from images. The interpreter's lock is free meanwhile; Ctrl-C stops, and keeps a
+        checkpoint.
+
+        Parameters
+        ----------
+        X : images
+            One of: the name of a source (a folder, an archive, a table, `mnist:train` …); a list of
+            paths, of PIL images, of arrays or of the bytes of picture files; an array of uint8, n x
+            height x width or n x height x width x channels, also of another package by DLPack (a
+            tensor of PyTorch on the CPU), where it lies; an `Image` column of a Hugging Face data
+            set, or one with a single such column; an iterator of images, which is read once and
+            need not fit into memory.
+        y : ignored
+            There for scikit-learn.
+
+        Returns
+        -------
+        self
+        """
+        images = self._input(X)
+        options = {
+            "architecture": self.architecture,
+            "objective": self.objective,
+            "effort": self.effort,
+            "seed": seed_of(self.random_state),
+            "size": _size(self.input_size),
+            "channels": self.channels,
+            "fit": self.resize,
+            "code_dim": self.code_dim,
+            "loss": self.loss,
+            "optimiser": self.optimiser,
+            "schedule": self.schedule,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "batch": self.batch_size,
+            "epochs": self.epochs,
+            "colour_weight": self.colour_weight,
+            "augmentation": self.augmentation,
+        }
+        named = self.checkpoint is not None
+        checkpoint = (
+            os.path.abspath(os.fspath(self.checkpoint))
+            if self.checkpoint is not None
+            else own_checkpoint()
+        )
+        wishes = {
+            "device": self.device,
+            "sample": self.sample,
+            "checkpoint": checkpoint,
+            "resume": named and os.path.exists(checkpoint),
+            "options": options,
+        }
+        with Observer(self.progress, self.callbacks) as observer:
+            try:
+                model = Model.train(images, json.dumps(wishes, default=_number), observer)
+            except BaseException:
+                if os.path.exists(checkpoint):
+                    logger.warning(
+                        "the run is kept in %s: Encoder(checkpoint=%r, random_state=%d, ...).fit goes on with it",
+                        checkpoint,
+                        checkpoint,
+                        options["seed"],
+                    )
+                raise
+        remove(checkpoint)
+        self._take(model)
+        self.history_ = observer.history
+        if isinstance(images, Batches) and images.features is not None:
+            self.n_features_in_ = images.features
+        if model.collapsed:
+            warnings.warn(
+                "this model has learned nothing: it is no better than answering every image with the mean image, and its "
+                "codes are useless. Try more epochs, another learning_rate or another random_state.",
+                LookalikeWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Any:
+        """Learn from images, and encode them.
+
+        Parameters
+        ----------
+        X : images
+            As for `fit`, but no iterator, which is read only once.
+        y : ignored
+            There for scikit-learn.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, n_features_out_)
+        """
+        if hasattr(X, "__next__"):
+            raise InputError(
+                "an iterator can be read once, and is read twice here: pass a list, or use fit and transform with an iterator each"
+            )
+        return self.fit(X, y).transform(X)
+
+    def _take(self, model: Model) -> None:
+        self.model_ = model
+        self.n_features_out_ = model.dims
+        self.shape_ = model.shape
+        self.metric_ = model.metric
+        self.n_parameters_ = model.parameters
+        about = model.about
+        self.recipe_: dict[str, Any] | None = None if about is None else json.loads(about[0])
+        self.record_: dict[str, Any] | None = None if about is None else json.loads(about[1])
+
+    def _is_fitted(self) -> bool:
+        return hasattr(self, "model_")
+
+    def _input(self, X: Any) -> str | Batches:
+        return as_input(X, image_shape=self.image_shape)
+
+    # Encoding.
+
+    def transform(self, X: Any) -> Any:
+        """Encode images.
+
+        Parameters
+        ----------
+        X : images
+            As for `fit`. Of a source, images that cannot be read are passed over, with a warning;
+            in a list, one that cannot be read is an error.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, n_features_out_)
+            In the order of the images, or the container that `set_output` said.
+        """
+        return self._contained(self.encode(X).codes, X)
+
+    def encode(self, X: Any) -> Codes:
+        """Encode images, and say which they are.
+
+        Parameters
+        ----------
+        X : images
+            As for `transform`.
+
+        Returns
+        -------
+        Codes
+            `codes`, `keys` and `labels`, in one order.
+        """
+        import numpy as np
+
+        self._check_fitted()
+        images = self._input(X)
+        expected = getattr(self, "n_features_in_", None)
+        if (
+            isinstance(images, Batches)
+            and images.features is not None
+            and expected not in (None, images.features)
+        ):
+            raise InputError(
+                f"X has {images.features} features, but {type(self).__name__} is expecting {expected} features as input"
+            )
+        fitting = self._encode_fitting(images)
+        if fitting is not None:
+            return fitting
+        with Observer(self.progress) as observer:
+            values, keys, labels, skipped = self.model_.encode(images, observer)
+        codes = np.frombuffer(values, np.float32).reshape(len(keys), self.n_features_out_)
+        if skipped is not None:
+            count, why = skipped
+            if isinstance(images, Batches):
+                raise ImageError(f"{count} of the images cannot be read; the first, {why}")
+            warnings.warn(
+                f"{count} images were passed over; the first, {why}", LookalikeWarning, stacklevel=3
+            )
+        return Codes(codes, keys, labels)
+
+    def _encode_fitting(self, images: str | Batches) -> Codes | None:
+        """Codes of images that are of the network's own shape, all at once; None if they may be of
+        others."""
+        import numpy as np
+
+        if not isinstance(images, Batches) or images.one_shot or images.length is None:
+            return None
+        first = next(images.batches(), None)
+        if first is None or first[3] != self.shape_ or self.model_.path is not None:
+            return None
+        values = bytearray(4 * images.length * self.n_features_out_)
+        keys: list[str] = []
+        labels: list[str | None] = []
+        for some, named, content, shape in images.batches():
+            if shape != self.shape_ or not isinstance(content, bytes):
+                return None
+            offset = 4 * len(keys) * self.n_features_out_
+            self.model_.encode_fitting(content, values, offset)
+            keys += some
+            labels += named
+        codes = np.frombuffer(values, np.float32).reshape(len(keys), self.n_features_out_)
+        return Codes(codes, keys, labels)
+
+    def encode_text(self, text: str) -> np.ndarray:
+        """Encode words, with an encoder that others have trained and that knows some.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_features_out_,)
+        """
+        import numpy as np
+
+        self._check_fitted()
+        return np.frombuffer(self.model_.encode_text(text), np.float32)
+
+    def embed(
+        self, batch: dict[str, list[Any]], *, column: str | None = None
+    ) -> dict[str, np.ndarray]:
+        """Encode a batch of a Hugging Face data set, for `dataset.map(encoder.embed,
+        batched=True)`.
+
+        Parameters
+        ----------
+        batch : dict of list
+            Columns of the batch.
+        column : str, optional
+            The column of images; by default the first that has some.
+
+        Returns
+        -------
+        dict
+            The column `code`, which `dataset.add_faiss_index("code")` takes.
+        """
+        if column is None:
+            column = next(
+                (name for name, values in batch.items() if len(values) and _is_image(values[0])),
+                None,
+            )
+            if column is None:
+                raise InputError(
+                    f"none of the columns {', '.join(batch)} has images: say which, as in functools.partial(encoder.embed, column='image')"
+                )
+        return {"code": self.encode(list(batch[column])).codes}
+
+    def reconstruct(self, X: Any) -> np.ndarray:
+        """What the decoder makes of images, so that one can see what codes keep.
+
+        Parameters
+        ----------
+        X : images
+            As for `transform`.
+
+        Returns
+        -------
+        ndarray of uint8, shape (n_images, height, width) or (n_images, height, width, channels)
+            In the network's own shape `shape_`.
+        """
+        import numpy as np
+
+        from .datasets import load_images
+
+        self._check_fitted()
+        height, width, channels = self.shape_
+        images = load_images(
+            X, size=(height, width), channels=channels, image_shape=self.image_shape
+        ).images
+        made = np.frombuffer(self.model_.reconstruct(images.tobytes()), np.uint8)
+        return made.reshape(images.shape)
+
+    # Out again.
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model file, which the program `lookalike` reads as well; all of it or nothing.
+
+        Parameters
+        ----------
+        path : path
+            Where, such as "photos.safetensors".
+        """
+        self._check_fitted()
+        self.model_.save(os.fspath(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
+        """Read a model file, or an encoder that others have trained.
+
+        Parameters
+        ----------
+        path : path
+            A model file of `save` or of the program, or the folder or ONNX file of another encoder.
+        device : str
+            As for the class.
+
+        Returns
+        -------
+        Encoder
+            Fitted, with the parameters that are known.
+        """
+        return cls._of_model(Model.load(os.fspath(path), device), device)
+
+    @classmethod
+    def _of_model(cls, model: Model, device: str = "auto") -> Self:
+        encoder = cls(device=device)
+        encoder._take(model)
+        recipe = encoder.recipe_
+        if recipe is not None:
+            height, width, channels = encoder.shape_
+            encoder.set_params(
+                architecture=recipe["architecture"],
+                objective=recipe["objective"] if recipe["objective"] != "distil" else None,
+                epochs=recipe["epochs"],
+                input_size=(height, width),
+                channels=channels,
+                resize=recipe["fit"],
+                random_state=recipe["seed"],
+            )
+        encoder.history_ = []
+        for stage in (
+            []
+            if encoder.record_ is None
+            else [{"epochs": encoder.record_["epochs"]}, *encoder.record_.get("later", [])]
+        ):
+            for epoch in stage["epochs"]:
+                encoder.history_.append({"epoch": len(encoder.history_) + 1, **epoch})
+        return encoder
+
+    def to_onnx(self, path: str | os.PathLike[str] | None = None) -> bytes:
+        """The encoder as an ONNX file: `images`, uint8, n x height x width x channels, become
+        `codes`, float32.
+
+        Scaling, normalisation, the network and what stands in codes behind it are inside; bringing
+        pictures of other sizes to the network's shape is not.
+
+        Parameters
+        ----------
+        path : path, optional
+            Where to write it.
+
+        Returns
+        -------
+        bytes
+            The file.
+        """
+        self._check_fitted()
+        file = self.model_.to_onnx()
+        if path is not None:
+            self.model_.save_onnx(os.fspath(path))
+        return file
+
+    def to_torch(self) -> torch.nn.Module:
+        """The encoder as a module of PyTorch: a tensor of uint8 or floats of 0 to 255, n x height x
+        width x channels (or n x height x width of grey ones), becomes codes of float32, n x
+        n_features_out_.
+
+        Returns
+        -------
+        torch.nn.Module
+            What was learned are its parameters, so that it can be learned further; everything else
+            are buffers.
+        """
+        self._check_fitted()
+        from ._torch import OnnxModule
+
+        return OnnxModule(self.model_.to_onnx())
+
+    # What scikit-learn and pickle ask for.
+
+    def __sklearn_tags__(self) -> Any:
+        return tags(
+            two_dimensional=self.image_shape is not None,
+            three_dimensional=True,
+            is_transformer=True,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        model = state.pop("model_", None)
+        if model is not None:
+            state["_model_state"] = model.path or model.to_bytes()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = dict(state)
+        model = state.pop("_model_state", None)
+        self.__dict__.update(state)
+        if model is not None:
+            self.model_ = (
+                Model.from_bytes(model, self.device)
+                if isinstance(model, bytes)
+                else Model.load(model, self.device)
+            )
+
+    def _repr_html_(self) -> str:
+        from ._display import describe
+
+        if not self._is_fitted():
+            return describe(repr(self), {"state": "not fitted"})
+        height, width, channels = self.shape_
+        about: dict[str, Any] = {
+            "images": f"{height} x {width}, {'grey' if channels == 1 else 'colour'}",
+            "codes": f"{self.n_features_out_} numbers, {self.metric_}",
+        }
+        if self.record_ is not None:
+            about["learned from"] = (
+                f"{self.record_['data']['images']} images of {self.record_['data']['name']}"
+            )
+        else:
+            about["encoder"] = self.model_.description
+        return describe(repr(self), about)
+
+
+def _size(size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Width and height, as the library has them."""
+    if size is None:
+        return None
+    try:
+        height, width = (int(side) for side in size)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"input_size={size!r}: expected a height and a width, as in (64, 64)"
+        ) from error
+    return width, height
+
+
+def _number(value: Any) -> Any:
+    """NumPy's numbers as Python's own."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{value!r} is no parameter")
+
+
+def _is_image(value: Any) -> bool:
+    import numpy as np
+
+    if isinstance(value, dict):
+        return "bytes" in value or "path" in value
+    if isinstance(value, np.ndarray):
+        return value.ndim in (2, 3) and value.dtype == np.uint8
+    return type(value).__module__.startswith("PIL.") or isinstance(value, bytes)

@@ -1,0 +1,113 @@
+"""What a gallery is asked, as the extension takes it: a tuple of a kind, what it consists of, and a
+region."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Union
+
+from ._answers import Point
+from ._base import as_codes
+from ._inputs import as_content, from_dlpack
+from .errors import InputError, QueryError
+
+if TYPE_CHECKING:
+    Region = Union[tuple[int, int, int, int], None]
+    Asked = tuple[str, Any, Region]
+
+
+def as_query(query: Any, region: Sequence[int] | None = None) -> Asked:
+    """Recognise a query.
+
+    Parameters
+    ----------
+    query : str, path, UUID, Point, image, or code
+        See `Gallery.search`.
+    region : (int, int, int, int), optional
+        Left, top, width and height in pixels.
+    """
+    part = _region(region)
+    if isinstance(query, Point):
+        return "id", query.id, part
+    if isinstance(query, uuid.UUID):
+        return "id", str(query), part
+    if isinstance(query, str) and _is_id(query):
+        return "id", query, part
+    if isinstance(query, (str, os.PathLike)):
+        return "path", os.fspath(query), part
+    if hasattr(query, "__dlpack__") and not hasattr(query, "__array_interface__"):
+        query = from_dlpack(query)
+    if _is_code(query):
+        return "code", as_codes([query]).tobytes(), part
+    content, shape = as_content(query)
+    if shape is not None:
+        return "pixels", (content, list(shape)), part
+    return ("path" if isinstance(content, str) else "bytes"), content, part
+
+
+def as_examples(like: Any, unlike: Any) -> Asked:
+    """A query by examples."""
+    liked, disliked = _several(like), _several(unlike)
+    if not liked:
+        raise QueryError("a search by examples needs at least one that is liked: like=[...]")
+    return (
+        "examples",
+        ([as_query(example) for example in liked], [as_query(example) for example in disliked]),
+        None,
+    )
+
+
+def _several(examples: Any) -> list[Any]:
+    if examples is None:
+        return []
+    return (
+        list(examples)
+        if isinstance(examples, (list, tuple)) and not isinstance(examples, str)
+        else [examples]
+    )
+
+
+def in_words(query: Any) -> str:
+    """What was asked, for people."""
+    if isinstance(query, Point):
+        return query.key
+    if isinstance(query, (str, os.PathLike, uuid.UUID)):
+        return str(query)
+    return "a code" if _is_code(query) else "an image"
+
+
+def _is_code(query: Any) -> bool:
+    """Whether it is a vector of floats."""
+    return (
+        getattr(query, "ndim", None) == 1
+        and getattr(query, "dtype", None) is not None
+        and query.dtype.kind == "f"
+    )
+
+
+def _is_id(text: str) -> bool:
+    if len(text) != 36:
+        return False
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _region(region: Sequence[int] | None) -> Region:
+    if region is None:
+        return None
+    try:
+        left, top, width, height = (int(number) for number in region)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"region={region!r}: expected left, top, width and height in pixels, as in (10, 20, 100, 80)"
+        ) from error
+    if min(left, top) < 0 or min(width, height) < 1:
+        raise InputError(
+            f"region={region!r}: width and height are at least 1, left and top at least 0"
+        )
+    return left, top, width, height

@@ -1,0 +1,342 @@
+//! Encoders: trained, read from files, and used.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lookalike::autoencoder::{
+    Autoencoder, Checkpointing, DeviceChoice, Objective, TrainConfig, train,
+};
+use lookalike::export::export_encoder;
+use lookalike::{Encoder, Error, Phase, PretrainedOptions, TrainOptions, compare, load_encoder};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyByteArray, PyBytes};
+use serde::Deserialize;
+
+use crate::errors::{exception, raise};
+use crate::inputs::Input;
+use crate::neighbours::{bytes_of, float_bytes};
+use crate::watch::watched;
+
+/// How often a checkpoint is written, besides at every epoch's end.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+/// Images of the encoder's own shape whose codes are made at a time, and copied while they are in the
+/// processor's cache.
+const FITTING_IMAGES: usize = 128;
+
+/// How a model is trained: what the library is asked for, and what is particular to this call.
+#[derive(Deserialize)]
+struct Wishes {
+    device: String,
+    /// Learn from a fair sample of so many images.
+    sample: Option<usize>,
+    checkpoint: PathBuf,
+    resume: bool,
+    options: TrainOptions,
+}
+
+/// An encoder: an autoencoder, or one that others have trained.
+#[pyclass(module = "lookalike._lookalike", frozen)]
+pub struct Model {
+    encoder: Arc<dyn Encoder>,
+    /// The files of an encoder that others have trained.
+    files: Option<PathBuf>,
+}
+
+#[pymethods]
+impl Model {
+    /// Trains an autoencoder on the images of `input` by `wishes`, JSON. `observer` hears of it.
+    #[staticmethod]
+    fn train(
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        wishes: &str,
+        observer: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let wishes: Wishes = serde_json::from_str(wishes)
+            .map_err(|error| raise(py, "ParameterError", plain(&error)))?;
+        let device = device_of(py, &wishes.device)?;
+        let input = Input::of(input)?;
+        lookalike_cli::keep_freed_memory();
+        let model = watched(py, Some(observer), |mut teller| -> Result<_, Error> {
+            let mut stream = input.watched(&teller, None)?;
+            if let Some(sample) = wishes.sample {
+                stream = stream.sampled(sample, wishes.options.seed);
+            }
+            let images = wishes.options.load(stream, || teller.goes_on())?;
+            // Of a part of the images nothing is learned, and no checkpoint is kept.
+            if !teller.goes_on() || input.has_failed() {
+                let source_name = images.collection.name().to_owned();
+                return Err(Error::Stopped { source_name });
+            }
+            let collection = &images.collection;
+            let config: TrainConfig = wishes.options.config(collection);
+            if config.objective == Objective::Distil {
+                return Err(Error::Unusable(
+                    "the objective distil needs a teacher, which this package does not take: train with the program `lookalike`, and load its model"
+                        .to_owned(),
+                ));
+            }
+            let checkpointing = Checkpointing {
+                path: wishes.checkpoint,
+                every: CHECKPOINT_EVERY,
+                resume: wishes.resume,
+            };
+            let model = train(
+                collection,
+                &config,
+                device,
+                Some(&checkpointing),
+                &mut teller,
+            )?;
+            let model = model.with_grey_range(images.grey_range);
+            Ok(match compare(&model, collection)? {
+                Some(comparison) => model.with_comparison(comparison),
+                None => model,
+            })
+        });
+        input.check()?;
+        Ok(Self::of(model?.map_err(|error| exception(py, error))?))
+    }
+
+    /// Reads a model file, or the folder or file of an encoder that others have trained.
+    #[staticmethod]
+    pub fn load(py: Python<'_>, path: PathBuf, device: &str) -> PyResult<Self> {
+        let device = device_of(py, device)?;
+        let options = PretrainedOptions::default();
+        let encoder = py
+            .detach(|| load_encoder(&path, &options, device))
+            .map_err(|error| exception(py, error))?;
+        let files = encoder.files().is_some().then_some(path);
+        Ok(Self {
+            encoder: encoder.into(),
+            files,
+        })
+    }
+
+    /// Reads a model file's bytes.
+    #[staticmethod]
+    pub fn from_bytes(py: Python<'_>, bytes: &Bound<'_, PyBytes>, device: &str) -> PyResult<Self> {
+        let device = device_of(py, device)?;
+        let model = Autoencoder::from_bytes(bytes.as_bytes(), "the model", device);
+        Ok(Self::of(model.map_err(|error| exception(py, error))?))
+    }
+
+    /// The model file's bytes.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.encoder.to_bytes())
+    }
+
+    /// Writes the model file, all of it or nothing.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let autoencoder = self.autoencoder(py)?;
+        let saved = py.detach(|| autoencoder.save(&path));
+        saved.map_err(|error| exception(py, error))
+    }
+
+    /// The encoder as the bytes of an ONNX file.
+    fn to_onnx<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.autoencoder(py)?.to_onnx()))
+    }
+
+    /// Writes that file, all of it or nothing.
+    fn save_onnx(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        let saved = py.detach(|| export_encoder(self.encoder(), &path));
+        saved.map(drop).map_err(|error| exception(py, error))
+    }
+
+    /// Codes of all images of `input`, as bytes of `float32`; their keys and labels; how many were
+    /// passed over, and why the first of them was.
+    #[expect(clippy::type_complexity, reason = "a tuple that Python takes apart")]
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        input: &Bound<'py, PyAny>,
+        observer: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<(
+        Bound<'py, PyByteArray>,
+        Vec<String>,
+        Vec<Option<String>>,
+        Option<(u64, String)>,
+    )> {
+        let input = Input::of(input)?;
+        let encoder = &*self.encoder;
+        let encoded = watched(py, observer, |teller| -> Result<_, Error> {
+            let stream = input.watched(&teller, Some(Phase::Encoding))?;
+            let range = match encoder.grey_range() {
+                None => stream.suitable_grey_range()?,
+                known => known,
+            };
+            let stream = stream.with_grey_range(range);
+            let encoded = stream.encode(encoder, None)?;
+            let skips = stream.skips();
+            let skipped = skips.first().map(|first| {
+                let why = format!("{}: {}", first.location, first.reason);
+                (skips.total(), why)
+            });
+            Ok((encoded, skipped))
+        });
+        input.check()?;
+        let (encoded, skipped) = encoded?.map_err(|error| exception(py, error))?;
+        let codes = float_bytes(py, &encoded.codes);
+        Ok((codes, encoded.keys, encoded.labels, skipped))
+    }
+
+    /// Writes the codes of images that have the encoder's shape to `codes`, from `offset` on. The
+    /// caller made `codes` for this alone.
+    fn encode_fitting(
+        &self,
+        py: Python<'_>,
+        pixels: PyBackedBytes,
+        codes: &Bound<'_, PyByteArray>,
+        offset: usize,
+    ) -> PyResult<()> {
+        let (image, code) = (self.encoder.shape().values(), 4 * self.encoder.code_dim());
+        let end = offset + pixels.len() / image * code;
+        // SAFETY: the package makes the array for a call of `Encoder.encode` and shows it to nobody
+        // before that has its codes, so that nothing else reads, writes or resizes it meanwhile.
+        let all = unsafe { codes.as_bytes_mut() };
+        let Some(target) = all.get_mut(offset..end) else {
+            let message = format!("there is no room for codes from {offset} to {end}");
+            return Err(raise(py, "LookalikeError", message));
+        };
+        let written = watched(py, None, |_| -> Result<_, Error> {
+            let targets = target.chunks_mut(FITTING_IMAGES * code);
+            for (pixels, target) in pixels.chunks(FITTING_IMAGES * image).zip(targets) {
+                target.copy_from_slice(bytes_of(&self.encoder.encode(pixels)?));
+            }
+            Ok(())
+        })?;
+        written.map_err(|error| exception(py, error))
+    }
+
+    /// What the autoencoder makes of images of its shape, as bytes.
+    fn reconstruct<'py>(
+        &self,
+        py: Python<'py>,
+        pixels: &Bound<'py, PyBytes>,
+    ) -> PyResult<Bound<'py, PyByteArray>> {
+        let autoencoder = self.autoencoder(py)?;
+        let bytes = pixels.as_bytes();
+        let made = watched(py, None, |_| autoencoder.reconstruct(bytes))?;
+        let made = made.map_err(|error| exception(py, error))?;
+        Ok(PyByteArray::new(py, &made))
+    }
+
+    /// The code of words.
+    fn encode_text<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyByteArray>> {
+        let code = py.detach(|| self.encoder.encode_text(text));
+        Ok(float_bytes(
+            py,
+            &code.map_err(|error| exception(py, error))?,
+        ))
+    }
+
+    /// Height, width and channels of its input.
+    #[getter]
+    fn shape(&self) -> (usize, usize, usize) {
+        let shape = self.encoder.shape();
+        (shape.height, shape.width, shape.channels)
+    }
+
+    /// Floats of a code.
+    #[getter]
+    fn dims(&self) -> usize {
+        self.encoder.code_dim()
+    }
+
+    /// The metric that suits its codes.
+    #[getter]
+    fn metric(&self) -> &'static str {
+        self.encoder.default_metric().name()
+    }
+
+    /// BLAKE3 of its file, by which galleries know it.
+    #[getter]
+    fn fingerprint(&self) -> String {
+        self.encoder.fingerprint()
+    }
+
+    /// What it is, in a line.
+    #[getter]
+    fn description(&self) -> String {
+        self.encoder.name()
+    }
+
+    /// The path of an encoder that others have trained.
+    #[getter]
+    fn path(&self) -> Option<&OsStr> {
+        self.files.as_deref().map(Path::as_os_str)
+    }
+
+    /// Learned numbers of an autoencoder.
+    #[getter]
+    fn parameters(&self) -> Option<usize> {
+        self.encoder.autoencoder().map(Autoencoder::parameters)
+    }
+
+    /// The recipe and the history of an autoencoder, as JSON.
+    #[getter]
+    fn about(&self) -> Option<(String, String)> {
+        let autoencoder = self.encoder.autoencoder()?;
+        let recipe = serde_json::to_string(autoencoder.config()).ok()?;
+        let record = serde_json::to_string(autoencoder.record()).ok()?;
+        Some((recipe, record))
+    }
+
+    /// Whether it is no better than answering with the mean image.
+    #[getter]
+    fn collapsed(&self) -> bool {
+        let autoencoder = self.encoder.autoencoder();
+        autoencoder.is_some_and(|model| model.record().collapsed())
+    }
+}
+
+impl Model {
+    fn of(model: Autoencoder) -> Self {
+        Self {
+            encoder: Arc::new(model),
+            files: None,
+        }
+    }
+
+    /// The encoder.
+    pub fn encoder(&self) -> &dyn Encoder {
+        &*self.encoder
+    }
+
+    /// The encoder's files, for those that a gallery does not keep.
+    pub fn files(&self) -> Option<&PathBuf> {
+        self.files.as_ref()
+    }
+
+    fn autoencoder(&self, py: Python<'_>) -> PyResult<&Autoencoder> {
+        self.encoder.autoencoder().ok_or_else(|| {
+            let message = format!(
+                "{} is no autoencoder of ours: use its own files",
+                self.encoder.name()
+            );
+            raise(py, "ModelError", message)
+        })
+    }
+}
+
+/// A device by its name.
+pub fn device_of(py: Python<'_>, name: &str) -> PyResult<DeviceChoice> {
+    name.parse().map_err(|error| {
+        let error: lookalike::autoencoder::AutoencoderError = error;
+        exception(py, error)
+    })
+}
+
+/// What is wrong with options, without the place in a text that nobody has seen.
+fn plain(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    match message.rfind(" at line ") {
+        Some(end) => message[..end].to_owned(),
+        None => message,
+    }
+}

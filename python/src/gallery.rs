@@ -1,0 +1,445 @@
+//! Galleries: made, filled, asked and looked through.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use lookalike::duplicates::{self, DuplicateOptions};
+use lookalike::gallery::{Filter, Payload, Point, Points};
+use lookalike::images::{Pixels, thumbnail};
+use lookalike::outliers::{self, OutlierOptions, RankBy};
+use lookalike::{
+    Encoder, Error, GalleryOptions, IndexOptions, Originals, Searcher, Skips, create_gallery,
+    encoder_of, export, forget_source, load_encoder, map, sources_in,
+};
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::encoder::{Model, device_of};
+use crate::errors::{exception, raise};
+use crate::inputs::Input;
+use crate::neighbours::{float_bytes, metric_of};
+use crate::query::{Asked, query_of};
+use crate::watch::{refuse_forked, watched};
+
+/// Pictures up to this side are shown as they are, larger ones as JPEG.
+const SMALL: usize = 64;
+
+/// A gallery and its encoder, until it is closed.
+#[pyclass(module = "lookalike._lookalike", frozen)]
+pub struct Store {
+    name: String,
+    searcher: RwLock<Option<Arc<Searcher>>>,
+}
+
+/// How a gallery is filled.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Filling {
+    prune: bool,
+    reread: bool,
+    diffusion: bool,
+    thumbnail: usize,
+}
+
+/// What outliers are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutlierWishes {
+    k: usize,
+    by: RankBy,
+    count: usize,
+}
+
+/// A point as Python reads it.
+#[derive(Serialize)]
+struct Record<'a> {
+    id: Uuid,
+    #[serde(flatten)]
+    payload: &'a Payload,
+}
+
+#[pymethods]
+impl Store {
+    /// Makes an empty gallery for an encoder.
+    #[staticmethod]
+    fn create(
+        py: Python<'_>,
+        path: PathBuf,
+        model: &Model,
+        metric: Option<&str>,
+        device: &str,
+    ) -> PyResult<Self> {
+        refuse_forked(py)?;
+        let device = device_of(py, device)?;
+        let metric = metric.map(|name| metric_of(py, name)).transpose()?;
+        let options = GalleryOptions::new().metric(metric);
+        let searcher = py.detach(|| -> Result<_, Error> {
+            let gallery = create_gallery(&path, model.encoder(), &options)?;
+            // A gallery keeps the autoencoder that it was made for, and one of others' by its path.
+            let encoder: Box<dyn Encoder> = match model.files() {
+                Some(files) => load_encoder(files, &Default::default(), device)?,
+                None => encoder_of(&*gallery, &[], device)?,
+            };
+            Ok(Searcher::new(gallery, encoder))
+        });
+        Self::of(py, searcher)
+    }
+
+    /// Opens a gallery, with the encoder that it keeps or else the one of `models` that is its own.
+    #[staticmethod]
+    fn open(py: Python<'_>, path: PathBuf, models: Vec<PathBuf>, device: &str) -> PyResult<Self> {
+        refuse_forked(py)?;
+        let device = device_of(py, device)?;
+        let searcher = py.detach(|| Searcher::open(&path, &models, device));
+        Self::of(py, searcher)
+    }
+
+    /// Closes it: others may open it as soon as what runs on it has ended.
+    fn close(&self) {
+        let searcher = self.searcher.write();
+        *searcher.unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether it was closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.get().is_none()
+    }
+
+    /// What it is and holds, as JSON.
+    fn describe(&self, py: Python<'_>) -> PyResult<String> {
+        self.ask(py, |searcher| Ok(json(&searcher.gallery().describe()?)))
+    }
+
+    /// Brings it in step with a source. Gives what was done as JSON, and why something was passed
+    /// over.
+    fn index(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        filling: &str,
+        observer: &Bound<'_, PyAny>,
+    ) -> PyResult<(String, Option<String>)> {
+        let filling: Filling = read(py, filling)?;
+        let searcher = self.searcher(py)?;
+        let input = Input::of(input)?;
+        let skips: Arc<Skips> = Arc::default();
+        let summary = watched(py, Some(observer), |teller| {
+            let progress = |progress| teller.progress(progress);
+            let options = IndexOptions {
+                diffusion: filling.diffusion,
+                prune: filling.prune,
+                reread: filling.reread,
+                thumbnail: filling.thumbnail,
+                stop: Some(teller.stop()),
+                progress: Some(&progress),
+                ..IndexOptions::default()
+            };
+            let stream = input.stream(skips.clone())?;
+            lookalike::index(stream, searcher.encoder(), searcher.gallery(), options)
+        });
+        input.check()?;
+        let summary = summary?.map_err(|error| exception(py, error))?;
+        let first = skips.first();
+        let why = first.map(|first| format!("{}: {}", first.location, first.reason));
+        Ok((json(&summary), why))
+    }
+
+    /// The answer to a query, as JSON. `asked` is JSON, see [`Asked`].
+    fn search(&self, py: Python<'_>, query: &Bound<'_, PyAny>, asked: &str) -> PyResult<String> {
+        let asked: Asked = read(py, asked)?;
+        let options = asked.options(py)?;
+        let query = query_of(query)?;
+        self.ask(py, |searcher| Ok(json(&searcher.search(query, &options)?)))
+    }
+
+    /// The id of the point that a user's words name: an id, a path, `SOURCE#KEY`, a key.
+    fn find(&self, py: Python<'_>, name: &str) -> PyResult<Option<String>> {
+        self.ask(py, |searcher| {
+            let point = searcher.find_point(name)?;
+            Ok(point.map(|point| point.id.to_string()))
+        })
+    }
+
+    /// How many points there are, or pass the filter.
+    fn count(&self, py: Python<'_>, filter: Option<&str>) -> PyResult<usize> {
+        let filter = filter_of(py, filter)?;
+        self.ask(py, |searcher| {
+            Ok(searcher.gallery().count(filter.as_ref())?)
+        })
+    }
+
+    /// The next points after an id: their payloads as a JSON array, and their codes.
+    fn page<'py>(
+        &self,
+        py: Python<'py>,
+        after: Option<&str>,
+        limit: usize,
+        filter: Option<&str>,
+    ) -> PyResult<(String, Bound<'py, PyByteArray>)> {
+        let after = after.map(|id| id_of(py, id)).transpose()?;
+        let filter = filter_of(py, filter)?;
+        let points = self.ask(py, |searcher| {
+            Ok(searcher.gallery().scroll(after, limit, filter.as_ref())?)
+        })?;
+        Ok(records(py, &points))
+    }
+
+    /// The points of these ids, as [`page`](Self::page) gives them; ids that are not there are left
+    /// out.
+    fn retrieve<'py>(
+        &self,
+        py: Python<'py>,
+        ids: Vec<String>,
+    ) -> PyResult<(String, Bound<'py, PyByteArray>)> {
+        let ids = ids_of(py, &ids)?;
+        let points = self.ask(py, |searcher| Ok(searcher.gallery().retrieve(&ids)?))?;
+        Ok(records(py, &points))
+    }
+
+    /// All points, as [`page`](Self::page) gives them.
+    fn points<'py>(
+        &self,
+        py: Python<'py>,
+        filter: Option<&str>,
+    ) -> PyResult<(String, Bound<'py, PyByteArray>)> {
+        let filter = filter_of(py, filter)?;
+        let points = self.ask(py, |searcher| {
+            let points = Points::new(searcher.gallery(), filter);
+            Ok(points.collect::<Result<Vec<_>, _>>()?)
+        })?;
+        Ok(records(py, &points))
+    }
+
+    /// Removes points; says how many were there.
+    fn delete(&self, py: Python<'_>, ids: Vec<String>) -> PyResult<usize> {
+        let ids = ids_of(py, &ids)?;
+        self.ask(py, |searcher| {
+            let gallery = searcher.gallery();
+            let removed = gallery.delete(&ids)?;
+            gallery.flush()?;
+            Ok(removed)
+        })
+    }
+
+    /// The sources and how many images each has, as JSON.
+    fn sources(&self, py: Python<'_>) -> PyResult<String> {
+        self.ask(py, |searcher| Ok(json(&sources_in(searcher.gallery())?)))
+    }
+
+    /// Removes all points of a source; says how many.
+    fn forget(&self, py: Python<'_>, source: &str) -> PyResult<usize> {
+        self.ask(py, |searcher| forget_source(searcher.gallery(), source))
+    }
+
+    /// Small pictures of points, as the bytes of PNG or JPEG files; none where nothing is left.
+    fn pictures<'py>(
+        &self,
+        py: Python<'py>,
+        ids: Vec<String>,
+        side: usize,
+    ) -> PyResult<Vec<Option<Bound<'py, PyBytes>>>> {
+        let ids = ids_of(py, &ids)?;
+        let pictures = self.ask(py, |searcher| {
+            let gallery = searcher.gallery();
+            let originals = Originals::of(gallery)?;
+            let points = gallery.retrieve(&ids)?;
+            let picture = |id: &Uuid| -> Result<Option<Vec<u8>>, Error> {
+                let Some(point) = points.iter().find(|point| point.id == *id) else {
+                    return Ok(None);
+                };
+                if let Some(kept) = gallery.thumbnail(&point.payload.blake3)? {
+                    return Ok(Some(kept));
+                }
+                let pixels = originals.picture(gallery, &point.payload);
+                pixels.map(|pixels| small(&pixels, side)).transpose()
+            };
+            ids.iter().map(picture).collect::<Result<Vec<_>, _>>()
+        })?;
+        let bytes = |picture: Option<Vec<u8>>| picture.map(|bytes| PyBytes::new(py, &bytes));
+        Ok(pictures.into_iter().map(bytes).collect())
+    }
+
+    /// Copies and near copies, as JSON.
+    fn duplicates(
+        &self,
+        py: Python<'_>,
+        threshold: Option<f32>,
+        exact_only: bool,
+        filter: Option<&str>,
+        observer: &Bound<'_, PyAny>,
+    ) -> PyResult<String> {
+        let options = DuplicateOptions {
+            threshold,
+            exact_only,
+            filter: filter_of(py, filter)?,
+            limit: None,
+        };
+        let searcher = self.searcher(py)?;
+        let found = watched(py, Some(observer), |teller| {
+            duplicates::find(searcher.gallery(), &options, |progress| {
+                teller.progress(progress);
+            })
+        })?;
+        Ok(json(&found.map_err(|error| exception(py, error))?))
+    }
+
+    /// Pictures unlike the rest, as JSON.
+    fn outliers(
+        &self,
+        py: Python<'_>,
+        wishes: &str,
+        filter: Option<&str>,
+        observer: &Bound<'_, PyAny>,
+    ) -> PyResult<String> {
+        let wishes: OutlierWishes = read(py, wishes)?;
+        let options = OutlierOptions {
+            k: wishes.k,
+            by: wishes.by,
+            count: wishes.count,
+            filter: filter_of(py, filter)?,
+        };
+        let searcher = self.searcher(py)?;
+        let found = watched(py, Some(observer), |teller| {
+            let model = searcher.encoder().autoencoder();
+            outliers::rank(searcher.gallery(), model, &options, |progress| {
+                teller.progress(progress);
+            })
+        })?;
+        Ok(json(&found.map_err(|error| exception(py, error))?))
+    }
+
+    /// Where each point lies on the map of the gallery: ids, and x and y one after another.
+    fn map<'py>(
+        &self,
+        py: Python<'py>,
+        observer: &Bound<'py, PyAny>,
+    ) -> PyResult<(Vec<String>, Bound<'py, PyByteArray>)> {
+        let searcher = self.searcher(py)?;
+        let map = watched(py, Some(observer), |teller| {
+            map::lay_out(searcher.gallery(), |progress| teller.progress(progress))
+        })?;
+        let map = map.map_err(|error| exception(py, error))?;
+        let ids = map.points().iter().map(|point| point.id.to_string());
+        let places: Vec<f32> = map.points().iter().flat_map(|p| [p.x, p.y]).collect();
+        Ok((ids.collect(), float_bytes(py, &places)))
+    }
+
+    /// Writes all points to a Parquet file; says how many.
+    fn to_parquet(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        filter: Option<&str>,
+        observer: &Bound<'_, PyAny>,
+    ) -> PyResult<usize> {
+        let filter = filter_of(py, filter)?;
+        let searcher = self.searcher(py)?;
+        let written = watched(py, Some(observer), |teller| {
+            let files = export::ExportFiles {
+                parquet: Some(&path),
+                ..export::ExportFiles::default()
+            };
+            export::export(searcher.gallery(), filter.as_ref(), &files, |progress| {
+                teller.progress(progress);
+            })
+        })?;
+        written.map_err(|error| exception(py, error))
+    }
+
+    /// The encoder of the gallery's codes.
+    fn model(&self, py: Python<'_>, device: &str) -> PyResult<Model> {
+        let searcher = self.searcher(py)?;
+        if let Some(files) = searcher.encoder().files() {
+            return Model::load(py, files.path.clone(), device);
+        }
+        let bytes = PyBytes::new(py, &searcher.encoder().to_bytes());
+        Model::from_bytes(py, &bytes, device)
+    }
+}
+
+impl Store {
+    fn of(py: Python<'_>, searcher: Result<Searcher, Error>) -> PyResult<Self> {
+        let searcher = searcher.map_err(|error| exception(py, error))?;
+        let info = searcher.gallery().describe();
+        Ok(Self {
+            name: info.map_err(|error| exception(py, error))?.name,
+            searcher: RwLock::new(Some(Arc::new(searcher))),
+        })
+    }
+
+    fn get(&self) -> Option<Arc<Searcher>> {
+        let searcher = self.searcher.read();
+        searcher.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The open gallery.
+    fn searcher(&self, py: Python<'_>) -> PyResult<Arc<Searcher>> {
+        refuse_forked(py)?;
+        self.get().ok_or_else(|| {
+            let message = format!("the gallery {} was closed: open it again", self.name);
+            raise(py, "GalleryClosedError", message)
+        })
+    }
+
+    /// Does something short with it, without the interpreter's lock.
+    fn ask<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Searcher) -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
+        let searcher = self.searcher(py)?;
+        let done = py.detach(move || work(&searcher));
+        done.map_err(|error| exception(py, error))
+    }
+}
+
+/// Payloads as a JSON array, and codes.
+fn records<'py>(py: Python<'py>, points: &[Point]) -> (String, Bound<'py, PyByteArray>) {
+    let records: Vec<Record<'_>> = points
+        .iter()
+        .map(|point| Record {
+            id: point.id,
+            payload: &point.payload,
+        })
+        .collect();
+    let codes: Vec<f32> = points.iter().flat_map(|p| &p.code).copied().collect();
+    (json(&records), float_bytes(py, &codes))
+}
+
+/// A picture's file, small.
+fn small(pixels: &Pixels, side: usize) -> Result<Vec<u8>, Error> {
+    let is_small = pixels.width().max(pixels.height()) <= SMALL;
+    Ok(match is_small {
+        true => pixels.to_png()?,
+        false => thumbnail(pixels, side)?,
+    })
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("answers serialise")
+}
+
+fn read<T: serde::de::DeserializeOwned>(py: Python<'_>, text: &str) -> PyResult<T> {
+    serde_json::from_str(text).map_err(|error| raise(py, "ParameterError", error.to_string()))
+}
+
+/// A filter as it is written: `label=3 and width>=100`.
+pub fn filter_of(py: Python<'_>, text: Option<&str>) -> PyResult<Option<Filter>> {
+    let filter = text.map(str::parse::<Filter>).transpose();
+    filter.map_err(|error| exception(py, error))
+}
+
+/// An id as it is written.
+pub fn id_of(py: Python<'_>, text: &str) -> PyResult<Uuid> {
+    text.parse().map_err(|_| {
+        let message = format!("{text:?} is no id of an image: an id is a UUID, as in a hit's `id`");
+        raise(py, "QueryError", message)
+    })
+}
+
+fn ids_of(py: Python<'_>, texts: &[String]) -> PyResult<Vec<Uuid>> {
+    texts.iter().map(|text| id_of(py, text)).collect()
+}

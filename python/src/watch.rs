@@ -1,0 +1,221 @@
+//! Long work: on a thread of its own, while the caller's thread hears of its progress, tells Python
+//! of it, and looks for signals, as Ctrl-C. The interpreter's lock is free all the while.
+
+use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lookalike::Progress;
+use lookalike::autoencoder::{EpochRecord, Observer, TrainStep};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::errors::raise;
+
+/// How often signals are looked for, and how often progress is told at most.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The stack of the thread that works: as a program's first thread has it.
+const STACK: usize = 8 << 20;
+
+/// What the caller hears.
+pub enum Event {
+    Progress(Progress),
+    Step(TrainStep),
+    Epoch(usize, EpochRecord),
+    Note(String),
+}
+
+impl Event {
+    /// Whether a later one of its kind replaces it.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Progress(_) | Self::Step(_))
+    }
+
+    /// Calls the observer's method for it.
+    fn tell(&self, observer: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = observer.py();
+        match self {
+            Self::Progress(progress) => {
+                let phase = progress.phase.as_str();
+                observer.call_method1("progress", (phase, progress.done, progress.total))?;
+            }
+            Self::Step(step) => {
+                let about = PyDict::new(py);
+                about.set_item("epoch", step.epoch)?;
+                about.set_item("epochs", step.epochs)?;
+                about.set_item("loss", step.loss)?;
+                about.set_item("images_per_second", step.images_per_second)?;
+                about.set_item("seconds_left", step.seconds_left)?;
+                let (done, total) = (step.progress.done, step.progress.total);
+                observer.call_method1("step", (done, total, about))?;
+            }
+            Self::Epoch(number, record) => {
+                observer.call_method1("epoch", (number, record.loss, record.seconds))?;
+            }
+            Self::Note(message) => {
+                observer.call_method1("note", (message,))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the work tells its caller by, and is told to stop by.
+#[derive(Clone)]
+pub struct Teller {
+    events: Sender<Event>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Teller {
+    /// The flag that says that the work should stop.
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
+    }
+
+    /// Whether the work may go on.
+    pub fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Tells how far the work is.
+    pub fn progress(&self, progress: Progress) {
+        self.send(Event::Progress(progress));
+    }
+
+    fn send(&self, event: Event) {
+        // The caller hears until the work has ended.
+        let _ = self.events.send(event);
+    }
+}
+
+impl Observer for Teller {
+    fn step(&mut self, step: &TrainStep) -> ControlFlow<()> {
+        self.send(Event::Step(*step));
+        match self.goes_on() {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    }
+
+    fn epoch(&mut self, number: usize, epoch: &EpochRecord) {
+        self.send(Event::Epoch(number, *epoch));
+    }
+
+    fn note(&mut self, message: &str) {
+        self.send(Event::Note(message.to_owned()));
+    }
+}
+
+/// Does the work on a thread of its own. What the observer's methods raise, and signals, stop it
+/// where it can be stopped, and are raised when it has ended.
+pub fn watched<T: Send>(
+    py: Python<'_>,
+    observer: Option<&Bound<'_, PyAny>>,
+    work: impl FnOnce(Teller) -> T + Send,
+) -> PyResult<T> {
+    refuse_forked(py)?;
+    let observer = observer.map(|observer| observer.clone().unbind());
+    let (events, receiver) = channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let teller = Teller {
+        events,
+        stop: stop.clone(),
+    };
+    // The receiver goes along: only one thread may hear.
+    let (outcome, failure) = py.detach(move || {
+        thread::scope(|scope| {
+            let worker = thread::Builder::new()
+                .name("lookalike".to_owned())
+                .stack_size(STACK)
+                .spawn_scoped(scope, || work(teller));
+            let failure = hear(&receiver, observer.as_ref(), &stop);
+            (worker.map(|worker| worker.join()), failure)
+        })
+    });
+    let outcome = outcome.map_err(|error| {
+        let message = format!("cannot start a thread: {error}; end what else runs");
+        raise(py, "LookalikeError", message)
+    })?;
+    match (outcome, failure) {
+        (Err(panic), _) => resume_unwind(panic),
+        (Ok(_), Some(failure)) => Err(failure),
+        (Ok(outcome), None) => Ok(outcome),
+    }
+}
+
+/// Hears all events until the work ends. The first failure of telling them stops the work.
+fn hear(
+    receiver: &Receiver<Event>,
+    observer: Option<&Py<PyAny>>,
+    stop: &AtomicBool,
+) -> Option<PyErr> {
+    let mut failure = None;
+    let mut passing: Option<Event> = None;
+    let mut told = Instant::now();
+    loop {
+        let event = receiver.recv_timeout(PAUSE.saturating_sub(told.elapsed()));
+        let ended = matches!(event, Err(RecvTimeoutError::Disconnected));
+        let lasting = match event {
+            Ok(event) if event.is_passing() => {
+                passing = Some(event);
+                None
+            }
+            Ok(event) => Some(event),
+            Err(_) => None,
+        };
+        if lasting.is_none() && told.elapsed() < PAUSE && !ended {
+            continue;
+        }
+        if failure.is_none() {
+            let events = passing.take().into_iter().chain(lasting);
+            failure = Python::attach(|py| tell(py, observer, events)).err();
+            if failure.is_some() {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+        told = Instant::now();
+        if ended {
+            return failure;
+        }
+    }
+}
+
+fn tell(
+    py: Python<'_>,
+    observer: Option<&Py<PyAny>>,
+    events: impl Iterator<Item = Event>,
+) -> PyResult<()> {
+    py.check_signals()?;
+    let Some(observer) = observer else {
+        return Ok(());
+    };
+    let observer = observer.bind(py);
+    for event in events {
+        event.tell(observer)?;
+    }
+    Ok(())
+}
+
+/// The process that the threads of this library belong to; 0 as long as it has none.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+/// Refuses to work in a process that was forked after threads were started: they are not there, and
+/// waiting for them would never end.
+pub fn refuse_forked(py: Python<'_>) -> PyResult<()> {
+    let own = std::process::id();
+    let first = PROCESS.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed);
+    match first {
+        Err(other) if other != own => Err(raise(
+            py,
+            "LookalikeError",
+            "this process was forked after lookalike had been used, and its threads stayed behind: start worker \
+             processes by \"spawn\" or \"forkserver\", or use lookalike in them alone",
+        )),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,249 @@
+"""Learning and encoding."""
+
+import copy
+import json
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from lookalike import Encoder, errors
+
+
+def quick(**parameters):
+    return Encoder(
+        **{"architecture": "conv", "epochs": 2, "random_state": 0, "progress": False, **parameters}
+    )
+
+
+def test_the_attributes_say_what_was_learned(encoder, digits):
+    assert encoder.shape_ == (28, 28, 1)
+    assert encoder.metric_ == "cosine"
+    assert encoder.n_parameters_ > 100_000
+    assert encoder.recipe_["objective"] == "look"
+    assert encoder.record_["data"]["images"] == 400
+    assert [epoch["epoch"] for epoch in encoder.history_] == list(
+        range(1, len(encoder.history_) + 1)
+    )
+    assert all(np.isfinite(epoch["loss"]) for epoch in encoder.history_)
+    codes = encoder.transform(digits.images)
+    assert codes.dtype == np.float32 and codes.shape == (400, encoder.n_features_out_)
+    assert codes.flags.writeable
+
+
+def test_the_article_s_network_has_the_article_s_codes(article, digits):
+    assert article.n_features_out_ == 7 * 7 * 32
+    assert article.metric_ == "euclidean"
+    made = article.reconstruct(digits.images[:5])
+    assert made.shape == (5, 28, 28) and made.dtype == np.uint8
+    # It learned something: nearer to the images than a mean image is.
+    error = np.square(made - digits.images[:5].astype(float)).mean()
+    assert error < np.square(digits.images[:5] - digits.images.mean(0)).mean()
+
+
+def test_a_random_state_decides_everything(digits):
+    images = digits.images[:60]
+    first, again, other = (
+        quick(random_state=state).fit(images).transform(images[:9]) for state in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    states = (np.random.RandomState(1), np.random.default_rng(1), None)
+    for state in states:
+        assert quick(random_state=state).fit(images).recipe_["seed"] >= 0
+    with pytest.raises(errors.ParameterError, match="random_state"):
+        quick(random_state="seven").fit(images)
+
+
+def test_the_same_by_the_program(digits, tmp_path):
+    """One recipe, one model file, whoever trains; and either reads the other's."""
+    arguments = (
+        "train mnist:test --out there.safetensors --arch conv --epochs 1 --limit 200 --json".split()
+    )
+    subprocess.run([sys.executable, "-m", "lookalike", *arguments], capture_output=True, check=True)
+    there = Encoder.load("there.safetensors")
+    here = quick(epochs=1).fit(digits.images[:200])
+    np.testing.assert_array_equal(here.transform(digits.images), there.transform(digits.images))
+    assert there.get_params()["architecture"] == "conv"
+    assert len(there.history_) == 1
+    here.save("here.safetensors")
+    shown = subprocess.run(
+        [sys.executable, "-m", "lookalike", "info", "here.safetensors", "--json"],
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(shown.stdout)["code_dim"] == 1568
+
+
+def test_copies_and_pickles_are_the_same_encoder(article, digits):
+    for other in (copy.deepcopy(article), pickle.loads(pickle.dumps(article))):
+        np.testing.assert_array_equal(
+            other.transform(digits.images[:5]), article.transform(digits.images[:5])
+        )
+        assert other.get_params() == article.get_params()
+    assert not hasattr(pickle.loads(pickle.dumps(quick())), "model_")
+
+
+def test_callbacks_hear_of_every_epoch(digits):
+    heard = []
+    encoder = quick(epochs=3, callbacks=[heard.append]).fit(digits.images[:200])
+    assert heard == encoder.history_ and [epoch["epoch"] for epoch in heard] == [1, 2, 3]
+    assert heard[0].keys() == {"epoch", "loss", "seconds"}
+
+
+def test_epochs_are_logged(digits, caplog):
+    with caplog.at_level(logging.INFO, "lookalike"):
+        quick(epochs=1).fit(digits.images[:100])
+    assert [record.getMessage()[:13] for record in caplog.records] == ["epoch 1: loss"]
+
+
+def test_a_stopped_run_is_kept_and_goes_on(digits):
+    images = digits.images[:400]
+    whole = quick(epochs=4, batch_size=16).fit(images)
+
+    class Enough(Exception):
+        pass
+
+    def stop(epoch):
+        raise Enough
+
+    with pytest.raises(Enough):
+        quick(epochs=4, batch_size=16, checkpoint="run.checkpoint", callbacks=[stop]).fit(images)
+    assert os.path.exists("run.checkpoint")
+    with pytest.raises(errors.CheckpointError, match="seed"):
+        quick(epochs=4, batch_size=16, checkpoint="run.checkpoint", random_state=5).fit(images)
+    heard = []
+    resumed = quick(
+        epochs=4, batch_size=16, checkpoint="run.checkpoint", callbacks=[heard.append]
+    ).fit(images)
+    assert not os.path.exists("run.checkpoint")
+    assert heard[-1]["epoch"] == 4
+    np.testing.assert_array_equal(whole.transform(images), resumed.transform(images))
+
+
+def test_interruptions_stop_training(digits, caplog):
+    def interrupt(epoch):
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        quick(epochs=1000, checkpoint="run.checkpoint", callbacks=[interrupt]).fit(
+            digits.images[:100]
+        )
+    assert os.path.exists("run.checkpoint")
+    with caplog.at_level(logging.WARNING, "lookalike"), pytest.raises(KeyboardInterrupt):
+        quick(epochs=1000, callbacks=[interrupt]).fit(digits.images[:100])
+    # Kept as well, and named.
+    kept = caplog.records[-1].args[0]
+    assert os.path.exists(kept)
+    os.remove(kept)
+
+
+def test_other_threads_run_while_it_learns(digits):
+    """A callback that waits for another Python thread is answered: the interpreter's lock is
+    free."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def answer():
+        if asked.wait(30):
+            answered.set()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    quick(epochs=2, callbacks=[lambda epoch: (asked.set(), answered.wait(30))]).fit(
+        digits.images[:100]
+    )
+    thread.join()
+    assert answered.is_set()
+
+
+def test_a_forked_process_is_told(encoder, digits):
+    script = """
+import os, sys
+from lookalike import Encoder, datasets
+images = datasets.load_mnist("test", limit=60).images
+encoder = Encoder(architecture="conv", epochs=1, random_state=0, progress=False).fit(images)
+child = os.fork()
+if child == 0:
+    try:
+        encoder.transform(images)
+    except Exception as error:
+        os._exit(0 if "spawn" in str(error) else 2)
+    os._exit(1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"architecture": "resnet"}, "resnet"),
+        ({"epochs": 0}, "epochs"),
+        ({"epochs": "many"}, "many"),
+        ({"learning_rate": -1.0}, "learning rate"),
+        ({"objective": "look"}, "bottleneck"),
+        ({"objective": "distil"}, "teacher"),
+        ({"device": "abacus"}, "device"),
+        ({"input_size": 28}, "input_size"),
+        ({"augmentation": "wild", "architecture": "bottleneck"}, "wild"),
+    ],
+)
+def test_parameters_that_cannot_work_are_refused(digits, parameters, said):
+    with pytest.raises(errors.LookalikeError, match=said) as caught:
+        quick(**parameters).fit(digits.images[:20])
+    assert isinstance(caught.value, ValueError)
+
+
+def test_one_image_cannot_be_learned_from(digits):
+    with pytest.raises(errors.SourceError, match="at least 2"):
+        Encoder(epochs=1, random_state=0, progress=False).fit(digits.images[:1])
+
+
+def test_before_fit_there_is_nothing(digits, tmp_path):
+    for use in (
+        lambda encoder: encoder.transform(digits.images),
+        lambda encoder: encoder.save("model"),
+        lambda encoder: encoder.to_onnx(),
+        lambda encoder: encoder.get_feature_names_out(),
+        lambda encoder: encoder.reconstruct(digits.images),
+    ):
+        with pytest.raises(errors.NotFittedError, match="not fitted"):
+            use(Encoder())
+
+
+def test_files_that_are_no_models(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Encoder.load("nowhere.safetensors")
+    (tmp_path / "bad.safetensors").write_bytes(b"1234")
+    with pytest.raises(errors.ModelError, match="bad.safetensors"):
+        Encoder.load("bad.safetensors")
+
+
+def test_a_model_that_learned_nothing_warns(digits):
+    with pytest.warns(errors.LookalikeWarning, match="learned nothing"):
+        quick(epochs=1, learning_rate=1e-9).fit(digits.images[:40])
+
+
+def test_pictures_are_learned_from_in_colour(colour_encoder, pictures):
+    assert colour_encoder.shape_ == (20, 24, 3)
+    assert Encoder(epochs=1, input_size=(16, 16), channels=1, random_state=0, progress=False).fit(
+        pictures
+    ).shape_ == (16, 16, 1)
+    assert (
+        Encoder(epochs=1, sample=10, random_state=0, progress=False)
+        .fit(pictures)
+        .record_["data"]["images"]
+        == 10
+    )
+
+
+def test_it_says_what_it_is(encoder):
+    assert repr(Encoder()) == "Encoder()"
+    assert repr(Encoder(epochs=3, random_state=0)) == "Encoder(epochs=3, random_state=0)"
+    assert "176 numbers" in encoder._repr_html_()
+    assert "not fitted" in Encoder()._repr_html_()

@@ -1,0 +1,315 @@
+"""Galleries: made, filled, asked, looked through, and shared with the program."""
+
+import json
+import subprocess
+import sys
+import uuid
+
+import numpy as np
+import pytest
+from lookalike import Encoder, Gallery, errors
+from PIL import Image
+
+
+def test_images_are_found_again(gallery, digits, encoder):
+    assert len(gallery) == 400
+    assert gallery.sources() == {"digits": 400}
+    answer = gallery.search(digits.images[3], k=4)
+    assert [hit.key for hit in answer][0] == "3"
+    assert answer.distances.dtype == np.float32 and answer.distances[0] < 1e-6
+    assert list(answer.distances) == sorted(answer.distances)
+    assert answer[0].label == str(digits.target[3])
+    assert answer[:2] == [answer[0], answer[1]] and len(answer) == 4
+    assert gallery.dims == encoder.n_features_out_ and gallery.metric == "cosine"
+
+
+def test_whatever_is_asked_with_it_is_the_same_image(gallery, digits, encoder, tmp_path):
+    image = digits.images[5]
+    Image.fromarray(image).save(tmp_path / "five.png")
+    code = encoder.transform([image])[0]
+    hit = gallery.search(image, k=1)[0]
+    for query in (
+        Image.fromarray(image),
+        tmp_path / "five.png",
+        str(tmp_path / "five.png"),
+        (tmp_path / "five.png").read_bytes(),
+        hit,
+        hit.id,
+        uuid.UUID(hit.id),
+        code,
+        "mnist:test#5",
+    ):
+        answer = gallery.search(query, k=3)
+        assert answer.keys[0] == "5", query
+        assert answer.distances[0] < 1e-5
+    np.testing.assert_allclose(gallery[hit.id].code, code, atol=1e-6)
+    assert gallery.find("5").id == hit.id
+    assert gallery.find("no such key") is None
+    assert hit in gallery and uuid.uuid4() not in gallery
+
+
+def test_regions_and_examples(gallery, digits):
+    part = gallery.search(digits.images[5], k=3, region=(4, 4, 20, 20))
+    assert len(part) == 3
+    ones = [gallery.find(str(number)) for number in np.flatnonzero(digits.target == 1)[:3]]
+    answer = gallery.search(like=ones, unlike=gallery.find("0"), k=10)
+    assert not set(answer.ids) & {one.id for one in ones}
+    assert answer.labels.count("1") >= 6
+    alone = gallery.search(like=digits.images[2], k=3)
+    assert "2" not in alone.keys
+
+
+def test_filters_and_options(gallery, digits):
+    answer = gallery.search(digits.images[0], k=50, where="label=7")
+    assert set(answer.labels) == {"7"}
+    assert gallery.count("label=7") == int((digits.target == 7).sum())
+    assert "0" not in gallery.search(digits.images[0], k=5, exclude_self=True).keys
+    near = gallery.search(digits.images[0], k=400, max_distance=0.05)
+    assert 1 <= len(near) < 400 and near.distances.max() <= 0.05
+    by_length = gallery.search(digits.images[0], k=5, metric="euclidean")
+    assert by_length.exact and by_length.metric == "euclidean"
+    assert (
+        gallery.search(digits.images[0], k=5, diverse=0.3).keys
+        != gallery.search(digits.images[0], k=5).keys
+    )
+
+
+def test_diffusion_needs_its_graph(gallery, digits):
+    with pytest.raises(errors.GalleryError, match="neighbour graph"):
+        gallery.search(digits.images[0], rerank="diffusion")
+    gallery.index(
+        digits.images, name="digits", labels=digits.target, diffusion=True, progress=False
+    )
+    answer = gallery.search(digits.images[0], rerank="diffusion")
+    assert answer[0].score is not None
+
+
+@pytest.mark.parametrize(
+    ("wishes", "error", "said"),
+    [
+        ({}, errors.QueryError, "one of query"),
+        ({"query": "a.png", "text": "cat"}, errors.QueryError, "query, text"),
+        ({"text": "cat"}, errors.QueryError, "no words"),
+        ({"query": "nowhere.png"}, errors.SourceError, "no such file"),
+        ({"query": np.zeros(3, np.float32)}, errors.QueryError, "3 dimensions"),
+        ({"query": np.full(176, np.nan, np.float32)}, errors.InputError, "NaN"),
+        ({"query": str(uuid.UUID(int=5))}, errors.NoSuchImageError, "no image"),
+        ({"query": np.zeros((4, 4))}, errors.InputError, "uint8"),
+        ({"query": np.zeros((9, 9), np.uint8), "k": 0}, errors.QueryError, "k=0"),
+        ({"query": np.zeros((9, 9), np.uint8), "where": "wide"}, errors.QueryError, "wide"),
+        ({"query": np.zeros((9, 9), np.uint8), "metric": "l7"}, errors.ParameterError, "l7"),
+        ({"query": np.zeros((9, 9), np.uint8), "region": (1, 2)}, errors.InputError, "region"),
+        ({"query": np.zeros((9, 9), np.uint8), "rerank": "luck"}, errors.QueryError, "luck"),
+        ({"like": [], "k": 3}, errors.QueryError, "at least one"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused(gallery, wishes, error, said):
+    with pytest.raises(error, match=said):
+        gallery.search(**wishes)
+
+
+def test_indexing_twice_changes_nothing(gallery, digits):
+    again = gallery.index(digits.images, name="digits", labels=digits.target, progress=False)
+    assert (again["added"], again["changed"], again["unchanged"]) == (0, 0, 400)
+    fewer = gallery.index(
+        digits.images[:390], name="digits", labels=digits.target[:390], prune=True, progress=False
+    )
+    assert fewer["removed"] == 10 and len(gallery) == 390
+    assert gallery.delete([gallery.find("0"), gallery.find("1").id]) == 2
+    assert gallery.forget("digits") == 388 and len(gallery) == 0
+
+
+def test_a_folder_and_lists_of_paths(colour_encoder, pictures):
+    paths = sorted(pictures.glob("*/*.png"))
+    with Gallery.create("pictures.gallery", colour_encoder) as gallery:
+        summary = gallery.index(pictures, progress=False)
+        assert summary["added"] == 40
+        assert gallery.search(paths[3], k=1)[0].location == str(paths[3])
+        assert {point.label for point in gallery} == {"spots", "stripes"}
+    with Gallery.create("paths.gallery", colour_encoder) as gallery:
+        gallery.index(paths, labels=[path.parent.name for path in paths], progress=False)
+        hit = gallery.search(paths[3], k=1)[0]
+        assert (hit.key, hit.label) == (str(paths[3]), paths[3].parent.name)
+        assert gallery.picture(hit) is not None
+
+
+def test_images_in_memory_need_a_name(gallery, digits):
+    with pytest.raises(errors.InputError, match="name"):
+        gallery.index(digits.images)
+    with pytest.raises(errors.InputError, match="399 labels for 400"):
+        gallery.index(digits.images, name="digits", labels=digits.target[:399])
+    summary = gallery.index((image for image in digits.images[:30]), name="stream", progress=False)
+    assert summary["added"] == 30
+    named = gallery.index(digits.images[:2], name="named", keys=["a", "b"], progress=False)
+    assert named["added"] == 2 and gallery.find("a").source == "named"
+
+
+def test_what_cannot_be_read_is_passed_over(gallery, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "bad.png").write_bytes(b"x")
+    Image.new("L", (28, 28), 90).save(tmp_path / "folder" / "good.png")
+    with pytest.warns(errors.LookalikeWarning, match="bad.png"):
+        summary = gallery.index("folder", progress=False)
+    assert (summary["added"], summary["skipped"]) == (1, 1)
+
+
+def test_one_at_a_time(gallery, encoder):
+    with pytest.raises(BlockingIOError, match="in use") as caught:
+        Gallery.open(gallery.path)
+    assert isinstance(caught.value, errors.GalleryInUseError)
+    busy = subprocess.run(
+        [sys.executable, "-m", "lookalike", "info", str(gallery.path)],
+        capture_output=True,
+        text=True,
+    )
+    assert busy.returncode == 1 and "in use" in busy.stderr
+    with pytest.raises(FileExistsError):
+        Gallery.create(gallery.path, encoder)
+    gallery.close()
+    gallery.close()
+    assert gallery.closed and "closed" in repr(gallery)
+    for use in (lambda: len(gallery), lambda: gallery.search("x.png"), gallery.__enter__):
+        with pytest.raises(errors.GalleryClosedError, match="open it again"):
+            use()
+    with Gallery.open(gallery.path) as again:
+        assert len(again) == 400
+    shown = subprocess.run(
+        [sys.executable, "-m", "lookalike", "info", str(gallery.path), "--json"],
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(shown.stdout)["points"] == 400
+
+
+def test_what_is_there_is_told_from_what_is_not(tmp_path, article, gallery):
+    with pytest.raises(FileNotFoundError, match="no gallery"):
+        Gallery.open("nowhere")
+    with pytest.raises(errors.GalleryError, match="not a gallery"):
+        (tmp_path / "folder").mkdir()
+        Gallery.open("folder")
+    with pytest.raises(errors.ParameterError, match="l7"):
+        Gallery.create("x.gallery", article, metric="l7")
+    with pytest.raises(errors.NotFittedError):
+        Gallery.create("x.gallery", Encoder())
+    with pytest.raises(errors.QueryError, match="no id"):
+        gallery["seven"]
+
+
+def test_it_knows_its_encoder(gallery, encoder, digits):
+    own = gallery.encoder
+    np.testing.assert_array_equal(
+        own.transform(digits.images[:5]), encoder.transform(digits.images[:5])
+    )
+
+
+def test_searches_run_side_by_side(gallery, digits):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda number: gallery.search(digits.images[number], k=1).keys[0], range(64))
+        )
+    assert answers == [str(number) for number in range(64)]
+
+
+def test_looking_through(gallery, encoder, digits):
+    points = list(gallery)
+    assert len(points) == 400 and [point.id for point in points] == sorted(
+        point.id for point in points
+    )
+    codes = gallery.codes()
+    np.testing.assert_array_equal(codes, [point.code for point in points])
+    order = [int(point.key) for point in points]
+    np.testing.assert_allclose(codes, encoder.transform(digits.images[order]), atol=1e-6)
+    assert sum(1 for _ in gallery.points("label=3")) == int((digits.target == 3).sum())
+
+
+def test_tables(gallery):
+    pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    frame = gallery.to_pandas(codes=True)
+    assert frame.index.name == "id" and len(frame) == 400 and set(frame["source"]) == {"digits"}
+    assert frame["code"].iloc[0].shape == (gallery.dims,)
+    table = gallery.to_arrow()
+    assert table.num_rows == 400 and table["id"].to_pylist() == list(frame.index)
+    assert table.schema.field("code").type == arrow.list_(arrow.float32(), gallery.dims)
+    flat = table["code"].chunk(0).flatten()
+    np.testing.assert_array_equal(flat.to_numpy().reshape(400, -1), np.stack(frame["code"]))
+    assert gallery.to_arrow("label=3").num_rows == gallery.count("label=3")
+    assert gallery.to_parquet("all.parquet", progress=False) == 400
+    assert parquet.read_table("all.parquet")["id"].to_pylist() == list(frame.index)
+    hits = gallery.search(gallery.find("7"), k=3).to_pandas()
+    assert list(hits.columns[:5]) == ["id", "key", "distance", "score", "label"] and len(hits) == 3
+    assert isinstance(gallery.map(progress=False).to_pandas(), pandas.DataFrame)
+
+
+def test_findings(gallery, digits):
+    gallery.index(digits.images[:5], name="copies", progress=False)
+    noise = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
+    gallery.index(noise, name="noise", progress=False)
+    copies = gallery.duplicates(exact_only=True, progress=False)
+    assert copies.about["exact"] == 5 and len(copies) == 10
+    assert copies.group.tolist() == sorted(copies.group.tolist()) and set(copies.kind) == {
+        "representative",
+        "exact",
+    }
+    strange = gallery.outliers(5, by="neighbours", progress=False)
+    assert len(strange) == 5 and "noise" in {gallery[one].source for one in strange.id}
+    assert (np.diff(strange.score) <= 0).all() and np.isnan(strange.error).all()
+    with pytest.raises(errors.ParameterError, match="luck"):
+        gallery.outliers(by="luck")
+    layout = gallery.map(progress=False)
+    assert (
+        layout.position.shape == (407, 2)
+        and 0 <= layout.position.min()
+        and layout.position.max() <= 1
+    )
+    with pytest.raises(AttributeError, match="columns are"):
+        layout.nothing
+
+
+def test_clusters(gallery):
+    cluster = pytest.importorskip("sklearn.cluster")
+    assert len(gallery.clusters()) == 400
+    found = gallery.clusters(cluster.KMeans(10, random_state=0), where="label!=3")
+    assert found.about["clusters"] == 10 and set(found.cluster) == set(range(10))
+
+
+def test_contact_sheets(gallery, digits, encoder):
+    answer = gallery.search(digits.images[0], k=3)
+    sheet = answer._repr_html_()
+    # The query and its neighbours, as pictures.
+    assert sheet.count("<img") == 4 and "data:image/png" in sheet
+    assert gallery.outliers(3, by="neighbours", progress=False)._repr_html_().count("<img") == 3
+    assert "digits" in gallery._repr_html_()
+    assert repr(answer).startswith("Answer to an image: 3 by cosine")
+    gallery.index(digits.images[:1], name="<script>", keys=["<b>"], progress=False)
+    assert "<b>" not in gallery.search(gallery.find("<b>"), k=2)._repr_html_()
+    gallery.close()
+    assert answer._repr_html_().count("<img") == 1
+
+
+def test_an_interrupted_index_is_completed(encoder, digits):
+    def images():
+        yield from digits.images[:300]
+        import signal
+
+        signal.raise_signal(signal.SIGINT)
+        yield from digits.images[300:]
+
+    with Gallery.create("some.gallery", encoder) as gallery:
+        with pytest.raises(KeyboardInterrupt):
+            gallery.index(images(), name="digits", progress=False)
+        gallery.index(digits.images, name="digits", progress=False)
+        assert len(gallery) == 400
+
+
+def test_what_an_iterator_did_not_come_to_is_not_gone(gallery, digits):
+    def images():
+        yield from digits.images[:40]
+        raise KeyError("the camera broke")
+
+    with pytest.raises(KeyError, match="camera"):
+        gallery.index(images(), name="digits", prune=True, progress=False)
+    assert len(gallery) == 400

@@ -1,0 +1,255 @@
+"""Whatever images come as, the same images give the same codes, and what is none is refused with
+advice."""
+
+import io
+import os
+import re
+
+import numpy as np
+import pytest
+from lookalike import Encoder, errors
+from lookalike._inputs import as_input
+from PIL import Image
+
+
+def as_files(images, folder):
+    paths = []
+    for number, image in enumerate(images):
+        paths.append(folder / f"{number}.png")
+        Image.fromarray(image).save(paths[-1])
+    return paths
+
+
+def as_bytes(path):
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def some(digits):
+    return digits.images[:20]
+
+
+@pytest.fixture(scope="module")
+def expected(encoder, some):
+    return encoder.transform(some)
+
+
+def test_arrays_lists_pictures_paths_and_bytes_are_the_same_images(
+    encoder, some, expected, tmp_path
+):
+    paths = as_files(some, tmp_path)
+    for same in (
+        some[..., None],
+        np.asfortranarray(some),
+        list(some),
+        [image.tolist() for image in some],
+        [Image.fromarray(image) for image in some],
+        [str(path) for path in paths],
+        paths,
+        [as_bytes(path) for path in paths],
+        [{"bytes": None, "path": str(path)} for path in paths],
+        np.array(paths, dtype=object),
+        (image for image in some),
+        (path for path in paths),
+    ):
+        np.testing.assert_allclose(encoder.transform(same), expected, atol=1e-5)
+
+
+def test_a_folder_is_read_as_its_files(colour_encoder, pictures):
+    found = colour_encoder.encode(pictures)
+    assert found.codes.shape == (40, colour_encoder.n_features_out_)
+    assert set(found.labels) == {"stripes", "spots"}
+    in_order = colour_encoder.transform([pictures / key for key in found.keys])
+    np.testing.assert_allclose(in_order, found.codes, atol=1e-5)
+    assert colour_encoder.encode(str(pictures)).keys == found.keys
+
+
+def test_images_of_many_sizes_are_brought_to_one(encoder, digits):
+    random = np.random.default_rng(0)
+    images = [
+        random.integers(0, 256, (int(h), int(w), 3), np.uint8)
+        for h, w in random.integers(9, 90, (50, 2))
+    ]
+    codes = encoder.transform(images)
+    assert codes.shape == (50, encoder.n_features_out_)
+    alone = np.concatenate([encoder.transform([image]) for image in images])
+    np.testing.assert_allclose(codes, alone, atol=1e-5)
+
+
+def test_tensors_are_read_where_they_lie(encoder, some, expected):
+    class Tensor:
+        """An array that offers DLPack alone."""
+
+        def __init__(self, array):
+            self.array = array
+            self.asked = 0
+
+        def __dlpack__(self, **how):
+            self.asked += 1
+            return self.array.__dlpack__(**how)
+
+        def __dlpack_device__(self):
+            return self.array.__dlpack_device__()
+
+    tensor = Tensor(some.copy())
+    np.testing.assert_array_equal(encoder.transform(tensor), expected)
+    assert tensor.asked == 1
+    view = as_input(Tensor(some.copy()))
+    assert view.length == len(some)
+
+
+def test_modes_of_pictures(colour_encoder):
+    random = np.random.default_rng(1)
+    rgb = Image.fromarray(random.integers(0, 256, (30, 30, 3), np.uint8))
+    for mode in ("1", "L", "P", "LA", "RGBA", "CMYK", "YCbCr", "HSV", "I;16"):
+        picture = Image.new("I;16", (30, 30), 900) if mode == "I;16" else rgb.convert(mode)
+        assert np.isfinite(colour_encoder.transform([picture])).all(), mode
+    clear = rgb.convert("RGBA")
+    clear.putalpha(0)
+    white = Image.new("RGB", (30, 30), "white")
+    np.testing.assert_allclose(
+        colour_encoder.transform([clear]), colour_encoder.transform([white]), atol=1e-5
+    )
+    with pytest.raises(errors.InputError, match="mode F"):
+        colour_encoder.transform([rgb.convert("F")])
+
+
+def test_pictures_stand_upright(colour_encoder):
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    pixels[:10] = (250, 30, 30)
+    picture = Image.fromarray(pixels)
+    file = io.BytesIO()
+    exif = picture.getexif()
+    exif[0x0112] = 6
+    picture.save(file, "PNG", exif=exif)
+    opened = Image.open(io.BytesIO(file.getvalue()))
+    np.testing.assert_allclose(
+        colour_encoder.transform([opened]),
+        colour_encoder.transform([Image.fromarray(np.rot90(pixels, -1).copy())]),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (np.zeros((3, 28, 28)), "uint8.*round"),
+        (np.zeros((3, 28, 28), np.float32), "uint8.*round"),
+        (np.zeros((3, 28, 28), np.int64), "uint8.*astype"),
+        (np.zeros((3, 28, 28), bool), "uint8"),
+        ([np.zeros((28, 28))], "uint8"),
+        ([[[1, 2], [3]]], "different lengths"),
+        ([], "empty"),
+        (np.zeros((0, 28, 28), np.uint8), "empty"),
+        (iter([]), "empty"),
+        (np.zeros((28, 28), np.uint8), "image_shape"),
+        (np.zeros((2, 3, 28, 28), np.uint8), "last dimension.*permute"),
+        (np.zeros((2, 28, 28, 4), np.uint8), r"\[..., :3\]"),
+        (np.zeros((2, 28, 0), np.uint8), "at least one"),
+        (np.zeros((1, 2, 3, 4, 5), np.uint8), "5 dimensions"),
+        (Image.new("L", (9, 9)), r"\[image\]"),
+        (b"a file", r"\[image\]"),
+        ([None], "None"),
+        ([3], "int is no image"),
+        (17, "int is no images"),
+        ({"image": []}, "one image is no collection"),
+    ],
+)
+def test_what_is_no_images_is_refused(encoder, images, said):
+    for use in (encoder.transform, Encoder(epochs=1, progress=False).fit):
+        with pytest.raises(errors.InputError, match=re.compile(said, re.DOTALL)) as caught:
+            use(images)
+        assert isinstance(caught.value, ValueError)
+        assert isinstance(caught.value, errors.LookalikeError)
+
+
+def test_what_cannot_be_read_in_a_list_is_an_error(encoder, tmp_path, digits):
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    Image.fromarray(digits.images[0]).save(tmp_path / "good.png")
+    with pytest.raises(errors.ImageError, match="bad.png"):
+        encoder.transform([tmp_path / "good.png", tmp_path / "bad.png"])
+    with pytest.raises(errors.ImageError, match="gone.png"):
+        encoder.transform(["gone.png"])
+    # A folder is what it is; its rows are named by their keys.
+    with pytest.warns(errors.LookalikeWarning, match="bad.png"):
+        assert encoder.encode(tmp_path).keys == ["good.png"]
+    with pytest.raises(errors.SourceError, match="no such file"):
+        encoder.transform("nowhere")
+
+
+def test_what_an_iterator_raises_is_raised(encoder, digits):
+    def images():
+        yield from digits.images[:40]
+        raise KeyError("the camera broke")
+
+    with pytest.raises(KeyError, match="camera"):
+        encoder.transform(images())
+    # Of a part of the images nothing is learned.
+    unfitted = Encoder(
+        architecture="conv", epochs=1, random_state=0, checkpoint="run.checkpoint", progress=False
+    )
+    with pytest.raises(KeyError, match="camera"):
+        unfitted.fit(images())
+    assert not os.path.exists("run.checkpoint") and not unfitted._is_fitted()
+
+
+def test_iterators_are_streamed(encoder, digits):
+    """No more is read ahead than is worked on: the encoder holds at most 1,024 images."""
+    alive = most = 0
+
+    class Counted(np.ndarray):
+        def __del__(self):
+            nonlocal alive
+            alive -= 1
+
+    def images():
+        nonlocal alive, most
+        for number in range(3000):
+            alive += 1
+            most = max(most, alive)
+            yield digits.images[number % 400].view(Counted)
+
+    assert encoder.transform(images()).shape[0] == 3000
+    assert most < 200, most
+
+
+def test_an_iterator_is_learned_from(digits):
+    """All of it, though the first images are looked at before; in an order of its own, because
+    nobody knows its length."""
+
+    def learned(images):
+        return Encoder(architecture="conv", epochs=1, random_state=0, progress=False).fit(images)
+
+    first, again = (learned(image for image in digits.images[:300]) for _ in range(2))
+    assert first.record_["data"]["images"] == 300
+    np.testing.assert_array_equal(
+        first.transform(digits.images[:9]), again.transform(digits.images[:9])
+    )
+    with pytest.raises(errors.InputError, match="iterator"):
+        Encoder().fit_transform(image for image in digits.images)
+
+
+def test_rows_are_images_of_a_shape(digits):
+    rows = digits.images[:100].reshape(100, -1)
+    encoder = Encoder(
+        architecture="conv", epochs=1, image_shape=(28, 28), random_state=0, progress=False
+    )
+    codes = encoder.fit_transform(rows)
+    assert encoder.n_features_in_ == 784
+    np.testing.assert_array_equal(codes, encoder.transform(digits.images[:100]))
+    with pytest.raises(errors.InputError, match="784"):
+        encoder.transform(rows[:, :700])
+
+
+def test_a_source_can_be_a_pattern_or_an_archive(encoder, tmp_path, digits):
+    import zipfile
+
+    paths = as_files(digits.images[:6], tmp_path)
+    with zipfile.ZipFile("digits.zip", "w") as archive:
+        for path in paths:
+            archive.write(path, path.name)
+    by_zip = encoder.encode("digits.zip")
+    by_pattern = encoder.encode(os.path.join(str(tmp_path), "*.png"))
+    assert (
+        sorted(by_zip.keys) == sorted(by_pattern.keys) == [f"{number}.png" for number in range(6)]
+    )
