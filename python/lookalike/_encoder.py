@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._base import Transformer, seed_of, tags
 from ._checkpoint import own_checkpoint, remove
-from ._inputs import Batches, as_input
+from ._inputs import Batches, as_input, check_read_twice
 from ._lookalike import Model
 from ._progress import Observer
-from .errors import ImageError, InputError, LookalikeWarning, ParameterError
+from .errors import ImageError, InputError, LookalikeError, LookalikeWarning, ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -233,8 +233,14 @@ class Encoder(Transformer):
         with Observer(self.progress, self.callbacks) as observer:
             try:
                 model = Model.train(images, json.dumps(wishes, default=_number), observer)
-            except BaseException:
-                if os.path.exists(checkpoint):
+            except BaseException as error:
+                goes_on = isinstance(error, KeyboardInterrupt) or not isinstance(
+                    error, LookalikeError
+                )
+                if not goes_on and not named:
+                    # Another try would end in the same way.
+                    remove(checkpoint)
+                elif goes_on and os.path.exists(checkpoint):
                     logger.warning(
                         "the run is kept in %s: Encoder(checkpoint=%r, random_state=%d, ...).fit goes on with it",
                         checkpoint,
@@ -270,10 +276,7 @@ class Encoder(Transformer):
         -------
         ndarray of float32, shape (n_images, n_features_out_)
         """
-        if hasattr(X, "__next__"):
-            raise InputError(
-                "an iterator can be read once, and is read twice here: pass a list, or use fit and transform with an iterator each"
-            )
+        check_read_twice(X)
         return self.fit(X, y).transform(X)
 
     def _take(self, model: Model) -> None:
@@ -371,6 +374,10 @@ class Encoder(Transformer):
             self.model_.encode_fitting(content, values, offset)
             keys += some
             labels += named
+        if len(keys) != images.length:
+            raise InputError(
+                f"{images.length} images were announced and {len(keys)} given: `len` and what is iterated over should agree"
+            )
         codes = np.frombuffer(values, np.float32).reshape(len(keys), self.n_features_out_)
         return Codes(codes, keys, labels)
 

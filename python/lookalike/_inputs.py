@@ -66,13 +66,11 @@ class Batches:
         self.one_shot = one_shot
         self.features = features
         self._make = make
-        self._keys = keys
-        self._labels = labels
-        for what, values in (("keys", keys), ("labels", labels)):
-            if values is not None and length is not None and len(values) != length:
-                raise InputError(
-                    f"{len(values)} {what} for {length} images: give one for each image"
-                )
+        # By position, whatever the index of a pandas Series says.
+        self._keys = None if keys is None else list(keys)
+        self._labels = None if labels is None else list(labels)
+        if length is not None:
+            self._check_count(length)
 
     def batches(self) -> Iterator[Batch]:
         """All images, in order."""
@@ -80,6 +78,7 @@ class Batches:
         for count, content, shape in self._make():
             numbers = range(at, at + count)
             at += count
+            self._check_count(at, at_least=True)
             if self._keys is None:
                 keys = [str(number) for number in numbers]
             else:
@@ -88,6 +87,15 @@ class Batches:
             if self._labels is not None:
                 labels = [_label(self._labels[number]) for number in numbers]
             yield keys, labels, content, shape
+        self._check_count(at)
+
+    def _check_count(self, images: int, at_least: bool = False) -> None:
+        for what, values in (("keys", self._keys), ("labels", self._labels)):
+            if values is None or len(values) == images or (at_least and len(values) > images):
+                continue
+            raise InputError(
+                f"{len(values)} {what} for {images} images{' or more' if at_least else ''}: give one for each image"
+            )
 
 
 def _label(value: Any) -> str | None:
@@ -124,7 +132,7 @@ def as_input(
         return os.fspath(images)
     given = {"keys": keys, "labels": labels}
     name = name or "memory"
-    images = _plain(images)
+    images = _plain(images, image_shape)
     if _is_array(images):
         return _of_array(images, name, image_shape, given)
     if isinstance(images, (bytes, bytearray, dict)) or _is_picture(images):
@@ -143,7 +151,7 @@ def as_input(
     )
 
 
-def _plain(images: Any) -> Any:
+def _plain(images: Any, image_shape: tuple[int, ...] | None) -> Any:
     """Arrays of other packages as NumPy's, where they lie; columns of data sets as they are
     read."""
     if hasattr(images, "__dlpack__") and not _is_array(images):
@@ -152,13 +160,24 @@ def _plain(images: Any) -> Any:
         return list(images)
     if hasattr(images, "features") and hasattr(images, "cast_column"):
         return _image_column(images)
-    if type(images).__module__.startswith("pandas."):
-        if not hasattr(images, "tolist"):
+    if type(images).__module__.split(".")[0] == "pandas":
+        if hasattr(images, "tolist"):
+            return images.tolist()
+        if image_shape is None:
             raise InputError(
-                "a pandas DataFrame is no images: pass the column that has them, frame['image']"
+                "a pandas DataFrame is no images: pass the column that has them, frame['image'], or say "
+                "image_shape=(height, width) where its rows are pixels"
             )
-        return images.tolist()
+        return images.to_numpy()
     return images
+
+
+def check_read_twice(images: Any) -> None:
+    """Refuse what can be read only once, where it is to be learned from and encoded."""
+    if hasattr(images, "__next__"):
+        raise InputError(
+            "an iterator can be read once, and is read twice here: pass a list, or use fit and transform with an iterator each"
+        )
 
 
 def from_dlpack(tensor: Any) -> np.ndarray:

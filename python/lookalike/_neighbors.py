@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._base import Estimator, as_codes, tags
-from ._inputs import need
+from ._inputs import check_read_twice, need
 from ._lookalike import nearest_neighbours
 from .errors import InputError, ParameterError
 
@@ -93,6 +93,7 @@ class Neighbors(Estimator):
             self.keys_ = self.labels_ = None
         else:
             if not encoder._is_fitted():
+                check_read_twice(X)
                 encoder = type(encoder)(**encoder.get_params(deep=False)).fit(X)
             found = encoder.encode(X)
             self.codes_, self.keys_, self.labels_ = found

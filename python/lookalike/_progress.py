@@ -33,6 +33,8 @@ class Observer:
         self._shows = bool(progress)
         self._callbacks = tuple(callbacks or ())
         self._bar: Any = None
+        # What the bar counts.
+        self._what = ""
         self.history: list[dict[str, Any]] = []
 
     def __enter__(self) -> Observer:
@@ -45,13 +47,14 @@ class Observer:
     def _show(self, what: str, done: int, total: int | None, **about: Any) -> None:
         if not self._shows:
             return
-        if self._bar is not None and total is None:
+        if self._bar is not None and total is None and self._bar.total and what != self._what:
             # Beside what the bar counts, as what was stored beside what was gone through.
             self._bar.set_postfix({what: done}, refresh=False)
             return
-        if self._bar is None or self._bar.desc.rstrip(": ") != what:
+        if self._bar is None or what != self._what:
             if self._bar is not None:
                 self._bar.close()
+            self._what = what
             self._bar = _bar(what, total)
             if self._bar is None:
                 self._shows = False

@@ -253,3 +253,27 @@ def test_a_source_can_be_a_pattern_or_an_archive(encoder, tmp_path, digits):
     assert (
         sorted(by_zip.keys) == sorted(by_pattern.keys) == [f"{number}.png" for number in range(6)]
     )
+
+
+def test_labels_of_a_series_go_by_position():
+    pandas = pytest.importorskip("pandas")
+    labels = pandas.Series(["a", "b", "c"]).iloc[[2, 0, 1]]
+    images = as_input(np.zeros((3, 2, 2), np.uint8), labels=labels)
+    assert [label for batch in images.batches() for label in batch[1]] == ["c", "a", "b"]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_an_iterator_wants_as_many_labels_as_images(count):
+    images = (np.zeros((2, 2), np.uint8) for _ in range(3))
+    given = as_input(images, labels=["a"] * count)
+    with pytest.raises(errors.InputError, match="give one for each"):
+        list(given.batches())
+
+
+def test_rows_of_a_frame_are_images_of_a_shape():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(np.arange(8, dtype=np.uint8).reshape(2, 4))
+    [(_, _, pixels, shape)] = as_input(frame, image_shape=(2, 2)).batches()
+    assert (pixels, shape) == (bytes(range(8)), (2, 2, 1))
+    with pytest.raises(errors.InputError, match="image_shape"):
+        as_input(frame)

@@ -105,3 +105,10 @@ def test_copies_find_the_same(codes):
     assert size < codes.nbytes * 1.2
     for other in (copy.deepcopy(own), pickle.loads(pickle.dumps(own))):
         np.testing.assert_array_equal(other.kneighbors(codes[:9])[1], own.kneighbors(codes[:9])[1])
+
+
+def test_an_iterator_is_refused_before_it_is_learned_from(digits):
+    images = iter(digits.images[:20])
+    with pytest.raises(errors.InputError, match="read twice"):
+        Neighbors(Encoder()).fit(images)
+    assert len(list(images)) == 20

@@ -49,6 +49,23 @@ def test_a_bar_follows_its_phase(bars):
     )
 
 
+def test_a_bar_without_an_end_counts(bars):
+    with Observer(True) as observer:
+        observer.progress("encoding", 16, None)
+        observer.progress("encoding", 48, None)
+        observer.progress("storing", 3, None)
+    assert [(bar.desc, bar.n, bar.total) for bar in bars] == [("encoding", 48, None), ("storing", 3, None)]
+
+
+def test_a_bar_that_is_switched_off_does_not_stop_the_work(monkeypatch):
+    pytest.importorskip("tqdm.auto")
+    monkeypatch.setenv("TQDM_DISABLE", "1")
+    with Observer(True) as observer:
+        for done in (1, 2):
+            observer.progress("indexing", done, 10)
+            observer.progress("storing", done, None)
+
+
 def test_training_tells_epoch_loss_and_rate(bars):
     about = {
         "epoch": 2,
