@@ -437,15 +437,10 @@ class Encoder(Transformer):
         """
         import numpy as np
 
-        from .datasets import load_images
-
         self._check_fitted()
         height, width, channels = self.shape_
-        images = load_images(
-            X, size=(height, width), channels=channels, image_shape=self.image_shape
-        ).images
-        made = np.frombuffer(self.model_.reconstruct(images.tobytes()), np.uint8)
-        return made.reshape(images.shape)
+        made = np.frombuffer(self.model_.reconstruct(self._input(X)), np.uint8)
+        return made.reshape((-1, height, width) if channels == 1 else (-1, height, width, channels))
 
     # Out again.
 

@@ -413,7 +413,7 @@ class Gallery(Findings):
     @property
     def encoder(self) -> Encoder:
         """The encoder of its codes, fitted."""
-        return Encoder._of_model(self._store.model("auto"))
+        return Encoder._of_model(self._store.model())
 
     def to_pandas(self, where: str | None = None, *, codes: bool = False) -> pd.DataFrame:
         """What is known of all images, as a data frame with their ids as its index.

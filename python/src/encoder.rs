@@ -1,15 +1,18 @@
 //! Encoders: trained, read from files, and used.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lookalike::autoencoder::{
-    Autoencoder, Checkpointing, DeviceChoice, Objective, TrainConfig, train,
+    Autoencoder, Checkpointing, DeviceChoice, Objective, Observer, TrainConfig, train,
 };
 use lookalike::export::export_encoder;
-use lookalike::{Encoder, Error, Phase, PretrainedOptions, TrainOptions, compare, load_encoder};
+use lookalike::images::{Decoded, Pixels};
+use lookalike::{
+    Encoder, EncoderFiles, Error, Phase, PretrainedOptions, TrainOptions, compare, load_encoder,
+};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyByteArray, PyBytes};
@@ -17,8 +20,9 @@ use serde::Deserialize;
 
 use crate::errors::{exception, raise};
 use crate::inputs::Input;
-use crate::neighbours::{bytes_of, float_bytes};
-use crate::watch::watched;
+use crate::memory::KeptMemory;
+use crate::neighbours::{byte_array, bytes_of, float_bytes};
+use crate::watch::{refuse_forked, watched};
 
 /// How often a checkpoint is written, besides at every epoch's end.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
@@ -26,6 +30,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// Images of the encoder's own shape whose codes are made at a time, and copied while they are in the
 /// processor's cache.
 const FITTING_IMAGES: usize = 128;
+/// Images that are reconstructed before signals are heard.
+const RECONSTRUCTED_AT_ONCE: usize = 256;
 
 /// How a model is trained: what the library is asked for, and what is particular to this call.
 #[derive(Deserialize)]
@@ -42,8 +48,6 @@ struct Wishes {
 #[pyclass(module = "lookalike._lookalike", frozen)]
 pub struct Model {
     encoder: Arc<dyn Encoder>,
-    /// The files of an encoder that others have trained.
-    files: Option<PathBuf>,
 }
 
 #[pymethods]
@@ -60,17 +64,25 @@ impl Model {
             .map_err(|error| raise(py, "ParameterError", plain(&error)))?;
         let device = device_of(py, &wishes.device)?;
         let input = Input::of(input)?;
-        lookalike_cli::keep_freed_memory();
         let model = watched(py, Some(observer), |mut teller| -> Result<_, Error> {
+            let _kept = KeptMemory::begin();
             let mut stream = input.watched(&teller, None)?;
             if let Some(sample) = wishes.sample {
                 stream = stream.sampled(sample, wishes.options.seed);
             }
+            let skips = stream.skips().clone();
             let images = wishes.options.load(stream, || teller.goes_on())?;
             // Of a part of the images nothing is learned, and no checkpoint is kept.
             if !teller.goes_on() || input.has_failed() {
                 let source_name = images.collection.name().to_owned();
                 return Err(Error::Stopped { source_name });
+            }
+            input.judge(&skips, &teller)?;
+            if images.is_sample && wishes.sample.is_none() {
+                teller.note(&format!(
+                    "learned from are at most {} images, a fair sample of all; Encoder(sample=N) asks for another number",
+                    images.collection.len()
+                ));
             }
             let collection = &images.collection;
             let config: TrainConfig = wishes.options.config(collection);
@@ -99,35 +111,36 @@ impl Model {
             })
         });
         input.check()?;
-        Ok(Self::of(model?.map_err(|error| exception(py, error))?))
+        let model = model?.map_err(|error| exception(py, error))?;
+        Ok(Self::sharing(Arc::new(model)))
     }
 
     /// Reads a model file, or the folder or file of an encoder that others have trained.
     #[staticmethod]
     pub fn load(py: Python<'_>, path: PathBuf, device: &str) -> PyResult<Self> {
+        refuse_forked(py)?;
         let device = device_of(py, device)?;
         let options = PretrainedOptions::default();
         let encoder = py
             .detach(|| load_encoder(&path, &options, device))
             .map_err(|error| exception(py, error))?;
-        let files = encoder.files().is_some().then_some(path);
-        Ok(Self {
-            encoder: encoder.into(),
-            files,
-        })
+        Ok(Self::sharing(encoder.into()))
     }
 
     /// Reads a model file's bytes.
     #[staticmethod]
-    pub fn from_bytes(py: Python<'_>, bytes: &Bound<'_, PyBytes>, device: &str) -> PyResult<Self> {
+    pub fn from_bytes(py: Python<'_>, bytes: PyBackedBytes, device: &str) -> PyResult<Self> {
+        refuse_forked(py)?;
         let device = device_of(py, device)?;
-        let model = Autoencoder::from_bytes(bytes.as_bytes(), "the model", device);
-        Ok(Self::of(model.map_err(|error| exception(py, error))?))
+        let model = py.detach(|| Autoencoder::from_bytes(&bytes, "the model", device));
+        let model = model.map_err(|error| exception(py, error))?;
+        Ok(Self::sharing(Arc::new(model)))
     }
 
     /// The model file's bytes.
-    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.encoder.to_bytes())
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let autoencoder = self.autoencoder(py)?;
+        Ok(PyBytes::new(py, &py.detach(|| autoencoder.to_bytes())))
     }
 
     /// Writes the model file, all of it or nothing.
@@ -139,12 +152,13 @@ impl Model {
 
     /// The encoder as the bytes of an ONNX file.
     fn to_onnx<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.autoencoder(py)?.to_onnx()))
+        let autoencoder = self.autoencoder(py)?;
+        Ok(PyBytes::new(py, &py.detach(|| autoencoder.to_onnx())))
     }
 
     /// Writes that file, all of it or nothing.
     fn save_onnx(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        let saved = py.detach(|| export_encoder(self.encoder(), &path));
+        let saved = py.detach(|| export_encoder(&*self.encoder, &path));
         saved.map(drop).map_err(|error| exception(py, error))
     }
 
@@ -171,7 +185,18 @@ impl Model {
                 known => known,
             };
             let stream = stream.with_grey_range(range);
-            let encoded = stream.encode(encoder, None)?;
+            let mut follow = |_: usize| match teller.goes_on() {
+                true => Ok(()),
+                false => {
+                    let source_name = stream.name().to_owned();
+                    Err(Error::Stopped { source_name })
+                }
+            };
+            // Ours are fast enough to be stopped between the many images that suit them.
+            let encoded = match encoder.files() {
+                Some(_) => stream.encode_followed(encoder, None, &mut follow)?,
+                None => stream.encode(encoder, None)?,
+            };
             let skips = stream.skips();
             let skipped = skips.first().map(|first| {
                 let why = format!("{}: {}", first.location, first.reason);
@@ -181,7 +206,7 @@ impl Model {
         });
         input.check()?;
         let (encoded, skipped) = encoded?.map_err(|error| exception(py, error))?;
-        let codes = float_bytes(py, &encoded.codes);
+        let codes = float_bytes(py, &encoded.codes)?;
         Ok((codes, encoded.keys, encoded.labels, skipped))
     }
 
@@ -206,33 +231,53 @@ impl Model {
         let written = watched(py, None, |_| -> Result<_, Error> {
             let targets = target.chunks_mut(FITTING_IMAGES * code);
             for (pixels, target) in pixels.chunks(FITTING_IMAGES * image).zip(targets) {
-                target.copy_from_slice(bytes_of(&self.encoder.encode(pixels)?));
+                target.copy_from_slice(bytes_of(&self.encode_pixels(pixels)?));
             }
             Ok(())
         })?;
         written.map_err(|error| exception(py, error))
     }
 
-    /// What the autoencoder makes of images of its shape, as bytes.
+    /// What the autoencoder makes of all images of `input`, brought to its shape as before they are
+    /// encoded: bytes, one image after another.
     fn reconstruct<'py>(
         &self,
         py: Python<'py>,
-        pixels: &Bound<'py, PyBytes>,
+        input: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyByteArray>> {
         let autoencoder = self.autoencoder(py)?;
-        let bytes = pixels.as_bytes();
-        let made = watched(py, None, |_| autoencoder.reconstruct(bytes))?;
-        let made = made.map_err(|error| exception(py, error))?;
-        Ok(PyByteArray::new(py, &made))
+        let input = Input::of(input)?;
+        let made = watched(py, None, |teller| -> Result<_, Error> {
+            let stream = input.watched(&teller, None)?;
+            let range = match autoencoder.record().grey_range {
+                None => stream.suitable_grey_range()?,
+                known => known,
+            };
+            let shape = autoencoder.shape();
+            let stream = stream
+                .with_grey_range(range)
+                .fitted(shape, autoencoder.fit());
+            let images = stream.load(Some(shape), None)?;
+            input.judge(stream.skips(), &teller)?;
+            let mut made = Vec::with_capacity(images.pixels().len());
+            for pixels in images
+                .pixels()
+                .chunks(RECONSTRUCTED_AT_ONCE * shape.values())
+            {
+                teller.end_if_told();
+                made.extend(autoencoder.reconstruct(pixels)?);
+            }
+            Ok(made)
+        });
+        input.check()?;
+        byte_array(py, &made?.map_err(|error| exception(py, error))?)
     }
 
     /// The code of words.
     fn encode_text<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyByteArray>> {
+        refuse_forked(py)?;
         let code = py.detach(|| self.encoder.encode_text(text));
-        Ok(float_bytes(
-            py,
-            &code.map_err(|error| exception(py, error))?,
-        ))
+        float_bytes(py, &code.map_err(|error| exception(py, error))?)
     }
 
     /// Height, width and channels of its input.
@@ -256,8 +301,8 @@ impl Model {
 
     /// BLAKE3 of its file, by which galleries know it.
     #[getter]
-    fn fingerprint(&self) -> String {
-        self.encoder.fingerprint()
+    fn fingerprint(&self, py: Python<'_>) -> String {
+        py.detach(|| self.encoder.fingerprint())
     }
 
     /// What it is, in a line.
@@ -266,22 +311,24 @@ impl Model {
         self.encoder.name()
     }
 
-    /// The path of an encoder that others have trained.
+    /// The path of an encoder that others have trained, if that is all one needs to open it again.
     #[getter]
     fn path(&self) -> Option<&OsStr> {
-        self.files.as_deref().map(Path::as_os_str)
+        let files = self.files()?;
+        let is_all = files.options == PretrainedOptions::default();
+        is_all.then(|| files.path.as_os_str())
     }
 
     /// Learned numbers of an autoencoder.
     #[getter]
     fn parameters(&self) -> Option<usize> {
-        self.encoder.autoencoder().map(Autoencoder::parameters)
+        self.own().map(Autoencoder::parameters)
     }
 
     /// The recipe and the history of an autoencoder, as JSON.
     #[getter]
     fn about(&self) -> Option<(String, String)> {
-        let autoencoder = self.encoder.autoencoder()?;
+        let autoencoder = self.own()?;
         let recipe = serde_json::to_string(autoencoder.config()).ok()?;
         let record = serde_json::to_string(autoencoder.record()).ok()?;
         Some((recipe, record))
@@ -290,37 +337,61 @@ impl Model {
     /// Whether it is no better than answering with the mean image.
     #[getter]
     fn collapsed(&self) -> bool {
-        let autoencoder = self.encoder.autoencoder();
-        autoencoder.is_some_and(|model| model.record().collapsed())
+        self.own().is_some_and(|model| model.record().collapsed())
     }
 }
 
 impl Model {
-    fn of(model: Autoencoder) -> Self {
-        Self {
-            encoder: Arc::new(model),
-            files: None,
-        }
+    /// Of an encoder that others may use as well.
+    pub fn sharing(encoder: Arc<dyn Encoder>) -> Self {
+        Self { encoder }
     }
 
     /// The encoder.
-    pub fn encoder(&self) -> &dyn Encoder {
-        &*self.encoder
+    pub fn encoder(&self) -> &Arc<dyn Encoder> {
+        &self.encoder
     }
 
-    /// The encoder's files, for those that a gallery does not keep.
-    pub fn files(&self) -> Option<&PathBuf> {
-        self.files.as_ref()
+    /// The files of an encoder that others have trained and nobody has adapted.
+    pub fn files(&self) -> Option<&EncoderFiles> {
+        let is_adapted = self.encoder.adapted().is_some();
+        self.encoder.files().filter(|_| !is_adapted)
+    }
+
+    /// The autoencoder that all of it is. That of an adapted encoder makes only a part of a code.
+    pub fn own(&self) -> Option<&Autoencoder> {
+        let is_adapted = self.encoder.adapted().is_some();
+        self.encoder.autoencoder().filter(|_| !is_adapted)
     }
 
     fn autoencoder(&self, py: Python<'_>) -> PyResult<&Autoencoder> {
-        self.encoder.autoencoder().ok_or_else(|| {
-            let message = format!(
-                "{} is no autoencoder of ours: use its own files",
-                self.encoder.name()
-            );
-            raise(py, "ModelError", message)
+        self.own().ok_or_else(|| {
+            let advice = match self.encoder.adapted() {
+                Some(_) => "open its gallery, which alone knows how it was adapted",
+                None => "use its own files",
+            };
+            let name = self.encoder.name();
+            raise(
+                py,
+                "ModelError",
+                format!("{name} is no autoencoder of ours: {advice}"),
+            )
         })
+    }
+
+    /// Codes of images of its shape. Other encoders than ours see more in a picture than its pixels
+    /// in that shape, so that they prepare it themselves.
+    fn encode_pixels(&self, pixels: &[u8]) -> Result<Vec<f32>, Error> {
+        if self.own().is_some() {
+            return self.encoder.encode(pixels);
+        }
+        let shape = self.encoder.shape();
+        let mut inputs = Vec::new();
+        for image in pixels.chunks_exact(shape.values()) {
+            let pixels = Pixels::new(shape.width, shape.height, shape.channels, image.to_vec())?;
+            inputs.extend_from_slice(self.encoder.prepare(&Decoded::from(pixels))?.data());
+        }
+        self.encoder.encode(&inputs)
     }
 }
 

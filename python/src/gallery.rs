@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use lookalike::autoencoder::Autoencoder;
 use lookalike::duplicates::{self, DuplicateOptions};
 use lookalike::gallery::{Filter, Payload, Point, Points};
 use lookalike::images::{Pixels, thumbnail};
 use lookalike::outliers::{self, OutlierOptions, RankBy};
 use lookalike::{
     Encoder, Error, GalleryOptions, IndexOptions, Originals, Searcher, Skips, create_gallery,
-    encoder_of, export, forget_source, load_encoder, map, sources_in,
+    export, forget_source, load_encoder, map, sources_in,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
@@ -31,6 +32,8 @@ const SMALL: usize = 64;
 pub struct Store {
     name: String,
     searcher: RwLock<Option<Arc<Searcher>>>,
+    /// The process that opened it.
+    process: u32,
 }
 
 /// How a gallery is filled.
@@ -76,13 +79,26 @@ impl Store {
         let metric = metric.map(|name| metric_of(py, name)).transpose()?;
         let options = GalleryOptions::new().metric(metric);
         let searcher = py.detach(|| -> Result<_, Error> {
-            let gallery = create_gallery(&path, model.encoder(), &options)?;
-            // A gallery keeps the autoencoder that it was made for, and one of others' by its path.
-            let encoder: Box<dyn Encoder> = match model.files() {
-                Some(files) => load_encoder(files, &Default::default(), device)?,
-                None => encoder_of(&*gallery, &[], device)?,
+            // Before there is a gallery, so that none is left behind where it cannot be opened.
+            let encoder: Arc<dyn Encoder> = match (model.files(), model.own()) {
+                (Some(files), _) => load_encoder(&files.path, &files.options, device)?.into(),
+                (_, Some(own)) => {
+                    Arc::new(Autoencoder::from_bytes(&own.to_bytes(), "the model", device)?)
+                }
+                _ => return Err(Error::Unusable(format!(
+                    "cannot make a gallery for {}: how it was adapted belongs to its own gallery; make one with the program, by `lookalike index`",
+                    model.encoder().name()
+                ))),
             };
-            Ok(Searcher::new(gallery, encoder))
+            // Its files may have changed since.
+            if encoder.fingerprint() != model.encoder().fingerprint() {
+                return Err(Error::EncoderChanged {
+                    gallery: path.display().to_string(),
+                    encoder: encoder.name(),
+                });
+            }
+            let gallery = create_gallery(&path, &*encoder, &options)?;
+            Ok(Searcher::sharing(gallery, encoder))
         });
         Self::of(py, searcher)
     }
@@ -98,8 +114,17 @@ impl Store {
 
     /// Closes it: others may open it as soon as what runs on it has ended.
     fn close(&self) {
-        let searcher = self.searcher.write();
-        *searcher.unwrap_or_else(PoisonError::into_inner) = None;
+        if self.process == std::process::id() {
+            let searcher = self.searcher.write();
+            *searcher.unwrap_or_else(PoisonError::into_inner) = None;
+            return;
+        }
+        // In a forked process a thread that held the lock is not there any more.
+        let searcher = match self.searcher.try_write() {
+            Ok(mut searcher) => searcher.take(),
+            Err(_) => None,
+        };
+        std::mem::forget(searcher);
     }
 
     /// Whether it was closed.
@@ -181,10 +206,11 @@ impl Store {
     ) -> PyResult<(String, Bound<'py, PyByteArray>)> {
         let after = after.map(|id| id_of(py, id)).transpose()?;
         let filter = filter_of(py, filter)?;
-        let points = self.ask(py, |searcher| {
-            Ok(searcher.gallery().scroll(after, limit, filter.as_ref())?)
+        let records = self.ask(py, |searcher| {
+            let points = searcher.gallery().scroll(after, limit, filter.as_ref())?;
+            Ok(Records::of(&points))
         })?;
-        Ok(records(py, &points))
+        records.into_python(py)
     }
 
     /// The points of these ids, as [`page`](Self::page) gives them; ids that are not there are left
@@ -195,8 +221,10 @@ impl Store {
         ids: Vec<String>,
     ) -> PyResult<(String, Bound<'py, PyByteArray>)> {
         let ids = ids_of(py, &ids)?;
-        let points = self.ask(py, |searcher| Ok(searcher.gallery().retrieve(&ids)?))?;
-        Ok(records(py, &points))
+        let records = self.ask(py, |searcher| {
+            Ok(Records::of(&searcher.gallery().retrieve(&ids)?))
+        })?;
+        records.into_python(py)
     }
 
     /// All points, as [`page`](Self::page) gives them.
@@ -206,11 +234,11 @@ impl Store {
         filter: Option<&str>,
     ) -> PyResult<(String, Bound<'py, PyByteArray>)> {
         let filter = filter_of(py, filter)?;
-        let points = self.ask(py, |searcher| {
+        let records = self.ask(py, |searcher| {
             let points = Points::new(searcher.gallery(), filter);
-            Ok(points.collect::<Result<Vec<_>, _>>()?)
+            Ok(Records::of(&points.collect::<Result<Vec<_>, _>>()?))
         })?;
-        Ok(records(py, &points))
+        records.into_python(py)
     }
 
     /// Removes points; says how many were there.
@@ -279,11 +307,10 @@ impl Store {
         };
         let searcher = self.searcher(py)?;
         let found = watched(py, Some(observer), |teller| {
-            duplicates::find(searcher.gallery(), &options, |progress| {
-                teller.progress(progress);
-            })
+            let tell = |progress| teller.progress_or_end(progress);
+            duplicates::find(searcher.gallery(), &options, tell).map(|found| json(&found))
         })?;
-        Ok(json(&found.map_err(|error| exception(py, error))?))
+        found.map_err(|error| exception(py, error))
     }
 
     /// Pictures unlike the rest, as JSON.
@@ -304,11 +331,10 @@ impl Store {
         let searcher = self.searcher(py)?;
         let found = watched(py, Some(observer), |teller| {
             let model = searcher.encoder().autoencoder();
-            outliers::rank(searcher.gallery(), model, &options, |progress| {
-                teller.progress(progress);
-            })
+            let tell = |progress| teller.progress_or_end(progress);
+            outliers::rank(searcher.gallery(), model, &options, tell).map(|found| json(&found))
         })?;
-        Ok(json(&found.map_err(|error| exception(py, error))?))
+        found.map_err(|error| exception(py, error))
     }
 
     /// Where each point lies on the map of the gallery: ids, and x and y one after another.
@@ -318,13 +344,15 @@ impl Store {
         observer: &Bound<'py, PyAny>,
     ) -> PyResult<(Vec<String>, Bound<'py, PyByteArray>)> {
         let searcher = self.searcher(py)?;
-        let map = watched(py, Some(observer), |teller| {
-            map::lay_out(searcher.gallery(), |progress| teller.progress(progress))
+        let laid_out = watched(py, Some(observer), |teller| -> Result<_, Error> {
+            let tell = |progress| teller.progress_or_end(progress);
+            let map = map::lay_out(searcher.gallery(), tell)?;
+            let ids = map.points().iter().map(|point| point.id.to_string());
+            let places: Vec<f32> = map.points().iter().flat_map(|p| [p.x, p.y]).collect();
+            Ok((ids.collect(), places))
         })?;
-        let map = map.map_err(|error| exception(py, error))?;
-        let ids = map.points().iter().map(|point| point.id.to_string());
-        let places: Vec<f32> = map.points().iter().flat_map(|p| [p.x, p.y]).collect();
-        Ok((ids.collect(), float_bytes(py, &places)))
+        let (ids, places) = laid_out.map_err(|error| exception(py, error))?;
+        Ok((ids, float_bytes(py, &places)?))
     }
 
     /// Writes all points to a Parquet file; says how many.
@@ -342,21 +370,23 @@ impl Store {
                 parquet: Some(&path),
                 ..export::ExportFiles::default()
             };
-            export::export(searcher.gallery(), filter.as_ref(), &files, |progress| {
-                teller.progress(progress);
-            })
+            let tell = |progress| teller.progress_or_end(progress);
+            export::export(searcher.gallery(), filter.as_ref(), &files, tell)
         })?;
         written.map_err(|error| exception(py, error))
     }
 
     /// The encoder of the gallery's codes.
-    fn model(&self, py: Python<'_>, device: &str) -> PyResult<Model> {
-        let searcher = self.searcher(py)?;
-        if let Some(files) = searcher.encoder().files() {
-            return Model::load(py, files.path.clone(), device);
-        }
-        let bytes = PyBytes::new(py, &searcher.encoder().to_bytes());
-        Model::from_bytes(py, &bytes, device)
+    fn model(&self, py: Python<'_>) -> PyResult<Model> {
+        Ok(Model::sharing(self.searcher(py)?.shared_encoder()))
+    }
+}
+
+impl Drop for Store {
+    /// A forked process leaves the gallery to the one that opened it: closing writes to its files,
+    /// and gives up the lock that both hold.
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -367,6 +397,7 @@ impl Store {
         Ok(Self {
             name: info.map_err(|error| exception(py, error))?.name,
             searcher: RwLock::new(Some(Arc::new(searcher))),
+            process: std::process::id(),
         })
     }
 
@@ -397,16 +428,31 @@ impl Store {
 }
 
 /// Payloads as a JSON array, and codes.
-fn records<'py>(py: Python<'py>, points: &[Point]) -> (String, Bound<'py, PyByteArray>) {
-    let records: Vec<Record<'_>> = points
-        .iter()
-        .map(|point| Record {
-            id: point.id,
-            payload: &point.payload,
-        })
-        .collect();
-    let codes: Vec<f32> = points.iter().flat_map(|p| &p.code).copied().collect();
-    (json(&records), float_bytes(py, &codes))
+struct Records {
+    payloads: String,
+    codes: Vec<f32>,
+}
+
+impl Records {
+    /// Takes long for many points: without the interpreter's lock.
+    fn of(points: &[Point]) -> Self {
+        let records: Vec<Record<'_>> = points
+            .iter()
+            .map(|point| Record {
+                id: point.id,
+                payload: &point.payload,
+            })
+            .collect();
+        Self {
+            payloads: json(&records),
+            codes: points.iter().flat_map(|p| &p.code).copied().collect(),
+        }
+    }
+
+    fn into_python<'py>(self, py: Python<'py>) -> PyResult<(String, Bound<'py, PyByteArray>)> {
+        let codes = float_bytes(py, &self.codes)?;
+        Ok((self.payloads, codes))
+    }
 }
 
 /// A picture's file, small.

@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyIterator, PyString};
 
 use crate::errors::exception;
+use crate::neighbours::byte_array;
 use crate::watch::{Teller, watched};
 
 /// What a call works on.
@@ -75,6 +76,28 @@ impl Input {
                 Reading::default(),
                 skips,
             )),
+        }
+    }
+
+    /// Refuses what was passed over of a list, where every row counts, and warns of what was passed
+    /// over of a source.
+    pub fn judge(&self, skips: &Skips, teller: &Teller) -> Result<(), Error> {
+        let Some(first) = skips.first() else {
+            return Ok(());
+        };
+        match self {
+            // What Python raised says more.
+            Self::Given(_) if self.has_failed() => Ok(()),
+            Self::Given(_) => Err(Error::Unreadable(Box::new(first))),
+            Self::Named(_) => {
+                teller.warn(format!(
+                    "{} images were passed over; the first, {}: {}",
+                    skips.total(),
+                    first.location,
+                    first.reason
+                ));
+                Ok(())
+            }
         }
     }
 
@@ -310,19 +333,21 @@ pub fn load_images<'py>(
         height,
         width,
     });
-    let loaded = watched(py, None, |teller| {
+    let loaded = watched(py, None, |teller| -> Result<_, Error> {
         let mut stream = input.watched(&teller, None)?;
         if let Some(shape) = shape {
             stream = stream.fitted(shape, Fit::Stretch);
         }
-        stream.load(shape, limit)
+        let loaded = stream.load(shape, limit)?;
+        input.judge(stream.skips(), &teller)?;
+        Ok(loaded)
     });
     input.check()?;
     let loaded = loaded?.map_err(|error| exception(py, error))?;
     let shape = loaded.shape();
     let count = 0..loaded.len();
     Ok((
-        PyByteArray::new(py, loaded.pixels()),
+        byte_array(py, loaded.pixels())?,
         [shape.height, shape.width, shape.channels],
         count.clone().map(|at| loaded.key(at).to_owned()).collect(),
         count

@@ -9,6 +9,7 @@ mod encoder;
 mod errors;
 mod gallery;
 mod inputs;
+mod memory;
 mod neighbours;
 mod query;
 mod watch;
@@ -25,8 +26,9 @@ fn run_program(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
 
 /// Says how many threads compute, once, before anything is computed; gives how many do.
 #[pyfunction]
-fn set_threads(py: Python<'_>, threads: Option<usize>) -> usize {
-    py.detach(|| lookalike::kernels::set_threads(threads))
+fn set_threads(py: Python<'_>, threads: Option<usize>) -> PyResult<usize> {
+    watch::refuse_forked(py)?;
+    Ok(py.detach(|| lookalike::kernels::set_threads(threads)))
 }
 
 /// The module.

@@ -7,9 +7,15 @@ use lookalike::neighbours::{Codes, Metric, nearest, nearest_others};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyByteArray;
+use pyo3::{PyErr, ffi};
 
 use crate::errors::{exception, raise};
 use crate::watch::watched;
+
+/// Queries that are answered before signals are heard.
+const QUERIES_AT_ONCE: usize = 1 << 14;
+/// From so many bytes on, the interpreter's lock is free while they are copied.
+const MANY_BYTES: usize = 1 << 20;
 
 /// Distances and indices of the `k` nearest codes of each query, as bytes of `float32` and `int64`;
 /// without queries, of each code among the others. Codes are read where they lie.
@@ -24,11 +30,19 @@ pub fn nearest_neighbours<'py>(
     k: usize,
 ) -> PyResult<(Bound<'py, PyByteArray>, Bound<'py, PyByteArray>)> {
     let metric = metric_of(py, metric)?;
-    let found = watched(py, None, |_| -> Result<_, Error> {
+    let found = watched(py, None, |teller| -> Result<_, Error> {
         let codes = as_floats(&codes);
         let codes = Codes::new(&codes, dims)?;
         let found = match &queries {
-            Some(queries) => nearest(codes, Codes::new(&as_floats(queries), dims)?, metric, k),
+            Some(queries) => {
+                let queries = as_floats(queries);
+                let mut found = Vec::new();
+                for some in queries.chunks(QUERIES_AT_ONCE * dims.max(1)) {
+                    found.extend(nearest(codes, Codes::new(some, dims)?, metric, k));
+                    teller.end_if_told();
+                }
+                found
+            }
             None => nearest_others(codes, metric, k),
         };
         let all = || found.iter().flatten();
@@ -39,7 +53,7 @@ pub fn nearest_neighbours<'py>(
         Ok((distances, indices))
     })?;
     let (distances, indices) = found.map_err(|error| exception(py, error))?;
-    Ok((float_bytes(py, &distances), PyByteArray::new(py, &indices)))
+    Ok((float_bytes(py, &distances)?, byte_array(py, &indices)?))
 }
 
 /// The floats that these bytes are; a copy only where Python put them at an odd place.
@@ -67,8 +81,28 @@ pub fn floats_of(bytes: &[u8]) -> Vec<f32> {
 }
 
 /// Floats as bytes that NumPy takes without a copy, and may write to.
-pub fn float_bytes<'py>(py: Python<'py>, values: &[f32]) -> Bound<'py, PyByteArray> {
-    PyByteArray::new(py, bytes_of(values))
+pub fn float_bytes<'py>(py: Python<'py>, values: &[f32]) -> PyResult<Bound<'py, PyByteArray>> {
+    byte_array(py, bytes_of(values))
+}
+
+/// Bytes as Python's own. Other threads of Python run while many are copied.
+pub fn byte_array<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyByteArray>> {
+    if bytes.len() < MANY_BYTES {
+        return Ok(PyByteArray::new(py, bytes));
+    }
+    let len = isize::try_from(bytes.len()).map_err(PyErr::from)?;
+    // SAFETY: with no bytes to copy, the array has room for `len` bytes, which nobody has written
+    // yet; what comes back is a new reference to it, or null with an exception set.
+    let array = unsafe {
+        let array = ffi::PyByteArray_FromStringAndSize(std::ptr::null(), len);
+        Bound::from_owned_ptr_or_err(py, array)?.cast_into_unchecked::<PyByteArray>()
+    };
+    let target = array.data() as usize;
+    py.detach(|| {
+        // SAFETY: the array has as much room, and nobody else knows of it yet.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target as *mut u8, bytes.len()) };
+    });
+    Ok(array)
 }
 
 /// The bytes that these floats are.

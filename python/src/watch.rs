@@ -25,9 +25,18 @@ const STACK: usize = 8 << 20;
 pub enum Event {
     Progress(Progress),
     Step(TrainStep),
-    Epoch(usize, EpochRecord),
+    /// The worker waits until this is dropped.
+    Epoch(
+        usize,
+        EpochRecord,
+        #[expect(dead_code, reason = "dropped alone")] Sender<()>,
+    ),
     Note(String),
+    Warning(String),
 }
+
+/// The end of work that was told to stop, by unwinding.
+struct Ended;
 
 impl Event {
     /// Whether a later one of its kind replaces it.
@@ -35,9 +44,14 @@ impl Event {
         matches!(self, Self::Progress(_) | Self::Step(_))
     }
 
-    /// Calls the observer's method for it.
-    fn tell(&self, observer: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = observer.py();
+    /// Calls the observer's method for it, or warns.
+    fn tell(&self, py: Python<'_>, observer: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        if let Self::Warning(message) = self {
+            return warn(py, message);
+        }
+        let Some(observer) = observer else {
+            return Ok(());
+        };
         match self {
             Self::Progress(progress) => {
                 let phase = progress.phase.as_str();
@@ -53,12 +67,13 @@ impl Event {
                 let (done, total) = (step.progress.done, step.progress.total);
                 observer.call_method1("step", (done, total, about))?;
             }
-            Self::Epoch(number, record) => {
+            Self::Epoch(number, record, _) => {
                 observer.call_method1("epoch", (number, record.loss, record.seconds))?;
             }
             Self::Note(message) => {
                 observer.call_method1("note", (message,))?;
             }
+            Self::Warning(_) => {}
         }
         Ok(())
     }
@@ -87,6 +102,25 @@ impl Teller {
         self.send(Event::Progress(progress));
     }
 
+    /// Tells how far the work is, and ends it if it should stop. This unwinds to [`watched`], for
+    /// work that asks nobody whether to go on. What it was writing is given up as after an error.
+    pub fn progress_or_end(&self, progress: Progress) {
+        self.progress(progress);
+        self.end_if_told();
+    }
+
+    /// Ends the work if it should stop, as [`progress_or_end`](Self::progress_or_end).
+    pub fn end_if_told(&self) {
+        if !self.goes_on() {
+            resume_unwind(Box::new(Ended));
+        }
+    }
+
+    /// Has a warning given where the package's user called, now and not when the work has ended.
+    pub fn warn(&self, message: String) {
+        self.send(Event::Warning(message));
+    }
+
     fn send(&self, event: Event) {
         // The caller hears until the work has ended.
         let _ = self.events.send(event);
@@ -103,7 +137,11 @@ impl Observer for Teller {
     }
 
     fn epoch(&mut self, number: usize, epoch: &EpochRecord) {
-        self.send(Event::Epoch(number, *epoch));
+        let (told, heard) = channel();
+        self.send(Event::Epoch(number, *epoch, told));
+        // So that what a callback raises stops the run before it goes on. Nobody sends: the other
+        // end is dropped when the callbacks have returned.
+        let _ = heard.recv();
     }
 
     fn note(&mut self, message: &str) {
@@ -142,6 +180,7 @@ pub fn watched<T: Send>(
         raise(py, "LookalikeError", message)
     })?;
     match (outcome, failure) {
+        (Err(panic), Some(failure)) if panic.is::<Ended>() => Err(failure),
         (Err(panic), _) => resume_unwind(panic),
         (Ok(_), Some(failure)) => Err(failure),
         (Ok(outcome), None) => Ok(outcome),
@@ -172,11 +211,12 @@ fn hear(
             continue;
         }
         if failure.is_none() {
-            let events = passing.take().into_iter().chain(lasting);
-            failure = Python::attach(|py| tell(py, observer, events)).err();
+            let events = [passing.take(), lasting];
+            failure = Python::attach(|py| tell(py, observer, &events)).err();
             if failure.is_some() {
                 stop.store(true, Ordering::Relaxed);
             }
+            // The events are dropped after that: who waits for them sees that it should stop.
         }
         told = Instant::now();
         if ended {
@@ -185,19 +225,22 @@ fn hear(
     }
 }
 
-fn tell(
-    py: Python<'_>,
-    observer: Option<&Py<PyAny>>,
-    events: impl Iterator<Item = Event>,
-) -> PyResult<()> {
+fn tell(py: Python<'_>, observer: Option<&Py<PyAny>>, events: &[Option<Event>]) -> PyResult<()> {
     py.check_signals()?;
-    let Some(observer) = observer else {
-        return Ok(());
-    };
-    let observer = observer.bind(py);
-    for event in events {
-        event.tell(observer)?;
+    let observer = observer.map(|observer| observer.bind(py));
+    for event in events.iter().flatten() {
+        event.tell(py, observer)?;
     }
+    Ok(())
+}
+
+/// A `LookalikeWarning` at the line that called the package's function.
+fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
+    let class = py.import("lookalike.errors")?.getattr("LookalikeWarning")?;
+    let how = PyDict::new(py);
+    how.set_item("stacklevel", 2)?;
+    py.import("warnings")?
+        .call_method("warn", (message, class), Some(&how))?;
     Ok(())
 }
 

@@ -1,6 +1,10 @@
 """Galleries: made, filled, asked, looked through, and shared with the program."""
 
 import json
+import os
+import pathlib
+import pickle
+import shutil
 import subprocess
 import sys
 import uuid
@@ -8,7 +12,10 @@ import uuid
 import numpy as np
 import pytest
 from lookalike import Encoder, Gallery, errors
+from lookalike._progress import Observer
 from PIL import Image
+
+CLIP = pathlib.Path(__file__).parents[2] / "crates/lookalike-pretrained/tests/fixtures/tiny-clip"
 
 
 def test_images_are_found_again(gallery, digits, encoder):
@@ -202,6 +209,102 @@ def test_it_knows_its_encoder(gallery, encoder, digits):
     )
 
 
+def test_it_knows_how_its_encoder_was_adapted(encoder, digits, tmp_path):
+    (tmp_path / "digits").mkdir()
+    for number, image in enumerate(digits.images[:300]):
+        Image.fromarray(image).save(tmp_path / "digits" / f"{number}.png")
+    encoder.save("m")
+    line = ["index", "digits", "--encoder", str(CLIP), "--model", "m", "--gallery", "g"]
+    subprocess.run([sys.executable, "-m", "lookalike", *line], check=True, capture_output=True)
+    with Gallery.open("g") as gallery:
+        points = list(gallery)
+        adapted = gallery.encoder
+    assert adapted.n_features_out_ == len(points[0].code) and adapted.recipe_ is None
+    images = digits.images[[int(point.key.removesuffix(".png")) for point in points]]
+    stored = [point.code for point in points]
+    np.testing.assert_allclose(adapted.transform(images), stored, atol=1e-5)
+    # Only the gallery knows all that belongs to it.
+    for use in (
+        lambda: adapted.save("n"),
+        lambda: pickle.dumps(adapted),
+        lambda: adapted.to_onnx("n.onnx"),
+        lambda: adapted.reconstruct(images[:2]),
+    ):
+        with pytest.raises(errors.ModelError, match="open its gallery"):
+            use()
+    with pytest.raises(errors.QueryError, match="adapted"):
+        Gallery.create("again", adapted)
+    assert not (tmp_path / "again").exists()
+
+
+def test_no_gallery_is_left_behind_by_an_encoder_that_is_gone(tmp_path):
+    shutil.copytree(CLIP, tmp_path / "clip")
+    clip = Encoder.load(tmp_path / "clip")
+    shutil.rmtree(tmp_path / "clip")
+    with pytest.raises(errors.LookalikeError, match="clip"):
+        Gallery.create("clip.gallery", clip)
+    assert not (tmp_path / "clip.gallery").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_process_leaves_the_gallery_to_its_parent(gallery):
+    script = """
+import gc, os, subprocess, sys
+from lookalike import Gallery
+gallery, other = Gallery.open(sys.argv[1]), Gallery.open(sys.argv[2])
+child = os.fork()
+if child == 0:
+    gallery.close()
+    del other
+    gc.collect()
+    os._exit(0)
+os.waitpid(child, 0)
+assert len(gallery) == 400 and not gallery.closed
+for path in sys.argv[1:]:
+    info = [sys.executable, "-m", "lookalike", "info", path]
+    found = subprocess.run(info, capture_output=True, text=True)
+    assert found.returncode == 1 and "in use" in found.stderr, found
+gallery.close()
+subprocess.run([sys.executable, "-m", "lookalike", "info", sys.argv[1]], check=True, capture_output=True)
+"""
+    gallery.close()
+    shutil.copytree(gallery.path, "other.gallery")
+    line = [sys.executable, "-c", script, str(gallery.path), "other.gallery"]
+    found = subprocess.run(line, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_nothing_is_computed_in_a_forked_process(encoder):
+    script = """
+import os, pickle, sys
+import lookalike
+from lookalike import Encoder
+clip, file = Encoder.load(sys.argv[1]), open(sys.argv[2], "rb").read()
+uses = [
+    lambda: lookalike.set_threads(1),
+    lambda: Encoder.load(sys.argv[1]),
+    lambda: pickle.loads(file),
+    lambda: clip.encode_text("a seven"),
+]
+child = os.fork()
+if child == 0:
+    for number, use in enumerate(uses, 1):
+        try:
+            use()
+            os._exit(number)
+        except lookalike.errors.LookalikeError as error:
+            if "spawn" not in str(error):
+                os._exit(number)
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    with open("encoder.pickle", "wb") as file:
+        pickle.dump(encoder, file)
+    line = [sys.executable, "-c", script, str(CLIP), "encoder.pickle"]
+    assert subprocess.run(line).returncode == 0
+
+
 def test_searches_run_side_by_side(gallery, digits):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -303,6 +406,41 @@ def test_an_interrupted_index_is_completed(encoder, digits):
             gallery.index(images(), name="digits", progress=False)
         gallery.index(digits.images, name="digits", progress=False)
         assert len(gallery) == 400
+
+
+def test_interrupted_findings_leave_the_gallery_as_it_was(gallery, monkeypatch, tmp_path):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Observer, "progress", interrupt)
+    for use in (
+        gallery.duplicates,
+        lambda: gallery.outliers(5, by="neighbours"),
+        gallery.map,
+        lambda: gallery.to_parquet(tmp_path / "all.parquet"),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            use()
+    monkeypatch.undo()
+    assert len(gallery) == 400
+    assert gallery.duplicates(exact_only=True, progress=False).about["exact"] == 0
+    assert gallery.map(progress=False).position.shape == (400, 2)
+
+
+def test_what_a_callback_raises_stops_the_run_where_it_is(digits):
+    """The run waits for its callbacks, so that it goes on with the very next epoch."""
+
+    def stop(epoch):
+        if epoch["epoch"] == 2:
+            raise RuntimeError("enough")
+
+    quick = {"architecture": "conv", "epochs": 4, "random_state": 0, "progress": False}
+    quick |= {"checkpoint": "run.checkpoint", "batch_size": 16}
+    with pytest.raises(RuntimeError, match="enough"):
+        Encoder(**quick, callbacks=[stop]).fit(digits.images[:64])
+    heard = []
+    Encoder(**quick, callbacks=[heard.append]).fit(digits.images[:64])
+    assert [epoch["epoch"] for epoch in heard] == [3, 4]
 
 
 def test_what_an_iterator_did_not_come_to_is_not_gone(gallery, digits):

@@ -4,10 +4,11 @@ advice."""
 import io
 import os
 import re
+import warnings
 
 import numpy as np
 import pytest
-from lookalike import Encoder, errors
+from lookalike import Encoder, datasets, errors
 from lookalike._inputs import as_input
 from PIL import Image
 
@@ -175,6 +176,41 @@ def test_what_cannot_be_read_in_a_list_is_an_error(encoder, tmp_path, digits):
         assert encoder.encode(tmp_path).keys == ["good.png"]
     with pytest.raises(errors.SourceError, match="no such file"):
         encoder.transform("nowhere")
+
+
+def test_nothing_is_learned_or_made_of_a_part_of_a_list(encoder, tmp_path, digits):
+    (tmp_path / "folder").mkdir()
+    paths = as_files(digits.images[:40], tmp_path / "folder")
+    bad = tmp_path / "folder" / "bad.png"
+    bad.write_bytes(b"no picture")
+    quick = {"architecture": "conv", "epochs": 1, "random_state": 0, "progress": False}
+    for use in (Encoder(**quick).fit, encoder.reconstruct, datasets.load_images):
+        with pytest.raises(errors.ImageError, match="bad.png"):
+            use([*paths, bad])
+        # Of a source, the warning names this file as its place.
+        with pytest.warns(errors.LookalikeWarning, match="1 images.*bad.png") as caught:
+            use(tmp_path / "folder")
+        assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", errors.LookalikeWarning)
+        with pytest.raises(errors.LookalikeWarning):
+            Encoder(**{**quick, "epochs": 1000}).fit(tmp_path / "folder")
+
+
+def test_images_are_reconstructed_as_they_are_encoded(digits):
+    cropping = Encoder(
+        architecture="conv",
+        epochs=1,
+        input_size=(28, 28),
+        resize="crop",
+        random_state=0,
+        progress=False,
+    ).fit(digits.images[:60])
+    wide = np.full((5, 28, 56), 255, np.uint8)
+    wide[:, :, 14:42] = digits.images[:5]
+    made = cropping.reconstruct(wide)
+    assert made.shape == (5, 28, 28)
+    np.testing.assert_array_equal(made, cropping.reconstruct(digits.images[:5]))
 
 
 def test_what_an_iterator_raises_is_raised(encoder, digits):

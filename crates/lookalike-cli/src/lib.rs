@@ -44,13 +44,32 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// Lets the C library keep what training frees, for its next step: given back to the system and
 /// asked for again, the same pages would be zeroed at every step, a fifth of the time. It holds for
-/// the whole process. Elsewhere than with glibc it does nothing.
+/// the whole process, until [`give_freed_memory_back`]. Elsewhere than with glibc it does nothing.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    set_memory(1 << 30, 64 << 20);
+}
+
+/// Ends what [`keep_freed_memory`] began, and gives back what was kept. The C library cannot be told
+/// to adapt its thresholds again; they are left as it has them itself once a block of 32 MiB, the
+/// largest that it learns from, was freed.
+pub fn give_freed_memory_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        set_memory(64 << 20, 128 << 10);
+        // SAFETY: malloc_trim has no precondition, and locks what it looks through.
+        unsafe { libc::malloc_trim(0) };
+    }
+}
+
+/// How much free memory the C library keeps at the heap's end, and how much more than it needs it
+/// asks the system for. Blocks of up to 32 MiB come from the heap.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn set_memory(kept: libc::c_int, padding: libc::c_int) {
     for (parameter, value) in [
         (libc::M_MMAP_THRESHOLD, 32 << 20),
-        (libc::M_TRIM_THRESHOLD, 1 << 30),
-        (libc::M_TOP_PAD, 64 << 20),
+        (libc::M_TRIM_THRESHOLD, kept),
+        (libc::M_TOP_PAD, padding),
     ] {
         // SAFETY: mallopt takes two numbers and has no other precondition. Other threads may
         // allocate meanwhile: mallopt holds the allocator's lock while it stores a number that

@@ -118,8 +118,8 @@ pub use rules::{ReadingRules, RuleOverrides, reading_of};
 pub use searching::{SearchOptions, Searcher, already_in_gallery};
 pub use skips::Skips;
 pub use stream::{
-    DEFAULT_SIDE, Encoded, INSPECTED_IMAGES, ImageStream, PADDING, QueryImage, Reading, label_from,
-    open_queries,
+    DEFAULT_SIDE, Encoded, Follow, INSPECTED_IMAGES, ImageStream, PADDING, QueryImage, Reading,
+    label_from, open_queries,
 };
 pub use teaching::{TeachingObserver, teach, teacher_record};
 pub use training::{TrainImages, TrainOptions, augments, most_train_images};

@@ -97,12 +97,17 @@ pub fn already_in_gallery(own: &Payload, is_left_out: bool) -> String {
 /// A gallery and the encoder that its codes come from, together answering images.
 pub struct Searcher {
     gallery: Box<dyn Gallery>,
-    encoder: Box<dyn Encoder>,
+    encoder: Arc<dyn Encoder>,
 }
 
 impl Searcher {
     /// Of a gallery and its encoder.
     pub fn new(gallery: Box<dyn Gallery>, encoder: Box<dyn Encoder>) -> Self {
+        Self::sharing(gallery, encoder.into())
+    }
+
+    /// Of a gallery and an encoder that others use as well.
+    pub fn sharing(gallery: Box<dyn Gallery>, encoder: Arc<dyn Encoder>) -> Self {
         Self { gallery, encoder }
     }
 
@@ -130,6 +135,11 @@ impl Searcher {
     /// The encoder.
     pub fn encoder(&self) -> &dyn Encoder {
         &*self.encoder
+    }
+
+    /// The encoder, for whoever needs it longer than the gallery.
+    pub fn shared_encoder(&self) -> Arc<dyn Encoder> {
+        self.encoder.clone()
     }
 
     /// Finds the images most like `query`, whatever that is: a file, bytes, pixels, a point, a

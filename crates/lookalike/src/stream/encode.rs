@@ -25,7 +25,7 @@ pub struct Encoded {
 }
 
 /// Hears how many images are encoded; its error ends the encoding.
-pub(crate) type Follow<'a> = &'a mut dyn FnMut(usize) -> Result<(), Error>;
+pub type Follow<'a> = &'a mut dyn FnMut(usize) -> Result<(), Error>;
 
 impl ImageStream {
     /// Encodes up to `limit` images, some at a time: only their codes stay in memory. What cannot
@@ -40,7 +40,11 @@ impl ImageStream {
 
     /// As [`encode`](Self::encode), a few images at a time: `follow` hears how many are encoded,
     /// and can end it.
-    pub(crate) fn encode_followed(
+    ///
+    /// # Errors
+    ///
+    /// As [`encode`](Self::encode), and what `follow` gives.
+    pub fn encode_followed(
         &self,
         encoder: &dyn Encoder,
         limit: Option<usize>,

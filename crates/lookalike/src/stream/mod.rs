@@ -24,7 +24,7 @@ mod encode;
 mod queries;
 mod raw;
 
-pub use encode::Encoded;
+pub use encode::{Encoded, Follow};
 pub use queries::{QueryImage, open_queries};
 pub(crate) use raw::Raw;
 
