@@ -27,8 +27,8 @@ use crate::watch::{refuse_forked, watched};
 /// How often a checkpoint is written, besides at every epoch's end.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
-/// Images of the encoder's own shape whose codes are made at a time, and copied while they are in the
-/// processor's cache.
+/// Images of the encoder's own shape whose codes are made at a time, and copied while they are in
+/// the processor's cache.
 const FITTING_IMAGES: usize = 128;
 /// Images that are reconstructed before signals are heard.
 const RECONSTRUCTED_AT_ONCE: usize = 256;

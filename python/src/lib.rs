@@ -1,9 +1,9 @@
 //! The extension module behind the Python package `lookalike`.
 //!
 //! It is the border alone: everything that Python's users see, and how their inputs and answers
-//! look, is in the package's own files (`python/lookalike`). Across the border go bytes, names, JSON
-//! and batches of images; nothing that Python may change is read while the interpreter's lock is
-//! free.
+//! look, is in the package's own files (`python/lookalike`). Across the border go bytes, names,
+//! JSON and batches of images; nothing that Python may change is read while the interpreter's lock
+//! is free.
 
 mod encoder;
 mod errors;

@@ -50,9 +50,9 @@ pub fn keep_freed_memory() {
     set_memory(1 << 30, 64 << 20);
 }
 
-/// Ends what [`keep_freed_memory`] began, and gives back what was kept. The C library cannot be told
-/// to adapt its thresholds again; they are left as it has them itself once a block of 32 MiB, the
-/// largest that it learns from, was freed.
+/// Ends what [`keep_freed_memory`] began, and gives back what was kept. The C library cannot be
+/// told to adapt its thresholds again; they are left as it has them itself once a block of 32 MiB,
+/// the largest that it learns from, was freed.
 pub fn give_freed_memory_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

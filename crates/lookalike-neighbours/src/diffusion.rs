@@ -126,8 +126,8 @@ pub fn map_diffused<T: Send>(
 type Side = [f32; SIDE_BY_SIDE];
 
 /// A graph whose rows stand in the order in which a walk along its links meets them first (Cuthill
-/// and McKee, *Reducing the bandwidth of sparse symmetric matrices*, 1969), so that linked codes lie
-/// near each other in memory.
+/// and McKee, *Reducing the bandwidth of sparse symmetric matrices*, 1969), so that linked codes
+/// lie near each other in memory.
 struct Ordered {
     /// The code at each place.
     codes: Vec<u32>,

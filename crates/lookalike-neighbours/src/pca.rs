@@ -25,8 +25,8 @@ const SPARE: usize = 64;
 const ROUNDS: usize = 16;
 /// Codes that are turned to `f64` at a time.
 const BLOCK: usize = 4096;
-/// Lower bound of a standard deviation that [`Pca::project_half_whitened`] divides by, as a share of
-/// the largest: components that are nothing but rounding errors must not count.
+/// Lower bound of a standard deviation that [`Pca::project_half_whitened`] divides by, as a share
+/// of the largest: components that are nothing but rounding errors must not count.
 const MIN_DEVIATION: f64 = 1e-3;
 
 impl Pca {
@@ -249,9 +249,9 @@ pub(crate) fn random(state: &mut u64) -> f64 {
 }
 
 /// Replaces the directions by orthonormal ones that span the same space: along the eigenvectors of
-/// their inner products, by matrix products alone; twice, because the first time leaves the rounding
-/// errors of directions that were nearly alike. What is nothing but such errors (the codes span
-/// fewer dimensions) becomes zero.
+/// their inner products, by matrix products alone; twice, because the first time leaves the
+/// rounding errors of directions that were nearly alike. What is nothing but such errors (the codes
+/// span fewer dimensions) becomes zero.
 fn orthonormalise(directions: &mut Vec<f64>, dims: usize) {
     let count = directions.len() / dims;
     // Of equal length first: the iteration makes the leading ones longer by orders of magnitude.

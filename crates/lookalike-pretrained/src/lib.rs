@@ -8,9 +8,9 @@
 //! of images, and [`Pretrained::encode_text`] of words, where the folder has a text model: both
 //! kinds of codes are compared with each other.
 //!
-//! Models run on `rten`, on the processor, or, with the feature `ort` and where its shared library is
-//! found, on ONNX Runtime ([`Runtime`]). Which files are used, and in which order they are looked
-//! for, is in `docs/encoders.md`.
+//! Models run on `rten`, on the processor, or, with the feature `ort` and where its shared library
+//! is found, on ONNX Runtime ([`Runtime`]). Which files are used, and in which order they are
+//! looked for, is in `docs/encoders.md`.
 //!
 //! # Example
 //!
@@ -242,8 +242,8 @@ impl Pretrained {
         )
     }
 
-    /// What runs the models, in words: `rten`, or ONNX Runtime and its library. Where that was looked
-    /// for and cannot be used, the reason is said, too.
+    /// What runs the models, in words: `rten`, or ONNX Runtime and its library. Where that was
+    /// looked for and cannot be used, the reason is said, too.
     pub fn runtime(&self) -> String {
         self.engine.describe()
     }

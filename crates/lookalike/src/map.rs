@@ -1,10 +1,11 @@
 //! A gallery on a map: every picture a place in the plane, like ones beside each other.
 //!
 //! [`lay_out`] makes a [`Map`] by UMAP (McInnes, Healy and Melville, 2018) from the neighbours of
-//! all codes, exact ones up to 100,000. Equal codes are one place. Of more than 200,000 different codes a fair
-//! sample is laid out, and the others are put among their nearest of it. [`Map::update`] brings a
-//! map in step with a gallery that has changed, the same way, at the price of reading the gallery;
-//! a map that has seen many changes is [worn](Map::is_worn), and to be made anew.
+//! all codes, exact ones up to 100,000. Equal codes are one place. Of more than 200,000 different
+//! codes a fair sample is laid out, and the others are put among their nearest of it.
+//! [`Map::update`] brings a map in step with a gallery that has changed, the same way, at the price
+//! of reading the gallery; a map that has seen many changes is [worn](Map::is_worn), and to be made
+//! anew.
 //!
 //! The same codes give the same map on any number of threads: all points move at once, each from
 //! where the others were an epoch before, and what is drawn follows from epoch and point.
