@@ -17,9 +17,14 @@ use crate::jpeg;
 use crate::pixels::{MAX_SIDE, Pixels};
 use crate::resample::{Part, whole};
 
+mod flatten;
 mod jxl;
+mod orientation;
 mod profile;
 mod tiff;
+
+pub(crate) use flatten::flatten;
+use orientation::{turns, upright, upright_part};
 
 /// The formats that are decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -482,123 +487,4 @@ fn read(
     let profile = decoder.icc_profile().ok().flatten();
     let picture = DynamicImage::from_decoder(decoder).map_err(damaged)?;
     Ok((picture, orientation, profile))
-}
-
-/// Makes 8 bits, and 1 or 3 channels; transparency is laid over a colour.
-pub(crate) fn flatten(picture: DynamicImage, background: [u8; 3]) -> Result<Pixels, ImageError> {
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let grey_background = background[0] == background[1] && background[1] == background[2];
-    let wide = background.map(|v| u64::from(v) * 257);
-    let eight = |v: u16| lay_over(u64::from(v), u64::from(u16::MAX), 0);
-    let (channels, data) = match picture {
-        DynamicImage::ImageLuma8(grey) => (1, grey.into_raw()),
-        DynamicImage::ImageRgb8(colour) => (3, colour.into_raw()),
-        DynamicImage::ImageRgba8(colour) => (3, over(&colour.into_raw(), background)),
-        DynamicImage::ImageLumaA8(grey) if grey_background => {
-            let lay = |p: &[u8]| lay_over_8(p[0], p[1], background[0]);
-            (1, grey.into_raw().chunks_exact(2).map(lay).collect())
-        }
-        DynamicImage::ImageLuma16(grey) => (1, grey.iter().map(|&v| eight(v)).collect()),
-        DynamicImage::ImageRgb16(colour) => (3, colour.iter().map(|&v| eight(v)).collect()),
-        other if other.color().has_color() || !grey_background => {
-            let rgba = other.into_rgba16().into_raw();
-            let lay = |p: &[u16]| {
-                std::array::from_fn::<_, 3, _>(|i| lay_over(p[i].into(), p[3].into(), wide[i]))
-            };
-            (3, rgba.chunks_exact(4).flat_map(lay).collect())
-        }
-        other => {
-            let grey = other.into_luma_alpha16().into_raw();
-            let lay = |p: &[u16]| lay_over(p[0].into(), p[1].into(), wide[0]);
-            (1, grey.chunks_exact(2).map(lay).collect())
-        }
-    };
-    Pixels::new(width, height, channels, data)
-}
-
-fn over(rgba: &[u8], background: [u8; 3]) -> Vec<u8> {
-    let mut data = vec![0; rgba.len() / 4 * 3];
-    for (out, pixel) in data.chunks_exact_mut(3).zip(rgba.chunks_exact(4)) {
-        for ((out, &value), below) in out.iter_mut().zip(pixel).zip(background) {
-            *out = lay_over_8(value, pixel[3], below);
-        }
-    }
-    data
-}
-
-/// An 8-bit value with its opacity over another, rounded.
-fn lay_over_8(value: u8, opacity: u8, below: u8) -> u8 {
-    let [value, opacity, below] = [value, opacity, below].map(u32::from);
-    ((value * opacity + below * (255 - opacity) + 127) / 255) as u8
-}
-
-/// A 16-bit value with its opacity over another, rounded to 8 bits.
-fn lay_over(value: u64, opacity: u64, below: u64) -> u8 {
-    let one = u64::from(u16::MAX);
-    let mixed = value * opacity + below * (one - opacity);
-    ((mixed * 255 + one * one / 2) / (one * one)) as u8
-}
-
-/// Whether width becomes height.
-fn turns(orientation: Orientation) -> bool {
-    matches!(
-        orientation,
-        Orientation::Rotate90
-            | Orientation::Rotate270
-            | Orientation::Rotate90FlipH
-            | Orientation::Rotate270FlipH
-    )
-}
-
-/// Where a part of a picture is when it is turned: its far edges become near ones, or the other way
-/// round.
-fn upright_part([_, _, across, along]: Part, pixels: &Pixels, orientation: Orientation) -> Part {
-    let (width, height) = (pixels.width() as f64, pixels.height() as f64);
-    let near = |side: f64| (0.0, side);
-    let far = |side: f64, all: f64| (all - side, all);
-    let (x, y) = match orientation {
-        Orientation::NoTransforms => (near(across), near(along)),
-        Orientation::FlipHorizontal => (far(across, width), near(along)),
-        Orientation::Rotate180 => (far(across, width), far(along, height)),
-        Orientation::FlipVertical => (near(across), far(along, height)),
-        Orientation::Rotate90FlipH => (near(along), near(across)),
-        Orientation::Rotate90 => (far(along, height), near(across)),
-        Orientation::Rotate270FlipH => (far(along, height), far(across, width)),
-        Orientation::Rotate270 => (near(along), far(across, width)),
-    };
-    [x.0, y.0, x.1, y.1]
-}
-
-/// Turns a picture as its file says that it is to be shown.
-fn upright(pixels: Pixels, orientation: Orientation) -> Pixels {
-    if orientation == Orientation::NoTransforms {
-        return pixels;
-    }
-    let (width, height) = (pixels.width(), pixels.height());
-    let channels = pixels.channels();
-    let (to_width, to_height) = match turns(orientation) {
-        true => (height, width),
-        false => (width, height),
-    };
-    // By EXIF's number: mirrored left to right after turning, and where a pixel comes from.
-    let from = |x: usize, y: usize| match orientation {
-        Orientation::NoTransforms => (x, y),
-        Orientation::FlipHorizontal => (width - 1 - x, y),
-        Orientation::Rotate180 => (width - 1 - x, height - 1 - y),
-        Orientation::FlipVertical => (x, height - 1 - y),
-        // 5: rows become columns.
-        Orientation::Rotate90FlipH => (y, x),
-        Orientation::Rotate90 => (y, height - 1 - x),
-        // 7
-        Orientation::Rotate270FlipH => (width - 1 - y, height - 1 - x),
-        Orientation::Rotate270 => (width - 1 - y, x),
-    };
-    let mut data = Vec::with_capacity(pixels.data().len());
-    for y in 0..to_height {
-        for x in 0..to_width {
-            let (x, y) = from(x, y);
-            data.extend_from_slice(&pixels.data()[(y * width + x) * channels..][..channels]);
-        }
-    }
-    Pixels::trusted(to_width, to_height, channels, data)
 }

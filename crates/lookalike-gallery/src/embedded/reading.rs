@@ -9,17 +9,24 @@ use super::shard::{IDS_PER_OPERATION, Shard, only_fields, scroll_request};
 use crate::{Filter, GalleryError, Point};
 
 impl Shard {
+    /// What the engine has of those of these points that are there, in this order.
+    fn records(
+        &self,
+        reading: &'static str,
+        ids: &[Uuid],
+        payload: WithPayloadInterface,
+        vector: WithVector,
+    ) -> Result<Vec<Record>, GalleryError> {
+        let ids: Vec<_> = ids.iter().copied().map(PointId::Uuid).collect();
+        self.with(reading, |edge| {
+            edge.retrieve(&ids, Some(payload), Some(vector))
+        })
+    }
+
     /// The codes of those of these points that are there, in this order.
     pub(super) fn codes_of(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, Vec<f32>)>, GalleryError> {
-        let ids: Vec<_> = ids.iter().copied().map(PointId::Uuid).collect();
-        let records = self.with("reading codes", |edge| {
-            edge.retrieve(
-                &ids,
-                Some(WithPayloadInterface::Bool(false)),
-                Some(self.with_code()),
-            )
-        })?;
-        self.all_codes(records)
+        let nothing = WithPayloadInterface::Bool(false);
+        self.all_codes(self.records("reading codes", ids, nothing, self.with_code())?)
     }
 
     fn all_codes(&self, records: Vec<Record>) -> Result<Vec<(Uuid, Vec<f32>)>, GalleryError> {
@@ -31,27 +38,14 @@ impl Shard {
 
     /// The points of these ids, in this order.
     pub(super) fn retrieve(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError> {
-        let ids: Vec<_> = ids.iter().copied().map(PointId::Uuid).collect();
-        let records = self.with("reading points", |edge| {
-            edge.retrieve(
-                &ids,
-                Some(WithPayloadInterface::Bool(true)),
-                Some(self.with_code()),
-            )
-        })?;
-        self.all_found(records)
+        let all = WithPayloadInterface::Bool(true);
+        self.all_found(self.records("reading points", ids, all, self.with_code())?)
     }
 
     /// The hash in the payload of each of these points.
     pub(super) fn hashes(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, GalleryError> {
-        let ids: Vec<_> = ids.iter().copied().map(PointId::Uuid).collect();
-        let records = self.with("reading points", |edge| {
-            edge.retrieve(
-                &ids,
-                Some(only_fields(&["blake3"])),
-                Some(WithVector::Bool(false)),
-            )
-        })?;
+        let (hash, no_code) = (only_fields(&["blake3"]), WithVector::Bool(false));
+        let records = self.records("reading points", ids, hash, no_code)?;
         records
             .into_iter()
             .map(|record| self.hash(record))
@@ -68,14 +62,8 @@ impl Shard {
     pub(super) fn present(&self, ids: &[Uuid]) -> Result<Vec<Uuid>, GalleryError> {
         let mut present = Vec::new();
         for ids in ids.chunks(IDS_PER_OPERATION) {
-            let ids: Vec<_> = ids.iter().copied().map(PointId::Uuid).collect();
-            let records = self.with("reading ids", |edge| {
-                edge.retrieve(
-                    &ids,
-                    Some(WithPayloadInterface::Bool(false)),
-                    Some(WithVector::Bool(false)),
-                )
-            })?;
+            let (nothing, no_code) = (WithPayloadInterface::Bool(false), WithVector::Bool(false));
+            let records = self.records("reading ids", ids, nothing, no_code)?;
             for record in records {
                 present.push(self.id(record.id)?);
             }

@@ -4,7 +4,7 @@
 use lookalike_images::{Fit, GreyRange, Pixels};
 use lookalike_pretrained::{Pretrained, PretrainedError, PretrainedOptions};
 
-use crate::support::{FLOAT, Model, UINT8, integer_attribute, node, picture, port, tiny_clip};
+use crate::support::{FLOAT, Model, UINT8, cast_and_flattened, picture, port, tiny_clip};
 
 const HASH: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -21,15 +21,7 @@ fn exported() -> Model {
     ];
     let named = |(key, value): (&str, &str)| (format!("lookalike.{key}"), value.to_owned());
     Model {
-        nodes: vec![
-            node(
-                "Cast",
-                &["images"],
-                &["floats"],
-                &[integer_attribute("to", FLOAT)],
-            ),
-            node("Flatten", &["floats"], &["codes"], &[]),
-        ],
+        nodes: cast_and_flattened("images", "codes"),
         inputs: vec![port("images", UINT8, &[0, 4, 6, 3])],
         outputs: vec![port("codes", FLOAT, &[0, 72])],
         metadata: metadata.into_iter().map(named).collect(),

@@ -1,6 +1,6 @@
 //! What the files of each layout say, and what is not understood.
 
-use crate::support::{FLOAT, Model, UINT8, folder, integer_attribute, node, picture, port};
+use crate::support::{FLOAT, Model, UINT8, cast_and_flattened, folder, node, picture, port};
 use lookalike_images::Filter;
 use lookalike_pretrained::{
     Crop, Layout, Middle, Preprocessing, Pretrained, PretrainedOptions, Resize, Values,
@@ -476,15 +476,7 @@ fn values_and_layouts_are_those_of_the_graph() {
     near(&seen(&last, &document, &image), &expected);
     // Bytes go in as they are, whatever mean a file has.
     let raw = Model {
-        nodes: vec![
-            node(
-                "Cast",
-                &["pixels"],
-                &["floats"],
-                &[integer_attribute("to", FLOAT)],
-            ),
-            node("Flatten", &["floats"], &["code"], &[]),
-        ],
+        nodes: cast_and_flattened("pixels", "code"),
         inputs: vec![port("pixels", UINT8, &[0, 4, 4, 3])],
         ..Model::flat()
     };
@@ -510,15 +502,7 @@ fn values_and_layouts_are_those_of_the_graph() {
 #[test]
 fn padding_and_cropping_keep_the_middle() {
     let raw = Model {
-        nodes: vec![
-            node(
-                "Cast",
-                &["pixels"],
-                &["floats"],
-                &[integer_attribute("to", FLOAT)],
-            ),
-            node("Flatten", &["floats"], &["code"], &[]),
-        ],
+        nodes: cast_and_flattened("pixels", "code"),
         inputs: vec![port("pixels", UINT8, &[0, 4, 4, 1])],
         outputs: vec![port("code", FLOAT, &[0, 16])],
         ..Model::default()

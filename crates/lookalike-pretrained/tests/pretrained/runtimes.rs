@@ -45,7 +45,7 @@ mod onnx_runtime {
 
     use super::*;
     use crate::support::{
-        FLOAT, INT8, Model, UINT8, bytes, digits, external, floats, folder, integer_attribute,
+        FLOAT, INT8, Model, UINT8, bytes, cast_and_flattened, digits, external, floats, folder,
         integers, node, number, picture, port, text_attribute,
     };
 
@@ -109,15 +109,7 @@ mod onnx_runtime {
     #[ignore = "needs ONNX Runtime's library"]
     fn bytes_and_doubles_go_in_as_they_are_wanted() {
         let cast = |element| Model {
-            nodes: vec![
-                node(
-                    "Cast",
-                    &["pixels"],
-                    &["floats"],
-                    &[integer_attribute("to", FLOAT)],
-                ),
-                node("Flatten", &["floats"], &["code"], &[]),
-            ],
+            nodes: cast_and_flattened("pixels", "code"),
             inputs: vec![port("pixels", element, &[0, 3, 4, 4])],
             ..Model::flat()
         };

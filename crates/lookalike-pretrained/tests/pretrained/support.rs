@@ -71,6 +71,15 @@ pub fn integer_attribute(name: &str, value: i64) -> Vec<u8> {
     [bytes(1, name), number(3, value), number(20, 2)].concat()
 }
 
+/// Pixels of any type as floats, and these as a code.
+pub fn cast_and_flattened(pixels: &str, code: &str) -> Vec<Vec<u8>> {
+    let to_floats = [integer_attribute("to", FLOAT)];
+    vec![
+        node("Cast", &[pixels], &["floats"], &to_floats),
+        node("Flatten", &["floats"], &[code], &[]),
+    ]
+}
+
 pub fn text_attribute(name: &str, value: &str) -> Vec<u8> {
     [bytes(1, name), bytes(4, value), number(20, 3)].concat()
 }

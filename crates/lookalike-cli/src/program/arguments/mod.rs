@@ -4,27 +4,28 @@ use std::path::PathBuf;
 
 use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use lookalike::autoencoder::{
-    Architecture, AugmentationChoice, DeviceChoice, Effort, Loss, Objective, Optimiser,
-    PrecisionChoice, Schedule,
-};
+use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{Filter, Rerank};
-use lookalike::images::{Fit, Region};
+use lookalike::images::Region;
 use lookalike::neighbours::Metric;
-use lookalike::outliers::RankBy;
-use lookalike::{Pool, PretrainedOptions};
 
 use crate::program::layout::LayoutArguments;
 use crate::program::reading::ReadingArguments;
 
+mod encoders;
+mod findings;
 mod gallery;
 mod serve;
+mod train;
 mod values;
 
+pub use encoders::{PretrainedArguments, named};
+pub use findings::{DuplicatesArguments, OutliersArguments};
 pub use gallery::*;
 pub use serve::{LogArgument, ServeArguments};
+pub use train::TrainArguments;
 
-use values::{finite, not_negative, positive, seconds, share, size, threads};
+use values::{finite, positive, share, threads};
 
 /// Find images that look alike, with an autoencoder that learns from your own images.
 #[derive(Parser)]
@@ -124,176 +125,6 @@ pub struct DemoArguments {
     /// Seed of everything random
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-}
-
-#[derive(Args)]
-pub struct TrainArguments {
-    /// Images to learn from
-    pub source: String,
-    /// The model file to write
-    #[arg(long, value_name = "MODEL")]
-    pub out: PathBuf,
-    /// Network: bottleneck, conv (the article's) or compact (its notebook's)
-    #[arg(long, default_value = "bottleneck", value_name = "NAME")]
-    pub arch: Architecture,
-    /// What to learn: look (to describe what distorted images show), augment (to give back
-    /// distorted images undistorted), reconstruct, denoise, variational, or distil (to give the
-    /// codes of --teacher) [default: look; the article's networks: reconstruct]
-    #[arg(long, value_name = "NAME")]
-    pub objective: Option<Objective>,
-    /// Learn to give the codes of this encoder, a folder or .onnx file of one that others have
-    /// trained: nearly what it gives, many times as fast. It sees every image once
-    #[arg(long, value_name = "ENCODER")]
-    pub teacher: Option<PathBuf>,
-    #[command(flatten)]
-    pub pretrained: PretrainedArguments,
-    /// How long to learn: quick (an eighth of the time), default or best (four times as long); in
-    /// place of --epochs
-    #[arg(
-        long,
-        default_value = "default",
-        value_name = "NAME",
-        conflicts_with = "epochs"
-    )]
-    pub effort: Effort,
-    /// Floats that a code learns (bottleneck only); with objective look 48 of shape and, of colour
-    /// images, 48 of colours stand behind them [default: 128; 64 for objectives other than look and
-    /// distil]
-    #[arg(long, value_name = "N", value_parser = positive())]
-    pub code_dim: Option<usize>,
-    /// mse or bce [default: bce; the article's networks: mse]
-    #[arg(long, value_name = "NAME")]
-    pub loss: Option<Loss>,
-    /// adam or adamw [default: adamw; the article's networks: adam]
-    #[arg(long, value_name = "NAME")]
-    pub optimiser: Option<Optimiser>,
-    /// Learning rate over the run: onecycle or constant [default: onecycle; the article's networks:
-    /// constant]
-    #[arg(long, value_name = "NAME")]
-    pub schedule: Option<Schedule>,
-    /// Highest learning rate
-    #[arg(long, value_name = "RATE")]
-    pub learning_rate: Option<f64>,
-    /// Decoupled weight decay of adamw
-    #[arg(long, value_name = "RATE")]
-    pub weight_decay: Option<f64>,
-    /// Images of a step [default: 256, fewer where images are few; the article's networks: 128 and
-    /// 32]
-    #[arg(long, value_name = "N", value_parser = positive())]
-    pub batch: Option<usize>,
-    /// Passes over the images [default: 6, up to 200 where images are few, down to 3 where they are
-    /// many and large; the article's networks: 3 and 2]
-    #[arg(long, value_name = "N", value_parser = positive())]
-    pub epochs: Option<usize>,
-    /// Seed of everything random
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub seed: u64,
-    /// Numbers that training multiplies: f32, bf16 (only on a CPU with AVX512-BF16) or auto, which
-    /// is f32 until bf16 has been shown to find as well; encoding is always f32
-    #[arg(long, default_value = "auto", value_name = "NAME")]
-    pub precision: PrecisionChoice,
-    /// Distortions of objectives look, distil and augment: auto (those that make nothing which the
-    /// collection does not have itself: found from the images in seconds, kind by kind, and kept in
-    /// the model), none, mild (strength .3) or strong (1: handwriting, few images of many things)
-    /// [default: auto]
-    #[arg(long, value_name = "NAME", conflicts_with = "strength")]
-    pub distort: Option<AugmentationChoice>,
-    /// Strength of the geometric distortions in place of --distort: 1 suits handwriting, .3 images
-    /// whose pose and proportions matter
-    #[arg(long, value_name = "S")]
-    pub strength: Option<f32>,
-    /// Whether the distortions mirror images left to right [default: what auto finds, otherwise
-    /// false]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub mirror: Option<bool>,
-    /// Strength of the distortions' changes of colour, 0 for none [default: what auto finds; mild
-    /// .3 and strong 1 for colour images; with --strength 0]
-    #[arg(long, value_name = "S")]
-    pub distort_colour: Option<f32>,
-    /// Weight in a code of the image's colours, beside 1 for what was learned; 0 leaves them out
-    /// (bottleneck and colour images only, and not objectives look and distil, whose codes are
-    /// whole) [default: 1.2 there]
-    #[arg(long, value_name = "W")]
-    pub colour_weight: Option<f32>,
-    /// Gaussian noise of objective denoise, standard deviation (pixels are 0 to 1)
-    #[arg(long, value_name = "S")]
-    pub noise: Option<f32>,
-    /// Share of pixels that objective denoise blackens
-    #[arg(long, value_name = "P")]
-    pub mask: Option<f32>,
-    /// Bring images to this size, as WIDTHxHEIGHT [default: that of the images if they are small
-    /// and all alike, else 64x64]
-    #[arg(long, value_name = "WxH", value_parser = size)]
-    pub size: Option<(usize, usize)>,
-    /// Channels of the network's input: 1 (grey) or 3 [default: 3 if the first images have colour]
-    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=3))]
-    pub channels: Option<usize>,
-    /// How images of other proportions are brought to that size: stretch, crop (the middle) or pad
-    /// (with white)
-    #[arg(long, default_value = "stretch", value_name = "HOW")]
-    pub fit: Fit,
-    /// Learn from the first N images only
-    #[arg(long, value_name = "N", value_parser = positive())]
-    pub limit: Option<usize>,
-    /// Go on from the checkpoint of a run that was stopped
-    #[arg(long, conflicts_with = "restart")]
-    pub resume: bool,
-    /// Begin again, discarding the checkpoint of a run that was stopped
-    #[arg(long)]
-    pub restart: bool,
-    /// Where the run's checkpoint is kept until it ends [default: MODEL.checkpoint]
-    #[arg(long, value_name = "FILE")]
-    pub checkpoint: Option<PathBuf>,
-    /// Seconds between checkpoints, besides those after each epoch
-    #[arg(long, default_value_t = 30.0, value_name = "SECONDS", value_parser = seconds)]
-    pub checkpoint_every: f64,
-    /// Draw the loss curve there (PNG)
-    #[arg(long, value_name = "PNG")]
-    pub curve: Option<PathBuf>,
-    /// Draw images beside their reconstructions there (PNG)
-    #[arg(long, value_name = "PNG")]
-    pub sheet: Option<PathBuf>,
-    #[command(flatten)]
-    pub reading: ReadingArguments,
-}
-
-/// What the files of a pretrained encoder do not say.
-#[derive(Args)]
-pub struct PretrainedArguments {
-    /// The mean of each channel, 0 to 1, where no file beside the encoder says it
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',')]
-    pub encoder_mean: Vec<f32>,
-    /// The standard deviation of each channel
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',')]
-    pub encoder_std: Vec<f32>,
-    /// The side of its images in pixels
-    #[arg(long, value_name = "N")]
-    pub encoder_size: Option<usize>,
-    /// The output that is the code
-    #[arg(long, value_name = "NAME")]
-    pub encoder_output: Option<String>,
-    /// How one code is made of those of patches: cls or mean
-    #[arg(long, value_name = "HOW")]
-    pub encoder_pool: Option<Pool>,
-}
-
-impl PretrainedArguments {
-    pub fn options(&self) -> PretrainedOptions {
-        let given = |numbers: &[f32]| (!numbers.is_empty()).then(|| numbers.to_vec());
-        PretrainedOptions {
-            mean: given(&self.encoder_mean),
-            std: given(&self.encoder_std),
-            size: self.encoder_size,
-            output: self.encoder_output.clone(),
-            pool: self.encoder_pool,
-            ..PretrainedOptions::default()
-        }
-    }
-}
-
-/// The files and folders of encoders that were named.
-pub fn named(model: &Option<PathBuf>, encoder: &Option<PathBuf>) -> Vec<PathBuf> {
-    model.iter().chain(encoder).cloned().collect()
 }
 
 #[derive(Args)]
@@ -485,92 +316,6 @@ pub struct ReconstructArguments {
     pub count: usize,
     #[command(flatten)]
     pub reading: ReadingArguments,
-}
-
-#[derive(Args)]
-#[command(
-    after_help = "Exact duplicates have the same content, byte for byte; near ones are the same picture recompressed, in another size, brighter or darker, noisy or slightly cut: pictures with near codes are compared themselves, by their thumbnails. Each group has a representative, the largest picture, and all others in it are copies of that one.\n\nlookalike duplicates --gallery g                                  copies, exact and near\nlookalike duplicates --gallery g --exact-only --csv copies.csv    copies, for a spreadsheet\nlookalike duplicates --gallery g --threshold 0.001 --sheet near.png\n\nNothing is ever deleted. A member of kind same-file is not a copy but the same file under another name: a link, or a file that was indexed twice. One of kind gone is in the gallery, but its file is not there any more."
-)]
-pub struct DuplicatesArguments {
-    /// Where to look
-    #[arg(long, value_name = "GALLERY")]
-    pub gallery: String,
-    /// Take pictures for near duplicates whose codes are within this distance [default: pictures
-    /// are compared themselves; where the gallery has no thumbnails, a distance that the data
-    /// suggests]
-    #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = not_negative, conflicts_with = "exact_only")]
-    pub threshold: Option<f32>,
-    /// Only pictures with the same content, byte for byte
-    #[arg(long)]
-    pub exact_only: bool,
-    /// Show the N largest groups only
-    #[arg(long, value_name = "N", value_parser = positive())]
-    pub limit: Option<usize>,
-    /// Only among pictures whose payload passes, as in source=photos or, in quotes for the shell,
-    /// "width>=100"; repeatable, all must hold
-    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
-    pub filters: Vec<Filter>,
-    /// Write the groups there, a picture a line
-    #[arg(long, value_name = "CSV")]
-    pub csv: Option<PathBuf>,
-    /// Draw the groups there, a row each (PNG)
-    #[arg(long, value_name = "PNG")]
-    pub sheet: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum ByArgument {
-    /// The mean distance to the nearest others
-    Neighbours,
-    /// How badly the gallery's model gives the picture back
-    Reconstruction,
-    /// Both, as far as originals can be read
-    Both,
-}
-
-impl From<ByArgument> for RankBy {
-    fn from(argument: ByArgument) -> Self {
-        match argument {
-            ByArgument::Neighbours => Self::Neighbours,
-            ByArgument::Reconstruction => Self::Reconstruction,
-            ByArgument::Both => Self::Both,
-        }
-    }
-}
-
-#[derive(Args)]
-#[command(
-    after_help = "Scores are robust standard deviations from what is usual in the gallery; those of 3 or less are nothing remarkable.\n\nlookalike outliers --gallery g --sheet odd.png           the 20 oddest pictures\nlookalike outliers --gallery g --by neighbours -k 5      by codes alone, without reading originals\nlookalike outliers --gallery g --where label=3           what is odd among threes"
-)]
-pub struct OutliersArguments {
-    /// Where to look
-    #[arg(long, value_name = "GALLERY")]
-    pub gallery: String,
-    /// The model that the gallery was made with; needed for one on a cluster, which keeps none,
-    /// unless --by neighbours
-    #[arg(long, value_name = "MODEL")]
-    pub model: Option<PathBuf>,
-    /// Where the gallery's pretrained encoder is, if it has moved
-    #[arg(long, value_name = "ENCODER")]
-    pub encoder: Option<PathBuf>,
-    /// Neighbours that a picture is compared with
-    #[arg(short, default_value_t = 10, value_name = "N", value_parser = positive())]
-    pub k: usize,
-    /// What makes an outlier
-    #[arg(long, value_enum, default_value = "both")]
-    pub by: ByArgument,
-    /// Show so many
-    #[arg(long, default_value_t = 20, value_name = "N", value_parser = positive())]
-    pub count: usize,
-    /// Only pictures whose payload passes, compared among themselves; repeatable, all must hold
-    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
-    pub filters: Vec<Filter>,
-    /// Write them there, a picture a line
-    #[arg(long, value_name = "CSV")]
-    pub csv: Option<PathBuf>,
-    /// Draw them there (PNG)
-    #[arg(long, value_name = "PNG")]
-    pub sheet: Option<PathBuf>,
 }
 
 #[derive(Args)]
