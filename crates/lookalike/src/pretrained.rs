@@ -52,8 +52,8 @@ impl PretrainedEncoder {
         Self::open_on(path, options, DeviceChoice::Cpu)
     }
 
-    /// As [`open`](Self::open), on a device: [`DeviceChoice::Cuda`] is for ONNX Runtime, every other
-    /// one leaves it on the processor, as does rten.
+    /// As [`open`](Self::open), on a device: [`DeviceChoice::Cuda`] is for ONNX Runtime, every
+    /// other one leaves it on the processor, as does rten.
     ///
     /// # Errors
     ///

@@ -120,8 +120,8 @@ impl Query {
         self
     }
 
-    /// Says which point of the gallery this is, or that it is none, so that it need not be looked up
-    /// for [`exclude_self`](crate::SearchOptions::exclude_self); a code knows none by itself.
+    /// Says which point of the gallery this is, or that it is none, so that it need not be looked
+    /// up for [`exclude_self`](crate::SearchOptions::exclude_self); a code knows none by itself.
     #[must_use]
     pub fn of_point(mut self, id: impl Into<Option<Uuid>>) -> Self {
         self.own = Own::Known(id.into());
