@@ -49,6 +49,10 @@ class Encoder(Transformer):
         notebook.
     objective : {"look", "augment", "reconstruct", "denoise", "variational"}, optional
         What is learned; by default "look" with ours and "reconstruct" with the article's.
+    teacher : Encoder or path, optional
+        A fitted encoder, or the file or folder of one, perhaps slow, whose codes are to be learned
+        by this one: see `Encoder.load` for those that others have trained. A clone has a clone of
+        the teacher, which has learned nothing; a path is the same in all clones.
     effort : {"quick", "default", "best"}
         How long to learn: an eighth of the usual epochs, as many, or four times as many.
     epochs : int, optional
@@ -129,6 +133,7 @@ class Encoder(Transformer):
         *,
         architecture: str = "bottleneck",
         objective: str | None = None,
+        teacher: Encoder | str | os.PathLike[str] | None = None,
         effort: str = "default",
         epochs: int | None = None,
         code_dim: int | None = None,
@@ -153,6 +158,7 @@ class Encoder(Transformer):
     ) -> None:
         self.architecture = architecture
         self.objective = objective
+        self.teacher = teacher
         self.effort = effort
         self.epochs = epochs
         self.code_dim = code_dim
@@ -198,9 +204,12 @@ class Encoder(Transformer):
         self
         """
         images = self._input(X)
+        teacher = self._teacher()
+        if teacher is not None:
+            check_read_twice(X)
         options = {
             "architecture": self.architecture,
-            "objective": self.objective,
+            "objective": self.objective if teacher is None else "distil",
             "effort": self.effort,
             "seed": seed_of(self.random_state),
             "size": _size(self.input_size),
@@ -232,7 +241,7 @@ class Encoder(Transformer):
         }
         with Observer(self.progress, self.callbacks) as observer:
             try:
-                model = Model.train(images, json.dumps(wishes, default=_number), observer)
+                model = Model.train(images, json.dumps(wishes, default=_number), observer, teacher)
             except BaseException as error:
                 goes_on = isinstance(error, KeyboardInterrupt) or not isinstance(
                     error, LookalikeError
@@ -278,6 +287,24 @@ class Encoder(Transformer):
         """
         check_read_twice(X)
         return self.fit(X, y).transform(X)
+
+    def _teacher(self) -> Model | None:
+        """The encoder whose codes are to be learned."""
+        if self.teacher is None:
+            if self.objective == "distil":
+                raise ParameterError("objective='distil' needs an encoder to learn from: teacher=")
+            return None
+        if self.objective not in (None, "distil"):
+            raise ParameterError(
+                f"objective={self.objective!r} and a teacher exclude each other: what is learned is the teacher's codes"
+            )
+        if not isinstance(self.teacher, Encoder):
+            return Model.load(os.path.abspath(os.fspath(self.teacher)), self.device)
+        if not self.teacher._is_fitted():
+            raise ParameterError(
+                "the teacher has learned nothing: fit it first, or give the path of its file, which clones share"
+            )
+        return self.teacher.model_
 
     def _take(self, model: Model) -> None:
         self.model_ = model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -310,6 +311,8 @@ class Gallery(Findings):
             raise QueryError(
                 f"ask with one of query, like and text; given {'are ' + ', '.join(given) if given else 'is none of them'}"
             )
+        if region is not None and query is None:
+            raise QueryError(f"region is a part of query, and cannot go with {given[0]}")
         if rerank not in (None, "none", "diffusion"):
             raise QueryError(f"rerank={rerank!r}: expected 'diffusion' or None")
         if isinstance(k, bool) or int(k) < 1:
@@ -356,7 +359,10 @@ class Gallery(Findings):
         return points[0]
 
     def __contains__(self, one: Any) -> bool:
-        return bool(self._points_of(self._store.retrieve([_id(one)])))
+        """Whether the image of an id, or the one that a name means as in `find`, is there."""
+        name = one.id if isinstance(one, Point) else one
+        named = isinstance(name, (str, os.PathLike, uuid.UUID))
+        return named and self._store.find(str(name)) is not None
 
     def picture(self, one: Any) -> bytes | None:
         """A small picture of an image, as the bytes of a PNG or JPEG file; None where nothing is

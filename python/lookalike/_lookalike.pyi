@@ -10,7 +10,9 @@ __version__: str
 
 class Model:
     @staticmethod
-    def train(input: str | Batches, wishes: str, observer: Observer) -> Model: ...
+    def train(
+        input: str | Batches, wishes: str, observer: Observer, teacher: Model | None
+    ) -> Model: ...
     @staticmethod
     def load(path: str, device: str) -> Model: ...
     @staticmethod

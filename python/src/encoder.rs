@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lookalike::autoencoder::{
-    Autoencoder, Checkpointing, DeviceChoice, Objective, Observer, TrainConfig, train,
+    Autoencoder, Checkpointing, DeviceChoice, Observer, TrainConfig, train,
 };
 use lookalike::export::export_encoder;
 use lookalike::images::{Decoded, Pixels};
 use lookalike::{
     Encoder, EncoderFiles, Error, Phase, PretrainedOptions, TrainOptions, compare, load_encoder,
+    most_train_images, teach, teacher_record,
 };
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -52,24 +53,32 @@ pub struct Model {
 
 #[pymethods]
 impl Model {
-    /// Trains an autoencoder on the images of `input` by `wishes`, JSON. `observer` hears of it.
+    /// Trains an autoencoder on the images of `input` by `wishes`, JSON, to give the codes of
+    /// `teacher` if there is one. `observer` hears of it.
     #[staticmethod]
     fn train(
         py: Python<'_>,
         input: &Bound<'_, PyAny>,
         wishes: &str,
         observer: &Bound<'_, PyAny>,
+        teacher: Option<&Bound<'_, Self>>,
     ) -> PyResult<Self> {
         let wishes: Wishes = serde_json::from_str(wishes)
             .map_err(|error| raise(py, "ParameterError", plain(&error)))?;
         let device = device_of(py, &wishes.device)?;
         let input = Input::of(input)?;
+        let teacher = teacher.map(|teacher| teacher.get().encoder.clone());
         let model = watched(py, Some(observer), |mut teller| -> Result<_, Error> {
             let _kept = KeptMemory::begin();
-            let mut stream = input.watched(&teller, None)?;
-            if let Some(sample) = wishes.sample {
-                stream = stream.sampled(sample, wishes.options.seed);
-            }
+            let seed = wishes.options.seed;
+            let open = || -> Result<_, Error> {
+                let stream = input.watched(&teller, None)?;
+                Ok(match wishes.sample {
+                    Some(sample) => stream.sampled(sample, seed),
+                    None => stream,
+                })
+            };
+            let stream = open()?;
             let skips = stream.skips().clone();
             let images = wishes.options.load(stream, || teller.goes_on())?;
             // Of a part of the images nothing is learned, and no checkpoint is kept.
@@ -85,25 +94,31 @@ impl Model {
                 ));
             }
             let collection = &images.collection;
-            let config: TrainConfig = wishes.options.config(collection);
-            if config.objective == Objective::Distil {
-                return Err(Error::Unusable(
-                    "the objective distil needs a teacher, which this package does not take: train with the program `lookalike`, and load its model"
-                        .to_owned(),
-                ));
-            }
+            let mut config: TrainConfig = wishes.options.config(collection);
+            config.teacher = teacher.as_deref().map(teacher_record);
             let checkpointing = Checkpointing {
                 path: wishes.checkpoint,
                 every: CHECKPOINT_EVERY,
                 resume: wishes.resume,
             };
-            let model = train(
-                collection,
-                &config,
-                device,
-                Some(&checkpointing),
-                &mut teller,
-            )?;
+            let kept = Some(&checkpointing);
+            let model = match teacher.as_deref() {
+                Some(teacher) => {
+                    // Another look at the same images, before they were brought to one shape.
+                    let stream = open()?.with_grey_range(images.grey_range);
+                    let stream = stream.sampled(most_train_images(collection.shape()), seed);
+                    teach(
+                        teacher,
+                        &stream,
+                        collection,
+                        &config,
+                        device,
+                        kept,
+                        &mut teller,
+                    )?
+                }
+                None => train(collection, &config, device, kept, &mut teller)?,
+            };
             let model = model.with_grey_range(images.grey_range);
             Ok(match compare(&model, collection)? {
                 Some(comparison) => model.with_comparison(comparison),
@@ -403,11 +418,13 @@ pub fn device_of(py: Python<'_>, name: &str) -> PyResult<DeviceChoice> {
     })
 }
 
-/// What is wrong with options, without the place in a text that nobody has seen.
+/// What is wrong with options: without the place in a text that nobody has seen, and without the
+/// names that Rust has for words.
 fn plain(error: &serde_json::Error) -> String {
     let message = error.to_string();
-    match message.rfind(" at line ") {
-        Some(end) => message[..end].to_owned(),
-        None => message,
+    let end = message.rfind(" at line ").unwrap_or(message.len());
+    match message[..end].strip_prefix("unknown variant ") {
+        Some(rest) => format!("unknown option {rest}"),
+        None => message[..end].to_owned(),
     }
 }

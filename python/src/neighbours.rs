@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use lookalike::Error;
-use lookalike::neighbours::{Codes, Metric, nearest, nearest_others};
+use lookalike::neighbours::{Codes, Metric, nearest, nearest_others_of};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyByteArray;
@@ -33,18 +33,19 @@ pub fn nearest_neighbours<'py>(
     let found = watched(py, None, |teller| -> Result<_, Error> {
         let codes = as_floats(&codes);
         let codes = Codes::new(&codes, dims)?;
-        let found = match &queries {
-            Some(queries) => {
-                let queries = as_floats(queries);
-                let mut found = Vec::new();
-                for some in queries.chunks(QUERIES_AT_ONCE * dims.max(1)) {
-                    found.extend(nearest(codes, Codes::new(some, dims)?, metric, k));
-                    teller.end_if_told();
-                }
-                found
-            }
-            None => nearest_others(codes, metric, k),
-        };
+        let queries = queries.as_deref().map(as_floats);
+        let queries = queries.as_deref().map(|some| Codes::new(some, dims));
+        let queries = queries.transpose()?;
+        let count = queries.unwrap_or(codes).len();
+        let mut found = Vec::with_capacity(count);
+        for start in (0..count).step_by(QUERIES_AT_ONCE) {
+            let end = (start + QUERIES_AT_ONCE).min(count);
+            found.extend(match queries {
+                Some(queries) => nearest(codes, queries.rows(start, end), metric, k),
+                None => nearest_others_of(codes, start..end, metric, k),
+            });
+            teller.end_if_told();
+        }
         let all = || found.iter().flatten();
         let distances: Vec<f32> = all().map(|neighbour| neighbour.distance).collect();
         let indices: Vec<u8> = all()

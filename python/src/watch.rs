@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lookalike::Progress;
 use lookalike::autoencoder::{EpochRecord, Observer, TrainStep};
+use lookalike::{Progress, TeachingObserver};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -121,19 +121,30 @@ impl Teller {
         self.send(Event::Warning(message));
     }
 
+    fn flow(&self) -> ControlFlow<()> {
+        match self.goes_on() {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        }
+    }
+
     fn send(&self, event: Event) {
         // The caller hears until the work has ended.
         let _ = self.events.send(event);
     }
 }
 
+impl TeachingObserver for Teller {
+    fn encoding(&mut self, progress: Progress) -> ControlFlow<()> {
+        self.progress(progress);
+        self.flow()
+    }
+}
+
 impl Observer for Teller {
     fn step(&mut self, step: &TrainStep) -> ControlFlow<()> {
         self.send(Event::Step(*step));
-        match self.goes_on() {
-            true => ControlFlow::Continue(()),
-            false => ControlFlow::Break(()),
-        }
+        self.flow()
     }
 
     fn epoch(&mut self, number: usize, epoch: &EpochRecord) {

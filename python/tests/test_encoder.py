@@ -12,7 +12,7 @@ import threading
 
 import numpy as np
 import pytest
-from lookalike import Encoder, errors
+from lookalike import Encoder, Neighbors, errors
 
 
 def quick(**parameters):
@@ -143,22 +143,37 @@ def test_interruptions_stop_training(digits, caplog):
     os.remove(kept)
 
 
-def test_other_threads_run_while_it_learns(digits):
-    """A callback that waits for another Python thread is answered: the interpreter's lock is
-    free."""
-    asked, answered = threading.Event(), threading.Event()
+def test_other_threads_run_meanwhile(digits, encoder, gallery):
+    """The interpreter's lock is free while the extension works. It is asked for only by the other
+    thread, which would wait ten seconds before Python made this one give it up."""
+    codes = np.random.default_rng(0).normal(size=(20_000, 64)).astype(np.float32)
+    neighbors = Neighbors(n_neighbors=5).fit(codes)
+    interval = sys.getswitchinterval()
+    for work in (
+        lambda: quick(epochs=1).fit(digits.images),
+        lambda: encoder.transform(np.tile(digits.images, (10, 1, 1))),
+        lambda: neighbors.kneighbors(codes),
+        lambda: neighbors.kneighbors(),
+        lambda: gallery.index(np.tile(digits.images, (10, 1, 1)), name="again", progress=False),
+        lambda: gallery.duplicates(progress=False),
+    ):
+        begun, ran = threading.Event(), threading.Event()
 
-    def answer():
-        if asked.wait(30):
-            answered.set()
+        def other(begun=begun, ran=ran):
+            begun.wait()
+            ran.set()
 
-    thread = threading.Thread(target=answer)
-    thread.start()
-    quick(epochs=2, callbacks=[lambda epoch: (asked.set(), answered.wait(30))]).fit(
-        digits.images[:100]
-    )
-    thread.join()
-    assert answered.is_set()
+        thread = threading.Thread(target=other)
+        thread.start()
+        sys.setswitchinterval(10)
+        try:
+            begun.set()
+            work()
+            assert ran.is_set()
+        finally:
+            sys.setswitchinterval(interval)
+            begun.set()
+            thread.join()
 
 
 def test_a_forked_process_is_told(encoder, digits):
@@ -182,7 +197,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"architecture": "resnet"}, "resnet"),
+        ({"architecture": "resnet"}, "unknown option `resnet`, expected one of"),
         ({"epochs": 0}, "epochs"),
         ({"epochs": "many"}, "many"),
         ({"learning_rate": -1.0}, "learning rate"),

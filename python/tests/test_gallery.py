@@ -200,6 +200,17 @@ def test_what_is_there_is_told_from_what_is_not(tmp_path, article, gallery):
         Gallery.create("x.gallery", Encoder())
     with pytest.raises(errors.QueryError, match="no id"):
         gallery["seven"]
+    first = next(iter(gallery))
+    for name in (first, first.id, uuid.UUID(first.id), first.key, f"digits#{first.key}"):
+        assert name in gallery
+    for name in ("seven", str(uuid.uuid4()), uuid.uuid4(), 7, None):
+        assert name not in gallery
+
+
+def test_a_region_is_one_of_a_query(gallery, digits):
+    for asked in ({"like": digits.images[0]}, {"text": "seven"}):
+        with pytest.raises(errors.QueryError, match="region"):
+            gallery.search(**asked, region=(0, 0, 9, 9))
 
 
 def test_it_knows_its_encoder(gallery, encoder, digits):

@@ -38,6 +38,30 @@ def test_a_gallery_of_its_codes_is_asked_by_words(clip, digits):
         assert gallery.search(digits.images[4], k=1).keys == ["4"]
 
 
+def test_a_small_encoder_learns_its_codes(clip, digits):
+    options = {"epochs": 20, "random_state": 0, "progress": False}
+    student = Encoder(teacher=CLIP, **options).fit(digits.images)
+    assert student.recipe_["objective"] == "distil"
+    assert student.recipe_["teacher"]["name"] == CLIP.name
+    # What is near to the teacher is near to the student, far more often than by chance.
+    first, others = clip.transform(digits.images), student.transform(digits.images)
+    near = [Neighbors(n_neighbors=5, metric="cosine").fit(codes).kneighbors()[1] for codes in (first, others)]
+    shared = np.mean([len(set(ours) & set(theirs)) / 5 for ours, theirs in zip(*near)])
+    assert shared > 0.2
+    # An encoder in memory is the same teacher.
+    again = Encoder(teacher=clip, **options).fit(digits.images)
+    np.testing.assert_array_equal(again.transform(digits.images[:9]), others[:9])
+    for wrong, said in (
+        ({"teacher": Encoder()}, "fit it first"),
+        ({"teacher": clip, "objective": "look"}, "exclude"),
+        ({"objective": "distil"}, "teacher="),
+    ):
+        with pytest.raises(errors.ParameterError, match=said):
+            Encoder(**wrong).fit(digits.images)
+    with pytest.raises(errors.InputError, match="iterator"):
+        Encoder(teacher=clip).fit(iter(digits.images))
+
+
 def test_what_it_cannot_do_is_said(clip, tmp_path):
     for use in (
         lambda: clip.save(tmp_path / "model"),

@@ -47,12 +47,26 @@ const SCREENED: usize = 6;
 /// # Panics
 /// If the dimensions of `gallery` and `queries` differ.
 pub fn nearest(gallery: Codes, queries: Codes, metric: Metric, k: usize) -> Vec<Vec<Neighbour>> {
-    search(gallery, queries, metric, k, false)
+    search(gallery, queries, metric, k, None)
 }
 
 /// [`nearest`] with the gallery as queries, each code left out of its own answer.
 pub fn nearest_others(gallery: Codes, metric: Metric, k: usize) -> Vec<Vec<Neighbour>> {
-    search(gallery, gallery, metric, k, true)
+    nearest_others_of(gallery, 0..gallery.len(), metric, k)
+}
+
+/// [`nearest_others`] of some rows of the gallery, so that all can be compared a part at a time.
+///
+/// # Panics
+/// If the gallery has no such rows.
+pub fn nearest_others_of(
+    gallery: Codes,
+    rows: Range<usize>,
+    metric: Metric,
+    k: usize,
+) -> Vec<Vec<Neighbour>> {
+    let queries = gallery.rows(rows.start, rows.end);
+    search(gallery, queries, metric, k, Some(rows.start))
 }
 
 /// Calls `visit(query, distances)` with the distances of each query to the whole gallery and
@@ -93,12 +107,14 @@ pub fn map_distances<T: Send>(
     blocks.into_iter().flatten().collect()
 }
 
+/// `own` is the row of the first query in the gallery, where each query is to be left out of its
+/// own answer.
 fn search(
     gallery: Codes,
     queries: Codes,
     metric: Metric,
     k: usize,
-    leave_out: bool,
+    own: Option<usize>,
 ) -> Vec<Vec<Neighbour>> {
     check_dims(gallery, queries);
     if k == 0 || gallery.is_empty() {
@@ -107,13 +123,8 @@ fn search(
     if queries.len() < SCREENED {
         return (0..queries.len())
             .map(|query| {
-                direct(
-                    gallery,
-                    queries.row(query),
-                    metric,
-                    k,
-                    leave_out.then_some(query),
-                )
+                let own = own.map(|first| first + query);
+                direct(gallery, queries.row(query), metric, k, own)
             })
             .collect();
     }
@@ -130,7 +141,7 @@ fn search(
         .map(|first| {
             let block = queries.rows(first, (first + QUERIES).min(queries.len()));
             let prepared = screen.prepare(block);
-            let own = |query: usize| leave_out.then_some(first + query);
+            let own = |query: usize| own.map(|row| row + first + query);
             let shortlists = block_starts(gallery.len(), part)
                 .into_par_iter()
                 .map(|start| {

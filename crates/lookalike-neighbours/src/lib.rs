@@ -46,7 +46,7 @@ mod spectral;
 pub use cells::Cells;
 pub use codes::{Codes, CodesError};
 pub use diffusion::{DiffusionConfig, map_diffused};
-pub use exact::{Neighbour, map_distances, nearest, nearest_others};
+pub use exact::{Neighbour, map_distances, nearest, nearest_others, nearest_others_of};
 pub use graph::{GraphError, GraphParts, KnnGraph};
 pub use metric::{Metric, MetricError};
 pub use offline::DiffusionRows;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lookalike_gallery::{Filter, Gallery, GalleryInfo, Points};
-use lookalike_neighbours::{Cells, Codes, Metric, Neighbour, nearest};
+use lookalike_neighbours::{Cells, Codes, Metric, Neighbour, nearest_others_of};
 use uuid::Uuid;
 
 use crate::{Error, Phase, Progress};
@@ -178,15 +178,10 @@ pub(crate) fn visit_others(
     }
     for start in (0..codes.len()).step_by(QUERIES) {
         let end = (start + QUERIES).min(codes.len());
-        // One more, for each is among its own nearest, or as near as all of them.
-        let found = nearest(codes, codes.rows(start, end), metric, k.saturating_add(1));
-        for (own, mut others) in (start..).zip(found) {
-            match others.iter().position(|other| other.index == own) {
-                Some(at) => drop(others.remove(at)),
-                None => others.truncate(k),
-            }
-            visit(own, &others);
-        }
+        let found = nearest_others_of(codes, start..end, metric, k);
+        (start..)
+            .zip(&found)
+            .for_each(|(own, others)| visit(own, others));
         progress(end);
     }
 }
