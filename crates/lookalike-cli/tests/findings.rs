@@ -663,3 +663,42 @@ fn exports_hold_the_same_in_the_same_order() {
     let output = photos.place.run("export --gallery g");
     assert_eq!(output.status.code(), Some(2), "at least one file");
 }
+
+#[test]
+fn a_report_is_one_file_that_says_only_what_is_meant() {
+    let photos = Photos::new();
+    let hostile = "<img src=x onerror=alert(1)>&\".png";
+    photos.write(hostile, &photos.digits.picture(3));
+    photos.index();
+    let said = photos.place.json("report --gallery g --out r.html");
+    let html = fs::read_to_string(photos.place.path("r.html")).unwrap();
+    assert_eq!(said["bytes"], html.len());
+    assert_eq!(said["points"], DIGITS + 1);
+    for part in [
+        "<h2>Map</h2>",
+        "<h2>Answers</h2>",
+        "<h2>Copies</h2>",
+        "<h2>Outliers</h2>",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(html.contains("data:image/jpeg;base64,"));
+    // The copy of a digit is in a group, under its name as text.
+    assert!(html.contains("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;.png"));
+    assert!(!html.contains("<img src=x"));
+    // Nothing is loaded from anywhere.
+    let sources = html.split("src=\"").skip(1);
+    assert!(
+        sources
+            .into_iter()
+            .all(|source| source.starts_with("data:"))
+    );
+    photos.place.json("report --gallery g --out again.html");
+    let again = fs::read_to_string(photos.place.path("again.html")).unwrap();
+    assert_eq!(html, again);
+    let failed = photos
+        .place
+        .run("report --gallery g --out no/such/place.html");
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(stderr(&failed).contains("no/such/place.html"));
+}

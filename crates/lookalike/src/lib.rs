@@ -69,6 +69,7 @@ mod presence;
 mod pretrained;
 pub mod quality;
 mod query;
+pub mod report;
 mod rules;
 mod searching;
 mod skips;

@@ -17,6 +17,7 @@ mod outliers;
 mod pictures;
 mod reading;
 mod reconstruct;
+mod report;
 mod search;
 mod serve;
 mod spreadsheet;
@@ -139,6 +140,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Duplicates(a) => duplicates::run(a, &console),
         Command::Outliers(a) => outliers::run(a, device, &console),
         Command::Export(a) => export::run(a, device, &console),
+        Command::Report(a) => report::run(a, &console),
         Command::Serve(a) => serve::run(*a, device, &console),
         Command::Gallery(a) => gallery::run(a, &console),
         Command::Info(a) => info::run(a, device, &console),

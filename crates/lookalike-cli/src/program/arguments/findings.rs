@@ -93,3 +93,16 @@ pub struct OutliersArguments {
     #[arg(long, value_name = "PNG")]
     pub sheet: Option<PathBuf>,
 }
+
+#[derive(Args)]
+#[command(
+    after_help = "The file holds small pictures and loads nothing from elsewhere: it can be sent to anybody who may see them.\n\nlookalike report --gallery g --out report.html"
+)]
+pub struct ReportArguments {
+    /// What is reported of
+    #[arg(long, value_name = "GALLERY")]
+    pub gallery: String,
+    /// Where to write it (HTML)
+    #[arg(long, value_name = "HTML")]
+    pub out: PathBuf,
+}

@@ -20,7 +20,7 @@ mod train;
 mod values;
 
 pub use encoders::{PretrainedArguments, named};
-pub use findings::{DuplicatesArguments, OutliersArguments};
+pub use findings::{DuplicatesArguments, OutliersArguments, ReportArguments};
 pub use gallery::*;
 pub use serve::{LogArgument, ServeArguments};
 pub use train::TrainArguments;
@@ -82,6 +82,8 @@ pub enum Command {
     Outliers(OutliersArguments),
     /// Write a gallery for other programs: NumPy, lines of JSON, Parquet; or its encoder, as ONNX
     Export(ExportArguments),
+    /// Write a gallery's map, some answers, copies and outliers as one HTML file
+    Report(ReportArguments),
     /// Answer over HTTP: an API, and a web page to search with
     Serve(Box<ServeArguments>),
     /// Copy a gallery to another place; name and remove galleries on a cluster
@@ -104,6 +106,7 @@ impl Command {
             Self::Duplicates(_) => "duplicates",
             Self::Outliers(_) => "outliers",
             Self::Export(_) => "export",
+            Self::Report(_) => "report",
             Self::Serve(_) => "serve",
             Self::Gallery(_) => "gallery",
             Self::Info(_) => "info",
