@@ -303,7 +303,7 @@ impl Store {
             threshold,
             exact_only,
             filter: filter_of(py, filter)?,
-            limit: None,
+            ..DuplicateOptions::default()
         };
         let searcher = self.searcher(py)?;
         let found = watched(py, Some(observer), |teller| {

@@ -40,6 +40,7 @@ mod pixels;
 mod png;
 mod resample;
 mod thumbnail;
+mod turn;
 
 pub use collection::{Collection, CollectionError};
 pub use decode::{DecodeOptions, Decoded, Format, decode, decode_file, deep_values};
@@ -54,3 +55,4 @@ pub use histogram::{
 pub use pixels::{Image, Pixels, Region};
 pub use resample::{Filter, resize};
 pub use thumbnail::thumbnail;
+pub use turn::Turn;

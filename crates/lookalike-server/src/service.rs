@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lookalike::duplicates::Decisions;
 use lookalike::gallery::Gallery;
 use lookalike::images::DecodeOptions;
 use lookalike::sources::{Limits as SourceLimits, SourceOptions};
@@ -27,6 +28,8 @@ pub(crate) struct Service {
     pub port: u16,
     pub originals: Originals,
     pub uploads: Uploads,
+    /// What a person decided about copies.
+    pub decisions: Decisions,
     /// Whether originals are still there.
     pub presences: Presences,
     /// How images from outside are read.
@@ -85,6 +88,7 @@ impl Service {
             presences: Presences::of(&searcher.gallery().describe()?),
             originals: Originals::read_by(&options.folder.to_string_lossy(), reading.clone()),
             uploads: Uploads::of(&options.folder, reading.clone()),
+            decisions: Decisions::in_folder(&options.folder),
             reading,
             workers: Workers::new(limits.at_once, limits.waiting),
             room: Room::new(limits.bodies_bytes),

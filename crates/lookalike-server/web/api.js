@@ -60,6 +60,11 @@ export async function post(path, body, signal = undefined) {
   return response.status === 204 ? null : response.json();
 }
 
+/** Replaces by JSON, and reads JSON. */
+export async function put(path, body) {
+  return (await request('PUT', path, { body })).json();
+}
+
 /** Sends JSON, and reads a picture. */
 export async function postForPicture(path, body, signal = undefined) {
   return (await request('POST', path, { body, signal })).blob();

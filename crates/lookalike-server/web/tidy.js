@@ -2,14 +2,33 @@
 
 import { getPatiently, withQuery } from './api.js';
 import { pagePath } from './base.js';
-import { el, plural, short } from './dom.js';
+import { button, el, plural, short } from './dom.js';
 import { waiting } from './progress.js';
+import { reviewDialog } from './review.js';
+import { scriptForm } from './scripts.js';
 import { go, newSearch, readNumber, searchPath } from './state.js';
 import { tile, tileList } from './tiles.js';
 
 /** Groups that are shown; more are too many to look through. */
 const MAX_GROUPS = 200;
 const DEFAULT_COUNT = 40;
+
+/** The same where originals must be read to say which is the sharpest, and pictures of each group then. */
+const MAX_SHARP_GROUPS = 20;
+const MAX_SHARP_MEMBERS = 10;
+
+/** Which copy is kept: rules in their order, in words; the first are those that apply unless others are asked for. */
+const RULES = {
+  '': 'the largest',
+  'sharpness,resolution,format,bytes': 'the sharpest',
+  'format,resolution,bytes,oldest': 'in the best format',
+  'folder,resolution,format,bytes,oldest': 'in a folder',
+  oldest: 'the oldest',
+  newest: 'the newest',
+};
+
+const LARGEST = 'resolution,format,bytes,oldest';
+const BY_FOLDER = Object.keys(RULES).find((rules) => rules.startsWith('folder'));
 
 const KINDS = { representative: 'largest', exact: 'same content', near: 'near', 'same-file': 'same file', gone: 'file is gone' };
 const BY = { both: 'either', neighbours: 'far from all others', reconstruction: 'poorly rebuilt by the model' };
@@ -51,22 +70,39 @@ const field = (id, text, control) => el('label', { for: id }, el('span', { text 
 export function duplicates(host, { signal }) {
   const threshold = el('input', { type: 'number', id: 'near', name: 'threshold', min: 0, step: 'any' });
   const exact = el('input', { type: 'checkbox', role: 'switch', id: 'exact', name: 'exact', value: 1 });
-  return page(host, signal, {
+  const keep = el('select', { id: 'keep', name: 'keep' }, Object.entries(RULES).map(([value, text]) => el('option', { value, text })));
+  const prefer = el('input', { type: 'text', id: 'prefer', name: 'prefer', placeholder: '/path/of/a/folder' });
+  const one = el('input', { type: 'checkbox', role: 'switch', id: 'one', name: 'one', value: 1 });
+  const folder = field('prefer', 'The folder', prefer);
+  const review = reviewDialog(() => go(location.pathname + location.search, { replace: true }), signal);
+  const wanted = () => ({
+    threshold: readNumber(threshold.value), exact_only: exact.checked || null,
+    keep: (keep.value !== BY_FOLDER || prefer.value) && keep.value || LARGEST, prefer: keep.value === BY_FOLDER ? prefer.value : null, near: one.checked || null,
+  });
+  const shown = page(host, signal, {
     title: 'Duplicates',
-    words: 'Files with the same content, and pictures that are nearly the same. Nothing is deleted here.',
+    words: 'Files with the same content, and pictures that are nearly the same. Nothing is deleted here: what you decide is kept, and a script can deal with the rest.',
     path: '/duplicates',
     doing: 'Comparing images',
-    form: el('form', { class: 'options' }, field('near', 'Near copies within a distance of', threshold), field('exact', 'Same content only', exact)),
+    form: el('form', { class: 'options' }, field('near', 'Near copies within a distance of', threshold), field('exact', 'Same content only', exact),
+      field('keep', 'Keep', keep), folder, field('one', 'Keep one of each group, near copies or not', one)),
     ask(parameters) {
       threshold.value = parameters.get('threshold') ?? '';
       exact.checked = threshold.disabled = parameters.get('exact') === '1';
-      return { threshold: readNumber(threshold.value), exact_only: exact.checked || null, limit: MAX_GROUPS };
+      keep.value = RULES[parameters.get('keep')] ? parameters.get('keep') : '';
+      prefer.value = parameters.get('prefer') ?? '';
+      folder.hidden = keep.value !== BY_FOLDER;
+      one.checked = parameters.get('one') === '1';
+      const isSharp = keep.value.startsWith('sharpness');
+      return { ...wanted(), limit: isSharp ? MAX_SHARP_GROUPS : MAX_GROUPS, members: isSharp ? MAX_SHARP_MEMBERS : null };
     },
     show(found) {
       threshold.placeholder = typeof found.threshold === 'number' ? `${short(found.threshold)} (found)` : found.measure === 'pictures' ? 'pictures compared' : 'none';
-      return [duplicatesFound(found, { isExact: exact.checked, isWithin: threshold.value !== '' }), found.groups.map(group)];
+      return [duplicatesFound(found, { isExact: exact.checked, isWithin: threshold.value !== '' }), found.groups.map((copies) => group(copies, review))];
     },
   });
+  host.querySelector('.intro').append(scriptForm(wanted, signal));
+  return shown;
 }
 
 function duplicatesFound({ points, stale, group_count: count, exact, near, left_alone: alone, groups, threshold, measure, not_compared: skipped }, { isExact, isWithin }) {
@@ -82,13 +118,27 @@ function duplicatesFound({ points, stale, group_count: count, exact, near, left_
   return `${parts.join(', ')}.`;
 }
 
-function group({ members, size }) {
+function group(found, review) {
+  const { members, size, kept = [] } = found;
   const list = tileList({});
-  list.append(...members.map(({ image, kind, distance, difference }) => tile(image, {},
-    el('div', { class: 'caption' }, el('b', { text: KINDS[kind] ?? kind }), kind === 'near' && compare(members[0].image, image, difference ?? distance),
-      el('span', { class: 'place', title: image.location, text: image.key })))));
+  list.append(...members.map((member) => {
+    const { image, kind, distance, difference } = member;
+    return tile(image, {},
+      el('div', { class: 'caption' }, el('b', { text: KINDS[kind] ?? kind }), kind === 'near' && compare(members[0].image, image, difference ?? distance),
+        fate(member, kept), el('span', { class: 'place', title: image.location, text: image.key })));
+  }));
   const more = size > members.length && el('p', { class: 'faint', text: `The first ${members.length} of ${plural(size, 'image')} are shown.` });
-  return el('div', { class: 'group', role: 'group', 'aria-label': `Group of ${size}` }, list, more);
+  const open = members.length > 1 && button({ text: 'Compare', class: 'button compare', click: () => review.open(found) });
+  return el('div', { class: 'group', role: 'group', 'aria-label': `Group of ${size}` }, list, more, open);
+}
+
+/** What becomes of an image, and why. */
+function fate({ image: { id }, decided }, kept) {
+  const by = decided === undefined ? '' : ' (you decided)';
+  const chosen = kept.find((one) => one.kept === id);
+  if (chosen) return el('span', { class: 'place keeps', title: chosen.reason, text: `kept${by || `: ${chosen.reason}`}` });
+  if (kept.some((one) => one.kept_too?.includes(id)) || decided) return el('span', { class: 'place keeps', text: `kept${by}` });
+  return kept.some((one) => one.copies.includes(id)) && el('span', { class: 'place gives-way', text: `gives way${by}` });
 }
 
 /** How much they differ leads to why the two are alike. */

@@ -1,18 +1,23 @@
 //! `lookalike duplicates`.
 
+use lookalike::autoencoder::DeviceChoice;
 use lookalike::duplicates::{
-    DuplicateOptions, Duplicates, Group, Kind, MAX_DIFFERENCE, Measure, Member, find,
+    DuplicateOptions, Duplicates, Example, Examples, Group, Kind, MAX_DIFFERENCE, Measure, Member,
+    Overlap, Scope, find, find_turned,
 };
 use lookalike::gallery::{Filter, Gallery};
-use lookalike::open_gallery;
+use lookalike::{Error, encoder_of, find_source, open_gallery};
 use serde::Serialize;
 
 use super::Failure;
-use super::arguments::DuplicatesArguments;
+use super::arguments::{DuplicatesArguments, named};
 use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
 use super::spreadsheet::{self, place};
+use keeping::Kept;
+
+mod keeping;
 
 /// The most groups, and pictures of each, on a sheet.
 const SHEET_ROWS: usize = 60;
@@ -25,20 +30,49 @@ struct DuplicatesReport<'a> {
     found: &'a Duplicates,
     csv: Option<String>,
     sheet: Option<String>,
+    #[serde(flatten)]
+    kept: Option<&'a Kept>,
 }
 
-pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Failure> {
+pub fn run(
+    arguments: DuplicatesArguments,
+    device: DeviceChoice,
+    console: &Console,
+) -> Result<(), Failure> {
     let gallery = open_gallery(&arguments.gallery)?;
     let options = DuplicateOptions {
         threshold: arguments.threshold,
         exact_only: arguments.exact_only,
         filter: Filter::all(arguments.filters)?,
-        limit: arguments.limit,
+        // What is to be done is to be done with all.
+        limit: arguments.limit.filter(|_| !arguments.keep.is_asked()),
+        scope: match arguments.across.as_slice() {
+            [one, other] => Scope::Across(part(&*gallery, one)?, part(&*gallery, other)?),
+            _ if arguments.within_folder => Scope::WithinFolder,
+            _ => Scope::All,
+        },
+    };
+    keeping::check(&arguments.keep)?;
+    let encoder = match arguments.turned {
+        true => {
+            let models = named(&arguments.model, &arguments.encoder);
+            Some(encoder_of(&*gallery, &models, device)?)
+        }
+        false => None,
     };
     let bar = console.bar(Some(0), "compare");
-    let found = find(&*gallery, &options, |progress| show(&bar, progress));
+    let tell = |progress| show(&bar, progress);
+    let found = match &encoder {
+        Some(encoder) => find_turned(&*gallery, &options, &**encoder, tell),
+        None => find(&*gallery, &options, tell),
+    };
     bar.finish_and_clear();
-    let found = found?;
+    let mut found = found?;
+    let kept = match arguments.keep.is_asked() {
+        true => Some(Kept::of(&*gallery, &found.groups, &arguments.keep)?),
+        false => None,
+    };
+    found.groups.truncate(arguments.limit.unwrap_or(usize::MAX));
     if let Some(path) = &arguments.csv {
         let groups = found.groups.iter().zip(1..);
         let rows = groups.flat_map(|(group, number)| {
@@ -54,10 +88,9 @@ pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Fail
             format!("{}: duplicates", arguments.gallery),
             summary(&found),
         ];
-        let sheet = ContactSheet {
-            title,
-            rows: sheet_rows(&*gallery, &found.groups)?,
-        };
+        let mut rows = sheet_rows(&*gallery, &found.groups)?;
+        rows.extend(example_rows(&*gallery, found.examples.as_ref())?);
+        let sheet = ContactSheet { title, rows };
         pictures::write(&sheet.render(), path)?;
         if found.groups.len() > SHEET_ROWS {
             console.note(format!("the sheet shows the {SHEET_ROWS} largest groups"));
@@ -65,6 +98,9 @@ pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Fail
     }
     for (group, number) in found.groups.iter().zip(1..) {
         print_group(console, group, number)?;
+        for line in kept.iter().flat_map(|kept| kept.lines_of(group, number)) {
+            console.say(line)?;
+        }
     }
     if found.groups.len() < found.group_count {
         let more = found.group_count - found.groups.len();
@@ -73,12 +109,29 @@ pub fn run(arguments: DuplicatesArguments, console: &Console) -> Result<(), Fail
     for line in conclusion(&found) {
         console.say(line)?;
     }
+    for line in kept.iter().flat_map(Kept::conclusion) {
+        console.say(line)?;
+    }
     let shown = |path: Option<std::path::PathBuf>| path.map(|path| path.display().to_string());
     console.json(&DuplicatesReport {
         gallery: &arguments.gallery,
         found: &found,
         csv: shown(arguments.csv),
         sheet: shown(arguments.sheet),
+        kept: kept.as_ref(),
+    })
+}
+
+/// A part of a gallery: a source, or what passes a condition.
+fn part(gallery: &dyn Gallery, text: &str) -> Result<Filter, Error> {
+    if let Some(source) = find_source(gallery, text)? {
+        return Ok(Filter::of_source(&source));
+    }
+    Filter::condition(text).map_err(|_| {
+        Error::Unusable(format!(
+            "{text} is neither a source of the gallery nor a condition such as label=3; `lookalike gallery sources` \
+             lists its sources"
+        ))
     })
 }
 
@@ -109,6 +162,17 @@ fn summary(found: &Duplicates) -> String {
 /// What is to be known about the whole.
 fn conclusion(found: &Duplicates) -> Vec<String> {
     let mut lines = vec![summary(found)];
+    if let Some(Overlap {
+        parts: [one, other],
+        points,
+        copied,
+    }) = &found.overlap
+    {
+        lines.push(format!(
+            "{} of the {} pictures of {other} have a copy in {one}; {} of its {} have one in {other}",
+            copied[1], points[1], copied[0], points[0]
+        ));
+    }
     if let Some(suggestion) = &found.suggestion {
         let other = match suggestion.threshold {
             Some(_) => "--threshold sets another",
@@ -129,6 +193,7 @@ fn conclusion(found: &Duplicates) -> Vec<String> {
              than from others; --threshold takes those whose codes are within a distance instead"
         ));
     }
+    lines.extend(around_the_border(found.examples.as_ref()));
     if found.not_compared > 0 {
         lines.push(format!(
             "{} of {} different pictures were compared with no other, for the gallery has no thumbnail of them; \
@@ -159,13 +224,69 @@ fn conclusion(found: &Duplicates) -> Vec<String> {
     lines
 }
 
+/// What is just near, and just not, in words.
+fn around_the_border(examples: Option<&Examples>) -> Vec<String> {
+    let told = |example: &Example, what: &str| {
+        let [one, other] = &example.pictures;
+        format!(
+            "{what}: {} and {}, at {:.0}% of what near ones may differ by",
+            place(one),
+            place(other),
+            100.0 * example.share
+        )
+    };
+    let sides = examples.map(|examples| {
+        let inside = examples.inside.first();
+        let outside = examples.outside.first();
+        let inside = inside.map(|example| told(example, "just near"));
+        let outside = outside.map(|example| told(example, "just not near"));
+        inside.into_iter().chain(outside).collect()
+    });
+    sides.unwrap_or_default()
+}
+
+/// The pairs around the border: a row of such as are just near, and one of such as are not.
+fn example_rows(gallery: &dyn Gallery, examples: Option<&Examples>) -> Result<Vec<Row>, Failure> {
+    let originals = Originals::of(gallery)?;
+    let mut rows = Vec::new();
+    let sides = examples.map(|examples| {
+        [
+            ("just near", &examples.inside),
+            ("just not", &examples.outside),
+        ]
+    });
+    for (heading, pairs) in sides.into_iter().flatten() {
+        let mut cells = Vec::new();
+        for example in pairs {
+            let share = format!("{:.0}%", 100.0 * example.share);
+            for (payload, caption) in example.pictures.iter().zip([share, String::new()]) {
+                cells.push(Cell {
+                    pixels: small(payload, &originals)?,
+                    caption: vec![caption, format!("{}x{}", payload.width, payload.height)],
+                    mark: Mark::Plain,
+                });
+            }
+        }
+        if !cells.is_empty() {
+            rows.push(Row {
+                heading: heading.to_owned(),
+                cells,
+            });
+        }
+    }
+    Ok(rows)
+}
+
 fn print_group(console: &Console, group: &Group, number: usize) -> Result<(), Failure> {
     console.say(format!("group {number}: {} pictures", group.members.len()))?;
     let heading = ["  kind", "distance", "difference", "size", "bytes", "image"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
     for member in &group.members {
         rows.push(vec![
-            format!("  {}", member.kind.name()),
+            match member.turned {
+                Some(turned) => format!("  {} {turned}", member.kind.name()),
+                None => format!("  {}", member.kind.name()),
+            },
             format!("{:.3e}", member.distance),
             member
                 .difference
@@ -211,7 +332,10 @@ fn sheet_rows(gallery: &dyn Gallery, groups: &[Group]) -> Result<Vec<Row>, Failu
             let payload = &member.payload;
             let (what, mark) = match member.kind {
                 Kind::Representative => ("largest".to_owned(), Mark::Query),
-                Kind::Near => (format!("near {:.1e}", member.distance), Mark::Plain),
+                Kind::Near => match member.turned {
+                    Some(turned) => (turned.to_owned(), Mark::Plain),
+                    None => (format!("near {:.1e}", member.distance), Mark::Plain),
+                },
                 kind => (kind.name().to_owned(), Mark::Plain),
             };
             cells.push(Cell {

@@ -137,7 +137,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Search(a) => search::run(*a, device, &console),
         Command::Eval(a) => eval::run(*a, device, &console),
         Command::Reconstruct(a) => reconstruct::run(*a, device, &console),
-        Command::Duplicates(a) => duplicates::run(a, &console),
+        Command::Duplicates(a) => duplicates::run(a, device, &console),
         Command::Outliers(a) => outliers::run(a, device, &console),
         Command::Export(a) => export::run(a, device, &console),
         Command::Report(a) => report::run(a, &console),

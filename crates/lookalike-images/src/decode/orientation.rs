@@ -4,16 +4,11 @@ use image::metadata::Orientation;
 
 use crate::pixels::Pixels;
 use crate::resample::Part;
+use crate::turn::Turn;
 
 /// Whether width becomes height.
 pub(super) fn turns(orientation: Orientation) -> bool {
-    matches!(
-        orientation,
-        Orientation::Rotate90
-            | Orientation::Rotate270
-            | Orientation::Rotate90FlipH
-            | Orientation::Rotate270FlipH
-    )
+    turn(orientation).exchanges_sides()
 }
 
 /// Where a part of a picture is when it is turned: its far edges become near ones, or the other way
@@ -41,34 +36,22 @@ pub(super) fn upright_part(
 
 /// Turns a picture as its file says that it is to be shown.
 pub(super) fn upright(pixels: Pixels, orientation: Orientation) -> Pixels {
-    if orientation == Orientation::NoTransforms {
-        return pixels;
+    match turn(orientation) {
+        Turn::None => pixels,
+        turn => pixels.turned(turn),
     }
-    let (width, height) = (pixels.width(), pixels.height());
-    let channels = pixels.channels();
-    let (to_width, to_height) = match turns(orientation) {
-        true => (height, width),
-        false => (width, height),
-    };
-    // By EXIF's number: mirrored left to right after turning, and where a pixel comes from.
-    let from = |x: usize, y: usize| match orientation {
-        Orientation::NoTransforms => (x, y),
-        Orientation::FlipHorizontal => (width - 1 - x, y),
-        Orientation::Rotate180 => (width - 1 - x, height - 1 - y),
-        Orientation::FlipVertical => (x, height - 1 - y),
-        // 5: rows become columns.
-        Orientation::Rotate90FlipH => (y, x),
-        Orientation::Rotate90 => (y, height - 1 - x),
-        // 7
-        Orientation::Rotate270FlipH => (width - 1 - y, height - 1 - x),
-        Orientation::Rotate270 => (width - 1 - y, x),
-    };
-    let mut data = Vec::with_capacity(pixels.data().len());
-    for y in 0..to_height {
-        for x in 0..to_width {
-            let (x, y) = from(x, y);
-            data.extend_from_slice(&pixels.data()[(y * width + x) * channels..][..channels]);
-        }
+}
+
+/// EXIF's words name a rotation and then a mirror, left to right.
+fn turn(orientation: Orientation) -> Turn {
+    match orientation {
+        Orientation::NoTransforms => Turn::None,
+        Orientation::FlipHorizontal => Turn::Mirrored,
+        Orientation::Rotate180 => Turn::Rotated180,
+        Orientation::FlipVertical => Turn::Flipped,
+        Orientation::Rotate90FlipH => Turn::Transposed,
+        Orientation::Rotate90 => Turn::Rotated90,
+        Orientation::Rotate270FlipH => Turn::Transversed,
+        Orientation::Rotate270 => Turn::Rotated270,
     }
-    Pixels::trusted(to_width, to_height, channels, data)
 }

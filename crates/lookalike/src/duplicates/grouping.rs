@@ -1,5 +1,6 @@
 //! From distances to groups that do not chain.
 
+use lookalike_images::Turn;
 use lookalike_neighbours::{Codes, Metric, nearest};
 use rayon::prelude::*;
 
@@ -18,6 +19,8 @@ pub struct Placed {
     /// How much it differs from the representative, where pictures were compared; see
     /// [`MAX_DIFFERENCE`](super::MAX_DIFFERENCE).
     pub difference: Option<f32>,
+    /// How the representative must be turned to be this one.
+    pub turn: Turn,
 }
 
 impl Placed {
@@ -27,6 +30,7 @@ impl Placed {
             row,
             distance: 0.0,
             difference: None,
+            turn: Turn::None,
         }
     }
 
@@ -35,6 +39,7 @@ impl Placed {
             row,
             distance,
             difference: None,
+            turn: Turn::None,
         }
     }
 }

@@ -10,7 +10,9 @@
 //! something that is like something. What that leaves alone beside a group is counted
 //! ([`Duplicates::left_alone`]).
 //!
-//! Nothing is ever deleted or changed: this is a report. Two points may also be one and the same
+//! Nothing is ever deleted or changed: this is a report. [`decide`] says which copies would be
+//! kept, by rules that are given, and [`plan`] what would be done with the others, as a script
+//! that a person reads and runs. Two points may also be one and the same
 //! file, under two names or indexed under two sources; such members are [marked](Kind::SameFile),
 //! for deleting one would delete both. Files that are not there any more are [marked](Kind::Gone)
 //! as well: they never represent a group, and a group of which only one file is left is not
@@ -20,28 +22,43 @@
 //! their number: see `docs/quality.md`. Memory holds their codes, and some tens of bytes a point.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 
 use lookalike_gallery::{Filter, Gallery, Payload};
-use lookalike_neighbours::{Codes, Metric};
+use lookalike_neighbours::Metric;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::contents::{Contents, Known};
-use crate::presence::{FileId, Presence, Presences};
-use crate::{Error, Progress};
-use pictures::Pictures;
+use crate::contents::Contents;
+use crate::presence::Presences;
+use crate::{Encoder, Error, Progress};
+use classes::{Classes, Gathered, described};
+use near::Near;
 
+mod border;
+mod classes;
+mod decisions;
+mod files;
 mod grouping;
+mod keeping;
+mod miniature;
+mod near;
 mod pictures;
+mod plan;
+mod scope;
+mod script;
+mod sharpness;
 mod threshold;
+mod turned;
 
+pub use border::{Example, Examples};
+pub use decisions::{Decided, Decisions};
 pub use grouping::{Placed, group};
+pub use keeping::{Detail, KeepOptions, KeepRule, Verdict, decide, details};
 pub use pictures::MAX_DIFFERENCE;
+pub use plan::{Action, Check, Left, LeftBecause, Plan, Step, plan};
+pub use scope::{Overlap, Scope};
 pub use threshold::{Nearness, Suggestion, suggest};
-
-/// Points whose payloads are read at a time.
-const PAGE: usize = 1000;
 
 /// What is looked for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,6 +73,8 @@ pub struct DuplicateOptions {
     pub filter: Option<Filter>,
     /// Return the largest groups only, so many; all are counted.
     pub limit: Option<usize>,
+    /// Which pictures may be in one group.
+    pub scope: Scope,
 }
 
 /// Why a picture is in a group.
@@ -113,6 +132,10 @@ pub struct Member {
     /// picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<f32>,
+    /// How the representative must be turned to be this one, where it must
+    /// ([`Turn::name`](lookalike_images::Turn::name)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turned: Option<&'static str>,
     /// What is known about it: source, key, location, size.
     #[serde(flatten)]
     pub payload: Payload,
@@ -155,8 +178,16 @@ pub struct Duplicates {
     pub same_file: usize,
     /// Points that would be in groups, and whose files are not there any more.
     pub gone: usize,
-    /// Contents near to some picture in a group, but not to its representative, and in no group.
+    /// Contents near to some picture in a group, but not to its representative, and in no group;
+    /// counted only where all pictures may be in groups together.
     pub left_alone: usize,
+    /// How two parts of the gallery overlap, where only groups across both were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Overlap>,
+    /// Pictures that are just near to each other, and such as are just not; none if no near ones
+    /// were looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub examples: Option<Examples>,
     /// The groups, the largest first (of equals, that of the lowest id of a representative), as
     /// many as asked for.
     pub groups: Vec<Group>,
@@ -170,6 +201,39 @@ pub struct Duplicates {
 pub fn find(
     gallery: &dyn Gallery,
     options: &DuplicateOptions,
+    progress: impl FnMut(Progress),
+) -> Result<Duplicates, Error> {
+    find_by(gallery, options, None, progress)
+}
+
+/// The same, and mirrored and rotated copies. The thumbnail of every picture is turned in seven
+/// ways and encoded with the gallery's encoder: that costs seven encodings for each picture.
+///
+/// # Errors
+///
+/// As [`find`]; also where pictures are not compared themselves, because a threshold was given,
+/// only exact duplicates are asked for or the gallery has no thumbnails, and when the encoder
+/// fails.
+pub fn find_turned(
+    gallery: &dyn Gallery,
+    options: &DuplicateOptions,
+    encoder: &dyn Encoder,
+    progress: impl FnMut(Progress),
+) -> Result<Duplicates, Error> {
+    if options.exact_only || options.threshold.is_some() {
+        return Err(Error::Unusable(
+            "cannot look for turned copies by content or by a distance between codes: they are told by comparing \
+             pictures"
+                .to_owned(),
+        ));
+    }
+    find_by(gallery, options, Some(encoder), progress)
+}
+
+fn find_by(
+    gallery: &dyn Gallery,
+    options: &DuplicateOptions,
+    encoder: Option<&dyn Encoder>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Duplicates, Error> {
     if let Some(threshold) = options.threshold
@@ -186,7 +250,8 @@ pub fn find(
     }
     let filter = options.filter.as_ref();
     let mut contents = Contents::read(gallery, filter, !options.exact_only, &mut progress)?;
-    let mut classes = Classes::new(std::mem::take(&mut contents.points), contents.count);
+    let points = std::mem::take(&mut contents.points);
+    let mut classes = Classes::new(points, contents.count, &options.scope);
     let presences = Presences::of(&gallery.describe()?);
     let mut found = Duplicates {
         points: classes.points.len(),
@@ -202,52 +267,82 @@ pub fn find(
         same_file: 0,
         gone: 0,
         left_alone: 0,
+        overlap: None,
+        examples: None,
         groups: Vec::new(),
     };
-    let copied = |classes: &Classes| -> Vec<u32> {
-        let copied = |content: &u32| classes.of(*content as usize).len() > 1;
-        (0..contents.count as u32).filter(copied).collect()
+    let mut near = match (options.exact_only, options.threshold) {
+        (true, _) => None,
+        (false, Some(threshold)) => Some(Near::within(threshold, &contents, &mut progress)?),
+        (false, None) => {
+            let (found, progress) = (&mut found, &mut progress);
+            let told = Near::told(gallery, &contents, &classes, encoder, found, progress)?;
+            Some(told)
+        }
     };
-    let mut copied = copied(&classes);
-    // The others of each content that is near to another, or none for all.
-    let mut places: Vec<Vec<Placed>> = Vec::new();
-    if !options.exact_only {
-        let near = match options.threshold {
-            Some(threshold) => Near::within(threshold, &contents, &mut progress)?,
-            None => Near::told(gallery, &contents, &classes, &mut found, &mut progress)?,
-        };
-        found.measure = Some(near.measure());
-        let mut order = near.contents();
-        copied.extend(&order);
-        classes.look_at(gallery, &presences, &copied)?;
-        order.sort_by_key(|&content| classes.preference(&classes.of(content as usize)[0]));
-        places = near.group(&order, &contents)?;
-        found.left_alone = places.iter().filter(|group| group.len() == 1).count();
-    } else {
-        classes.look_at(gallery, &presences, &copied)?;
+    found.measure = near.as_ref().map(Near::measure);
+    if let Some(near) = &mut near {
+        let border = near.take_border();
+        found.examples = Some(border.examples(gallery, &contents, &classes)?);
     }
-    // Contents with nothing near them have only their copies.
-    let mut placed = vec![false; contents.count];
-    places.iter().flatten().for_each(|at| placed[at.row] = true);
-    let alone = (0..contents.count).filter(|&row| !placed[row]);
-    let alone = alone.map(|row| vec![Placed::first(row)]);
-    places.extend(alone.filter(|group| classes.of(group[0].row).len() > 1));
-    places.retain(|group| group.len() > 1 || classes.of(group[0].row).len() > 1);
-    let rows = |group: &Vec<Placed>| group.iter().map(|at| at.row).collect::<Vec<_>>();
-    found.gone = places
-        .iter()
-        .flat_map(rows)
-        .map(|row| classes.of(row).len() - classes.here(row))
-        .sum();
-    // One that is left of many is a copy of nothing.
-    places.retain(|group| group.iter().map(|at| classes.here(at.row)).sum::<usize>() > 1);
+    let is_copied = |content: &u32| classes.of(*content as usize).len() > 1;
+    let mut copied: BTreeSet<u32> = (0..contents.count as u32).filter(is_copied).collect();
+    let mut is_near = vec![false; contents.count];
+    for content in near.iter().flat_map(Near::contents) {
+        is_near[content as usize] = true;
+        copied.insert(content);
+    }
+    classes.look_at(gallery, &presences, &copied)?;
 
-    let size =
-        |group: &Vec<Placed>| -> usize { group.iter().map(|at| classes.of(at.row).len()).sum() };
-    let id = |group: &Vec<Placed>| classes.of(group[0].row)[0].id;
-    places.sort_by(|a, b| size(b).cmp(&size(a)).then_with(|| id(a).cmp(&id(b))));
-    found.group_count = places.len();
-    for group in &places {
+    let mut gathered: Vec<Gathered> = Vec::new();
+    for (within, contents_within) in classes.divide(copied.iter()) {
+        let (mut order, alone): (Vec<u32>, Vec<u32>) = contents_within
+            .into_iter()
+            .partition(|&content| is_near[content as usize]);
+        let first = |content: u32| classes.among(content as usize, within).next();
+        order.sort_by_key(|&content| first(content).map(|point| classes.preference(point)));
+        let mut places = match &near {
+            Some(near) => near.group(&order, &contents)?,
+            None => Vec::new(),
+        };
+        if options.scope == Scope::All {
+            found.left_alone += places.iter().filter(|group| group.len() == 1).count();
+        }
+        // Contents with nothing near them have only their copies.
+        let alone = alone.into_iter();
+        places.extend(alone.map(|content| vec![Placed::first(content as usize)]));
+        let groups = places.into_iter().map(|placed| Gathered { placed, within });
+        gathered.extend(groups.filter(|group| classes.size(group) > 1));
+    }
+    let mut groups = Vec::new();
+    if let Scope::Across(one, other) = &options.scope {
+        let mut overlap = Overlap {
+            parts: [one, other].map(Filter::to_string),
+            points: scope::points(gallery, filter, [one, other])?,
+            copied: [0; 2],
+        };
+        let mut across = Vec::new();
+        for group in gathered {
+            let described = described(gallery, &classes, &group)?;
+            if scope::is_across(&described, one, other) {
+                scope::count(&described, [one, other], &mut overlap.copied);
+                across.push(group);
+            }
+        }
+        gathered = across;
+        found.overlap = Some(overlap);
+    }
+    for group in gathered {
+        let (size, here) = (classes.size(&group), classes.here(&group));
+        found.gone += size - here;
+        // One that is left of many is a copy of nothing.
+        if here > 1 {
+            groups.push((size, classes.first(&group), group));
+        }
+    }
+    groups.sort_by_key(|&(size, first, _)| (Reverse(size), first));
+    found.group_count = groups.len();
+    for (_, _, group) in &groups {
         for (_, _, kind) in classes.members(group) {
             match kind {
                 Kind::Exact => found.exact += 1,
@@ -257,8 +352,8 @@ pub fn find(
             }
         }
     }
-    places.truncate(options.limit.unwrap_or(usize::MAX));
-    for group in &places {
+    groups.truncate(options.limit.unwrap_or(usize::MAX));
+    for (_, _, group) in &groups {
         let group = described(gallery, &classes, group)?;
         // Points may have gone since they were read.
         if group.members.len() > 1 {
@@ -266,305 +361,4 @@ pub fn find(
         }
     }
     Ok(found)
-}
-
-/// What is near to another, in one of the two ways.
-enum Near {
-    Pictures(Box<Pictures>),
-    /// By codes, within a threshold: the distance of each content to its nearest other.
-    Codes {
-        nearest: Vec<f32>,
-        threshold: Option<f32>,
-    },
-}
-
-impl Near {
-    /// What has codes within a threshold of each other.
-    fn within(
-        threshold: f32,
-        contents: &Contents,
-        progress: impl FnMut(Progress),
-    ) -> Result<Self, Error> {
-        Ok(Self::Codes {
-            nearest: nearest(contents, progress)?,
-            threshold: Some(threshold),
-        })
-    }
-
-    /// What is told to be near without a threshold, and notes in `found` how.
-    fn told(
-        gallery: &dyn Gallery,
-        contents: &Contents,
-        classes: &Classes,
-        found: &mut Duplicates,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<Self, Error> {
-        let points = (0..contents.count).map(|content| classes.of(content)[0].id);
-        let points: Vec<Uuid> = points.collect();
-        if let Some(pictures) = Pictures::compare(gallery, contents, &points, &mut progress)? {
-            found.not_compared = pictures.missing();
-            return Ok(Self::Pictures(Box::new(pictures)));
-        }
-        let (nearest, suggestion) = suggested(contents, progress)?;
-        let threshold = suggestion.threshold;
-        found.threshold = threshold;
-        found.suggestion = Some(suggestion);
-        Ok(Self::Codes { nearest, threshold })
-    }
-
-    fn measure(&self) -> Measure {
-        match self {
-            Self::Pictures(_) => Measure::Pictures,
-            Self::Codes { .. } => Measure::Codes,
-        }
-    }
-
-    /// The contents that are near to another.
-    fn contents(&self) -> Vec<u32> {
-        match self {
-            Self::Pictures(pictures) => pictures.copied().collect(),
-            Self::Codes { nearest, threshold } => (0..)
-                .zip(nearest)
-                .filter(|&(_, distance)| threshold.is_some_and(|within| *distance <= within))
-                .map(|(content, _)| content)
-                .collect(),
-        }
-    }
-
-    /// Groups these contents, which come in the order in which they would represent.
-    fn group(self, order: &[u32], contents: &Contents) -> Result<Vec<Vec<Placed>>, Error> {
-        let threshold = match self {
-            Self::Pictures(pictures) => return pictures.group(order, contents),
-            Self::Codes { threshold, .. } => threshold.unwrap_or(0.0),
-        };
-        let codes = contents.codes()?;
-        let rows = order
-            .iter()
-            .flat_map(|&content| codes.row(content as usize));
-        let rows: Vec<f32> = rows.copied().collect();
-        let codes = Codes::new(&rows, contents.dims)?;
-        let mut places = group(codes, contents.metric, threshold);
-        for placed in places.iter_mut().flatten() {
-            placed.row = order[placed.row] as usize;
-        }
-        Ok(places)
-    }
-}
-
-/// The distance of each content to its nearest other; infinite where there is none.
-fn nearest(contents: &Contents, progress: impl FnMut(Progress)) -> Result<Vec<f32>, Error> {
-    let mut nearest = Vec::with_capacity(contents.count);
-    contents.neighbours(
-        1,
-        |_, others| nearest.push(others.first().map_or(f32::INFINITY, |other| other.distance)),
-        progress,
-    )?;
-    Ok(nearest)
-}
-
-/// The same, and the threshold that the distances suggest.
-fn suggested(
-    contents: &Contents,
-    progress: impl FnMut(Progress),
-) -> Result<(Vec<f32>, Suggestion), Error> {
-    let Some(k) = threshold::looked_at(contents.count) else {
-        let nothing = suggest(&vec![Nearness::NONE; contents.count], 0);
-        return Ok((vec![f32::INFINITY; contents.count], nothing));
-    };
-    let mut nearness = Vec::with_capacity(contents.count);
-    contents.neighbours(
-        k,
-        |_, others| {
-            nearness.push(Nearness {
-                first: others[0].distance,
-                middle: others[k / 2 - 1].distance,
-                last: others[k - 1].distance,
-            });
-        },
-        progress,
-    )?;
-    let suggestion = suggest(&nearness, k);
-    Ok((nearness.iter().map(|near| near.first).collect(), suggestion))
-}
-
-/// The points of each content, the one that would represent it first.
-struct Classes {
-    points: Vec<Known>,
-    /// Where each content's points begin, and after them where the last one's end.
-    starts: Vec<usize>,
-    /// What is known of the files of those points that may be in groups.
-    files: HashMap<Uuid, Presence>,
-    /// Where those are that cannot be looked at.
-    places: HashMap<Uuid, String>,
-}
-
-impl Classes {
-    fn new(mut points: Vec<Known>, contents: usize) -> Self {
-        points.sort_unstable_by_key(|point| (point.content, Self::rank(point)));
-        let starts = (0..=contents)
-            .map(|content| points.partition_point(|point| (point.content as usize) < content));
-        Self {
-            starts: starts.collect(),
-            points,
-            files: HashMap::new(),
-            places: HashMap::new(),
-        }
-    }
-
-    /// Smaller for those that rather represent others, as far as their pictures go.
-    fn rank(point: &Known) -> (Reverse<u64>, Reverse<u64>, Uuid) {
-        (Reverse(point.pixels), Reverse(point.bytes), point.id)
-    }
-
-    /// The same, with what is known of files: what is gone comes last, and links come after files.
-    fn preference(&self, point: &Known) -> impl Ord + use<> {
-        let linked = matches!(self.files.get(&point.id), Some(Presence::Here(file)) if file.linked);
-        let (pixels, bytes, id) = Self::rank(point);
-        (self.is_gone(point), pixels, bytes, linked, id)
-    }
-
-    fn is_gone(&self, point: &Known) -> bool {
-        self.files.get(&point.id) == Some(&Presence::Gone)
-    }
-
-    /// Looks at the files of these contents' points, and puts the points in order anew.
-    fn look_at<'a>(
-        &mut self,
-        gallery: &dyn Gallery,
-        presences: &Presences,
-        contents: impl IntoIterator<Item = &'a u32>,
-    ) -> Result<(), Error> {
-        let contents: BTreeSet<usize> = contents.into_iter().map(|&row| row as usize).collect();
-        let ids: Vec<Uuid> = contents
-            .iter()
-            .flat_map(|&row| self.of(row).iter().map(|point| point.id))
-            .collect();
-        for page in ids.chunks(PAGE) {
-            for point in gallery.retrieve(page)? {
-                let presence = presences.look(&point.payload);
-                if let (Presence::Unknown, Some(place)) = (&presence, point.payload.location) {
-                    self.places.insert(point.id, place);
-                }
-                self.files.insert(point.id, presence);
-            }
-        }
-        for row in contents {
-            let mut points = self.of(row).to_vec();
-            points.sort_by_key(|point| self.preference(point));
-            self.points[self.starts[row]..self.starts[row + 1]].copy_from_slice(&points);
-        }
-        Ok(())
-    }
-
-    fn of(&self, content: usize) -> &[Known] {
-        &self.points[self.starts[content]..self.starts[content + 1]]
-    }
-
-    /// How many points of a content have a file.
-    fn here(&self, content: usize) -> usize {
-        self.of(content)
-            .iter()
-            .filter(|point| !self.is_gone(point))
-            .count()
-    }
-
-    /// The points of a group, the representative first, and why each is in it.
-    fn members(&self, placed: &[Placed]) -> Vec<(Uuid, Placed, Kind)> {
-        let content = placed.first().map(|at| at.row);
-        let points = placed
-            .iter()
-            .flat_map(|&at| self.of(at.row).iter().map(move |point| (point, at)));
-        let mut seen = HashSet::new();
-        let mut members: Vec<_> = points
-            .map(|(point, at)| {
-                let first = seen.is_empty();
-                // What cannot be looked at is told by its place.
-                let place = self.places.get(&point.id).cloned();
-                let unknown = (
-                    FileId::default(),
-                    place.unwrap_or_else(|| point.id.to_string()),
-                );
-                let kind = match self.files.get(&point.id) {
-                    Some(Presence::Gone) => Kind::Gone,
-                    file => {
-                        let file = match file {
-                            Some(Presence::Here(file)) => file.file.clone(),
-                            _ => unknown,
-                        };
-                        match seen.insert(file) {
-                            false => Kind::SameFile,
-                            true if first => Kind::Representative,
-                            true if Some(at.row) == content => Kind::Exact,
-                            true => Kind::Near,
-                        }
-                    }
-                };
-                (point.id, at, kind)
-            })
-            .collect();
-        // Points whose files are gone are told last.
-        members.sort_by_key(|(_, _, kind)| *kind == Kind::Gone);
-        members
-    }
-}
-
-/// A group with what is known of its members.
-fn described(gallery: &dyn Gallery, classes: &Classes, placed: &[Placed]) -> Result<Group, Error> {
-    let members = classes.members(placed);
-    let mut group = Group {
-        members: Vec::with_capacity(members.len()),
-    };
-    for page in members.chunks(PAGE) {
-        let ids: Vec<Uuid> = page.iter().map(|(id, _, _)| *id).collect();
-        let kinds: HashMap<Uuid, (Placed, Kind)> = page
-            .iter()
-            .map(|&(id, at, kind)| (id, (at, kind)))
-            .collect();
-        for point in gallery.retrieve(&ids)? {
-            let (at, kind) = kinds[&point.id];
-            group.members.push(Member {
-                id: point.id,
-                kind,
-                distance: at.distance,
-                difference: at.difference.filter(|_| kind == Kind::Near),
-                payload: point.payload,
-            });
-        }
-    }
-    Ok(group)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn known(content: u32, pixels: u64, bytes: u64, id: u128) -> Known {
-        Known {
-            id: Uuid::from_u128(id),
-            content,
-            pixels,
-            bytes,
-        }
-    }
-
-    #[test]
-    fn the_largest_represents() {
-        let points = vec![
-            known(1, 10, 5, 1),
-            known(0, 10, 5, 2),
-            known(0, 99, 4, 3),
-            known(0, 99, 6, 5),
-            known(0, 99, 6, 4),
-        ];
-        let classes = Classes::new(points, 2);
-        let ids = |content| -> Vec<u128> {
-            classes
-                .of(content)
-                .iter()
-                .map(|point| point.id.as_u128())
-                .collect()
-        };
-        assert_eq!(ids(0), [4, 5, 3, 2]);
-        assert_eq!(ids(1), [1]);
-    }
 }

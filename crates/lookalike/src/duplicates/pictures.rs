@@ -5,14 +5,16 @@
 //! the gallery keeps, at 32x32 pixels. That does not depend on what was learned, and noise, other
 //! sizes, compression and brightness are gone at that size.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lookalike_gallery::Gallery;
-use lookalike_images::{DecodeOptions, InputShape, decode, fit};
+use lookalike_images::Turn;
 use rayon::prelude::*;
 use uuid::Uuid;
 
 use super::Placed;
+use super::border::{Border, Pair};
+use super::miniature::{Differences, Miniature, differences};
 use crate::contents::Contents;
 use crate::{Error, Phase, Progress};
 
@@ -26,156 +28,22 @@ const SURROUNDINGS: usize = CANDIDATES * 3 / 4;
 /// What counts as the difference from the surroundings at least, as a share of the usual one: those
 /// of a picture with dozens of copies are copies.
 const MIN_SURROUNDINGS: f32 = 0.25;
+/// Pairs that differ by so many times as much are noted as examples of what is not a copy.
+const NOTED: f32 = 2.0;
 /// Neighbours by code that a picture is compared with. One that has more copies is compared with
 /// all.
 const CANDIDATES: usize = 16;
-/// Sides of a small picture's luma and of its colours.
-const SIDE: usize = 32;
-const COLOUR_SIDE: usize = 8;
-const LUMA: usize = SIDE * SIDE;
-const COLOURS: usize = 2 * COLOUR_SIDE * COLOUR_SIDE;
-/// Shares of the sides that are compared with all of the other picture, in case that is a part.
-const CROPS: [f32; 2] = [0.95, 0.9];
-/// What a difference of colours counts beside one of luma.
-const DEFAULT_COLOUR_WEIGHT: f32 = 0.5;
-/// Standard deviation of luma, in levels, below which a picture shows nothing that could be
-/// compared.
-const MIN_DEVIATION: f32 = 1.0;
-/// The same, below which differences of colour are not measured by it: in nearly uniform pictures
-/// they are what compression leaves.
-const MIN_COLOUR_DEVIATION: f32 = 4.0;
 /// Pictures that are read, or compared, between two looks at the progress.
 const PAGE: usize = 2048;
 
-/// A picture at 32x32 pixels: luma, and two differences of colour at 8x8.
-struct Miniature {
-    luma: [u8; LUMA],
-    colours: [i8; COLOURS],
-}
-
-impl Miniature {
-    /// Of the bytes of a thumbnail; none if they are no picture.
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let pixels = decode(bytes, &DecodeOptions::default()).ok()?.pixels;
-        let shape = InputShape {
-            channels: 3,
-            height: SIDE,
-            width: SIDE,
-        };
-        let pixels = fit(&pixels, shape);
-        let mut sums = [0.0; COLOURS];
-        let mut miniature = Self {
-            luma: [0; LUMA],
-            colours: [0; COLOURS],
-        };
-        for (at, pixel) in pixels.data().chunks_exact(3).enumerate() {
-            let [red, green, blue] = [0, 1, 2].map(|channel| f32::from(pixel[channel]));
-            let luma = 0.299 * red + 0.587 * green + 0.114 * blue;
-            miniature.luma[at] = luma.round() as u8;
-            let step = SIDE / COLOUR_SIDE;
-            let place = at / SIDE / step * COLOUR_SIDE + at % SIDE / step;
-            sums[2 * place] += 0.564 * (blue - luma);
-            sums[2 * place + 1] += 0.713 * (red - luma);
-        }
-        let each = (LUMA / (COLOUR_SIDE * COLOUR_SIDE)) as f32;
-        for (colour, sum) in miniature.colours.iter_mut().zip(sums) {
-            *colour = (sum / each).round() as i8;
-        }
-        Some(miniature)
-    }
-
-    /// The luma of the middle, that share of the sides, at the same number of pixels.
-    fn middle(&self, share: f32) -> [f32; LUMA] {
-        let side = SIDE as f32;
-        let places: [(usize, usize, f32); SIDE] = std::array::from_fn(|at| {
-            let place = (at as f32 + 0.5 - side / 2.0) * share + side / 2.0 - 0.5;
-            let first = place.max(0.0) as usize;
-            (first, (first + 1).min(SIDE - 1), place - first as f32)
-        });
-        std::array::from_fn(|at| {
-            let (top, bottom, down) = places[at / SIDE];
-            let (left, right, across) = places[at % SIDE];
-            let value = |row: usize, column: usize| f32::from(self.luma[row * SIDE + column]);
-            let above = value(top, left) * (1.0 - across) + value(top, right) * across;
-            let below = value(bottom, left) * (1.0 - across) + value(bottom, right) * across;
-            above * (1.0 - down) + below * down
-        })
-    }
-
-    fn views(&self) -> Views {
-        let whole = self.luma.map(f32::from);
-        let deviation = deviation(&whole).max(MIN_COLOUR_DEVIATION);
-        Views {
-            whole: normalised(whole),
-            parts: CROPS.map(|share| normalised(self.middle(share))),
-            colours: self.colours.map(|colour| f32::from(colour) / deviation),
-        }
-    }
-}
-
-/// What is compared of a picture: its luma, whole and its middle, each of mean 0 and length 1, and
-/// its colours in units of the luma's standard deviation.
-struct Views {
-    whole: [f32; LUMA],
-    parts: [[f32; LUMA]; CROPS.len()],
-    colours: [f32; COLOURS],
-}
-
-fn deviation(values: &[f32; LUMA]) -> f32 {
-    let mean = values.iter().sum::<f32>() / LUMA as f32;
-    let squares = values.iter().map(|value| (value - mean).powi(2));
-    (squares.sum::<f32>() / LUMA as f32).sqrt()
-}
-
-/// Brought to mean 0 and length 1; all 0 where nothing is to be seen.
-fn normalised(mut values: [f32; LUMA]) -> [f32; LUMA] {
-    let mean = values.iter().sum::<f32>() / LUMA as f32;
-    let deviation = deviation(&values);
-    let scale = match deviation >= MIN_DEVIATION {
-        true => 1.0 / (deviation * (LUMA as f32).sqrt()),
-        false => 0.0,
-    };
-    for value in &mut values {
-        *value = (*value - mean) * scale;
-    }
-    values
-}
-
-fn dot(a: &[f32; LUMA], b: &[f32; LUMA]) -> f32 {
-    let mut sums = [0.0; 16];
-    for (a, b) in a.chunks_exact(16).zip(b.chunks_exact(16)) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    sums.iter().sum()
-}
-
-/// How two pictures differ.
-#[derive(Clone, Copy)]
-struct Differences {
-    /// 1 less the correlation of their luma, of the whole pictures or of one and the middle of the
-    /// other, whichever is more alike.
-    luma: f32,
-    /// With their colours.
-    all: f32,
-}
-
-fn differences(a: &Views, b: &Views) -> Differences {
-    let mut alike = dot(&a.whole, &b.whole);
-    for part in 0..CROPS.len() {
-        alike = alike.max(dot(&a.whole, &b.parts[part]));
-        alike = alike.max(dot(&a.parts[part], &b.whole));
-    }
-    let luma = (1.0 - alike).max(0.0);
-    let colours = a.colours.iter().zip(&b.colours);
-    let colours: f32 = colours.map(|(a, b)| (a - b).powi(2)).sum();
-    // As long as luma would be: half of the squared distance of vectors of length 1.
-    let places = (COLOUR_SIDE * COLOUR_SIDE) as f32;
-    Differences {
-        luma,
-        all: luma + DEFAULT_COLOUR_WEIGHT * colours / places / 2.0,
-    }
+/// A copy of a picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Match {
+    pub other: u32,
+    /// How much it differs.
+    pub difference: f32,
+    /// How the picture must be turned to be the other one.
+    pub turn: Turn,
 }
 
 /// The pictures of a gallery beside each other.
@@ -183,10 +51,11 @@ pub(super) struct Pictures {
     miniatures: Vec<Option<Miniature>>,
     /// The largest difference of luma between each and a copy of it.
     limits: Vec<f32>,
-    /// Which others are copies of each, and how much they differ; of its candidates alone.
-    copies: Vec<Vec<(u32, f32)>>,
+    /// Which others are copies of each; of its candidates alone.
+    copies: Vec<Vec<Match>>,
     /// Those whose candidates are all copies.
     crowded: Vec<bool>,
+    border: Border,
 }
 
 impl Pictures {
@@ -238,7 +107,7 @@ impl Pictures {
                 by_luma.sort_by(f32::total_cmp);
                 let around = by_luma.get(SURROUNDINGS - 1).or(by_luma.last());
                 let around = around.copied().unwrap_or(0.0);
-                let near = |(_, of): &(u32, Differences)| of.all <= MAX_DIFFERENCE;
+                let near = |(_, of): &(u32, Differences)| of.all <= NOTED * MAX_DIFFERENCE;
                 (around, others.into_iter().filter(near).collect())
             };
             let compared: Vec<_> = page.par_iter().map(compare).collect();
@@ -266,28 +135,74 @@ impl Pictures {
             crowded: vec![false; count],
             limits,
             miniatures,
+            border: Border::default(),
         };
         for (content, others) in alike.into_iter().enumerate() {
             let mut copies = 0;
             for (other, of) in others {
-                if pictures.is_copy(content, other as usize, of) {
+                let share = pictures.share(content, other as usize, of);
+                pictures.border.note(Pair {
+                    contents: [content as u32, other],
+                    share,
+                    difference: Some(of.all),
+                });
+                if share <= 1.0 {
                     copies += 1;
-                    pictures.copies[content].push((other, of.all));
-                    pictures.copies[other as usize].push((content as u32, of.all));
+                    let (difference, turn) = (of.all, Turn::None);
+                    let found = Match {
+                        other,
+                        difference,
+                        turn,
+                    };
+                    pictures.note(content, found);
                 }
             }
             pictures.crowded[content] = copies == CANDIDATES;
         }
-        for copies in &mut pictures.copies {
-            copies.sort_by_key(|&(other, _)| other);
-            copies.dedup_by_key(|&mut (other, _)| other);
-        }
+        pictures.settle();
         pictures
     }
 
-    fn is_copy(&self, one: usize, other: usize, differences: Differences) -> bool {
-        differences.all <= MAX_DIFFERENCE
-            && differences.luma <= self.limits[one].min(self.limits[other])
+    /// Notes that two pictures are copies of each other; to be [settled](Self::settle).
+    pub fn note(&mut self, content: usize, found: Match) {
+        self.copies[content].push(found);
+        self.copies[found.other as usize].push(Match {
+            other: content as u32,
+            turn: found.turn.inverse(),
+            ..found
+        });
+    }
+
+    /// Keeps one match of each two: one that is not turned, or that differs least.
+    pub fn settle(&mut self) {
+        for copies in &mut self.copies {
+            settle(copies);
+        }
+    }
+
+    pub fn miniature(&self, content: usize) -> Option<&Miniature> {
+        self.miniatures[content].as_ref()
+    }
+
+    pub fn is_copy(&self, one: usize, other: usize, differences: Differences) -> bool {
+        self.share(one, other, differences) <= 1.0
+    }
+
+    /// How much two differ, as a share of what copies may at most.
+    fn share(&self, one: usize, other: usize, differences: Differences) -> f32 {
+        let limit = self.limits[one].min(self.limits[other]);
+        let by_luma = match (differences.luma <= limit, limit > 0.0) {
+            // Where all is alike, what is the same is a copy still.
+            (true, false) => 0.0,
+            (false, false) => f32::INFINITY,
+            (_, true) => differences.luma / limit,
+        };
+        by_luma.max(differences.all / MAX_DIFFERENCE)
+    }
+
+    /// The pairs around the border between copies and others.
+    pub fn take_border(&mut self) -> Border {
+        std::mem::take(&mut self.border)
     }
 
     /// The contents that are a copy of another.
@@ -307,29 +222,28 @@ impl Pictures {
     /// every copy of it, the first of the remaining takes of those that remain, and so on.
     pub fn group(&self, order: &[u32], contents: &Contents) -> Result<Vec<Vec<Placed>>, Error> {
         let codes = contents.codes()?;
-        let mut free = vec![false; self.copies.len()];
-        for &content in order {
-            free[content as usize] = true;
-        }
+        let mut free: HashSet<u32> = order.iter().copied().collect();
         let mut groups = Vec::new();
         for &leader in order {
-            let leader = leader as usize;
-            if !std::mem::take(&mut free[leader]) {
+            if !free.remove(&leader) {
                 continue;
             }
-            let copies = match self.crowded[leader] {
-                true => self.copies_among(leader, order, &free),
-                false => self.copies[leader].clone(),
-            };
+            let leader = leader as usize;
+            let mut copies = self.copies[leader].clone();
+            if self.crowded[leader] {
+                copies.extend(self.copies_among(leader, order, &free));
+                settle(&mut copies);
+            }
             let mut members: Vec<Placed> = copies
                 .into_iter()
-                .filter(|&(other, _)| std::mem::take(&mut free[other as usize]))
-                .map(|(other, difference)| Placed {
-                    row: other as usize,
+                .filter(|found| free.remove(&found.other))
+                .map(|found| Placed {
+                    row: found.other as usize,
                     distance: contents
                         .metric
-                        .distance(codes.row(other as usize), codes.row(leader)),
-                    difference: Some(difference),
+                        .distance(codes.row(found.other as usize), codes.row(leader)),
+                    difference: Some(found.difference),
+                    turn: found.turn,
                 })
                 .collect();
             members.sort_by(|a, b| {
@@ -345,47 +259,70 @@ impl Pictures {
     }
 
     /// The copies of one picture among all that are free.
-    fn copies_among(&self, leader: usize, order: &[u32], free: &[bool]) -> Vec<(u32, f32)> {
+    fn copies_among(&self, leader: usize, order: &[u32], free: &HashSet<u32>) -> Vec<Match> {
         let Some(own) = &self.miniatures[leader] else {
             return Vec::new();
         };
         let own = own.views();
         order
             .par_iter()
-            .filter(|&&other| free[other as usize])
+            .filter(|other| free.contains(other))
             .filter_map(|&other| {
                 let views = self.miniatures[other as usize].as_ref()?.views();
                 let of = differences(&own, &views);
-                self.is_copy(leader, other as usize, of)
-                    .then_some((other, of.all))
+                self.is_copy(leader, other as usize, of).then_some(Match {
+                    other,
+                    difference: of.all,
+                    turn: Turn::None,
+                })
             })
             .collect()
     }
+}
+
+/// Keeps one match of each other picture: one that is not turned, or that differs least.
+fn settle(copies: &mut Vec<Match>) {
+    copies.sort_by(|a, b| {
+        let key = |found: &Match| (found.other, found.turn != Turn::None);
+        let by_difference = || a.difference.total_cmp(&b.difference);
+        key(a).cmp(&key(b)).then_with(by_difference)
+    });
+    copies.dedup_by_key(|found| found.other);
 }
 
 /// The small pictures of points, of those that have a thumbnail.
 fn read(gallery: &dyn Gallery, points: &[Uuid]) -> Result<Vec<Option<Miniature>>, Error> {
     let mut miniatures = Vec::with_capacity(points.len());
     for page in points.chunks(PAGE) {
-        let points = gallery.retrieve(page)?;
-        let hashes: HashMap<Uuid, &str> = points
-            .iter()
-            .map(|point| (point.id, point.payload.blake3.as_str()))
-            .collect();
-        let wanted: Vec<&str> = hashes.values().copied().filter(|h| !h.is_empty()).collect();
-        let thumbnails = gallery.thumbnails(&wanted)?;
-        let decoded = page.par_iter().map(|id| {
-            let hash = hashes.get(id)?;
-            Miniature::decode(thumbnails.get(*hash)?)
-        });
+        let kept = thumbnails(gallery, page)?;
+        let decoded = kept
+            .par_iter()
+            .map(|kept| Miniature::decode(kept.as_ref()?));
         miniatures.extend(decoded.collect::<Vec<_>>());
     }
     Ok(miniatures)
 }
 
+/// The thumbnails of points, of those that have one.
+pub(super) fn thumbnails(
+    gallery: &dyn Gallery,
+    points: &[Uuid],
+) -> Result<Vec<Option<Vec<u8>>>, Error> {
+    let found = gallery.retrieve(points)?;
+    let hashes: HashMap<Uuid, &str> = found
+        .iter()
+        .map(|point| (point.id, point.payload.blake3.as_str()))
+        .collect();
+    let wanted: Vec<&str> = hashes.values().copied().filter(|h| !h.is_empty()).collect();
+    let mut kept = gallery.thumbnails(&wanted)?;
+    // Different contents have different thumbnails.
+    let of = |id: &Uuid| kept.remove(*hashes.get(id)?);
+    Ok(points.iter().map(of).collect())
+}
+
 #[cfg(test)]
 mod tests {
-    use lookalike_images::{Pixels, fit, thumbnail};
+    use lookalike_images::{InputShape, Pixels, fit, thumbnail};
 
     use super::*;
 
@@ -497,6 +434,40 @@ mod tests {
         assert_eq!(differences(&blank, &blank).luma, 1.0, "nothing to be seen");
     }
 
+    #[test]
+    fn small_pictures_turn_as_large_ones_do() {
+        let plain = changed(&picture(5), |_, colour| colour);
+        for turn in Turn::ALL {
+            let large = miniature(&plain.turned(turn)).views();
+            let small = miniature(&plain).turned(turn).views();
+            let difference = differences(&large, &small).all;
+            assert!(difference <= 0.01, "{turn}: {difference}");
+            let difference = differences(&large, &miniature(&plain).views()).all;
+            assert!(
+                turn == Turn::None || difference > MAX_DIFFERENCE,
+                "{turn}: {difference}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_that_is_not_turned_is_preferred() {
+        let found = |other, difference, turn| Match {
+            other,
+            difference,
+            turn,
+        };
+        let mut copies = vec![
+            found(2, 0.01, Turn::Mirrored),
+            found(1, 0.02, Turn::Flipped),
+            found(2, 0.03, Turn::None),
+            found(1, 0.01, Turn::Rotated90),
+        ];
+        settle(&mut copies);
+        let expected = [found(1, 0.01, Turn::Rotated90), found(2, 0.03, Turn::None)];
+        assert_eq!(copies, expected);
+    }
+
     /// Each compared with those that come after it, as codes might say.
     fn compared(pixels: &[Pixels]) -> Pictures {
         let miniatures: Vec<_> = pixels
@@ -527,9 +498,9 @@ mod tests {
         );
         assert!(pictures.crowded[0] && !pictures.crowded[39]);
         let order: Vec<u32> = (0..40).collect();
-        let mut copies = pictures.copies_among(0, &order, &[true; 100]);
-        copies.sort_by_key(|&(other, _)| other);
-        let copies: Vec<u32> = copies.into_iter().map(|(other, _)| other).collect();
+        let mut copies = pictures.copies_among(0, &order, &(0..100).collect());
+        copies.sort_by_key(|found| found.other);
+        let copies: Vec<u32> = copies.into_iter().map(|found| found.other).collect();
         assert_eq!(copies, order);
     }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use lookalike::duplicates::KeepRule;
 use lookalike::gallery::Filter;
 use lookalike::outliers::RankBy;
 
@@ -10,7 +11,7 @@ use super::values::{not_negative, positive};
 
 #[derive(Args)]
 #[command(
-    after_help = "Exact duplicates have the same content, byte for byte; near ones are the same picture recompressed, in another size, brighter or darker, noisy or slightly cut: pictures with near codes are compared themselves, by their thumbnails. Each group has a representative, the largest picture, and all others in it are copies of that one.\n\nlookalike duplicates --gallery g                                  copies, exact and near\nlookalike duplicates --gallery g --exact-only --csv copies.csv    copies, for a spreadsheet\nlookalike duplicates --gallery g --threshold 0.001 --sheet near.png\n\nNothing is ever deleted. A member of kind same-file is not a copy but the same file under another name: a link, or a file that was indexed twice. One of kind gone is in the gallery, but its file is not there any more."
+    after_help = "Exact duplicates have the same content, byte for byte; near ones are the same picture recompressed, in another size, brighter or darker, noisy or slightly cut: pictures with near codes are compared themselves, by their thumbnails. Each group has a representative, the largest picture, and all others in it are copies of that one.\n\nlookalike duplicates --gallery g                                  copies, exact and near\nlookalike duplicates --gallery g --exact-only --csv copies.csv    copies, for a spreadsheet\nlookalike duplicates --gallery g --threshold 0.001 --sheet near.png\nlookalike duplicates --gallery g --across train test              what a test set shares with a training set\nlookalike duplicates --gallery g --keep resolution,format --script move.sh --move-to copies\n\nNothing is ever deleted or changed. --script writes a script for sh that says what it will do, does it when you run it, and leaves alone what has changed since; MOVE-undo.sh beside it puts all back. Without --script, the same is only told. Only exact copies move, unless --near. A member of kind same-file is not a copy but the same file under another name: a link, or a file that was indexed twice. One of kind gone is in the gallery, but its file is not there any more."
 )]
 pub struct DuplicatesArguments {
     /// Where to look
@@ -24,6 +25,22 @@ pub struct DuplicatesArguments {
     /// Only pictures with the same content, byte for byte
     #[arg(long)]
     pub exact_only: bool,
+    /// Mirrored and rotated copies too: seven more encodings for each picture
+    #[arg(long, conflicts_with_all = ["threshold", "exact_only"])]
+    pub turned: bool,
+    /// With --turned, the model that the gallery was made with, for one that keeps none
+    #[arg(long, value_name = "MODEL", requires = "turned")]
+    pub model: Option<PathBuf>,
+    /// With --turned, where the gallery's pretrained encoder is, if it has moved
+    #[arg(long, value_name = "ENCODER", requires = "turned")]
+    pub encoder: Option<PathBuf>,
+    /// Only copies between two parts of the gallery, each a source or a condition such as
+    /// split=test: leaks from one to the other, which are counted
+    #[arg(long, num_args = 2, value_names = ["A", "B"], conflicts_with = "within_folder")]
+    pub across: Vec<String>,
+    /// Only copies of pictures that lie in the same folder
+    #[arg(long)]
+    pub within_folder: bool,
     /// Show the N largest groups only
     #[arg(long, value_name = "N", value_parser = positive())]
     pub limit: Option<usize>,
@@ -37,6 +54,48 @@ pub struct DuplicatesArguments {
     /// Draw the groups there, a row each (PNG)
     #[arg(long, value_name = "PNG")]
     pub sheet: Option<PathBuf>,
+    #[command(flatten)]
+    pub keep: KeepArguments,
+}
+
+/// What is to be done with copies.
+#[derive(Args)]
+pub struct KeepArguments {
+    /// Say which copy of each is kept, by these rules in their order: resolution (the most pixels),
+    /// sharpness (the most detail at one size), format (what loses nothing first), bytes (the
+    /// most), folder (as --prefer says), oldest, newest [default, where something is to be done:
+    /// resolution,format,bytes,oldest]
+    #[arg(long, value_name = "RULES", value_delimiter = ',', value_parser = str::parse::<KeepRule>)]
+    pub keep: Vec<KeepRule>,
+    /// Rather keep what lies in this folder; repeatable, the most preferred first. Without --keep it
+    /// is the first rule
+    #[arg(long, value_name = "FOLDER")]
+    pub prefer: Vec<PathBuf>,
+    /// Let near copies give way too: one picture of each group is kept. Otherwise one of each
+    /// content
+    #[arg(long, conflicts_with_all = ["exact_only", "hard_link"])]
+    pub near: bool,
+    /// Move copies to this folder, each to SOURCE/KEY in it
+    #[arg(long, value_name = "FOLDER", conflicts_with = "hard_link")]
+    pub move_to: Option<PathBuf>,
+    /// Replace exact copies by hard links to what is kept
+    #[arg(long)]
+    pub hard_link: bool,
+    /// Write what is to be done there, as a script for sh, and beside it what undoes it
+    #[arg(long, value_name = "SH")]
+    pub script: Option<PathBuf>,
+}
+
+impl KeepArguments {
+    /// Whether anything was asked about what is kept.
+    pub fn is_asked(&self) -> bool {
+        self.is_planned() || self.near || !self.keep.is_empty() || !self.prefer.is_empty()
+    }
+
+    /// Whether it was said what is to be done with copies.
+    pub fn is_planned(&self) -> bool {
+        self.hard_link || self.move_to.is_some()
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]

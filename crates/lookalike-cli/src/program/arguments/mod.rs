@@ -20,7 +20,7 @@ mod train;
 mod values;
 
 pub use encoders::{PretrainedArguments, named};
-pub use findings::{DuplicatesArguments, OutliersArguments, ReportArguments};
+pub use findings::{DuplicatesArguments, KeepArguments, OutliersArguments, ReportArguments};
 pub use gallery::*;
 pub use serve::{LogArgument, ServeArguments};
 pub use train::TrainArguments;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::copies::Keeping;
 use super::{Computed, Finding, Said, What, answer, mismatch, points};
 use crate::access::Client;
 use crate::api::images::{MAX_LISTED, check_limit};
@@ -60,6 +61,16 @@ pub(crate) struct DuplicatesOf {
     /// How many members of each group to pass over, to see more of large ones.
     #[serde(default)]
     members_offset: usize,
+    /// Also say which members are kept, of groups that are listed whole, by these rules in their
+    /// order, joined by commas: `resolution`, `sharpness` (of at most 200 images), `format`,
+    /// `bytes`, `folder`, `oldest`, `newest`.
+    #[param(example = "resolution,format,bytes,oldest")]
+    keep: Option<String>,
+    /// Folders to keep images in, one a line, the most preferred first, for the rule `folder`.
+    prefer: Option<String>,
+    /// One image of each group is kept, and near copies give way; otherwise one of each content.
+    #[serde(default)]
+    near: bool,
 }
 
 fn default_groups() -> usize {
@@ -112,6 +123,23 @@ struct Group {
     size: usize,
     /// The representative first.
     members: Vec<Member>,
+    /// Which members are kept, where that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kept: Vec<Kept>,
+}
+
+/// Of some copies, which is kept and why.
+#[derive(Serialize, ToSchema)]
+struct Kept {
+    /// The image that is kept.
+    kept: Uuid,
+    /// Others that are kept as well, by decision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kept_too: Vec<Uuid>,
+    /// Those that give way.
+    copies: Vec<Uuid>,
+    /// Why this one is kept, in words.
+    reason: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -126,6 +154,9 @@ struct Member {
     /// is the same picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     difference: Option<f32>,
+    /// Whether a person decided that it is kept, where it was asked what is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided: Option<bool>,
 }
 
 /// Looks for them in the whole gallery.
@@ -140,6 +171,7 @@ pub(super) fn find(
         exact_only,
         filter: None,
         limit: Some(MAX_LISTED),
+        ..DuplicateOptions::default()
     };
     let found = duplicates::find(service.gallery(), &options, said)?;
     Ok(found.into())
@@ -202,7 +234,9 @@ impl FoundDuplicates {
             .iter()
             .flat_map(|(group, shown)| group[..1].iter().chain(*shown));
         let mut points = points(service, ids.map(|member| member.id))?;
-        let groups = chosen.into_iter().filter_map(|(group, shown)| {
+        let mut whole: Vec<(usize, duplicates::Group)> = Vec::new();
+        let mut listed: Vec<Group> = Vec::new();
+        for (group, shown) in chosen {
             let has_representative = points.contains_key(&group[0].id);
             // A point may be asked for by one group only.
             let mut live: Vec<(FoundMember, Point)> = shown
@@ -214,7 +248,22 @@ impl FoundDuplicates {
             }
             let gone = shown.len() - live.len();
             let size = group.len() - gone;
-            (size > 1 && (!live.is_empty() || gone == 0)).then(|| Group {
+            if size < 2 || live.is_empty() && gone > 0 {
+                continue;
+            }
+            if of.keep.is_some() && live.len() == size {
+                let members = live.iter().map(|(member, point)| duplicates::Member {
+                    id: point.id,
+                    kind: member.kind,
+                    distance: member.distance,
+                    difference: member.difference,
+                    turned: None,
+                    payload: point.payload.clone(),
+                });
+                let members = members.collect();
+                whole.push((listed.len(), duplicates::Group { members }));
+            }
+            listed.push(Group {
                 size,
                 members: live
                     .into_iter()
@@ -223,16 +272,47 @@ impl FoundDuplicates {
                         kind: member.kind,
                         distance: member.distance,
                         difference: member.difference,
+                        decided: None,
                     })
                     .collect(),
-            })
-        });
+                kept: Vec::new(),
+            });
+        }
+        if of.keep.is_some() {
+            let keeping = Keeping::read(of.keep.as_deref(), of.prefer.as_deref(), of.near)?;
+            judge(service, keeping, whole, &mut listed)?;
+        }
         Ok(Duplicates {
             computed,
             totals: self.totals,
-            groups: groups.collect(),
+            groups: listed,
         })
     }
+}
+
+/// Says of groups that are listed whole, each with its number among those listed, what is kept.
+fn judge(
+    service: &Service,
+    keeping: Keeping,
+    whole: Vec<(usize, duplicates::Group)>,
+    listed: &mut [Group],
+) -> Answered<()> {
+    let (numbers, groups): (Vec<usize>, Vec<duplicates::Group>) = whole.into_iter().unzip();
+    let (verdicts, options) = keeping.decide(service, &groups)?;
+    for number in &numbers {
+        for member in &mut listed[*number].members {
+            member.decided = options.decided.get(&member.image.id).copied();
+        }
+    }
+    for verdict in verdicts {
+        listed[numbers[verdict.group - 1]].kept.push(Kept {
+            kept: verdict.kept,
+            kept_too: verdict.kept_too,
+            copies: verdict.copies,
+            reason: verdict.reason,
+        });
+    }
+    Ok(())
 }
 
 /// Lets the first of a group whose representative is gone represent it.
@@ -272,19 +352,10 @@ pub(crate) async fn duplicates(
 ) -> Answered<Response> {
     check_limit(of.limit)?;
     check_limit(of.members)?;
-    if of
-        .threshold
-        .is_some_and(|threshold| threshold.is_nan() || threshold < 0.0)
-    {
-        return Err(Problem::unusable(
-            "the threshold is a distance: give a number of at least 0",
-        ));
-    }
+    // What is kept is asked for in words: whether they mean anything is known at once.
+    Keeping::read(of.keep.as_deref(), of.prefer.as_deref(), of.near)?;
     let finding = Finding::Duplicates {
-        threshold: of
-            .threshold
-            .filter(|_| !of.exact_only)
-            .map(|threshold| rounded(threshold).to_bits()),
+        threshold: checked_threshold(of.threshold, of.exact_only)?,
         exact_only: of.exact_only,
     };
     // Each threshold is a computation of its own, so these count towards the limits of a client.
@@ -299,6 +370,17 @@ pub(crate) async fn duplicates(
         },
     )
     .await
+}
+
+/// The bits of a threshold as it is looked for by, if any is.
+pub(super) fn checked_threshold(threshold: Option<f32>, exact_only: bool) -> Answered<Option<u32>> {
+    if threshold.is_some_and(|threshold| threshold.is_nan() || threshold < 0.0) {
+        return Err(Problem::unusable(
+            "the threshold is a distance: give a number of at least 0",
+        ));
+    }
+    let threshold = threshold.filter(|_| !exact_only);
+    Ok(threshold.map(|threshold| rounded(threshold).to_bits()))
 }
 
 /// A threshold of three digits: who moves a slider asks for few different ones. Minus zero is zero.

@@ -21,10 +21,12 @@ use crate::problem::Problem;
 use crate::service::Service;
 use crate::types::Working;
 
+pub(super) mod copies;
 pub(super) mod duplicates;
 pub(super) mod outliers;
 pub(super) mod quality;
 
+use copies::{PlanOf, Scripts};
 use duplicates::FoundDuplicates;
 use outliers::{FoundOutliers, Measure};
 
@@ -35,7 +37,7 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("1");
 type Said<'a> = &'a dyn Fn(Progress);
 
 /// What is computed over the whole gallery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Finding {
     Duplicates {
         /// The bits of the threshold.
@@ -46,6 +48,7 @@ pub(crate) enum Finding {
         by: Measure,
     },
     Quality,
+    Scripts(Box<PlanOf>),
 }
 
 /// What was computed over the whole gallery, and when. It has no facts about images: these are read
@@ -62,6 +65,7 @@ enum What {
     Duplicates(FoundDuplicates),
     Outliers(FoundOutliers),
     Quality(lookalike::quality::Quality),
+    Scripts(Scripts),
 }
 
 impl Weigh for Found {
@@ -70,6 +74,7 @@ impl Weigh for Found {
             What::Duplicates(found) => found.bytes(),
             What::Outliers(found) => found.bytes(),
             What::Quality(_) => 0,
+            What::Scripts(scripts) => scripts.bytes(),
         }
     }
 }
@@ -92,14 +97,14 @@ async fn answer<A: Serialize + 'static>(
     client: Option<IpAddr>,
     answer: impl FnOnce(&Service, &What, Computed) -> Answered<A> + Send + 'static,
 ) -> Answered<Response> {
-    let shared = service.clone();
+    let (shared, wanted) = (service.clone(), finding.clone());
     let compute = move |report: &dyn Fn(Standing)| {
         let generation = shared.generation();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Ok(Found {
             generation,
             computed: now.map_or(0, |now| now.as_secs()),
-            what: compute(&shared, finding, report)?,
+            what: compute(&shared, wanted, report)?,
         })
     };
     let generation = service.generation();
@@ -134,6 +139,7 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
         }
         Finding::Outliers { by } => What::Outliers(outliers::find(service, by, said)?),
         Finding::Quality => What::Quality(quality::find(service, said)?),
+        Finding::Scripts(of) => What::Scripts(Scripts::write(service, *of, said)?),
     })
 }
 
