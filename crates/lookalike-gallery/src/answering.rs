@@ -357,6 +357,7 @@ pub(crate) fn hit((point, distance): (Point, f32), score: Option<f32>) -> Hit {
         id: point.id,
         distance,
         score,
+        region: None,
         payload: point.payload,
     }
 }

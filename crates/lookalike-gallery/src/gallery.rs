@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::ClusterGallery;
 use crate::{
     ClusterAddress, EmbeddedGallery, Filter, GalleryError, Mmr, Payload, Point, RecommendRequest,
-    Stub,
+    Rectangle, Stub,
 };
 
 /// How many points [`Points`] asks for at a time.
@@ -486,6 +486,10 @@ pub struct Hit {
     /// [`Strategy::BestScore`](crate::Strategy::BestScore). None where the order is by distance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
+    /// The part of the picture that is so near, where that was asked for and is not the whole
+    /// ([`EmbeddedGallery::search_tiles`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<Rectangle>,
     /// What is known about it.
     pub payload: Payload,
 }

@@ -47,6 +47,7 @@
 //!   doubled.
 //! - **Thumbnails** are on disk when [`put_thumbnails`](Gallery::put_thumbnails) returns, once a
 //!   content, and stay as long as a point needs them. They take some 35 bytes of memory each.
+//!   Tiles ([`EmbeddedGallery::put_tiles`]) are kept alike.
 //! - **One process** at a time has an embedded gallery open; the next gets an error that names it.
 //!   Any number may have one on a cluster open, read it and fill it.
 //! - **Errors, not panics**: damaged files, full disks and codes that hold NaN give a
@@ -76,6 +77,7 @@ mod point;
 mod recommendation;
 mod spec;
 mod thumbnail;
+mod tiles;
 
 pub use address::ClusterAddress;
 #[cfg(feature = "cluster")]
@@ -95,3 +97,4 @@ pub use options::{
 pub use point::{Payload, Point, Stub, point_id};
 pub use recommendation::{Example, RecommendRequest, Strategy};
 pub use spec::{CodeSpec, GalleryOptions};
+pub use tiles::{MAX_TILES, Rectangle, TileInfo, Tiles};

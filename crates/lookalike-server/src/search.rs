@@ -33,6 +33,7 @@ impl Service {
                 RerankName::Diffusion => Rerank::Diffusion,
             },
             diverse: search.diverse,
+            tiles: search.tiles,
         };
         let asked = match (asked, &search.query) {
             (None, Some(query)) => Some(self.asked(query)?),

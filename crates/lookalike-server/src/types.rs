@@ -57,7 +57,7 @@ impl Image {
 }
 
 /// A rectangle, in pixels of the upright original.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rectangle {
     /// Its left edge.
@@ -77,6 +77,17 @@ impl Rectangle {
             y: self.y as usize,
             width: self.width as usize,
             height: self.height as usize,
+        }
+    }
+}
+
+impl From<lookalike::gallery::Rectangle> for Rectangle {
+    fn from(of: lookalike::gallery::Rectangle) -> Self {
+        Self {
+            x: of.x,
+            y: of.y,
+            width: of.width,
+            height: of.height,
         }
     }
 }
@@ -156,6 +167,11 @@ pub(crate) struct Search {
     /// Neighbours that differ among themselves: 0, only different, to 1, only near.
     #[schema(minimum = 0, maximum = 1)]
     pub diverse: Option<f32>,
+    /// Find the query also as a part of images, where the gallery keeps tiles (see `tiles` in
+    /// `/gallery`): each neighbour says in `region` where. With a `query`, by the gallery's metric,
+    /// without `rerank` and `diverse`.
+    #[serde(default)]
+    pub tiles: bool,
     /// Leave the query itself out.
     #[serde(default = "yes")]
     #[schema(default = true)]
@@ -173,7 +189,8 @@ impl Search {
             && self.metric.is_none()
             && !self.exact
             && self.rerank == RerankName::None
-            && self.diverse.is_none();
+            && self.diverse.is_none()
+            && !self.tiles;
         at_hand && plain && self.offset.saturating_add(self.k) <= MAX_SHOWN
     }
 }
@@ -203,6 +220,7 @@ impl Default for Search {
             exact: false,
             rerank: RerankName::None,
             diverse: None,
+            tiles: false,
             exclude_self: true,
         }
     }
@@ -291,6 +309,10 @@ pub(crate) struct Neighbour {
     /// Its score by diffusion, larger is better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score: Option<f32>,
+    /// Of a search with `tiles`, the part of the image that is so near; absent where that is all of
+    /// it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<Rectangle>,
     /// Present, and true, where the original's file is not there any more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
@@ -303,6 +325,7 @@ impl Neighbour {
             image: Image::new(hit.id, hit.payload),
             distance: hit.distance,
             score: hit.score,
+            region: hit.region.map(Rectangle::from),
         }
     }
 }

@@ -147,6 +147,45 @@ fn searches_can_be_narrowed() {
 }
 
 #[test]
+fn parts_of_images_are_found_where_tiles_are_kept() {
+    let server = Running::tiled();
+    let facts = server.get("/api/v1/gallery").ok();
+    assert_eq!(facts["gallery"]["tiles"], 30);
+    // The third digit of the fourth picture: on the left, below.
+    let form = || Form::new().file("image", "14.png", &digit(14));
+    let ask = |search: &str| server.send("POST", "/api/v1/search", &form().text("search", search));
+    let found = ask(r#"{"tiles": true, "k": 5}"#).ok();
+    assert_eq!(keys(&found)[0], "3.png");
+    let region = &found["neighbours"][0]["region"];
+    assert_eq!(region, &json!({"x": 0, "y": 28, "width": 28, "height": 28}));
+    let more = ask(r#"{"tiles": true, "k": 5, "offset": 5}"#).ok();
+    let (first, next) = (keys(&found), keys(&more));
+    assert!(next.len() == 5 && next.iter().all(|key| !first.contains(key)));
+    // A region of an image of the gallery, which may be found itself.
+    let id = found["neighbours"][0]["image"]["id"].clone();
+    let part = json!({"id": id, "region": {"x": 28, "y": 28, "width": 28, "height": 28}});
+    let search = json!({"query": part, "tiles": true, "k": 1, "exclude_self": false});
+    let part = server.post_json("/api/v1/search", &search).ok();
+    assert_eq!(part["neighbours"][0]["region"]["x"], 28);
+    // Without, there are no parts.
+    let whole = ask(r#"{"k": 5}"#).ok();
+    assert!(whole["neighbours"][0].get("region").is_none());
+    let refused = ask(r#"{"tiles": true, "diverse": 0.5}"#);
+    assert_eq!(refused.status, 422);
+    let like = json!({"like": [{"id": id}], "tiles": true});
+    assert_eq!(server.post_json("/api/v1/search", &like).status, 422);
+    let plain = Running::new();
+    assert!(
+        plain.get("/api/v1/gallery").ok()["gallery"]
+            .get("tiles")
+            .is_none()
+    );
+    let body = json!({"query": {"id": SEVEN}, "tiles": true});
+    let refused = plain.post_json("/api/v1/search", &body);
+    assert_eq!(refused.status, 422);
+}
+
+#[test]
 fn pictures_are_answered_with_versions() {
     let server = Running::new();
     let image = server.get(&format!("/api/v1/images/{SEVEN}")).ok();

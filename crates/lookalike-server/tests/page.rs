@@ -371,7 +371,7 @@ fn filters_narrow_the_answers() {
         &server,
         &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT, "filter": "label=3"}),
     );
-    page.wait("[...document.querySelectorAll('.answer .caption b')].every((one) => one.textContent === '3')");
+    page.wait("[...document.querySelectorAll('.answer .caption b')].every((one) => one.textContent === '3.png')");
     page.wait("document.querySelector('#facets .chip[data-value=\"3\"]').getAttribute('aria-pressed') === 'true'");
     // Another label instead.
     page.click("#facets .chip[data-value='7']");
@@ -406,6 +406,54 @@ fn filters_narrow_the_answers() {
         &page,
         &server,
         &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT}),
+    );
+}
+
+#[test]
+fn parts_of_pictures_are_found_and_marked() {
+    let server = Running::tiled();
+    let page = page(&server, "/");
+    // The third digit of the fourth picture.
+    page.choose("#file", &[&file(&server, "14.png", &digit(14))]);
+    page.wait(ANSWERED);
+    assert!(
+        page.eval("document.querySelector('.answer .part')")
+            .is_null()
+    );
+    page.click("#tiles");
+    wait_parameter_is(&page, "tiles", "1");
+    page.wait("document.querySelector('.answer .part')");
+    let first = "document.querySelector('.answer')";
+    page.wait(&format!(
+        "{first}.querySelector('.place').textContent === '3.png'"
+    ));
+    let place = page.eval(&format!(
+        "(() => {{ const box = (one) => {first}.querySelector(one).getBoundingClientRect();
+        const [part, frame] = [box('.part'), box('.frame')];
+        return [part.left - frame.left, part.top - frame.top, part.width, part.height]
+          .map((length) => Math.round(100 * length / frame.width)); }})()"
+    ));
+    let place: Vec<_> = place
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|n| n.as_i64().unwrap())
+        .collect();
+    for (found, expected) in place.iter().zip([0, 50, 50, 50]) {
+        assert!((found - expected).abs() <= 1, "{place:?}");
+    }
+    // Large: the part, and where it is in the whole picture.
+    page.click(".answer .why");
+    wait_parameter_is(&page, "part", "0,28,28,28");
+    page.wait("document.querySelector('#why .where .part')");
+    page.click("#why [aria-label=Close]");
+    page.click("#diverse");
+    page.wait("!location.search.includes('tiles') && !document.querySelector('#tiles').checked");
+    let plain = Running::new();
+    let page = search_page(&plain);
+    assert_eq!(
+        page.eval("document.querySelector('#tiles').closest('.switch').hidden"),
+        true
     );
 }
 

@@ -1,4 +1,4 @@
-// How to search: how many, how near, how varied, by diffusion.
+// How to search: how many, how near, among parts, how varied, by diffusion.
 
 import { el, short } from './dom.js';
 import { DEFAULT_K } from './state.js';
@@ -18,14 +18,16 @@ export function controls({ facts, changed }) {
     input: (value) => changed({ k: value }, 'k') });
   const diverse = diverseSwitch(changed);
   const diffusion = diffusionSwitch(facts, changed);
+  const tiles = tilesSwitch(facts, changed);
   return {
-    node: el('div', { class: 'controls' }, threshold.node, k.node, diverse.node, diffusion.node),
+    node: el('div', { class: 'controls' }, threshold.node, k.node, tiles.node, diverse.node, diffusion.node),
     saw: threshold.saw,
     set(state) {
       const byExamples = state.like.length + state.unlike.length > 0;
       threshold.set(state.max);
       k.set(state.k ?? DEFAULT_K);
       k.output.textContent = state.k;
+      tiles.set(state, byExamples);
       diverse.set(state, byExamples);
       diffusion.set(state, byExamples);
     },
@@ -77,7 +79,7 @@ function toggle(id, text, input) {
 
 function diverseSwitch(changed) {
   const { box, note, node } = toggle('diverse', 'Varied answers', (on) =>
-    changed(on ? { diverse: 0.5, diffusion: false } : { diverse: null }, null));
+    changed(on ? { diverse: 0.5, diffusion: false, tiles: false } : { diverse: null }, null));
   const amount = slider({ id: 'diverse-amount', text: 'Near rather than varied', min: 0, max: 1, step: 0.05,
     input: (value) => changed({ diverse: value }, 'diverse') });
   node.append(amount.node);
@@ -94,10 +96,24 @@ function diverseSwitch(changed) {
   };
 }
 
+/** Only of a gallery that keeps tiles. */
+function tilesSwitch(facts, changed) {
+  const { box, note, node } = toggle('tiles', 'Find parts of pictures', (on) => changed({ tiles: on, diverse: null, diffusion: false }, null));
+  node.hidden = !facts.gallery.tiles;
+  return {
+    node,
+    set({ tiles }, byExamples) {
+      box.checked = tiles && !byExamples;
+      box.disabled = byExamples;
+      note.textContent = byExamples ? 'Not together with examples.' : '';
+    },
+  };
+}
+
 function diffusionSwitch(facts, changed) {
   const kind = facts.gallery.diffusion;
   const helps = facts.model?.diffusion_may_help ?? true;
-  const { box, note, node } = toggle('diffusion', 'Rank by diffusion', (on) => changed({ diffusion: on, diverse: null }, null));
+  const { box, note, node } = toggle('diffusion', 'Rank by diffusion', (on) => changed({ diffusion: on, diverse: null, tiles: false }, null));
   return {
     node,
     set({ diffusion }, byExamples) {

@@ -4,7 +4,7 @@ import { post, Problem, sentence } from './api.js';
 import { button, complain, el, plural, short } from './dom.js';
 import { sendAgain } from './intake.js';
 import { isVaried, MAX_VARIED, searchBody } from './state.js';
-import { searchWithImage, tile, tileList } from './tiles.js';
+import { markPart, searchWithImage, tile, tileList } from './tiles.js';
 
 /** Answers are kept so that going back is at once. */
 const REMEMBERED = 40;
@@ -14,12 +14,14 @@ const AHEAD = '900px';
 const GONE = new Set([404, 410]);
 
 const remembered = new Map();
+/** The parts that were found, by the tiles that show them. */
+const parts = new WeakMap();
 
 /** Forgets all answers, since the gallery has changed. */
 export const forgetAnswers = () => remembered.clear();
 
 /**
- * The list of answers. `act(what, id)` is told when a button of an answer is pressed ('more', 'less' or 'why'),
+ * The list of answers. `act(what, id, part)` is told when a button of an answer is pressed ('more', 'less' or 'why'),
  * `saw(distances)` what distances there are, `lost(error)` that the query's picture is not there any more.
  */
 export function results({ facts, signal, act, saw, lost }) {
@@ -33,7 +35,8 @@ export function results({ facts, signal, act, saw, lost }) {
   signal.addEventListener('abort', () => current.abort.abort());
   list.addEventListener('click', (event) => {
     const pressed = event.target.closest('button');
-    if (pressed) act(pressed.dataset.act, pressed.closest('.answer').dataset.id);
+    const item = pressed?.closest('.answer');
+    if (item) act(pressed.dataset.act, item.dataset.id, parts.get(item) ?? null);
   });
   // A busy browser tells several sightings at once, of which the last holds.
   const observer = new IntersectionObserver((sightings) => sightings.at(-1).isIntersecting && current.more && next(current), { rootMargin: AHEAD });
@@ -153,19 +156,24 @@ function summary({ shown, more, state }, { milliseconds }) {
 }
 
 /** One answer; a tile that shows the image already is used again, so that its picture stays. */
-function answerTile({ image, distance, score, gone }, state, before) {
+function answerTile({ image, distance, score, region, gone }, state, before) {
   const href = searchWithImage(image.id, state);
   const item = before ?? newTile(image, href);
   item.querySelector('.frame').setAttribute('href', href);
   item.querySelector('.distance').textContent = short(distance);
   item.querySelector('.distance').title = typeof score === 'number' ? `Distance; its score is ${short(score)}` : 'Distance';
+  markPart(item, image, region);
+  parts.set(item, region);
+  item.querySelector('.frame').title = region ? `${placeOf(image)}: the part at ${region.x}, ${region.y}, ${region.width} by ${region.height} pixels` : placeOf(image);
   item.classList.toggle('gone', Boolean(gone));
   if (gone) item.querySelector('.place').title = `${item.querySelector('.place').textContent}: this file is not there any more`;
   return item;
 }
 
+const placeOf = (image) => image.location ?? `${image.source}#${image.key}`;
+
 function newTile(image, href) {
-  const place = image.location ?? `${image.source}#${image.key}`;
+  const place = placeOf(image);
   const item = tile(image, { href, title: place },
     el('div', { class: 'caption' },
       el('b', { text: image.label ?? '' }), el('span', { class: 'distance' }),

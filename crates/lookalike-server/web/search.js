@@ -28,8 +28,8 @@ export function mount(host, { facts, signal }) {
   const answers = results({ facts, signal, act, saw: how.saw, lost });
   const why = whyDialog(facts, () => close(searchPath({ ...state, why: null })), signal);
 
-  function act(what, id) {
-    if (what === 'why') change({ why: id }, 'why');
+  function act(what, id, part) {
+    if (what === 'why') change({ why: id, part }, 'why');
     else change(withExample(state, what === 'more' ? 'like' : 'unlike', { id }));
   }
 

@@ -69,7 +69,9 @@ export function readSearch(url) {
     filter: parameters.get('filter') ?? '',
     diverse: readNumber(parameters.get('diverse')),
     diffusion: parameters.get('diffusion') === '1',
+    tiles: parameters.get('tiles') === '1',
     why: parameters.get('why'),
+    part: readRegion(parameters.get('part')),
   };
 }
 
@@ -92,7 +94,9 @@ export function searchPath(state) {
   put('filter', state.filter);
   put('diverse', state.diverse);
   if (state.diffusion) put('diffusion', '1');
+  if (state.tiles) put('tiles', '1');
   put('why', state.why);
+  if (state.why && state.part) put('part', regionText(state.part));
   const text = parameters.toString().replaceAll('%3A', ':').replaceAll('%2C', ',');
   return pagePath(text ? `/?${text}` : '/');
 }
@@ -104,7 +108,7 @@ export const asksForSomething = (state) => Boolean(state.q || state.like.length 
 export const MAX_VARIED = 100;
 
 /** Whether the answers to a search are to be varied: examples know nothing of that. */
-export const isVaried = ({ diverse, like, unlike }) => diverse !== null && like.length + unlike.length === 0;
+export const isVaried = ({ diverse, tiles, like, unlike }) => diverse !== null && !tiles && like.length + unlike.length === 0;
 
 /** The body of a search request, without offset. */
 export function searchBody(state) {
@@ -115,7 +119,8 @@ export function searchBody(state) {
     body.unlike = state.unlike;
   } else {
     body.query = query;
-    if (state.diverse !== null) body.diverse = state.diverse;
+    if (state.tiles) body.tiles = true;
+    else if (state.diverse !== null) body.diverse = state.diverse;
     else if (state.diffusion) body.rerank = 'diffusion';
   }
   if (state.max !== null) body.max_distance = state.max;

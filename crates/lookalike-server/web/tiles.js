@@ -30,6 +30,21 @@ export function shapeOf({ width, height }) {
 
 export const isSmall = ({ width, height }) => Math.max(width, height) <= SMALL;
 
+/** Marks a part of an image on the picture of a tile, which may be cut at two sides; null marks none. */
+export function markPart(item, image, part) {
+  const frame = item.querySelector('.frame');
+  frame.querySelector('.part')?.remove();
+  if (!part) return;
+  const ratio = image.width / image.height;
+  const seen = [shapeOf(image) / ratio, ratio / shapeOf(image)].map((share) => Math.min(1, share));
+  const place = (start, whole, axis) => `${(100 * (start / whole - (1 - seen[axis]) / 2)) / seen[axis]}%`;
+  const share = (length, whole, axis) => `${(100 * length) / whole / seen[axis]}%`;
+  frame.append(el('i', { class: 'part', style: {
+    left: place(part.x, image.width, 0), top: place(part.y, image.height, 1),
+    width: share(part.width, image.width, 0), height: share(part.height, image.height, 1),
+  } }));
+}
+
 /** A picture that searches with itself, and below it whatever else. */
 export function tile(image, { href = searchWithImage(image.id), title = image.location ?? image.key } = {}, ...below) {
   noteContent(image);

@@ -35,7 +35,7 @@ export function whyDialog({ model }, closed, signal) {
   async function open(state) {
     leave = new AbortController();
     const left = withRegion(state.q ?? state.like[0] ?? state.unlike[0], state.q && state.region);
-    const right = { id: state.why };
+    const right = withRegion({ id: state.why }, state.part);
     body.replaceChildren(el('p', { text: 'Comparing…' }));
     if (!dialog.open) dialog.showModal();
     try {
@@ -44,7 +44,9 @@ export function whyDialog({ model }, closed, signal) {
       const most = strength(found.query, found.with);
       const draw = (title, ref, grid, whole) => side(title, ref, { grid, most, size: whole, found, shape: model.shape }, leave.signal);
       const query = draw(state.q ? 'Your query' : 'Your first example', left, found.query, size);
-      const answer = draw('The answer', right, found.with, null);
+      const whole = state.part ? await sizeOf({ q: right }, leave.signal) : null;
+      const answer = draw('The answer', right, found.with, whole);
+      if (state.part) answer.append(whereIn(right, whole));
       body.replaceChildren(...content(query, answer, found));
     } catch (error) {
       if (error.name !== 'AbortError') body.replaceChildren(el('p', { class: 'trouble', role: 'alert', text: error.message }));
@@ -125,6 +127,15 @@ function rebuilt(title, ref, signal) {
   const whole = el('div', { class: 'kept' }, kept, el('small', { text: 'what the model keeps' }));
   showReconstruction(kept, ref, signal).catch(() => whole.remove());
   return whole;
+}
+
+/** The whole picture, with the part of it that was found. */
+function whereIn({ id, region }, size) {
+  const { x, y, width, height } = region;
+  const share = (length, axis) => `${(100 * length) / size[axis]}%`;
+  return el('div', { class: 'where' },
+    pictureOf({ id }, { alt: `The whole picture; the part is at ${x}, ${y}, ${width} by ${height} pixels` }),
+    el('i', { class: 'part', style: { left: share(x, 0), top: share(y, 1), width: share(width, 0), height: share(height, 1) } }));
 }
 
 /** Where the strongest places are, for those who cannot see them. */

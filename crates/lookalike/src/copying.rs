@@ -124,7 +124,7 @@ fn model_bytes(
     })
 }
 
-/// Copies all points of `from`, with their thumbnails, to `to`; what is there already is left
+/// Copies all points of `from`, with their thumbnails and tiles, to `to`; what is there already is left
 /// alone, so that a run that was stopped is completed by running it again. At the end both are read
 /// and compared, point by point.
 ///
@@ -196,7 +196,7 @@ pub fn copy_gallery(
         }
         for ids in compared.differing.chunks(PAGE) {
             let points = from.retrieve(ids)?;
-            put_thumbnails(from, to, &points)?;
+            put_blobs(from, to, &points)?;
             let upserted = to.upsert(&points)?;
             summary.copied += upserted.added + upserted.changed;
         }
@@ -246,13 +246,13 @@ fn store_missing(from: &dyn Gallery, to: &dyn Gallery, page: &[Point]) -> Result
     if missing.is_empty() {
         return Ok(0);
     }
-    put_thumbnails(from, to, &missing)?;
+    put_blobs(from, to, &missing)?;
     let upserted = to.upsert(&missing)?;
     Ok(upserted.added + upserted.changed)
 }
 
-/// Before the points that need them, so that none is ever without.
-fn put_thumbnails(from: &dyn Gallery, to: &dyn Gallery, points: &[Point]) -> Result<(), Error> {
+/// Copies thumbnails and tiles: before the points that need them, so that none is ever without.
+fn put_blobs(from: &dyn Gallery, to: &dyn Gallery, points: &[Point]) -> Result<(), Error> {
     let mut hashes: Vec<_> = points.iter().map(|p| p.payload.blake3.as_str()).collect();
     hashes.sort_unstable();
     hashes.dedup();
@@ -261,7 +261,11 @@ fn put_thumbnails(from: &dyn Gallery, to: &dyn Gallery, points: &[Point]) -> Res
         .iter()
         .map(|(hash, bytes)| (hash.as_str(), bytes.as_slice()))
         .collect();
-    Ok(to.put_thumbnails(&thumbnails)?)
+    to.put_thumbnails(&thumbnails)?;
+    if let (Some(from), Some(to)) = (from.as_embedded(), to.as_embedded()) {
+        from.copy_tiles(to, &hashes)?;
+    }
+    Ok(())
 }
 
 /// How two galleries differ.

@@ -101,7 +101,8 @@ pub use copying::{CopyOptions, CopySummary, copy_gallery, open_copy};
 pub use encoder::{Encoder, load_encoder};
 pub use error::Error;
 pub use indexing::{
-    DEFAULT_THUMBNAIL_SIDE, IndexOptions, IndexSummary, MAX_DIFFUSION_POINTS, decode_target, index,
+    DEFAULT_THUMBNAIL_SIDE, DEFAULT_TILES, IndexOptions, IndexSummary, MAX_DIFFUSION_POINTS,
+    MIN_TILES, decode_target, index,
 };
 pub use judging::compare;
 pub use lookalike_autoencoder::{Phase, Progress};

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use lookalike_gallery::Gallery;
+use lookalike_gallery::{Gallery, MAX_TILES};
 use lookalike_images::GreyRange;
 use lookalike_sources::LabelFrom;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapted::{KeptAdaptation, adaptation_to_keep};
 use crate::pretrained::EncoderFiles;
 use crate::stream::{Reading, label_from};
-use crate::{Encoder, Error, ImageStream};
+use crate::{Encoder, Error, ImageStream, MIN_TILES};
 
 /// What is kept with a gallery of how its pictures are read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,9 @@ pub struct ReadingRules {
     /// not named here from where it is usual.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// The most tiles of an image; none of a gallery that keeps no tiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<usize>,
     /// The files of the encoder, for one that others have trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<EncoderFiles>,
@@ -54,6 +57,10 @@ pub struct RuleOverrides {
     pub max_bytes: Option<u64>,
     /// Where labels come from.
     pub label: Option<LabelFrom>,
+    /// How many [tiles](ReadingRules::tiles) of each image are kept at the most: from
+    /// [`MIN_TILES`](crate::MIN_TILES) to [`MAX_TILES`](lookalike_gallery::MAX_TILES), or 0 for
+    /// none. Another number than before makes them all anew.
+    pub tiles: Option<usize>,
 }
 
 impl ReadingRules {
@@ -80,6 +87,7 @@ impl ReadingRules {
     fn by(
         reading: &Reading,
         labels: BTreeMap<String, String>,
+        tiles: Option<usize>,
         encoder: &dyn Encoder,
         gallery: &dyn Gallery,
     ) -> Self {
@@ -89,6 +97,7 @@ impl ReadingRules {
             max_pixels: reading.decode.max_pixels,
             max_bytes: reading.decode.max_bytes,
             labels,
+            tiles,
             encoder: encoder.files().cloned(),
             adaptation: adaptation_to_keep(encoder, gallery),
         }
@@ -217,8 +226,46 @@ pub(crate) fn admit(
         (true, None) => stream.suitable_grey_range()?,
     };
     let stream = stream.with_grey_range(range);
-    let note = keep(kept, stream.reading(), &name, encoder, gallery)?;
+    let tiles = tiles_to_keep(asked.tiles, kept.as_ref(), gallery)?;
+    let note = keep(kept, stream.reading(), &name, tiles, encoder, gallery)?;
     Ok((stream, note))
+}
+
+/// How many tiles of each image a gallery keeps from now on. Those that it has are dropped if it is
+/// another number than before.
+fn tiles_to_keep(
+    asked: Option<usize>,
+    kept: Option<&ReadingRules>,
+    gallery: &dyn Gallery,
+) -> Result<Option<usize>, Error> {
+    let before = kept.and_then(|kept| kept.tiles);
+    let Some(asked) = asked else {
+        return Ok(before);
+    };
+    let Some(folder) = gallery.as_embedded() else {
+        return match asked {
+            0 => Ok(None),
+            _ => Err(no_tiles_on_cluster(gallery)?),
+        };
+    };
+    if asked > 0 && !(MIN_TILES..=MAX_TILES).contains(&asked) {
+        return Err(Error::Unusable(format!(
+            "{asked} tiles of each image were asked for: keep {MIN_TILES} to {MAX_TILES}, or 0 for none"
+        )));
+    }
+    let wanted = Some(asked).filter(|&asked| asked > 0);
+    if before.is_some() && before != wanted {
+        folder.drop_tiles()?;
+    }
+    Ok(wanted)
+}
+
+/// What is said of tiles where there are none.
+pub(crate) fn no_tiles_on_cluster(gallery: &dyn Gallery) -> Result<Error, Error> {
+    Ok(Error::Unusable(format!(
+        "the gallery {} is on a cluster, and parts of pictures (tiles) are kept and found in a gallery in a folder only",
+        gallery.describe()?.name
+    )))
 }
 
 /// Keeps with a gallery how a source is read that is about to be indexed; `kept` is what it keeps.
@@ -226,6 +273,7 @@ fn keep(
     kept: Option<ReadingRules>,
     reading: &Reading,
     name: &str,
+    tiles: Option<usize>,
     encoder: &dyn Encoder,
     gallery: &dyn Gallery,
 ) -> Result<Option<String>, Error> {
@@ -238,7 +286,7 @@ fn keep(
         None => labels.remove(name),
     };
     let changed = before.filter(|before| Some(before.as_str()) != label);
-    let rules = ReadingRules::by(reading, labels, encoder, gallery);
+    let rules = ReadingRules::by(reading, labels, tiles, encoder, gallery);
     if kept.as_ref() != Some(&rules) {
         let text = serde_json::to_string(&rules).expect("rules serialise");
         gallery.keep_reading_rules(&text)?;
@@ -261,6 +309,8 @@ pub(crate) fn carry_over(
     let (None, Some(mut rules)) = (to.reading_rules()?, ReadingRules::of(from)?) else {
         return Ok(());
     };
+    // On a cluster there are none.
+    rules.tiles = rules.tiles.filter(|_| to.as_embedded().is_some());
     rules.adaptation = adaptation.and_then(|kept| kept.to_keep(to));
     let text = serde_json::to_string(&rules).expect("rules serialise");
     Ok(to.keep_reading_rules(&text)?)

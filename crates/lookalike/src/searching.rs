@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::catalogue;
 use crate::query::{Own, Query, Subject};
+use crate::rules::no_tiles_on_cluster;
 use crate::{
     DEFAULT_THUMBNAIL_SIDE, Encoder, Error, ImageStream, Originals, QueryImage, Reading,
     decode_target, encoder_of, open_gallery, reading_of,
@@ -41,6 +42,10 @@ pub struct SearchOptions {
     /// Neighbours that differ among themselves: 0, only different, to 1, only near. None: the
     /// plainly nearest.
     pub diverse: Option<f32>,
+    /// Find what the query shows as a part of pictures, too: among the
+    /// [tiles](lookalike_gallery::EmbeddedGallery::search_tiles) of a gallery that keeps some, in a
+    /// folder. With one query, by the gallery's metric, without re-ranking and diversity.
+    pub tiles: bool,
 }
 
 /// Diverse neighbours are chosen among so many times as are wanted, and at least
@@ -80,6 +85,7 @@ impl Default for SearchOptions {
             exclude_self: false,
             rerank: Rerank::None,
             diverse: None,
+            tiles: false,
         }
     }
 }
@@ -174,7 +180,13 @@ impl Searcher {
             exclude: own.filter(|_| wants_own),
             ..options.request(code)
         };
-        Ok(self.gallery.search(&request)?)
+        match options.tiles {
+            true => match self.gallery.as_embedded() {
+                Some(folder) => Ok(folder.search_tiles(&request)?),
+                None => Err(no_tiles_on_cluster(&*self.gallery)?),
+            },
+            false => Ok(self.gallery.search(&request)?),
+        }
     }
 
     /// The code of a query that is not examples; also, if it `wants_own`, which point it is.
@@ -363,6 +375,13 @@ impl Searcher {
         if options.rerank != Rerank::None || options.diverse.is_some() {
             return Err(Error::Unusable(
                 "diffusion and diversity go with a single query, not with examples: leave them out, or give one image"
+                    .to_owned(),
+            ));
+        }
+        if options.tiles {
+            return Err(Error::Unusable(
+                "parts of pictures are found with a single query, not with examples: give one image, or search whole \
+                 images"
                     .to_owned(),
             ));
         }

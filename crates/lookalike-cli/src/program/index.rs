@@ -9,7 +9,7 @@ use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::{DiffusionState, Gallery, GalleryError};
 use lookalike::{
     Encoder, Error, GalleryOptions, ImageStream, IndexOptions, IndexSummary, MAX_DIFFUSION_POINTS,
-    Phase, Progress, Watch, find_source, open_or_create_gallery,
+    Phase, Progress, RuleOverrides, Watch, find_source, open_or_create_gallery,
 };
 use serde::Serialize;
 
@@ -240,7 +240,10 @@ fn keep_in_step(
         prune_emptied: arguments.prune_emptied,
         reread: arguments.reread,
         thumbnail: arguments.thumbnail,
-        rules: arguments.reading.asked(),
+        rules: RuleOverrides {
+            tiles: arguments.tiles,
+            ..arguments.reading.asked()
+        },
         stop: None,
         progress: Some(&progress),
     };
@@ -281,6 +284,12 @@ fn keep_in_step(
         console.note(format!(
             "the gallery {} is empty: {} holds no image that could be read (jpg, png, webp, gif, bmp, tif, jxl by their names)",
             arguments.gallery, name
+        ));
+    }
+    if summary.tiled > 0 {
+        console.note(format!(
+            "parts of {} images were encoded as well; search --tiles finds them",
+            summary.tiled
         ));
     }
     let report = IndexReport {

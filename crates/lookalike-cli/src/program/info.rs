@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use lookalike::autoencoder::{Autoencoder, DeviceChoice, Part, TrainConfig, TrainRecord};
-use lookalike::gallery::{ClusterInfo, GalleryInfo, disk_usage, model_fingerprint};
+use lookalike::gallery::{
+    ClusterInfo, Gallery, GalleryInfo, TileInfo, disk_usage, model_fingerprint,
+};
 use lookalike::images::InputShape;
 use lookalike::{
-    Adaptation, Encoder, Error, Joined, SourceCount, adaptation_of, augments, cluster_info,
-    encoder_of, open_gallery, sources_in,
+    Adaptation, Encoder, Error, Joined, ReadingRules, SourceCount, adaptation_of, augments,
+    cluster_info, encoder_of, open_gallery, sources_in,
 };
 use serde::Serialize;
 
@@ -40,6 +42,9 @@ struct GalleryReport {
     sources: Vec<SourceCount>,
     #[serde(flatten)]
     info: GalleryInfo,
+    /// The tiles that it keeps, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tiles: Option<TileInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster: Option<ClusterInfo>,
     model: Option<TrainConfig>,
@@ -274,6 +279,28 @@ fn search_of(info: &GalleryInfo) -> String {
     }
 }
 
+/// What the gallery has of tiles, if it keeps some.
+fn tiles_of(gallery: &dyn Gallery) -> Result<Option<TileInfo>, Error> {
+    let keeps = ReadingRules::of(gallery)?.is_some_and(|rules| rules.tiles.is_some());
+    let folder = gallery.as_embedded().filter(|_| keeps);
+    Ok(folder.map(|folder| folder.tile_info()).transpose()?)
+}
+
+/// For people.
+fn tiles_line(tiles: &TileInfo) -> String {
+    let missing = match tiles.missing {
+        0 => String::new(),
+        missing => format!("; {missing} images have none yet, `lookalike index` makes them"),
+    };
+    format!(
+        "tiles        {} of {} images, {:.1} MB, {:.1} MB of memory when they are searched{missing}",
+        tiles.tiles,
+        tiles.images,
+        tiles.bytes as f64 / 1e6,
+        tiles.memory as f64 / 1e6
+    )
+}
+
 fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Failure> {
     let gallery = open_gallery(name)?;
     let info = gallery.describe()?;
@@ -319,6 +346,10 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
     let bytes_on_disk = embedded.map(|gallery| disk_usage(gallery.path()));
     if let Some(bytes) = bytes_on_disk {
         console.say(format!("on disk      {:.1} MB", bytes as f64 / 1e6))?;
+    }
+    let tiles = tiles_of(&*gallery)?;
+    if let Some(tiles) = &tiles {
+        console.say(tiles_line(tiles))?;
     }
     if let Some(name) = &pretrained {
         console.say(format!("encoder      {name}"))?;
@@ -411,6 +442,7 @@ fn gallery(name: &str, device: DeviceChoice, console: &Console) -> Result<(), Fa
         bytes_on_disk,
         sources,
         info,
+        tiles,
         cluster,
         model: config,
         pretrained,

@@ -14,6 +14,10 @@ use super::drawing::{Cell, ContactSheet, Curve, Mark, Row, Series};
 const SHEET_COLUMNS: usize = 10;
 /// The longer side of small copies, in pixels.
 const SMALL: usize = 160;
+/// The colour of the frame around a part of a picture.
+const FRAME: [u8; 3] = [255, 191, 0];
+/// How many times thinner than the picture's longer side the frame is.
+const FRAME_PART: usize = 80;
 
 /// The pictures of a gallery's points: the originals or else their thumbnails.
 pub struct Originals<'a> {
@@ -47,7 +51,7 @@ pub fn answer_row(
     let mut cells = vec![Cell::query(shown.clone(), name)];
     for (rank, hit) in answer.neighbours.iter().enumerate() {
         let pixels = match originals.get(&hit.payload) {
-            Some(pixels) => reduced(pixels),
+            Some(pixels) => marked(reduced(pixels), hit),
             None => blank(&shown)?,
         };
         cells.push(neighbour_cell(
@@ -82,6 +86,42 @@ pub fn small(payload: &Payload, originals: &Originals<'_>) -> Result<Pixels, Err
 /// A picture no larger than sheets show it: photographs would fill the memory.
 fn reduced(pixels: Pixels) -> Pixels {
     lookalike::reduced(pixels, SMALL)
+}
+
+/// The picture of a hit with a frame around the part that was found.
+fn marked(pixels: Pixels, hit: &Hit) -> Pixels {
+    let Some(region) = hit.region else {
+        return pixels;
+    };
+    let (width, height) = (pixels.width(), pixels.height());
+    let along = |start: u32, length: u32, whole: u32, side: usize| {
+        let place = |at: u32| {
+            (at as usize * side)
+                .div_ceil(whole.max(1) as usize)
+                .min(side)
+        };
+        (place(start), place(start.saturating_add(length)))
+    };
+    let (left, right) = along(region.x, region.width, hit.payload.width, width);
+    let (top, bottom) = along(region.y, region.height, hit.payload.height, height);
+    let thickness = 1 + width.max(height) / FRAME_PART;
+    let is_frame = |x: usize, y: usize| {
+        let within = |x: usize, y: usize, by: usize| {
+            (left + by..right.saturating_sub(by)).contains(&x)
+                && (top + by..bottom.saturating_sub(by)).contains(&y)
+        };
+        within(x, y, 0) && !within(x, y, thickness)
+    };
+    let channels = pixels.channels();
+    let data = pixels
+        .data()
+        .chunks_exact(channels)
+        .enumerate()
+        .flat_map(|(at, pixel)| match is_frame(at % width, at / width) {
+            true => FRAME,
+            false => std::array::from_fn(|channel| pixel[channel % channels]),
+        });
+    Pixels::new(width, height, 3, data.collect()).unwrap_or(pixels)
 }
 
 /// Stands in for an original that is gone: light grey, as large as the query.

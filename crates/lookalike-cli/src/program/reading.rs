@@ -90,6 +90,7 @@ impl ReadingArguments {
             max_pixels: self.most_megapixels.map(millions),
             max_bytes: self.most_megabytes.map(millions),
             label: self.label.as_deref().map(label_from),
+            tiles: None,
         }
     }
 

@@ -70,6 +70,7 @@ pub fn run(
         exclude_self: !arguments.include_self,
         rerank: arguments.rerank.into(),
         diverse: arguments.diverse,
+        tiles: arguments.tiles,
     };
     let skips = arguments.reading.skips()?;
     let mut reading = arguments.reading.reading_for(searcher.gallery())?;
@@ -84,6 +85,7 @@ pub fn run(
     let mut answers = Answers {
         console,
         rerank: options.rerank,
+        tiles: options.tiles,
         exclude_self: options.exclude_self,
         draws: inline.is_some() || arguments.sheet.is_some(),
         originals: Originals::of(searcher.gallery())?,
@@ -265,6 +267,7 @@ impl Queries<'_> {
 struct Answers<'a> {
     console: &'a Console,
     rerank: Rerank,
+    tiles: bool,
     exclude_self: bool,
     draws: bool,
     originals: Originals<'a>,
@@ -349,7 +352,7 @@ impl Answers<'_> {
         self.gone += found.iter().filter(|found| found.gone).count();
         let already = own.map(|point| already_in_gallery(&point.payload, self.exclude_self));
         let heading = heading(name, label, answer, already.as_deref());
-        print_table(self.console, &heading, &found, self.rerank)?;
+        print_table(self.console, &heading, &found, self.rerank, self.tiles)?;
         let notes: Vec<&str> = already
             .iter()
             .chain(&answer.notes)
@@ -386,17 +389,21 @@ fn heading(name: &str, label: Option<&str>, answer: &Answer, already: Option<&st
     format!("{name}{label}: {}{exact}{already}", answer.metric)
 }
 
-/// Rank, distance, label and place of each neighbour.
+/// Rank, distance, label, the part that is near, and place of each neighbour.
 fn print_table(
     console: &Console,
     title: &str,
     found: &[Found],
     rerank: Rerank,
+    tiles: bool,
 ) -> Result<(), Failure> {
     console.say(title)?;
     let mut heading = vec!["  rank", "distance", "label", "image"];
     if rerank == Rerank::Diffusion {
         heading.insert(2, "score");
+    }
+    if tiles {
+        heading.insert(heading.len() - 1, "part");
     }
     let mut rows = vec![heading.into_iter().map(str::to_owned).collect::<Vec<_>>()];
     for (rank, Found { hit, gone }) in found.iter().enumerate() {
@@ -414,6 +421,12 @@ fn print_table(
                 .score
                 .map_or_else(|| "-".to_owned(), |s| format!("{s:.5}"));
             row.insert(2, score);
+        }
+        if tiles {
+            let part = hit
+                .region
+                .map(|r| format!("{},{},{},{}", r.x, r.y, r.width, r.height));
+            row.insert(row.len() - 1, part.unwrap_or_else(|| "whole".to_owned()));
         }
         rows.push(row);
     }

@@ -414,7 +414,7 @@ impl Gallery for ClusterGallery {
 
     fn put_thumbnails(&self, thumbnails: &[(&str, &[u8])]) -> Result<(), GalleryError> {
         for (hash, bytes) in thumbnails {
-            thumbnail::checked(hash, bytes)?;
+            thumbnail::checked("a thumbnail", hash, bytes)?;
         }
         let mut waiting = self.waiting_thumbnails();
         for (hash, bytes) in thumbnails {

@@ -22,21 +22,26 @@ impl Shard {
     ) -> Result<HashMap<String, Point>, GalleryError> {
         let mut found = HashMap::new();
         for &hash in hashes {
-            let Some(request) = scroll_request(None, 1, None) else {
-                continue;
-            };
-            let request = ScrollRequest {
-                filter: Some(query::with_content(hash)),
-                with_payload: Some(WithPayloadInterface::Bool(true)),
-                with_vector: self.with_code(),
-                ..request
-            };
-            let (records, _) = self.with("looking up a content", |edge| edge.scroll(request))?;
-            if let Some(first) = self.all_found(records)?.pop() {
+            if let Some(first) = self.of_content(hash, 1)?.pop() {
                 found.insert(hash.to_string(), first);
             }
         }
         Ok(found)
+    }
+
+    /// The first points of a content, in the order of their ids.
+    pub(super) fn of_content(&self, hash: &str, limit: usize) -> Result<Vec<Point>, GalleryError> {
+        let Some(request) = scroll_request(None, limit, None) else {
+            return Ok(Vec::new());
+        };
+        let request = ScrollRequest {
+            filter: Some(query::with_content(hash)),
+            with_payload: Some(WithPayloadInterface::Bool(true)),
+            with_vector: self.with_code(),
+            ..request
+        };
+        let (records, _) = self.with("looking up a content", |edge| edge.scroll(request))?;
+        self.all_found(records)
     }
 
     /// As [`Shard::scroll`], without the codes and most of the payload.

@@ -1,5 +1,6 @@
 //! A gallery in one folder, with the Qdrant engine in the process.
 
+mod blobs;
 mod copy;
 mod diffusion;
 mod fields;
@@ -19,7 +20,7 @@ mod settings;
 mod shard;
 #[cfg(test)]
 mod tests;
-mod thumbnails;
+mod tiles;
 mod writing;
 
 use std::collections::HashMap;
@@ -38,20 +39,21 @@ use crate::{
     Answer, CodeSpec, Facet, Filter, Gallery, GalleryError, GalleryInfo, GalleryOptions, Point,
     RecommendRequest, SearchRequest, Stub, Upserted,
 };
+use blobs::{Keeper, THUMBNAILS, TILES};
 use diffusion::DiffusionFile;
 use folder::{Lock, Partial, SHARD, UNCLEAN};
 pub use optimise::disk_usage;
 use room::{check_room, check_room_to_open};
 use screen::Screen;
 use shard::Shard;
-use thumbnails::Keeper;
+use tiles::TileStore;
 use writing::Writer;
 
 /// A gallery in one folder of this machine, opened by one process at a time.
 ///
 /// The folder holds `gallery.json` (what the gallery is), `model.safetensors` (the model its codes
 /// come from), `shard` (the engine's files), `diffusion.bin` (the neighbour graph, once built),
-/// `thumbnails` (once there are some) and `lock`.
+/// `thumbnails` and `tiles` (once there are some) and `lock`.
 #[derive(Debug)]
 pub struct EmbeddedGallery {
     path: PathBuf,
@@ -68,6 +70,7 @@ pub struct EmbeddedGallery {
     screen: Screen,
     diffusion: Mutex<Option<Arc<DiffusionFile>>>,
     thumbnails: Keeper,
+    tiles: TileStore,
     /// The folder with the engine's files, where those of the gallery cannot be written.
     read_only: Option<tempfile::TempDir>,
     /// Given back last.
@@ -232,7 +235,8 @@ impl EmbeddedGallery {
             scan: Mutex::new(None),
             screen: Screen::default(),
             diffusion: Mutex::new(None),
-            thumbnails: Keeper::new(path),
+            thumbnails: Keeper::new(path, &THUMBNAILS),
+            tiles: TileStore::new(Keeper::new(path, &TILES)),
             read_only,
             _lock: lock,
         })
@@ -304,7 +308,8 @@ impl Gallery for EmbeddedGallery {
         }
         let upserted = self.store(points)?;
         let hashes = points.iter().map(|point| point.payload.blake3.as_str());
-        self.thumbnails.stored(hashes);
+        self.thumbnails.stored(hashes.clone());
+        self.tiles.keeper.stored(hashes);
         Ok(upserted)
     }
 
@@ -371,7 +376,7 @@ impl Gallery for EmbeddedGallery {
         self.check_writable("building the index")?;
         let mut writer = self.writer();
         let built = self.build_index(&mut writer)?;
-        Ok(self.sweep_thumbnails()? || built)
+        Ok(self.sweep_blobs()? || built)
     }
 
     fn put_thumbnails(&self, thumbnails: &[(&str, &[u8])]) -> Result<(), GalleryError> {
@@ -397,8 +402,9 @@ impl Drop for EmbeddedGallery {
         }
         let unclean = self.writer().unclean;
         let flushed = self.read(Shard::flush).is_ok();
-        // What the index of the thumbnails does not say is found in them.
+        // What the indexes of thumbnails and tiles do not say is found in them.
         let _ = self.thumbnails.save();
+        let _ = self.tiles.keeper.save();
         *self.shard_mut() = None;
         if unclean && flushed {
             // If it stays, the next opening checks in vain, and that is all.

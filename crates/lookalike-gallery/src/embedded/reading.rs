@@ -129,8 +129,9 @@ impl Shard {
         &self,
         after: Option<Uuid>,
         limit: usize,
+        filter: Option<&Filter>,
     ) -> Result<Vec<(Uuid, String)>, GalleryError> {
-        let Some(request) = scroll_request(after, limit, None) else {
+        let Some(request) = scroll_request(after, limit, filter) else {
             return Ok(Vec::new());
         };
         let request = ScrollRequest {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::folder::{self, DIFFUSION_STALE, SHARD, UNCLEAN};
 use super::room::check_room;
 use super::shard::{self, Shard};
-use super::{EmbeddedGallery, open_shard, optimise, thumbnails};
+use super::{EmbeddedGallery, blobs, open_shard, optimise};
 use crate::{DiffusionState, GalleryError, Point, Upserted};
 
 /// Points that are compared with what is stored at a time.
@@ -128,7 +128,7 @@ impl EmbeddedGallery {
             return Ok(result);
         }
         if !changed.is_empty() {
-            self.thumbnails.points_go()?;
+            self.blobs_may_go()?;
         }
         let per_point = BYTES_PER_POINT + self.manifest.dims as u64 * BYTES_PER_FLOAT;
         self.change(&mut writer, wanted.len() as u64 * per_point, |shard| {
@@ -153,7 +153,7 @@ impl EmbeddedGallery {
         if stored.is_empty() {
             return Ok(0);
         }
-        self.thumbnails.points_go()?;
+        self.blobs_may_go()?;
         self.change(&mut writer, stored.len() as u64 * ID_BYTES, |shard| {
             shard.delete(&stored)
         })?;
@@ -210,20 +210,34 @@ impl EmbeddedGallery {
         Ok(true)
     }
 
-    /// Drops thumbnails that no point needs; says whether there were any. Nobody may change the
-    /// points meanwhile.
-    pub(super) fn sweep_thumbnails(&self) -> Result<bool, GalleryError> {
-        if !self.thumbnails.is_unswept() {
+    /// Points are about to go, and with them the need for thumbnails and tiles.
+    fn blobs_may_go(&self) -> Result<(), GalleryError> {
+        self.thumbnails.points_go()?;
+        self.tiles.keeper.points_go()
+    }
+
+    /// Drops thumbnails and tiles that no point needs; says whether there were any. Nobody may
+    /// change the points meanwhile.
+    pub(super) fn sweep_blobs(&self) -> Result<bool, GalleryError> {
+        let thumbnails = self.thumbnails.is_unswept();
+        let tiles = self.tiles.keeper.is_unswept();
+        if !thumbnails && !tiles {
             return Ok(false);
         }
-        let mut needed = thumbnails::Needed::new();
+        let mut needed = blobs::Needed::new();
         let mut last = None;
         loop {
-            let page = self.read(|shard| shard.scroll_hashes(last, HASHES))?;
+            let page = self.read(|shard| shard.scroll_hashes(last, HASHES, None))?;
             page.iter().for_each(|(_, hash)| needed.add(hash));
             last = page.last().map(|(id, _)| *id);
             if page.len() < HASHES {
-                return self.thumbnails.sweep(&needed.sorted());
+                let needed = needed.sorted();
+                let mut any = thumbnails && self.thumbnails.sweep(&needed)?;
+                if tiles && self.tiles.keeper.sweep(&needed)? {
+                    self.tiles.forget();
+                    any = true;
+                }
+                return Ok(any);
             }
         }
     }

@@ -13,3 +13,4 @@ mod screen;
 #[path = "../suite/mod.rs"]
 mod suite;
 mod thumbnails;
+mod tiles;

@@ -5,9 +5,9 @@ use std::path::Path;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use lookalike::Encoder;
 use lookalike::autoencoder::Comparison;
 use lookalike::gallery::{GalleryInfo, point_id};
+use lookalike::{Encoder, ReadingRules};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -64,6 +64,10 @@ struct Holdings {
     /// since.
     #[schema(value_type = String, example = "fresh")]
     diffusion: lookalike::gallery::DiffusionState,
+    /// How many tiles of each image are kept at the most, so that a search can find parts of
+    /// images; absent where none are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tiles: Option<usize>,
     /// BLAKE3 of the model's file.
     model_fingerprint: String,
 }
@@ -179,12 +183,13 @@ fn facts(service: &Service, signed_in: bool) -> Answered<Gallery> {
         true => first.first().map(|point| point.id),
         false => Some(classic),
     };
+    let tiles = ReadingRules::of(service.gallery())?.and_then(|rules| rules.tiles);
     Ok(Gallery {
         program: Program {
             name: "lookalike",
             version: env!("CARGO_PKG_VERSION"),
         },
-        gallery: holdings(info),
+        gallery: holdings(info, tiles),
         model: model(service.searcher.encoder()),
         access: Access {
             reads_need_token: options.token_for_reads,
@@ -203,7 +208,7 @@ fn facts(service: &Service, signed_in: bool) -> Answered<Gallery> {
     })
 }
 
-fn holdings(info: GalleryInfo) -> Holdings {
+fn holdings(info: GalleryInfo, tiles: Option<usize>) -> Holdings {
     Holdings {
         name: last_part(&info.name),
         metric: info.metric,
@@ -212,6 +217,7 @@ fn holdings(info: GalleryInfo) -> Holdings {
         indexed: info.indexed,
         created: info.created,
         diffusion: info.diffusion,
+        tiles,
         model_fingerprint: info.model_fingerprint,
     }
 }

@@ -11,10 +11,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};
-use lookalike::images::Collection;
+use lookalike::images::{Collection, Pixels};
 use lookalike::{
-    ImageStream, IndexOptions, PretrainedEncoder, PretrainedOptions, Searcher, create_gallery,
-    index, open,
+    DEFAULT_TILES, ImageStream, IndexOptions, PretrainedEncoder, PretrainedOptions, RuleOverrides,
+    Searcher, create_gallery, index, open,
 };
 use lookalike_server::{ServeOptions, Server, Token};
 use serde_json::Value;
@@ -23,6 +23,8 @@ use tokio::sync::oneshot;
 pub const TOKEN: &str = "a-token-for-tests";
 /// Images in the gallery: the first of MNIST's test images.
 pub const IMAGES: usize = 300;
+/// Pictures in the gallery of pictures of four digits.
+pub const MOSAICS: usize = 40;
 /// The id of `mnist:test#7`, the article's query.
 pub const SEVEN: &str = "94226bf5-46a4-5ce7-ae48-dce1e14c41de";
 
@@ -94,6 +96,38 @@ impl Running {
         let gallery = create_gallery(name, &encoder, &Default::default()).unwrap();
         let stream = ImageStream::of_collection(&digits(60));
         index(stream, &encoder, &*gallery, IndexOptions::default()).unwrap();
+        drop(gallery);
+        Self::on(folder, |_| {})
+    }
+
+    /// On a gallery of pictures of four digits each, in two rows, of which tiles are kept.
+    pub fn tiled() -> Self {
+        let (model, digits) = (model(), digits(4 * MOSAICS));
+        let folder = tempfile::tempdir().unwrap();
+        let photos = folder.path().join("photos");
+        std::fs::create_dir(&photos).unwrap();
+        for (number, four) in digits.pixels().chunks_exact(4 * 28 * 28).enumerate() {
+            let mut data = Vec::new();
+            for two in four.chunks_exact(2 * 28 * 28) {
+                let (left, right) = two.split_at(28 * 28);
+                let rows = left.chunks_exact(28).zip(right.chunks_exact(28));
+                rows.for_each(|(left, right)| data.extend([left, right].concat()));
+            }
+            let picture = Pixels::new(56, 56, 1, data).unwrap();
+            picture
+                .write_png(photos.join(format!("{number}.png")))
+                .unwrap();
+        }
+        let gallery = create_gallery(folder.path().join("g"), &model, &Default::default()).unwrap();
+        let options = IndexOptions {
+            rules: RuleOverrides {
+                tiles: Some(DEFAULT_TILES),
+                ..RuleOverrides::default()
+            },
+            ..IndexOptions::default()
+        };
+        let stream = open(photos.to_str().unwrap()).unwrap();
+        index(stream, &model, &*gallery, options).unwrap();
         drop(gallery);
         Self::on(folder, |_| {})
     }

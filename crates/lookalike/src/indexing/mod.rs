@@ -14,6 +14,9 @@ use crate::{Encoder, Error, ImageStream, Progress, RuleOverrides};
 pub(crate) mod pipeline;
 mod pruning;
 mod storing;
+mod tiling;
+
+pub use tiling::{DEFAULT_TILES, MIN_TILES};
 
 /// What indexing did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -22,6 +25,8 @@ pub struct IndexSummary {
     pub images: usize,
     /// Images that were encoded; the others were known, perhaps under another name.
     pub encoded: usize,
+    /// Images of which tiles were made.
+    pub tiled: usize,
     /// Images that were not in the gallery.
     pub added: usize,
     /// Images that were there with other pixels or another label.

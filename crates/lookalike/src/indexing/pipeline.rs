@@ -9,13 +9,13 @@
 //! Both queues are bounded, so the slowest stage sets the pace and memory does not grow with the
 //! source. What is stored is durable; what is not is found again by the next run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use lookalike_gallery::{Gallery, Payload, Point, Upserted, point_id};
-use lookalike_images::{Pixels, thumbnail};
+use lookalike_gallery::{Gallery, Payload, Point, Tiles, Upserted, point_id};
+use lookalike_images::{DecodeOptions, Decoded, Pixels, thumbnail};
 use lookalike_sources::{Entry, SkipKind, SkipReason, Skipped, is_image_name};
 use rayon::prelude::*;
 use uuid::Uuid;
@@ -24,6 +24,7 @@ use crate::catalogue;
 use crate::encoder::encode_all;
 use crate::indexing::pruning::Seen;
 use crate::indexing::storing::Storing;
+use crate::indexing::tiling::{Tiling, Windows};
 use crate::indexing::{IndexOptions, IndexSummary, decode_target};
 use crate::stream::Raw;
 use crate::{Encoder, Error, ImageStream, Phase, Progress, Skips};
@@ -67,10 +68,11 @@ pub(super) fn store(
         thumbnail: options.thumbnail,
         reread: options.reread,
         looks_up: gallery.describe()?.points > 0,
+        tiling: Tiling::of(gallery, encoder)?,
     };
     let expected = stream.len_hint();
     let chunk = CHUNK
-        .min(PIXEL_BYTES / encoder.shape().values().max(1))
+        .min(PIXEL_BYTES / (stage.inputs() * encoder.shape().values()).max(1))
         .max(1);
     let mut outcome = Outcome {
         summary: IndexSummary::default(),
@@ -95,7 +97,7 @@ pub(super) fn store(
             // Leaving the loop hangs up on both threads, which then end.
             options.check_stop(stream.name())?;
             let batch = stage.prepare(items, &mut outcome)?;
-            if !batch.points.is_empty() && to_store.send(batch).is_err() {
+            if !batch.is_empty() && to_store.send(batch).is_err() {
                 break;
             }
             tell(Phase::Indexing, outcome.summary.images, expected);
@@ -157,7 +159,7 @@ fn write(
 ) -> Result<(), Error> {
     let mut storing = Storing::new(gallery, skips);
     for batch in batches {
-        batch.put_thumbnails(gallery)?;
+        batch.put_blobs(gallery)?;
         let (upserted, lost) = storing.store(&batch.points)?;
         let mut done = done.lock().expect("nobody panics with it");
         done.points.added += upserted.added;
@@ -187,6 +189,7 @@ pub(crate) fn store_some(
         thumbnail,
         reread: false,
         looks_up: true,
+        tiling: Tiling::of(gallery, encoder)?,
     };
     let ids: Vec<_> = keys.iter().map(|key| point_id(name, key)).collect();
     let there = stage.there(&ids)?;
@@ -210,7 +213,7 @@ pub(crate) fn store_some(
         }
     }
     let batch = stage.assemble(decisions, &mut IndexSummary::default())?;
-    batch.put_thumbnails(gallery)?;
+    batch.put_blobs(gallery)?;
     Ok((outcomes, gallery.upsert(&batch.points)?))
 }
 
@@ -220,17 +223,30 @@ struct Batch {
     points: Vec<Point>,
     /// Each under its content's hash.
     thumbnails: Vec<(String, Vec<u8>)>,
+    tiles: Vec<(String, Tiles)>,
 }
 
 impl Batch {
+    fn is_empty(&self) -> bool {
+        self.points.is_empty() && self.tiles.is_empty()
+    }
+
     /// To be done before the points are stored, so that none is ever without.
-    fn put_thumbnails(&self, gallery: &dyn Gallery) -> Result<(), Error> {
+    fn put_blobs(&self, gallery: &dyn Gallery) -> Result<(), Error> {
         let thumbnails: Vec<_> = self
             .thumbnails
             .iter()
             .map(|(hash, bytes)| (hash.as_str(), bytes.as_slice()))
             .collect();
-        Ok(gallery.put_thumbnails(&thumbnails)?)
+        gallery.put_thumbnails(&thumbnails)?;
+        if let (Some(folder), false) = (gallery.as_embedded(), self.tiles.is_empty()) {
+            let tiles = self
+                .tiles
+                .iter()
+                .map(|(hash, tiles)| (hash.as_str(), tiles));
+            folder.put_tiles(&tiles.collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 }
 
@@ -248,6 +264,8 @@ struct Stage<'a> {
     thumbnail: usize,
     /// Whether an image may be there under another name: the gallery was not empty.
     looks_up: bool,
+    /// Makes tiles, if the gallery keeps some.
+    tiling: Option<Tiling<'a>>,
 }
 
 /// What is to be done for an entry.
@@ -258,6 +276,8 @@ enum Decision {
     Known(Box<Point>),
     /// It is to be encoded.
     Encode(Box<Fresh>),
+    /// Its tiles are to be encoded, and the rest is as known.
+    Tile(Box<Tiled>),
     Skipped(Skipped),
 }
 
@@ -273,6 +293,8 @@ struct ReadEntry {
     entry: Entry,
     raw: Raw,
     payload: Payload,
+    /// What is to be done if its tiles are there.
+    known: Option<Decision>,
 }
 
 impl Comparison {
@@ -293,9 +315,29 @@ struct Fresh {
     thumbnail: Option<Vec<u8>>,
     /// Whether it is nothing but the background.
     flat: bool,
+    tiles: Option<Windows>,
+}
+
+/// An image whose code is known, and those of its tiles are not.
+struct Tiled {
+    blake3: String,
+    tiles: Windows,
+    then: Decision,
 }
 
 impl Stage<'_> {
+    /// The most pictures that are encoded for an image.
+    fn inputs(&self) -> usize {
+        1 + self.tiling.as_ref().map_or(0, Tiling::most)
+    }
+
+    /// Whether tiles of a content are to be made.
+    fn lacks_tiles(&self, blake3: &str) -> bool {
+        let tiling = self.tiling.as_ref();
+        // What cannot be read is made anew, and then writing says why.
+        tiling.is_some_and(|tiling| tiling.lacks(blake3).unwrap_or(true))
+    }
+
     /// From a chunk of the listing to points to store.
     fn prepare(&self, items: Vec<Item>, outcome: &mut Outcome) -> Result<Batch, Error> {
         let mut entries = Vec::with_capacity(items.len());
@@ -339,17 +381,27 @@ impl Stage<'_> {
         let mut batch = Batch::default();
         let mut payloads = Vec::new();
         let mut pixels = Vec::new();
+        // Each content's once: it may come under several names.
+        let mut windows = BTreeMap::new();
         for decision in decisions {
+            let decision = match decision {
+                Decision::Tile(tiled) => {
+                    windows.insert(tiled.blake3, tiled.tiles);
+                    tiled.then
+                }
+                decision => decision,
+            };
             match decision {
                 Decision::Skipped(skipped) => {
                     self.stream.skips().add(skipped);
                     continue;
                 }
-                Decision::Unchanged => {}
+                Decision::Unchanged | Decision::Tile(_) => {}
                 Decision::Known(point) => batch.points.push(*point),
                 Decision::Encode(fresh) => {
                     pixels.extend_from_slice(&fresh.pixels);
                     let hash = fresh.payload.blake3.clone();
+                    windows.extend(fresh.tiles.map(|tiles| (hash.clone(), tiles)));
                     batch
                         .thumbnails
                         .extend(fresh.thumbnail.map(|bytes| (hash, bytes)));
@@ -360,8 +412,21 @@ impl Stage<'_> {
             summary.images += 1;
         }
         summary.encoded += payloads.len();
-        let codes = encode_all(self.encoder, &pixels, payloads.len())?;
-        let codes = codes.chunks_exact(self.encoder.code_dim().max(1));
+        summary.tiled += windows.len();
+        let mut inputs = payloads.len();
+        for tiles in windows.values() {
+            pixels.extend_from_slice(&tiles.pixels);
+            inputs += tiles.regions.len();
+        }
+        let codes = encode_all(self.encoder, &pixels, inputs)?;
+        let dims = self.encoder.code_dim();
+        let (codes, mut of_tiles) = codes.split_at(payloads.len() * dims);
+        for (hash, tiles) in windows {
+            let codes = of_tiles.split_off(..tiles.regions.len() * dims);
+            let tiles = tiles.with_codes(codes.unwrap_or_default());
+            batch.tiles.push((hash, tiles));
+        }
+        let codes = codes.chunks_exact(dims.max(1));
         let encoded = payloads.into_iter().zip(codes);
         let encoded = encoded.map(|(payload, code)| Point::new(code.to_vec(), payload));
         batch.points.extend(encoded);
@@ -425,10 +490,10 @@ impl Stage<'_> {
         };
         let same = |point: &Point| {
             let known = under_another_name(point, &stamped);
-            Comparison::Decided(match known == *point {
+            match known == *point {
                 true => Decision::Unchanged,
                 false => Decision::Known(Box::new(known)),
-            })
+            }
         };
         if let Some(point) = there
             && !self.reread
@@ -436,18 +501,23 @@ impl Stage<'_> {
             && (point.payload.bytes, point.payload.modified) == (stamped.bytes, stamped.modified)
             // Galleries did not always keep it.
             && (point.payload.changed.is_none() || point.payload.changed == stamped.changed)
+            && !self.lacks_tiles(&point.payload.blake3)
         {
-            return same(point);
+            return Comparison::Decided(same(point));
         }
         let raw = match Raw::read(&entry, self.stream.reading()) {
             Ok(raw) => raw,
             Err(skipped) => return Comparison::Decided(Decision::Skipped(skipped)),
         };
         let hash = raw.blake3();
-        if let Some(point) = there.filter(|point| point.payload.blake3 == hash) {
-            return same(point);
+        let known = there.filter(|point| point.payload.blake3 == hash).map(same);
+        if !self.lacks_tiles(&hash)
+            && let Some(known) = known
+        {
+            return Comparison::Decided(known);
         }
         Comparison::Read(Box::new(ReadEntry {
+            known,
             payload: Payload {
                 blake3: hash,
                 ..stamped
@@ -463,14 +533,29 @@ impl Stage<'_> {
             entry,
             raw,
             payload,
+            known,
         } = match comparison {
             Comparison::Decided(decision) => return decision,
             Comparison::Read(read) => *read,
         };
-        if let Some(twin) = twins.get(&payload.blake3) {
-            return Decision::Known(Box::new(under_another_name(twin, &payload)));
-        }
         let mut options = self.stream.reading().decode.clone();
+        let twin = || {
+            let twin = twins.get(&payload.blake3)?;
+            Some(Decision::Known(Box::new(under_another_name(
+                twin, &payload,
+            ))))
+        };
+        if let Some(known) = known.or_else(twin) {
+            let tiles = self.windows(&raw, &entry, &payload.blake3, &options, None);
+            return match tiles {
+                None => known,
+                Some(tiles) => Decision::Tile(Box::new(Tiled {
+                    blake3: payload.blake3,
+                    tiles,
+                    then: known,
+                })),
+            };
+        }
         options.target = Some(decode_target(self.encoder, self.thumbnail));
         let decoded = match raw.decode(&entry, &options) {
             Ok(decoded) => decoded,
@@ -492,6 +577,7 @@ impl Stage<'_> {
             height: side(decoded.height),
             ..payload
         };
+        let tiles = self.windows(&raw, &entry, &payload.blake3, &options, Some(&decoded));
         // Without its thumbnail an image can still be found. Data sets of pixels show themselves,
         // unless they are gone when the program ends.
         let shows_itself = entry.pixels().is_some() && !self.stream.source().is_transient();
@@ -502,7 +588,22 @@ impl Stage<'_> {
             pixels: pixels.into_data(),
             flat: is_flat(&decoded.pixels, options.background),
             thumbnail: kept.flatten(),
+            tiles,
         }))
+    }
+
+    /// The windows of a picture whose tiles are to be made.
+    fn windows(
+        &self,
+        raw: &Raw,
+        entry: &Entry,
+        blake3: &str,
+        options: &DecodeOptions,
+        decoded: Option<&Decoded>,
+    ) -> Option<Windows> {
+        let tiling = self.tiling.as_ref().filter(|_| self.lacks_tiles(blake3))?;
+        // Without tiles an image can still be found as a whole.
+        tiling.windows(raw, entry, options, decoded).ok()
     }
 }
 

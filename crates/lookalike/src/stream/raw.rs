@@ -37,10 +37,14 @@ impl Raw {
     }
 
     /// Decodes what was read of `entry`.
-    pub(crate) fn decode(self, entry: &Entry, options: &DecodeOptions) -> Result<Decoded, Skipped> {
+    pub(crate) fn decode(
+        &self,
+        entry: &Entry,
+        options: &DecodeOptions,
+    ) -> Result<Decoded, Skipped> {
         match self {
-            Self::Pixels(pixels) => Ok(pixels.into()),
-            Self::File(bytes) => decode(&bytes, options).map_err(|error| {
+            Self::Pixels(pixels) => Ok(pixels.clone().into()),
+            Self::File(bytes) => decode(bytes, options).map_err(|error| {
                 entry.skipped(SkipReason {
                     kind: kind_of(&error),
                     reason: error.to_string(),

@@ -25,7 +25,7 @@ pub use gallery::*;
 pub use serve::{LogArgument, ServeArguments};
 pub use train::TrainArguments;
 
-use values::{finite, positive, share, threads};
+use values::{finite, positive, share, threads, tiles};
 
 /// Find images that look alike, with an autoencoder that learns from your own images.
 #[derive(Parser)]
@@ -171,6 +171,11 @@ pub struct IndexArguments {
     /// The longer side in pixels of the thumbnail kept of each image; 0: none is kept
     #[arg(long, default_value_t = lookalike::DEFAULT_THUMBNAIL_SIDE, value_name = "PIXELS", value_parser = RangedU64ValueParser::<usize>::new().range(0..=2048))]
     pub thumbnail: usize,
+    /// Keep codes of parts as well, at most N of each image, to find with `search --tiles` what is
+    /// only a part of a picture; 4 to 1000, 0 for none any more. Later runs keep them by themselves
+    /// [default: 30]
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "30", require_equals = true, value_parser = tiles)]
+    pub tiles: Option<usize>,
     /// Then go on following the folder: what is added, changed or (with --prune) removed is so in
     /// the gallery moments later
     #[arg(long, conflicts_with_all = ["part", "sample"])]
@@ -260,6 +265,10 @@ pub struct SearchArguments {
     /// 1, only near
     #[arg(long, value_name = "LAMBDA", num_args = 0..=1, default_missing_value = "0.5", require_equals = true, value_parser = share, conflicts_with = "like")]
     pub diverse: Option<f32>,
+    /// Find the query also as a part of pictures, in a gallery that was indexed with --tiles; says
+    /// where
+    #[arg(long, conflicts_with_all = ["like", "metric", "diverse"])]
+    pub tiles: bool,
     /// Draw queries and neighbours there (PNG)
     #[arg(long, value_name = "PNG")]
     pub sheet: Option<PathBuf>,
@@ -409,6 +418,8 @@ mod tests {
             "lookalike search a.png --gallery g -k 0",
             "lookalike search a.png --gallery g --region 1,2,3",
             "lookalike search a.png --gallery g --diverse=2",
+            "lookalike search --like a.png --gallery g --tiles",
+            "lookalike index photos --model m --gallery g --tiles=3",
             "lookalike search a.png --gallery g --unlike b.png",
             "lookalike search a.png --gallery g --like b.png",
             "lookalike search --like b.png --gallery g --include-self",

@@ -1,6 +1,8 @@
 //! Values of options: what is accepted, and what is said of the rest.
 
 use clap::builder::RangedU64ValueParser;
+use lookalike::MIN_TILES;
+use lookalike::gallery::MAX_TILES;
 
 pub(super) fn threads() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=1024)
@@ -27,6 +29,16 @@ pub(super) fn finite(text: &str) -> Result<f32, String> {
 pub(super) fn not_negative(text: &str) -> Result<f32, String> {
     let distance = finite(text).ok().filter(|distance| *distance >= 0.0);
     distance.ok_or_else(|| "expected a number of at least 0".to_owned())
+}
+
+pub(super) fn tiles(text: &str) -> Result<usize, String> {
+    let range = MIN_TILES..=MAX_TILES;
+    match text.parse() {
+        Ok(tiles) if tiles == 0 || range.contains(&tiles) => Ok(tiles),
+        _ => Err(format!(
+            "expected a number from {MIN_TILES} to {MAX_TILES}, or 0"
+        )),
+    }
 }
 
 pub(super) fn seconds(text: &str) -> Result<f64, String> {

@@ -1,10 +1,11 @@
-//! Thumbnails beside the shard: one a content, in files that are only ever added to.
+//! What is kept of contents beside the shard, their thumbnails and their tiles: one blob a content of
+//! either [`Kind`], in files that are only ever added to.
 //!
-//! `00000001.thumbs` and so on hold the thumbnails ([`segment`]), `index.bin` says where each is
+//! `00000001.thumbs` and so on hold the blobs ([`segment`]), `index.bin` says where each is
 //! ([`index`]) and is made anew from them when it is missing or behind. What is put is on disk when
 //! the call returns; a process killed in between leaves a record cut short at the end of the newest
-//! file, which the next opening cuts off. Thumbnails that no point needs are dropped by copying the
-//! rest ([`sweep`]). Bytes are checked whenever they are read, and a damaged thumbnail counts as
+//! file, which the next opening cuts off. Blobs that no point needs are dropped by copying the
+//! rest ([`sweep`]). Bytes are checked whenever they are read, and a damaged blob counts as
 //! missing, so that it is put again by whoever has it.
 
 mod index;
@@ -30,12 +31,55 @@ use table::{Key, Place, Table};
 const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Bytes that are written at a time.
 const CHUNK: usize = 8 << 20;
-const SUFFIX: &str = "thumbs";
 const INDEX: &str = "index.bin";
 
-/// The thumbnails of a folder.
+/// What blobs are of, and how their files are called.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// The folder in the gallery's own.
+    folder: &'static str,
+    /// In the gallery's folder while blobs may be there that no point needs.
+    unswept: &'static str,
+    /// What the names of files end with.
+    suffix: &'static str,
+    /// What files begin with.
+    magic: &'static [u8; 8],
+    /// One of them, in words.
+    pub(super) one: &'static str,
+    reading: &'static str,
+    writing: &'static str,
+    storing: &'static str,
+    copying: &'static str,
+}
+
+pub(super) static THUMBNAILS: Kind = Kind {
+    folder: "thumbnails",
+    unswept: "thumbnails.unswept",
+    suffix: "thumbs",
+    magic: b"lookthmb",
+    one: "a thumbnail",
+    reading: "reading the thumbnails in",
+    writing: "writing thumbnails to",
+    storing: "storing thumbnails",
+    copying: "copying thumbnails",
+};
+
+pub(super) static TILES: Kind = Kind {
+    folder: "tiles",
+    unswept: "tiles.unswept",
+    suffix: "tiles",
+    magic: b"looktile",
+    one: "a set of tiles",
+    reading: "reading the tiles in",
+    writing: "writing tiles to",
+    storing: "storing tiles",
+    copying: "copying tiles",
+};
+
+/// The blobs of a folder.
 #[derive(Debug)]
 struct Store {
+    kind: &'static Kind,
     folder: PathBuf,
     /// By their numbers, which rise with time.
     segments: BTreeMap<u32, Segment>,
@@ -44,7 +88,7 @@ struct Store {
     table: Table,
     /// Whether the index on disk does not say what the table says.
     dirty: bool,
-    /// Whether the index was behind: thumbnails may be there whose points were never stored.
+    /// Whether the index was behind: blobs may be there whose points were never stored.
     rescanned: bool,
     /// From which length on a file is finished.
     full: u64,
@@ -57,9 +101,10 @@ fn key(hash: &Hash) -> Key {
 }
 
 impl Store {
-    /// Opens the thumbnails of a folder, which need not exist.
-    fn open(folder: &Path) -> Result<Self, GalleryError> {
+    /// Opens the blobs of a folder, which need not exist.
+    fn open(folder: &Path, kind: &'static Kind) -> Result<Self, GalleryError> {
         let mut store = Store {
+            kind,
             folder: folder.to_path_buf(),
             segments: BTreeMap::new(),
             highest: 0,
@@ -68,7 +113,7 @@ impl Store {
             rescanned: false,
             full: MAX_FILE_BYTES,
         };
-        let reading = || GalleryError::io("reading the thumbnails in", folder);
+        let reading = || GalleryError::io(kind.reading, folder);
         let entries = match fs::read_dir(folder) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(store),
             entries => entries.map_err(reading())?,
@@ -79,11 +124,11 @@ impl Store {
                 // Left by a process that was killed; what cannot be removed only takes room.
                 let _ = fs::remove_file(&path);
             }
-            let Some(number) = number_of(&path) else {
+            let Some(number) = number_of(&path, kind.suffix) else {
                 continue;
             };
             store.highest = store.highest.max(number);
-            if let Some(segment) = Segment::open(&path).map_err(reading())? {
+            if let Some(segment) = Segment::open(&path, kind.magic).map_err(reading())? {
                 store.segments.insert(number, segment);
             }
         }
@@ -129,46 +174,77 @@ impl Store {
             return Ok(Read::Damaged);
         };
         Ok(match segment.read(place.offset.into())? {
-            Some((found, thumbnail)) if found == *hash => Read::Whole(thumbnail),
+            Some((found, blob)) if found == *hash => Read::Whole(blob),
             // Two contents with one key, of which this is not the one that was put.
             Some((found, _)) if key(&found) == key(hash) => Read::Absent,
             _ => Read::Damaged,
         })
     }
 
-    /// Forgets a thumbnail that was found damaged.
+    fn contains(&self, hash: &Hash) -> bool {
+        self.table.get(&key(hash)).is_some()
+    }
+
+    /// Where all blobs lie.
+    fn places(&mut self) -> Vec<Place> {
+        self.table
+            .entries()
+            .iter()
+            .map(|entry| entry.place)
+            .collect()
+    }
+
+    /// The blob at a place, and its content; none if none is there, whole.
+    fn read(&self, place: Place) -> io::Result<Option<(Hash, Vec<u8>)>> {
+        match self.segments.get(&place.segment) {
+            Some(segment) => segment.read(place.offset.into()),
+            None => Ok(None),
+        }
+    }
+
+    /// Forgets a blob that was found damaged.
     fn forget(&mut self, hash: &Hash) {
         let gone = key(hash);
         self.table.retain(|key| *key != gone);
         self.dirty = true;
     }
 
+    /// Forgets the blobs at these places, which were found damaged.
+    fn forget_at(&mut self, places: &[Place]) {
+        let entries = self.table.entries().iter();
+        let gone: HashSet<Key> = entries
+            .filter(|entry| places.contains(&entry.place))
+            .map(|entry| entry.key)
+            .collect();
+        self.dirty |= self.table.retain(|key| !gone.contains(key)) > 0;
+    }
+
     /// Those of these that are not there, each once.
-    fn missing<'a>(&self, thumbnails: &[(Hash, &'a [u8])]) -> Vec<(Hash, &'a [u8])> {
+    fn missing<'a>(&self, blobs: &[(Hash, &'a [u8])]) -> Vec<(Hash, &'a [u8])> {
         let mut seen = HashSet::new();
-        let wanted = thumbnails.iter().filter(|(hash, _)| {
+        let wanted = blobs.iter().filter(|(hash, _)| {
             let key = key(hash);
             self.table.get(&key).is_none() && seen.insert(key)
         });
         wanted.copied().collect()
     }
 
-    /// Adds thumbnails that are [`missing`](Store::missing). They are on disk, all or, after an
+    /// Adds blobs that are [`missing`](Store::missing). They are on disk, all or, after an
     /// error, some of them, and none counts that is not.
-    fn put(&mut self, thumbnails: &[(Hash, &[u8])]) -> Result<(), GalleryError> {
-        let mut rest = thumbnails;
+    fn put(&mut self, blobs: &[(Hash, &[u8])]) -> Result<(), GalleryError> {
+        let mut rest = blobs;
         while !rest.is_empty() {
-            let writing = GalleryError::io("writing thumbnails to", &self.folder);
+            let writing = GalleryError::io(self.kind.writing, &self.folder);
             let (number, mut segment) = self.newest()?;
             let start = segment.length();
             let (mut bytes, mut places) = (Vec::new(), Vec::new());
-            for (hash, thumbnail) in rest {
+            for (hash, blob) in rest {
                 let offset = start + bytes.len() as u64;
                 if !places.is_empty() && (bytes.len() >= CHUNK || offset >= self.full) {
                     break;
                 }
-                places.extend(place(number, offset, thumbnail.len()).map(|p| (key(hash), p)));
-                write_record(&mut bytes, hash, thumbnail);
+                places.extend(place(number, offset, blob.len()).map(|p| (key(hash), p)));
+                write_record(&mut bytes, hash, blob);
             }
             rest = &rest[places.len()..];
             let written = segment.append(&bytes).and_then(|()| segment.sync());
@@ -203,7 +279,7 @@ impl Store {
         let path = self.path_of(number);
         let making = || GalleryError::io("making", &path);
         fs::create_dir_all(&self.folder).map_err(making())?;
-        let segment = Segment::create(&path).map_err(making())?;
+        let segment = Segment::create(&path, self.kind.magic).map_err(making())?;
         segment.sync().map_err(making())?;
         sync_folder(&self.folder)?;
         if let Some(gallery) = self.folder.parent() {
@@ -224,7 +300,8 @@ impl Store {
     }
 
     fn path_of(&self, number: u32) -> PathBuf {
-        self.folder.join(format!("{number:08}.{SUFFIX}"))
+        self.folder
+            .join(format!("{number:08}.{}", self.kind.suffix))
     }
 
     /// Brings the index on disk up to date.
@@ -247,7 +324,7 @@ fn cannot_be_written(error: &io::Error) -> bool {
         )
 }
 
-/// What became of reading a thumbnail.
+/// What became of reading a blob.
 enum Read {
     Absent,
     Damaged,
@@ -263,8 +340,8 @@ fn place(segment: u32, offset: u64, length: usize) -> Option<Place> {
     })
 }
 
-fn number_of(path: &Path) -> Option<u32> {
-    let ours = path.extension()? == SUFFIX;
+fn number_of(path: &Path, suffix: &str) -> Option<u32> {
+    let ours = path.extension()? == suffix;
     let name = path.file_stem()?.to_str()?;
     let digits = name.len() >= 8 && name.bytes().all(|byte| byte.is_ascii_digit());
     (ours && digits).then(|| name.parse().ok()).flatten()

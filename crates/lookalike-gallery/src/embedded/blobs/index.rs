@@ -1,4 +1,4 @@
-//! `index.bin`: the table as it was, so that opening does not read every thumbnail. It may be
+//! `index.bin`: the table as it was, so that opening does not read every blob. It may be
 //! missing or behind: what it does not cover is read from the segments.
 //!
 //! All numbers little-endian: magic, format (u32), number of segments (u32), number of entries

@@ -1,8 +1,8 @@
-//! Dropping thumbnails that no point needs. The table forgets them at once; their bytes go when
+//! Dropping blobs that no point needs. The table forgets them at once; their bytes go when
 //! they are a fifth of a file (the engine's measure for points), by copying the rest to a new file.
 //!
 //! The new file gets its name when it is whole, then the index speaks of it, then the old ones go:
-//! a process killed in between leaves thumbnails twice, and the next sweep removes the older copy.
+//! a process killed in between leaves blobs twice, and the next sweep removes the older copy.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// Copies what is needed of these files to new ones, and removes them. After an error the store
-    /// must be opened anew; all thumbnails are there then.
+    /// must be opened anew; all blobs are there then.
     pub(super) fn compact(&mut self, numbers: &[u32]) -> Result<(), GalleryError> {
         let mut copy: Option<Copy> = None;
         for &number in numbers {
@@ -75,10 +75,10 @@ impl Store {
     }
 
     fn copy_record(&mut self, from: Place, copy: &mut Option<Copy>) -> Result<(), GalleryError> {
-        let reading = GalleryError::io("reading the thumbnails in", &self.folder);
+        let reading = GalleryError::io(self.kind.reading, &self.folder);
         let segment = self.segments.get(&from.segment);
         let record = segment.map(|segment| segment.read(from.offset.into()));
-        let Some((hash, thumbnail)) = record.transpose().map_err(reading)?.flatten() else {
+        let Some((hash, blob)) = record.transpose().map_err(reading)?.flatten() else {
             // Damaged, so it is not copied, and counts as missing.
             let table = &mut self.table;
             let gone = table.entries().iter().find(|entry| entry.place == from);
@@ -96,10 +96,10 @@ impl Store {
             Some(copy) => copy,
             None => copy.insert(Copy::begin(self)?),
         };
-        if let Some(to) = place(copy.number, copy.length(), thumbnail.len()) {
+        if let Some(to) = place(copy.number, copy.length(), blob.len()) {
             self.table.insert(super::key(&hash), to);
         }
-        write_record(&mut copy.waiting, &hash, &thumbnail);
+        write_record(&mut copy.waiting, &hash, &blob);
         if copy.waiting.len() >= CHUNK {
             copy.write()?;
         }
@@ -109,7 +109,7 @@ impl Store {
     fn finish(&mut self, mut copy: Copy) -> Result<(), GalleryError> {
         copy.write()?;
         let path = self.path_of(copy.number);
-        let writing = || GalleryError::io("writing thumbnails to", &path);
+        let writing = || GalleryError::io(self.kind.writing, &path);
         copy.segment.sync().map_err(writing())?;
         fs::rename(&copy.path, &path).map_err(writing())?;
         sync_folder(&self.folder)?;
@@ -120,7 +120,7 @@ impl Store {
 
 /// What [`Store::drop_all_but`] did, and what is left to do.
 pub(super) struct Dropped {
-    /// Thumbnails that were forgotten.
+    /// Blobs that were forgotten.
     pub(super) gone: usize,
     /// Files that are worth copying.
     pub(super) worth: Vec<u32>,
@@ -134,6 +134,8 @@ struct Copy {
     path: PathBuf,
     segment: Segment,
     waiting: Vec<u8>,
+    /// What is being done, for errors.
+    writing: &'static str,
 }
 
 impl Copy {
@@ -142,13 +144,15 @@ impl Copy {
         let path = store.path_of(number).with_extension("partial");
         // Left by an earlier attempt of this process that failed.
         let _ = fs::remove_file(&path);
-        let segment = Segment::create(&path).map_err(GalleryError::io("making", &path))?;
+        let segment =
+            Segment::create(&path, store.kind.magic).map_err(GalleryError::io("making", &path))?;
         store.highest = number;
         Ok(Copy {
             number,
             path,
             segment,
             waiting: Vec::new(),
+            writing: store.kind.writing,
         })
     }
 
@@ -160,6 +164,6 @@ impl Copy {
     fn write(&mut self) -> Result<(), GalleryError> {
         let written = self.segment.append(&self.waiting);
         self.waiting.clear();
-        written.map_err(GalleryError::io("writing thumbnails to", &self.path))
+        written.map_err(GalleryError::io(self.writing, &self.path))
     }
 }

@@ -37,10 +37,10 @@ fn whole(store: &Store) -> usize {
         .count()
 }
 
-/// A folder with two files of thumbnails and an index.
+/// A folder with two files of blobs and an index.
 fn filled() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut store = Store::open(folder.path()).unwrap();
+    let mut store = Store::open(folder.path(), &THUMBNAILS).unwrap();
     store.full = 1_100;
     put(&mut store, 0..COUNT / 2);
     put(&mut store, COUNT / 3..COUNT);
@@ -63,21 +63,21 @@ fn names(folder: &Path) -> Vec<String> {
 fn an_index_that_is_missing_or_behind_is_made_anew() {
     let folder = filled();
     let index = folder.path().join(INDEX);
-    let store = Store::open(folder.path()).unwrap();
+    let store = Store::open(folder.path(), &THUMBNAILS).unwrap();
     assert!(!store.rescanned && !store.dirty, "the index says all");
     assert_eq!(whole(&store), COUNT);
     let before = fs::read(&index).unwrap();
-    let mut store = Store::open(folder.path()).unwrap();
+    let mut store = Store::open(folder.path(), &THUMBNAILS).unwrap();
     put(&mut store, COUNT..COUNT + 5);
     drop(store);
-    let mut store = Store::open(folder.path()).unwrap();
+    let mut store = Store::open(folder.path(), &THUMBNAILS).unwrap();
     assert!(store.rescanned);
     assert!((COUNT..COUNT + 5).all(|n| get(&store, n) == Some(bytes(n))));
     store.save().unwrap();
     assert_ne!(fs::read(&index).unwrap(), before);
     let saved = fs::read(&index).unwrap();
     fs::remove_file(&index).unwrap();
-    let mut store = Store::open(folder.path()).unwrap();
+    let mut store = Store::open(folder.path(), &THUMBNAILS).unwrap();
     assert_eq!(whole(&store), COUNT);
     store.save().unwrap();
     assert_eq!(fs::read(&index).unwrap(), saved);
@@ -92,11 +92,11 @@ fn every_changed_byte_of_the_index_is_noticed() {
         let mut changed = good.clone();
         changed[at] ^= 0x11;
         fs::write(&index, changed).unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(folder.path(), &THUMBNAILS).unwrap();
         assert!(store.rescanned, "byte {at}");
         assert_eq!(whole(&store), COUNT, "byte {at}");
         fs::write(&index, &good[..at]).unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(folder.path(), &THUMBNAILS).unwrap();
         assert!(store.rescanned && whole(&store) == COUNT, "cut to {at}");
     }
 }
@@ -115,8 +115,8 @@ fn an_index_that_lies_does_no_harm() {
             let check = blake3::hash(&changed);
             changed.extend(check.as_bytes());
             fs::write(&index, changed).unwrap();
-            // Thumbnails that it hides or misplaces are missing, those that are given are right.
-            whole(&Store::open(folder.path()).unwrap());
+            // Blobs that it hides or misplaces are missing, those that are given are right.
+            whole(&Store::open(folder.path(), &THUMBNAILS).unwrap());
         }
     }
 }
@@ -139,7 +139,7 @@ fn a_torn_tail_is_cut_off() {
     for length in (0..good.len()).rev() {
         let torn = copied(folder.path());
         fs::write(torn.path().join("00000002.thumbs"), &good[..length]).unwrap();
-        let mut store = Store::open(torn.path()).unwrap();
+        let mut store = Store::open(torn.path(), &THUMBNAILS).unwrap();
         let now = whole(&store);
         assert!(
             now == before || now + 1 == before,
@@ -150,7 +150,7 @@ fn a_torn_tail_is_cut_off() {
         put(&mut store, 0..COUNT);
         assert_eq!(whole(&store), COUNT, "cut to {length}");
         drop(store);
-        let store = Store::open(torn.path()).unwrap();
+        let store = Store::open(torn.path(), &THUMBNAILS).unwrap();
         assert_eq!(whole(&store), COUNT, "cut to {length}");
     }
     assert!(before < COUNT);
@@ -168,7 +168,7 @@ fn damaged_bytes_are_missing_and_nothing_else() {
         if !with_index {
             fs::remove_file(damaged.path().join(INDEX)).unwrap();
         }
-        let mut store = Store::open(damaged.path()).unwrap();
+        let mut store = Store::open(damaged.path(), &THUMBNAILS).unwrap();
         let found = whole(&store);
         if with_index && at >= HEADER as usize {
             assert_eq!(found, COUNT - 1, "byte {at}");
@@ -181,7 +181,7 @@ fn damaged_bytes_are_missing_and_nothing_else() {
         assert_eq!(whole(&store), COUNT, "byte {at}");
         drop(store);
         assert_eq!(
-            whole(&Store::open(damaged.path()).unwrap()),
+            whole(&Store::open(damaged.path(), &THUMBNAILS).unwrap()),
             COUNT,
             "byte {at}"
         );
@@ -193,14 +193,14 @@ fn files_that_are_not_ours_are_left_alone() {
     let folder = filled();
     for (name, content) in [
         ("notes.txt", "mine"),
-        ("00000009.thumbs", "not thumbnails at all, but long enough"),
+        ("00000009.thumbs", "not blobs at all, but long enough"),
         ("00000010.thumbs", ""),
         ("7.thumbs", "x"),
     ] {
         fs::write(folder.path().join(name), content).unwrap();
     }
     fs::write(folder.path().join("00000003.partial"), "left behind").unwrap();
-    let mut store = Store::open(folder.path()).unwrap();
+    let mut store = Store::open(folder.path(), &THUMBNAILS).unwrap();
     assert_eq!(whole(&store), COUNT);
     store.full = 0;
     put(&mut store, COUNT..COUNT + 1);
@@ -219,7 +219,7 @@ fn files_that_are_not_ours_are_left_alone() {
         ]
     );
     fs::write(folder.path().join("4294967295.thumbs"), "").unwrap();
-    let mut store = Store::open(folder.path()).unwrap();
+    let mut store = Store::open(folder.path(), &THUMBNAILS).unwrap();
     store.full = 0;
     let error = store.put(&[(hash(99), b"99")]).unwrap_err();
     assert!(error.to_string().contains("highest number"), "{error}");
@@ -237,7 +237,7 @@ fn a_sweep_copies_what_is_needed_and_survives_any_end() {
     let expected: Vec<_> = (0..COUNT).filter(|n| n % 3 == 0).collect();
     // As left by a process killed before the old files were removed.
     let killed = copied(folder.path());
-    let mut store = Store::open(folder.path()).unwrap();
+    let mut store = Store::open(folder.path(), &THUMBNAILS).unwrap();
     let dropped = store.drop_all_but(needed);
     assert_eq!((dropped.gone, &dropped.worth[..]), (20, &[1, 2][..]));
     assert_eq!(there(&store), expected);
@@ -250,16 +250,16 @@ fn a_sweep_copies_what_is_needed_and_survives_any_end() {
     assert_eq!(length, dropped.room - HEADER, "one header for two");
     drop(store);
     assert_eq!(names(folder.path()), ["00000003.thumbs", INDEX]);
-    let store = Store::open(folder.path()).unwrap();
+    let store = Store::open(folder.path(), &THUMBNAILS).unwrap();
     assert!(!store.rescanned);
     assert_eq!(there(&store), expected);
     drop(store);
     for name in ["00000003.thumbs", INDEX] {
         fs::copy(folder.path().join(name), killed.path().join(name)).unwrap();
-        let store = Store::open(killed.path()).unwrap();
+        let store = Store::open(killed.path(), &THUMBNAILS).unwrap();
         assert!(expected.iter().all(|n| there(&store).contains(n)), "{name}");
     }
-    let mut store = Store::open(killed.path()).unwrap();
+    let mut store = Store::open(killed.path(), &THUMBNAILS).unwrap();
     let dropped = store.drop_all_but(needed);
     store.compact(&dropped.worth).unwrap();
     assert_eq!(there(&store), expected);

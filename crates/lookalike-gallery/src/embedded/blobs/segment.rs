@@ -1,8 +1,8 @@
-//! `*.thumbs`: thumbnails one after another. Only the newest file grows, none is ever changed.
+//! `*.thumbs` and `*.tiles`: blobs one after another. Only the newest file grows, none is ever changed.
 //!
-//! All numbers little-endian: magic, format (u32), zeros (u32); then records: the content's BLAKE3
-//! (32 bytes), the thumbnail's length (u32), the first 8 bytes of the BLAKE3 over both and the
-//! thumbnail, the thumbnail.
+//! All numbers little-endian: magic of their kind, format (u32), zeros (u32); then records: the content's BLAKE3
+//! (32 bytes), the blob's length (u32), the first 8 bytes of the BLAKE3 over both and the
+//! blob, the blob.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -12,19 +12,18 @@ use std::path::Path;
 use crate::embedded::folder::forbids_writing;
 use crate::thumbnail::MAX_BYTES;
 
-const MAGIC: &[u8; 8] = b"lookthmb";
 const FORMAT: u32 = 1;
 /// Bytes before the first record.
 pub(super) const HEADER: u64 = 16;
 const HASH: usize = 32;
 const CHECK: usize = 8;
-/// Bytes of a record before its thumbnail.
+/// Bytes of a record before its blob.
 pub(super) const HEAD: usize = HASH + 4 + CHECK;
 
 /// A content's BLAKE3.
 pub(super) type Hash = [u8; HASH];
 
-/// An open file of thumbnails.
+/// An open file of blobs.
 #[derive(Debug)]
 pub(super) struct Segment {
     file: File,
@@ -32,40 +31,40 @@ pub(super) struct Segment {
     length: u64,
 }
 
-fn header() -> [u8; HEADER as usize] {
+fn header(magic: &[u8; 8]) -> [u8; HEADER as usize] {
     let mut header = [0; HEADER as usize];
-    header[..8].copy_from_slice(MAGIC);
+    header[..8].copy_from_slice(magic);
     header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
     header
 }
 
-fn check(hash: &[u8], thumbnail: &[u8]) -> [u8; CHECK] {
+fn check(hash: &[u8], blob: &[u8]) -> [u8; CHECK] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(hash);
-    hasher.update(&(thumbnail.len() as u32).to_le_bytes());
-    hasher.update(thumbnail);
+    hasher.update(&(blob.len() as u32).to_le_bytes());
+    hasher.update(blob);
     let mut check = [0; CHECK];
     check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK]);
     check
 }
 
 /// Adds a record to `bytes`.
-pub(super) fn write_record(bytes: &mut Vec<u8>, hash: &Hash, thumbnail: &[u8]) {
+pub(super) fn write_record(bytes: &mut Vec<u8>, hash: &Hash, blob: &[u8]) {
     bytes.extend(hash);
-    bytes.extend((thumbnail.len() as u32).to_le_bytes());
-    bytes.extend(check(hash, thumbnail));
-    bytes.extend(thumbnail);
+    bytes.extend((blob.len() as u32).to_le_bytes());
+    bytes.extend(check(hash, blob));
+    bytes.extend(blob);
 }
 
 impl Segment {
     /// Makes a new one, empty. Its name is on disk once the folder is.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    pub(super) fn create(path: &Path, magic: &[u8; 8]) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
             .open(path)?;
-        file.write_all_at(&header(), 0)?;
+        file.write_all_at(&header(magic), 0)?;
         Ok(Segment {
             file,
             length: HEADER,
@@ -73,7 +72,7 @@ impl Segment {
     }
 
     /// Opens one; none if it is no such file.
-    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn open(path: &Path, magic: &[u8; 8]) -> io::Result<Option<Self>> {
         let file = match OpenOptions::new().read(true).write(true).open(path) {
             // Where nothing can be written, what is there can be read.
             Err(error) if forbids_writing(&error) => File::open(path)?,
@@ -86,7 +85,7 @@ impl Segment {
         }
         let mut found = [0; HEADER as usize];
         file.read_exact_at(&mut found, 0)?;
-        Ok((found == header()).then_some(Segment { file, length }))
+        Ok((found == header(magic)).then_some(Segment { file, length }))
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -117,19 +116,19 @@ impl Segment {
         Ok(())
     }
 
-    /// The record at `offset`: its content and its thumbnail. None if none is there, whole.
+    /// The record at `offset`: its content and its blob. None if none is there, whole.
     pub(super) fn read(&self, offset: u64) -> io::Result<Option<(Hash, Vec<u8>)>> {
         let Some((head, length)) = self.head(offset)? else {
             return Ok(None);
         };
-        let mut thumbnail = vec![0; length];
-        if !self.fill(&mut thumbnail, offset + HEAD as u64)? {
+        let mut blob = vec![0; length];
+        if !self.fill(&mut blob, offset + HEAD as u64)? {
             return Ok(None);
         }
         let mut hash = [0; HASH];
         hash.copy_from_slice(&head[..HASH]);
-        let whole = check(&hash, &thumbnail) == head[HEAD - CHECK..];
-        Ok(whole.then_some((hash, thumbnail)))
+        let whole = check(&hash, &blob) == head[HEAD - CHECK..];
+        Ok(whole.then_some((hash, blob)))
     }
 
     /// The head of a record at `offset`, and the length that it claims, if that can be.
@@ -161,9 +160,9 @@ impl Segment {
     ) -> io::Result<u64> {
         let (mut end, mut at) = (from, from);
         loop {
-            if let Some((hash, thumbnail)) = self.read(at)? {
-                each(&hash, at, thumbnail.len());
-                at += (HEAD + thumbnail.len()) as u64;
+            if let Some((hash, blob)) = self.read(at)? {
+                each(&hash, at, blob.len());
+                at += (HEAD + blob.len()) as u64;
                 end = at;
                 continue;
             }

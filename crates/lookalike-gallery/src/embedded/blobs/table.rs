@@ -1,10 +1,10 @@
-//! Where each thumbnail lies: 28 bytes an image in one sorted row, and a few new ones beside it.
+//! Where each blob lies: 28 bytes an image in one sorted row, and a few new ones beside it.
 
 use std::collections::HashMap;
 
 /// A content's BLAKE3, its halves folded into one. Two contents that share it would have to be
 /// searched for on purpose, among 2^64; the record has the whole, so that even then no wrong
-/// thumbnail is shown.
+/// blob is shown.
 pub(super) type Key = [u8; 16];
 
 /// Where a record lies.
@@ -13,7 +13,7 @@ pub(super) struct Place {
     pub(super) segment: u32,
     /// Of the record's first byte.
     pub(super) offset: u32,
-    /// Bytes of the thumbnail.
+    /// Bytes of the blob.
     pub(super) length: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The thumbnails of a gallery, opened when they are first asked for: whoever only searches does
+//! The blobs of one kind of a gallery, opened when they are first asked for: whoever only searches does
 //! without.
 
 use std::collections::HashSet;
@@ -6,20 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::segment::HEAD;
-use super::{Key, Read, Store, key};
+use super::segment::Hash;
+use super::table::{Key, Place};
+use super::{Kind, Read, Store, key};
 use crate::GalleryError;
 use crate::embedded::folder::{forbids_writing, lower_flag, raise_flag};
 use crate::embedded::room::check_room;
 use crate::thumbnail;
 
-const FOLDER: &str = "thumbnails";
-/// In the gallery's folder while thumbnails may be there that no point needs.
-const UNSWEPT: &str = "thumbnails.unswept";
-/// Room for the index and the file system's own needs, beside the thumbnails.
+/// Room for the index and the file system's own needs, beside the blobs.
 const BESIDE: u64 = 64;
 
 #[derive(Debug)]
 pub(in crate::embedded) struct Keeper {
+    kind: &'static Kind,
     gallery: PathBuf,
     store: RwLock<Option<Store>>,
     /// Put since the gallery was opened, and no point stored for them yet: they are needed soon.
@@ -27,8 +27,9 @@ pub(in crate::embedded) struct Keeper {
 }
 
 impl Keeper {
-    pub(in crate::embedded) fn new(gallery: &Path) -> Self {
+    pub(in crate::embedded) fn new(gallery: &Path, kind: &'static Kind) -> Self {
         Keeper {
+            kind,
             gallery: gallery.to_path_buf(),
             store: RwLock::new(None),
             awaited: Mutex::new(HashSet::new()),
@@ -36,11 +37,11 @@ impl Keeper {
     }
 
     fn folder(&self) -> PathBuf {
-        self.gallery.join(FOLDER)
+        self.gallery.join(self.kind.folder)
     }
 
     fn unswept(&self) -> PathBuf {
-        self.gallery.join(UNSWEPT)
+        self.gallery.join(self.kind.unswept)
     }
 
     fn awaited(&self) -> MutexGuard<'_, HashSet<Key>> {
@@ -55,7 +56,7 @@ impl Keeper {
     fn opened(&self) -> Result<RwLockWriteGuard<'_, Option<Store>>, GalleryError> {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         if store.is_none() {
-            let opened = Store::open(&self.folder())?;
+            let opened = Store::open(&self.folder(), self.kind)?;
             if opened.rescanned {
                 match raise_flag(&self.unswept()) {
                     // A process that can write it will find and mark the same.
@@ -75,10 +76,10 @@ impl Keeper {
         if self.open().is_none() {
             drop(self.opened()?);
         }
-        let reading = GalleryError::io("reading a thumbnail in", &self.folder());
+        let reading = GalleryError::io(self.kind.reading, &self.folder());
         let read = self.open().as_ref().map(|store| store.get(&hash));
         match read.transpose().map_err(reading)? {
-            Some(Read::Whole(thumbnail)) => Ok(Some(thumbnail)),
+            Some(Read::Whole(blob)) => Ok(Some(blob)),
             Some(Read::Damaged) => {
                 if let Some(store) = &mut *self.opened()? {
                     store.forget(&hash);
@@ -89,25 +90,82 @@ impl Keeper {
         }
     }
 
-    pub(in crate::embedded) fn put(
+    /// Whether a content has a blob, as far as is known without reading it.
+    pub(in crate::embedded) fn contains(&self, hash: &str) -> Result<bool, GalleryError> {
+        let Some(hash) = thumbnail::content(hash) else {
+            return Ok(false);
+        };
+        if self.open().is_none() {
+            drop(self.opened()?);
+        }
+        let open = self.open();
+        Ok(open.as_ref().is_some_and(|store| store.contains(&hash)))
+    }
+
+    /// Visits the lengths of all blobs.
+    pub(in crate::embedded) fn each_length(
         &self,
-        thumbnails: &[(&str, &[u8])],
+        mut visit: impl FnMut(usize),
     ) -> Result<(), GalleryError> {
-        let thumbnails: Vec<_> = thumbnails
+        for place in self.places()? {
+            visit(place.length as usize);
+        }
+        Ok(())
+    }
+
+    /// Visits all blobs that are whole, file by file. Others count as missing from then on.
+    pub(in crate::embedded) fn each(
+        &self,
+        mut visit: impl FnMut(&Hash, &[u8]),
+    ) -> Result<(), GalleryError> {
+        let reading = || GalleryError::io(self.kind.reading, &self.folder());
+        let mut damaged = Vec::new();
+        for place in self.places()? {
+            let open = self.open();
+            let read = open.as_ref().map(|store| store.read(place));
+            match read.transpose().map_err(reading())?.flatten() {
+                Some((hash, blob)) => visit(&hash, &blob),
+                None => damaged.push(place),
+            }
+        }
+        if !damaged.is_empty()
+            && let Some(store) = &mut *self.opened()?
+        {
+            store.forget_at(&damaged);
+        }
+        Ok(())
+    }
+
+    /// Where all blobs lie, file by file.
+    fn places(&self) -> Result<Vec<Place>, GalleryError> {
+        let mut store = self.opened()?;
+        let mut places = store.as_mut().map_or_else(Vec::new, Store::places);
+        places.sort_unstable_by_key(|place| (place.segment, place.offset));
+        Ok(places)
+    }
+
+    /// Drops all of them.
+    pub(in crate::embedded) fn clear(&self) -> Result<(), GalleryError> {
+        self.awaited().clear();
+        self.sweep(&Needed::new()).map(drop)
+    }
+
+    pub(in crate::embedded) fn put(&self, blobs: &[(&str, &[u8])]) -> Result<(), GalleryError> {
+        let blobs: Vec<_> = blobs
             .iter()
-            .map(|(hash, bytes)| Ok((thumbnail::checked(hash, bytes)?, *bytes)))
+            .map(|(hash, bytes)| Ok((thumbnail::checked(self.kind.one, hash, bytes)?, *bytes)))
             .collect::<Result<_, _>>()?;
         let mut store = self.opened()?;
         let Some(open) = &mut *store else {
             return Ok(());
         };
-        let missing = open.missing(&thumbnails);
+        let missing = open.missing(&blobs);
         if missing.is_empty() {
             return Ok(());
         }
         let needed = missing.iter().map(|(_, bytes)| bytes.len() + HEAD);
         let needed = needed.sum::<usize>() as u64 + missing.len() as u64 * BESIDE;
-        check_room(&self.gallery, "storing thumbnails", needed)?;
+        check_room(&self.gallery, self.kind.storing, needed)?;
         self.awaited()
             .extend(missing.iter().map(|(hash, _)| key(hash)));
         open.put(&missing).map_err(|e| self.full(e, needed))
@@ -123,7 +181,7 @@ impl Keeper {
         }
     }
 
-    /// Points are about to go, and with them the need for their thumbnails.
+    /// Points are about to go, and with them the need for their blobs.
     pub(in crate::embedded) fn points_go(&self) -> Result<(), GalleryError> {
         let (folder, unswept) = (self.folder(), self.unswept());
         if folder.exists() && !unswept.exists() {
@@ -157,7 +215,7 @@ impl Keeper {
         let result = if dropped.worth.is_empty() {
             open.save()
         } else {
-            check_room(&self.gallery, "copying thumbnails", dropped.room).and_then(|()| {
+            check_room(&self.gallery, self.kind.copying, dropped.room).and_then(|()| {
                 open.compact(&dropped.worth)
                     .map_err(|e| self.full(e, dropped.room))
             })
@@ -189,7 +247,7 @@ impl Keeper {
                 ) =>
             {
                 GalleryError::DiskFull {
-                    doing: "storing thumbnails",
+                    doing: self.kind.storing,
                     path: self.gallery.clone(),
                     needed,
                     free: fs4::available_space(&self.gallery).unwrap_or(0),
