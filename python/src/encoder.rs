@@ -71,8 +71,9 @@ impl Model {
         let model = watched(py, Some(observer), |mut teller| -> Result<_, Error> {
             let _kept = KeptMemory::begin();
             let seed = wishes.options.seed;
+            let listing = teller.clone();
             let open = || -> Result<_, Error> {
-                let stream = input.watched(&teller, None)?;
+                let stream = input.watched(&listing, None)?;
                 Ok(match wishes.sample {
                     Some(sample) => stream.sampled(sample, seed),
                     None => stream,

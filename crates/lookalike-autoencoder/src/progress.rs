@@ -45,6 +45,8 @@ pub enum Phase {
     Reconstructing,
     /// Queries that have been answered and scored.
     Asking,
+    /// Codes that have been put into groups.
+    Grouping,
     /// Rounds of a map's layout.
     LayingOut,
     /// Codes that have been put among their neighbours on a map.
@@ -69,6 +71,7 @@ impl Phase {
             Self::Comparing => "comparing codes",
             Self::Reconstructing => "reconstructing originals",
             Self::Asking => "asking",
+            Self::Grouping => "grouping",
             Self::LayingOut => "laying out",
             Self::Placing => "placing",
             Self::Copying => "copying",

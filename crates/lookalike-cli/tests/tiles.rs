@@ -164,8 +164,8 @@ fn tiles_are_kept_from_then_on_and_made_once() {
     // Copies have them, whole or point by point.
     place.json("gallery copy g whole");
     assert_eq!(found("whole", 21), quarter(21));
-    place.json("gallery move g photos elsewhere");
     std::fs::rename(place.path("photos"), place.path("elsewhere")).unwrap();
+    place.json("gallery move g photos elsewhere");
     place.json("gallery copy g whole --prune");
     assert_eq!(found("whole", 22), quarter(22));
 

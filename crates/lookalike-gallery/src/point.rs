@@ -40,10 +40,13 @@ impl Point {
 
     /// Whether it is exactly this one, bit for bit.
     pub(crate) fn is(&self, other: &Point) -> bool {
+        self.id == other.id && self.has_code_of(other) && self.payload == other.payload
+    }
+
+    /// Whether its code is the same, bit for bit.
+    pub(crate) fn has_code_of(&self, other: &Point) -> bool {
         let bits = |code: &[f32]| code.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        self.id == other.id
-            && bits(&self.code) == bits(&other.code)
-            && self.payload == other.payload
+        bits(&self.code) == bits(&other.code)
     }
 }
 
@@ -86,6 +89,11 @@ pub struct Payload {
     /// Whatever else the source says about the image.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub extra: serde_json::Map<String, serde_json::Value>,
+    /// Names of extra fields that were added to the image here, such as its group, and are none of
+    /// its source's. They stay when the source is indexed again, as long as the picture is the same
+    /// and the source has no field of that name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<String>,
 }
 
 impl Payload {
@@ -93,6 +101,32 @@ impl Payload {
     /// [`point_id`].
     pub fn identity(&self) -> &str {
         self.origin.as_deref().unwrap_or(&self.source)
+    }
+
+    /// Sets or removes an extra field that is none of the source's, see [`kept`](Self::kept). Says
+    /// whether that could be done: not where the source has a field of that name.
+    pub fn keep(&mut self, name: &str, value: Option<serde_json::Value>) -> bool {
+        let own = self.extra.contains_key(name) && !self.kept.iter().any(|kept| kept == name);
+        if own {
+            return value.is_none();
+        }
+        self.kept.retain(|kept| kept != name);
+        match value {
+            Some(value) => {
+                self.extra.insert(name.to_owned(), value);
+                self.kept.push(name.to_owned());
+                self.kept.sort();
+            }
+            None => drop(self.extra.remove(name)),
+        }
+        true
+    }
+
+    /// Adds what another payload of the same picture keeps beside what its source says.
+    pub fn keep_all_of(&mut self, other: &Payload) {
+        for name in &other.kept {
+            self.keep(name, other.extra.get(name).cloned());
+        }
     }
 }
 
@@ -165,6 +199,27 @@ mod tests {
         }
         let message = check(&[0.0]).unwrap_err().to_string();
         assert!(message.contains("has 1 dimensions"), "{message}");
+    }
+
+    #[test]
+    fn fields_are_kept_beside_those_of_the_source() {
+        let mut known = Payload::default();
+        known.extra.insert("year".into(), 1999.into());
+        assert!(!known.keep("year", Some(2.into())), "the source's own");
+        assert!(known.keep("group", Some(3.into())));
+        assert!(known.keep("group", Some(4.into())));
+        let mut again = Payload::default();
+        again.keep_all_of(&known);
+        assert_eq!(again.extra.get("group"), Some(&4.into()));
+        assert_eq!((again.extra.len(), again.kept.len()), (1, 1));
+        // The source has begun to say it itself.
+        let mut own = Payload::default();
+        own.extra.insert("group".into(), "a".into());
+        own.keep_all_of(&known);
+        assert_eq!(own.extra.get("group"), Some(&"a".into()));
+        assert!(own.kept.is_empty());
+        assert!(known.keep("group", None));
+        assert_eq!((known.extra.len(), known.kept.len()), (1, 0));
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! - [`KnnGraph`] joins every code to its nearest, and [`map_diffused`] ranks along that graph.
 //! - [`DiffusionRows`] is the same ranking computed ahead for every code, so that a query costs
 //!   a merge of a few short rows.
+//! - [`Communities`] divides codes into groups by how they hang together; [`farthest_first`] chooses
+//!   a few that cover all.
 //! - [`Pca`] finds the directions in which codes vary most, [`spectral_embedding`] the slowest
 //!   waves of the neighbour graph, which tell its clusters apart.
 //!
@@ -29,6 +31,8 @@
 
 mod cells;
 mod codes;
+mod communities;
+mod cover;
 mod diffusion;
 mod eigen;
 mod exact;
@@ -45,6 +49,8 @@ mod spectral;
 
 pub use cells::Cells;
 pub use codes::{Codes, CodesError};
+pub use communities::Communities;
+pub use cover::{central, farthest_first};
 pub use diffusion::{DiffusionConfig, map_diffused};
 pub use exact::{Neighbour, map_distances, nearest, nearest_others, nearest_others_of};
 pub use graph::{GraphError, GraphParts, KnnGraph};

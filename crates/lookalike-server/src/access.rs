@@ -269,8 +269,8 @@ fn is_open(method: &Method, path: &str) -> bool {
 /// Whether a request changes the gallery, or what is kept in it.
 fn is_write(method: &Method, path: &str) -> bool {
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
-    let is_kept = |part: &&str| path.starts_with(part);
-    !reads && ["/api/v1/images", "/api/v1/duplicates"].iter().any(is_kept)
+    let changing = ["/api/v1/images", "/api/v1/duplicates", "/api/v1/groups"];
+    !reads && changing.iter().any(|start| path.starts_with(start))
 }
 
 /// Lets a request in, or says why not.
@@ -553,6 +553,8 @@ mod tests {
         assert!(is_write(&Method::DELETE, "/api/v1/images/x"));
         assert!(is_write(&Method::PUT, "/api/v1/duplicates/decisions"));
         assert!(!is_write(&Method::GET, "/api/v1/duplicates"));
+        assert!(is_write(&Method::PUT, "/api/v1/groups/kept"));
+        assert!(!is_write(&Method::GET, "/api/v1/groups"));
         assert!(!is_write(&Method::GET, "/api/v1/images"));
         assert!(!is_write(&Method::POST, "/api/v1/search"));
         assert!(is_open(&Method::GET, "/"));

@@ -30,7 +30,15 @@ macro_rules! asset {
 const PAGE: &[u8] = include_bytes!("../web/index.html");
 
 /// Where the page is: each address shows another part of it.
-const PLACES: [&str; 6] = ["/", "/map", "/duplicates", "/outliers", "/gallery", "/api"];
+const PLACES: [&str; 7] = [
+    "/",
+    "/map",
+    "/groups",
+    "/duplicates",
+    "/outliers",
+    "/gallery",
+    "/api",
+];
 
 const ASSETS: &[Asset] = &[
     asset!("adding.js", "text/javascript; charset=utf-8"),
@@ -45,6 +53,7 @@ const ASSETS: &[Asset] = &[
     asset!("filters.js", "text/javascript; charset=utf-8"),
     asset!("gallery.js", "text/javascript; charset=utf-8"),
     asset!("gestures.js", "text/javascript; charset=utf-8"),
+    asset!("groups.js", "text/javascript; charset=utf-8"),
     asset!("heat.js", "text/javascript; charset=utf-8"),
     asset!("icon.svg", "image/svg+xml"),
     asset!("intake.js", "text/javascript; charset=utf-8"),

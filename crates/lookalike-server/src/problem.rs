@@ -171,9 +171,10 @@ impl From<ImageError> for Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         use Error::{
-            BadLabel, Full, Gallery, Image, LabelTaken, NoAutoencoder, NoImage, NoOriginals,
-            NoSuchImage, NoText, NotAnUpload, NotOneImage, OriginalGone, OtherReading,
-            TooManyOnCluster, TooManyPictures, UnknownSource, Unlabelled, Unreadable, Unusable,
+            BadLabel, FewLabels, Full, Gallery, Image, LabelTaken, NoAutoencoder, NoImage,
+            NoOriginals, NoSuchImage, NoText, NotAnUpload, NotOneImage, OriginalGone, OtherReading,
+            OwnGroups, TooManyOnCluster, TooManyPictures, UnknownSource, Unlabelled, Unreadable,
+            Unusable,
         };
         let status = match error {
             Gallery(error) => return error.into(),
@@ -183,6 +184,7 @@ impl From<Error> for Problem {
             Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             // What the client asked for, or what the gallery can do.
             BadLabel { .. }
+            | FewLabels { .. }
             | NoAutoencoder
             | NoImage { .. }
             | NoOriginals { .. }
@@ -191,6 +193,7 @@ impl From<Error> for Problem {
             | NotOneImage { .. }
             | OtherReading { .. }
             | TooManyOnCluster { .. }
+            | OwnGroups { .. }
             | TooManyPictures { .. }
             | UnknownSource { .. }
             | Unlabelled { .. }

@@ -608,6 +608,80 @@ fn findings_leave_out_what_is_gone() {
 }
 
 #[test]
+fn groups_are_listed_and_kept_for_filters() {
+    let server = Running::new();
+    let found = finished(&server, "/api/v1/groups?members=1000");
+    let groups = found["groups"].as_array().unwrap();
+    assert_eq!(found["points"], IMAGES);
+    assert!(groups.len() >= 2, "{found}");
+    let sizes: Vec<u64> = groups.iter().map(|g| g["size"].as_u64().unwrap()).collect();
+    let grouped: u64 = sizes.iter().sum();
+    assert_eq!(
+        grouped + found["ungrouped"].as_u64().unwrap(),
+        IMAGES as u64
+    );
+    for (group, number) in groups.iter().zip(1..) {
+        assert_eq!(
+            (&group["number"], &group["kept"]),
+            (&json!(number), &json!(false))
+        );
+        assert_eq!(
+            group["members"].as_array().unwrap().len() as u64,
+            group["size"]
+        );
+        assert!(group["typical"].as_array().unwrap().len() >= 2);
+    }
+    let page = server
+        .get("/api/v1/groups?limit=1&offset=1&members=2&members_offset=3")
+        .ok();
+    assert_eq!(page["groups"].as_array().unwrap().len(), 1);
+    let expected = &groups[1]["members"].as_array().unwrap()[3..5];
+    assert_eq!(page["groups"][0]["members"], json!(expected));
+    let three = finished(&server, "/api/v1/groups?count=3");
+    assert_eq!(three["group_count"], 3);
+    server.get("/api/v1/groups?count=0").problem(422);
+    server.get("/api/v1/groups?members=1001").problem(422);
+
+    server
+        .ask("PUT", "/api/v1/groups/kept", &[], b"")
+        .problem(401);
+    let kept = loop {
+        let answer = server.write("PUT", "/api/v1/groups/kept");
+        if answer.status != 202 {
+            break answer.ok();
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(
+        (&kept["changed"], &kept["grouped"]),
+        (&json!(grouped), &json!(grouped))
+    );
+    let facets = server.get("/api/v1/facets?field=group&limit=1").ok();
+    assert_eq!(
+        facets["facets"][0],
+        json!({ "value": 1, "count": sizes[0] })
+    );
+    let body = json!({ "query": { "id": SEVEN }, "k": 100, "filter": "group=2" });
+    let answer = server.post_json("/api/v1/search", &body).ok();
+    let hits = answer["neighbours"].as_array().unwrap();
+    assert!(hits.len() as u64 >= sizes[1].min(100) - 1, "{}", hits.len());
+    assert!(hits.iter().all(|hit| hit["image"]["extra"]["group"] == 2));
+    let found = finished(&server, "/api/v1/groups");
+    assert!(
+        found["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|group| group["kept"] == true)
+    );
+    assert!(
+        server.get("/api/v1/gallery").ok()["fields"]
+            .to_string()
+            .contains("group")
+    );
+}
+
+#[test]
 fn members_of_groups_are_listed_page_by_page() {
     let server = Running::new();
     let all = finished(&server, "/api/v1/duplicates?threshold=0.3&members=1000");
@@ -869,7 +943,15 @@ fn answers_are_compressed_for_those_who_ask() {
 #[test]
 fn the_page_and_its_files_are_strictly_served() {
     let server = Running::new();
-    for path in ["/", "/map", "/duplicates", "/outliers", "/gallery", "/api"] {
+    for path in [
+        "/",
+        "/map",
+        "/groups",
+        "/duplicates",
+        "/outliers",
+        "/gallery",
+        "/api",
+    ] {
         let page = server.get(path);
         assert_eq!(page.status, 200);
         assert_eq!(

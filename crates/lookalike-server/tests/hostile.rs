@@ -128,6 +128,7 @@ fn every_hostile_request_has_its_answer_and_the_service_goes_on() {
         ("a threshold that is no number", 422, server.get("/api/v1/duplicates?threshold=NaN")),
         ("a negative threshold", 422, server.get("/api/v1/duplicates?threshold=-1")),
         ("outliers without end", 422, server.get("/api/v1/outliers?count=99999999")),
+        ("groups without end", 422, server.get("/api/v1/groups?count=99999999")),
         ("a parameter that is none", 400, server.get("/api/v1/outliers?cuont=3")),
         ("a URL where none is fetched", 422, search(json!({"query": {"url": "http://127.0.0.1/"}}))),
         // Kinds of content.

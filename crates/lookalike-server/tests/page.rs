@@ -845,6 +845,39 @@ fn duplicates_and_outliers_are_listed() {
 }
 
 #[test]
+fn groups_are_albums_in_which_one_searches() {
+    let server = Running::new();
+    let page = page(&server, &format!("/groups#token={TOKEN}"));
+    page.wait_for(".album");
+    let found = finished(&server, "/api/v1/groups");
+    assert_eq!(
+        page.count(".album"),
+        found["groups"].as_array().unwrap().len()
+    );
+    page.check_accessible("groups");
+    page.screenshot("groups");
+    page.click(".keeping button");
+    page.wait("document.querySelector('.keeping')?.textContent.includes('Kept')");
+    page.click(".album .cover");
+    page.wait_address("/groups?group=1");
+    let size = found["groups"][0]["size"].as_u64().unwrap();
+    page.wait(&format!(
+        "document.querySelectorAll('.tile').length === Math.min(200, {size})"
+    ));
+    page.wait(&format!(
+        "document.querySelector('#status').textContent.includes('{size} image')"
+    ));
+    page.check_accessible("an album");
+    page.screenshot("album");
+    page.click("#search-inside");
+    page.wait_address("filter=group%3D1");
+    page.wait(ANSWERED);
+    page.wait("document.querySelector('.bar .chips').textContent.includes('group=1')");
+    page.open("/groups?count=3");
+    page.wait("document.querySelectorAll('.album').length === 3");
+}
+
+#[test]
 fn images_are_added_with_a_link_that_signs_in() {
     let server = Running::new();
     let page = page(&server, &format!("/#token={TOKEN}"));
@@ -1108,7 +1141,7 @@ fn a_phone_shows_all_of_it() {
     page.touch(&[&spread(20.0), &spread(40.0), &spread(60.0), &spread(80.0)]);
     page.wait_address("zoom=");
 
-    for place in ["duplicates", "outliers", "gallery", "api"] {
+    for place in ["groups", "duplicates", "outliers", "gallery", "api"] {
         page.tap(&format!(".pages [data-page={place}]"));
         page.wait(&format!(
             "location.pathname === '/{place}' && document.querySelector('h1') !== null"
@@ -1367,7 +1400,7 @@ fn behind_a_proxy_it_works_at_a_path_of_its_own() {
     assert_eq!(shown(&page, 5), found(&server, &by_id));
     // Links, pages and thumbnails stay below the path.
     page.wait("[...document.images].some((one) => one.src.includes('/photos/api/') && one.naturalWidth > 0)");
-    for place in ["duplicates", "outliers", "map", "gallery", "api"] {
+    for place in ["groups", "duplicates", "outliers", "map", "gallery", "api"] {
         page.eval(&format!(
             "document.querySelector('[data-page={place}]').click()"
         ));

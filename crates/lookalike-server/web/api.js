@@ -76,9 +76,14 @@ export async function remove(path) {
 }
 
 /** The JSON of something that takes long: asks again as often as the server says, telling `progress` each time. */
-export async function getPatiently(path, parameters, signal, progress) {
+export const getPatiently = (path, parameters, signal, progress) => patiently('GET', path, parameters, signal, progress);
+
+/** The same for something that changes the gallery, and may be asked for again. */
+export const putPatiently = (path, parameters, signal, progress) => patiently('PUT', path, parameters, signal, progress);
+
+async function patiently(method, path, parameters, signal, progress) {
   for (;;) {
-    const response = await request('GET', withQuery(path, parameters), { signal });
+    const response = await request(method, withQuery(path, parameters), { signal });
     const body = await response.json();
     if (response.status !== 202) return body;
     progress(body);

@@ -12,6 +12,7 @@ const PAGES = {
   '/': ['Search', () => import('./start.js'), 'mount'],
   '/?': ['Results', () => import('./search.js'), 'mount'],
   '/map': ['Map', () => import('./map.js'), 'mount'],
+  '/groups': ['Groups', () => import('./groups.js'), 'mount'],
   '/duplicates': ['Duplicates', () => import('./tidy.js'), 'duplicates'],
   '/outliers': ['Outliers', () => import('./tidy.js'), 'outliers'],
   '/gallery': ['Gallery', () => import('./gallery.js'), 'mount'],

@@ -37,7 +37,7 @@ const BY = { both: 'either', neighbours: 'far from all others', reconstruction: 
  * A page with a heading, a form that says in the address what is wanted, and what the server finds. `ask(url)` sets the form and
  * returns the parameters, `show(found)` returns a sentence and the elements.
  */
-function page(host, signal, { title, words, path, doing, form, ask, show }) {
+export function page(host, signal, { title, words, path, doing, form, ask, show }) {
   const status = el('p', { id: 'status', role: 'status' });
   const shown = el('div', { class: 'shown' });
   const changed = () => form.checkValidity() && go(withQuery(pagePath(path), Object.fromEntries(new FormData(form))));
@@ -64,7 +64,7 @@ function page(host, signal, { title, words, path, doing, form, ask, show }) {
   };
 }
 
-const field = (id, text, control) => el('label', { for: id }, el('span', { text }), control);
+export const field = (id, text, control) => el('label', { for: id }, el('span', { text }), control);
 
 /** Copies and near copies, in groups. Without a threshold, pictures themselves are compared. */
 export function duplicates(host, { signal }) {

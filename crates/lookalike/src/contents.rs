@@ -10,9 +10,9 @@ use uuid::Uuid;
 use crate::{Error, Phase, Progress};
 
 /// Queries that are answered between two looks at the progress; also bounds the answers in memory.
-const QUERIES: usize = 8192;
+pub(crate) const QUERIES: usize = 8192;
 /// Contents of which every one is compared with every other: half a minute on two cores.
-const MAX_EXACT: usize = 100_000;
+pub(crate) const MAX_EXACT: usize = 100_000;
 
 /// What tells how alike the codes of a gallery are: its metric, if a code is nearest to itself by
 /// that.
@@ -65,7 +65,12 @@ pub(crate) struct Known {
     pub pixels: u64,
     /// Bytes of the original, 0 where that is not known.
     pub bytes: u64,
+    /// Which of the labels, or [`NO_LABEL`].
+    pub label: u32,
 }
+
+/// In place of a label: there is none.
+pub(crate) const NO_LABEL: u32 = u32::MAX;
 
 /// The points of a gallery, and the code of each different content.
 pub(crate) struct Contents {
@@ -77,6 +82,8 @@ pub(crate) struct Contents {
     pub hashes: Vec<u128>,
     /// The sources of the points, each with the name that its ids are made of.
     pub sources: BTreeMap<String, String>,
+    /// The different labels, in the order in which they were seen.
+    pub labels: Vec<String>,
     /// A row for each content, or nothing if they were not asked for.
     pub codes: Vec<f32>,
     pub dims: usize,
@@ -98,11 +105,13 @@ impl Contents {
             count: 0,
             hashes: Vec::new(),
             sources: BTreeMap::new(),
+            labels: Vec::new(),
             codes: Vec::new(),
             dims: info.dims,
             metric: metric_of_likeness(info.metric),
         };
         let mut rows: HashMap<u128, u32> = HashMap::new();
+        let mut labels: HashMap<String, u32> = HashMap::new();
         for point in Points::new(gallery, filter.cloned()) {
             let point = point?;
             let next = u32::try_from(contents.count).map_err(|_| Error::TooManyPictures {
@@ -129,11 +138,18 @@ impl Contents {
                     .insert(point.payload.source.clone(), identity);
             }
             let payload = &point.payload;
+            let label = payload.label.as_ref().map(|name| {
+                *labels.entry(name.clone()).or_insert_with(|| {
+                    contents.labels.push(name.clone());
+                    (contents.labels.len() - 1) as u32
+                })
+            });
             contents.points.push(Known {
                 id: point.id,
                 content,
                 pixels: u64::from(payload.width) * u64::from(payload.height),
                 bytes: payload.bytes.unwrap_or(0),
+                label: label.unwrap_or(NO_LABEL),
             });
             progress(Progress::new(Phase::Reading, contents.points.len(), None));
         }
@@ -143,6 +159,15 @@ impl Contents {
     /// The codes, a row for each content.
     pub fn codes(&self) -> Result<Codes<'_>, Error> {
         Ok(Codes::new(&self.codes, self.dims)?)
+    }
+
+    /// Of each content the lowest id.
+    pub fn ids(&self) -> Vec<Uuid> {
+        let mut ids = vec![Uuid::nil(); self.count];
+        for point in self.points.iter().rev() {
+            ids[point.content as usize] = point.id;
+        }
+        ids
     }
 
     /// Hands each content with its `k` nearest others to `visit`, as [`visit_others`] does.

@@ -250,6 +250,26 @@ pub enum Error {
         /// The most that can be compared.
         max: u32,
     },
+    /// Neighbours cannot suggest labels.
+    #[error(
+        "cannot suggest labels in the gallery {gallery}: fewer than two different images have one; give some, or index \
+         images with labels"
+    )]
+    FewLabels {
+        /// The gallery.
+        gallery: String,
+    },
+    /// Groups cannot be kept where the images' source has a field of that name.
+    #[error(
+        "cannot keep groups in the gallery {gallery}: {image} has a field `group` from its source, which they would replace; \
+         rename it there and index again, or write the groups to a file"
+    )]
+    OwnGroups {
+        /// The gallery.
+        gallery: String,
+        /// An image with such a field.
+        image: String,
+    },
     /// The gallery has no images of this source.
     #[error(
         "the gallery {gallery} has no source {source_name}{}",

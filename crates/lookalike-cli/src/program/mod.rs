@@ -9,6 +9,7 @@ mod encoders;
 mod eval;
 mod export;
 mod gallery;
+mod groups;
 mod index;
 mod info;
 mod layout;
@@ -18,9 +19,11 @@ mod pictures;
 mod reading;
 mod reconstruct;
 mod report;
+mod sample;
 mod search;
 mod serve;
 mod spreadsheet;
+mod suggest;
 mod terminal;
 mod train;
 
@@ -139,6 +142,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Reconstruct(a) => reconstruct::run(*a, device, &console),
         Command::Duplicates(a) => duplicates::run(a, device, &console),
         Command::Outliers(a) => outliers::run(a, device, &console),
+        Command::Groups(a) => groups::run(a, &console),
+        Command::Sample(a) => sample::run(a, &console),
+        Command::Suggest(a) => suggest::run(a, &console),
         Command::Export(a) => export::run(a, device, &console),
         Command::Report(a) => report::run(a, &console),
         Command::Serve(a) => serve::run(*a, device, &console),

@@ -47,12 +47,13 @@ impl EmbeddedGallery {
     }
 
     /// Runs a change on the shard. Before it can be seen, the folder says that changes have begun
-    /// and that the neighbour graph is stale; when this returns, it is on disk, and what is kept in
+    /// and, if `codes` change, that the neighbour graph is stale; when this returns, it is on disk, and what is kept in
     /// memory has yet to [follow](super::screen::Screen::follow) it.
     fn change(
         &self,
         writer: &mut Writer,
         bytes: u64,
+        codes: bool,
         action: impl FnOnce(&Shard) -> Result<(), GalleryError>,
     ) -> Result<(), GalleryError> {
         check_room(&self.path, "storing points", bytes)?;
@@ -60,7 +61,7 @@ impl EmbeddedGallery {
             folder::raise_flag(&self.path.join(UNCLEAN))?;
             writer.unclean = true;
         }
-        if self.diffusion_flags() == DiffusionState::Fresh {
+        if codes && self.diffusion_flags() == DiffusionState::Fresh {
             folder::raise_flag(&self.path.join(DIFFUSION_STALE))?;
         }
         self.screen.begin_change();
@@ -106,19 +107,22 @@ impl EmbeddedGallery {
         let mut result = Upserted::default();
         let mut wanted: Vec<&Point> = Vec::new();
         let mut changed: Vec<Uuid> = Vec::new();
+        let mut codes_change = false;
         for ids in ids.chunks(PAGE) {
             let stored = self.read(|shard| shard.retrieve(ids))?;
             let stored: HashMap<Uuid, Point> = stored.into_iter().map(|f| (f.id, f)).collect();
             for id in ids {
                 match stored.get(id) {
                     Some(found) if found.is(last[id]) => result.unchanged += 1,
-                    Some(_) => {
+                    Some(found) => {
                         result.changed += 1;
+                        codes_change |= !found.has_code_of(last[id]);
                         wanted.push(last[id]);
                         changed.push(*id);
                     }
                     None => {
                         result.added += 1;
+                        codes_change = true;
                         wanted.push(last[id]);
                     }
                 }
@@ -131,7 +135,8 @@ impl EmbeddedGallery {
             self.blobs_may_go()?;
         }
         let per_point = BYTES_PER_POINT + self.manifest.dims as u64 * BYTES_PER_FLOAT;
-        self.change(&mut writer, wanted.len() as u64 * per_point, |shard| {
+        let bytes = wanted.len() as u64 * per_point;
+        self.change(&mut writer, bytes, codes_change, |shard| {
             shard.upsert(&wanted)
         })?;
         self.screen.follow(&wanted, &[]);
@@ -154,9 +159,8 @@ impl EmbeddedGallery {
             return Ok(0);
         }
         self.blobs_may_go()?;
-        self.change(&mut writer, stored.len() as u64 * ID_BYTES, |shard| {
-            shard.delete(&stored)
-        })?;
+        let bytes = stored.len() as u64 * ID_BYTES;
+        self.change(&mut writer, bytes, true, |shard| shard.delete(&stored))?;
         self.screen.follow(&[], &stored);
         if !self.read(|shard| shard.present(&stored))?.is_empty() {
             return Err(self.change_was_ignored());

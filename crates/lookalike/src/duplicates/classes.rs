@@ -223,6 +223,7 @@ mod tests {
             content,
             pixels,
             bytes,
+            label: crate::contents::NO_LABEL,
         }
     }
 

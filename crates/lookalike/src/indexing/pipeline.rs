@@ -621,12 +621,13 @@ fn is_flat(pixels: &Pixels, [red, green, blue]: [u8; 3]) -> bool {
 
 /// What is known of a point's content, for another entry that has it.
 fn under_another_name(point: &Point, entry: &Payload) -> Point {
-    let payload = Payload {
+    let mut payload = Payload {
         width: point.payload.width,
         height: point.payload.height,
         blake3: point.payload.blake3.clone(),
         ..entry.clone()
     };
+    payload.keep_all_of(&point.payload);
     Point::new(point.code.clone(), payload)
 }
 

@@ -130,7 +130,10 @@ fn smallest(most: usize) -> usize {
     // Larger than any window needs to be encoded.
     const SIDE: usize = 10_000;
     let windows = grid(SIDE, SIDE, most).into_iter();
-    windows.map(|window| SIDE / window.width).max().unwrap_or(1)
+    windows
+        .map(|window| SIDE.div_ceil(window.width))
+        .max()
+        .unwrap_or(1)
 }
 
 /// At most so many windows of a picture of these sides, the larger first: of each size they cover
@@ -143,8 +146,9 @@ fn grid(width: usize, height: usize, most: usize) -> Vec<Region> {
         if shorter / divisor < MIN_SIDE {
             break;
         }
-        let longest = MAX_RATIO * (shorter / divisor);
-        let sides = [width, height].map(|side| (side / divisor).min(longest));
+        // Rounded up, or the last pixel would need a window of its own.
+        let longest = MAX_RATIO * shorter.div_ceil(divisor);
+        let sides = [width, height].map(|side| side.div_ceil(divisor).min(longest));
         let left = most - windows.len();
         let counts =
             STEPS.map(|step| [0, 1].map(|axis| count([width, height][axis], sides[axis], step)));
@@ -246,7 +250,7 @@ mod tests {
     fn more_windows_are_smaller_ones() {
         let sides = |most: usize| {
             let windows = grid(1_000, 1_000, most);
-            [500, 333, 200].map(|side| windows.iter().filter(|w| w.width == side).count())
+            [500, 334, 200].map(|side| windows.iter().filter(|w| w.width == side).count())
         };
         assert_eq!(sides(4), [4, 0, 0]);
         assert_eq!(sides(9), [9, 0, 0]);

@@ -15,6 +15,8 @@ use crate::program::reading::ReadingArguments;
 mod encoders;
 mod findings;
 mod gallery;
+mod groups;
+mod labels;
 mod serve;
 mod train;
 mod values;
@@ -22,6 +24,8 @@ mod values;
 pub use encoders::{PretrainedArguments, named};
 pub use findings::{DuplicatesArguments, KeepArguments, OutliersArguments, ReportArguments};
 pub use gallery::*;
+pub use groups::GroupsArguments;
+pub use labels::{SampleArguments, SuggestArguments};
 pub use serve::{LogArgument, ServeArguments};
 pub use train::TrainArguments;
 
@@ -80,6 +84,12 @@ pub enum Command {
     Duplicates(DuplicatesArguments),
     /// Find pictures that are unlike the rest of a gallery
     Outliers(OutliersArguments),
+    /// Divide a gallery's pictures into groups of what looks alike
+    Groups(GroupsArguments),
+    /// Choose pictures that cover a gallery, for instance to label them
+    Sample(SampleArguments),
+    /// Suggest labels by the nearest labelled pictures, and find labels that may be mistakes
+    Suggest(SuggestArguments),
     /// Write a gallery for other programs: NumPy, lines of JSON, Parquet; or its encoder, as ONNX
     Export(ExportArguments),
     /// Write a gallery's map, some answers, copies and outliers as one HTML file
@@ -105,6 +115,9 @@ impl Command {
             Self::Reconstruct(_) => "reconstruct",
             Self::Duplicates(_) => "duplicates",
             Self::Outliers(_) => "outliers",
+            Self::Groups(_) => "groups",
+            Self::Sample(_) => "sample",
+            Self::Suggest(_) => "suggest",
             Self::Export(_) => "export",
             Self::Report(_) => "report",
             Self::Serve(_) => "serve",
@@ -435,6 +448,9 @@ mod tests {
             "lookalike duplicates --gallery g --limit 0",
             "lookalike outliers --gallery g -k 0",
             "lookalike outliers --gallery g --by looks",
+            "lookalike groups --gallery g --count 0",
+            "lookalike sample --gallery g",
+            "lookalike suggest --gallery g -k 0",
             "lookalike export --gallery g",
             "lookalike serve",
             "lookalike gallery",

@@ -1,5 +1,5 @@
-//! What is found by comparing everything with everything: duplicates, outliers, the quality of
-//! codes. Each is computed once, kept, and listed from what is kept.
+//! What is found by comparing everything with everything: duplicates, outliers, groups, the quality
+//! of codes. Each is computed once, kept, and listed from what is kept.
 
 use lookalike::Progress;
 use std::collections::HashMap;
@@ -23,11 +23,13 @@ use crate::types::Working;
 
 pub(super) mod copies;
 pub(super) mod duplicates;
+pub(super) mod groups;
 pub(super) mod outliers;
 pub(super) mod quality;
 
 use copies::{PlanOf, Scripts};
 use duplicates::FoundDuplicates;
+use groups::{FoundGroups, KeptGroups};
 use outliers::{FoundOutliers, Measure};
 
 /// Seconds after which to ask again for what is being computed.
@@ -47,6 +49,12 @@ pub(crate) enum Finding {
     Outliers {
         by: Measure,
     },
+    Groups {
+        count: Option<usize>,
+    },
+    KeptGroups {
+        count: Option<usize>,
+    },
     Quality,
     Scripts(Box<PlanOf>),
 }
@@ -64,6 +72,8 @@ pub(crate) struct Found {
 enum What {
     Duplicates(FoundDuplicates),
     Outliers(FoundOutliers),
+    Groups(FoundGroups),
+    KeptGroups(KeptGroups),
     Quality(lookalike::quality::Quality),
     Scripts(Scripts),
 }
@@ -73,7 +83,8 @@ impl Weigh for Found {
         match &self.what {
             What::Duplicates(found) => found.bytes(),
             What::Outliers(found) => found.bytes(),
-            What::Quality(_) => 0,
+            What::Groups(found) => found.bytes(),
+            What::KeptGroups(_) | What::Quality(_) => 0,
             What::Scripts(scripts) => scripts.bytes(),
         }
     }
@@ -138,6 +149,8 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
             What::Duplicates(duplicates::find(service, threshold, exact_only, said)?)
         }
         Finding::Outliers { by } => What::Outliers(outliers::find(service, by, said)?),
+        Finding::Groups { count } => What::Groups(groups::find(service, count, said)?),
+        Finding::KeptGroups { count } => What::KeptGroups(groups::keep(service, count, said)?),
         Finding::Quality => What::Quality(quality::find(service, said)?),
         Finding::Scripts(of) => What::Scripts(Scripts::write(service, *of, said)?),
     })
