@@ -610,6 +610,13 @@ fn exports_hold_the_same_in_the_same_order() {
             }
             _ => assert!(line["extra"].is_null()),
         }
+        for (name, fact) in line["facts"].as_object().unwrap() {
+            match value(row, name) {
+                Field::Double(number) => assert_eq!(Value::from(*number), *fact, "{name}"),
+                Field::Str(text) => assert_eq!(*fact, **text, "{name}"),
+                other => panic!("{name} is {other}"),
+            }
+        }
         let Field::ListInternal(code) = value(row, "code") else {
             panic!("{row}");
         };

@@ -68,6 +68,7 @@ mod cluster;
 mod diversity;
 mod embedded;
 mod error;
+mod facts;
 mod filter;
 mod gallery;
 mod holder;
@@ -85,6 +86,7 @@ pub use cluster::{ClusterGallery, remove_collection, switch_alias};
 pub use diversity::Mmr;
 pub use embedded::{EmbeddedGallery, disk_usage};
 pub use error::GalleryError;
+pub use facts::Facts;
 pub use filter::Filter;
 pub use gallery::{
     Answer, DiffusionState, Facet, Gallery, GalleryInfo, Hit, Points, Rerank, SearchRequest, Stubs,

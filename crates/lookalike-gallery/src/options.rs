@@ -267,6 +267,10 @@ impl FromStr for PayloadIndex {
         };
         match Field::checked(field)? {
             Field::Extra(field) => Ok(Self { field, kind }),
+            Field::Fact(field) => Ok(Self {
+                field: field.to_owned(),
+                kind,
+            }),
             _ => Err(bad("names a field that always has an index")),
         }
     }

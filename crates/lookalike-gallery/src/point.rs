@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::GalleryError;
+use crate::filter::{Field, is_nothing};
+use crate::{Facts, GalleryError};
 
 /// The namespace of every id, itself the version 5 id of "lookalike" in the DNS namespace. It never
 /// changes: a point's id is all that ties an image to what is already stored about it.
@@ -86,6 +87,9 @@ pub struct Payload {
     /// that was moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    /// What was found out about the picture itself.
+    #[serde(default, skip_serializing_if = "Facts::is_empty")]
+    pub facts: Facts,
     /// Whatever else the source says about the image.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
     pub extra: serde_json::Map<String, serde_json::Value>,
@@ -127,6 +131,30 @@ impl Payload {
         for name in &other.kept {
             self.keep(name, other.extra.get(name).cloned());
         }
+    }
+
+    /// The value of the field that a [`Filter`](crate::Filter) means by a name, if it has one.
+    pub fn value(&self, name: &str) -> Option<serde_json::Value> {
+        let field = Field::checked(name).ok()?;
+        let given = |text: &Option<String>| text.clone().map(Into::into);
+        match field {
+            Field::Source => Some(self.source.clone().into()),
+            Field::Key => Some(self.key.clone().into()),
+            Field::Blake3 => Some(self.blake3.clone().into()),
+            Field::Label => given(&self.label),
+            Field::Location => given(&self.location),
+            Field::Width => Some(self.width.into()),
+            Field::Height => Some(self.height.into()),
+            Field::Bytes => self.bytes.map(Into::into),
+            Field::Modified => self.modified.map(Into::into),
+            Field::Extra(name) => self.extra.get(&name).cloned(),
+            Field::Fact(name) => self.own(name).cloned().or_else(|| self.facts.value(name)),
+        }
+    }
+
+    /// The extra field that is meant by a fact's name, where there is one.
+    pub(crate) fn own(&self, name: &str) -> Option<&serde_json::Value> {
+        self.extra.get(name).filter(|value| !is_nothing(value))
     }
 }
 

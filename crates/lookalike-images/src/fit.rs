@@ -215,7 +215,7 @@ pub(crate) fn to_colour(pixels: &Pixels) -> Pixels {
 }
 
 /// The luma of Rec. 709 on the values as stored. Its weights, in 1/65,536, sum to one: grey stays grey.
-fn to_grey(pixels: &Pixels) -> Pixels {
+pub(crate) fn to_grey(pixels: &Pixels) -> Pixels {
     let luma = |rgb: &[u8]| {
         let sum =
             13_933 * u32::from(rgb[0]) + 46_871 * u32::from(rgb[1]) + 4_732 * u32::from(rgb[2]);

@@ -8,6 +8,8 @@
 //!   [`Collection`] holds many images of one shape in memory.
 //! - [`histogram`] is the plainest code of an image: its colours; [`colours`] the same, smoothed,
 //!   as a part of better codes. [`Gradients`] describes its edges.
+//! - [`measure`] says what a picture is like: how bright, how sharp, how colourful. [`Exif`] is
+//!   what a camera wrote beside it.
 //!
 //! # Example
 //!
@@ -31,11 +33,13 @@
 mod collection;
 mod decode;
 mod error;
+mod exif;
 mod fit;
 mod gradients;
 mod grey_range;
 mod histogram;
 mod jpeg;
+mod measures;
 mod pixels;
 mod png;
 mod resample;
@@ -45,6 +49,7 @@ mod turn;
 pub use collection::{Collection, CollectionError};
 pub use decode::{DecodeOptions, Decoded, Format, decode, decode_file, deep_values};
 pub use error::ImageError;
+pub use exif::Exif;
 pub use fit::{Fit, InputShape, fit, fit_with};
 pub use gradients::{Gradients, LocalGradients, gradient_energy};
 pub use grey_range::GreyRange;
@@ -52,6 +57,7 @@ pub use histogram::{
     CHROMA_RANGE, COLOUR_BINS, COLOURS, FINE_COLOUR_BINS, FINE_COLOURS, LUMA, colours,
     fine_colours, histogram,
 };
+pub use measures::{Measures, measure};
 pub use pixels::{Image, Pixels, Region};
 pub use resample::{Filter, resize};
 pub use thumbnail::thumbnail;

@@ -36,6 +36,7 @@ const PLACES: [&str; 7] = [
     "/groups",
     "/duplicates",
     "/outliers",
+    "/quality",
     "/gallery",
     "/api",
 ];
@@ -59,7 +60,9 @@ const ASSETS: &[Asset] = &[
     asset!("intake.js", "text/javascript; charset=utf-8"),
     asset!("map.js", "text/javascript; charset=utf-8"),
     asset!("painter.js", "text/javascript; charset=utf-8"),
+    asset!("histogram.js", "text/javascript; charset=utf-8"),
     asset!("progress.js", "text/javascript; charset=utf-8"),
+    asset!("quality.js", "text/javascript; charset=utf-8"),
     asset!("reference.js", "text/javascript; charset=utf-8"),
     asset!("region.js", "text/javascript; charset=utf-8"),
     asset!("results.js", "text/javascript; charset=utf-8"),

@@ -153,7 +153,11 @@ impl Service {
 
 /// How images from outside are read: within the server's limits, and as those of the gallery were.
 fn reading(limits: &Limits, gallery: &dyn Gallery) -> Result<Reading, lookalike::Error> {
-    let kept = reading_of(gallery)?.decode;
+    let Reading {
+        decode: kept,
+        no_exif,
+        ..
+    } = reading_of(gallery)?;
     Ok(Reading {
         source: SourceOptions {
             limits: SourceLimits {
@@ -169,6 +173,7 @@ fn reading(limits: &Limits, gallery: &dyn Gallery) -> Result<Reading, lookalike:
             max_bytes: limits.body_bytes as u64,
             ..DecodeOptions::default()
         },
+        no_exif,
         ..Reading::default()
     })
 }

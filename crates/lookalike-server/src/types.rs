@@ -1,6 +1,6 @@
 //! What the API takes and gives, as its document describes it.
 
-use lookalike::gallery::{Hit, Payload};
+use lookalike::gallery::{Facts, Hit, Payload};
 use lookalike::images::Region;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -32,6 +32,12 @@ pub(crate) struct Image {
     /// When the original was last changed, in nanoseconds since 1970-01-01 00:00 UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<i64>,
+    /// What was found out about the picture itself while it was indexed: `brightness`, `contrast`,
+    /// `sharpness`, `entropy`, `colourfulness`, `flat_bottom`, `undecoded`; and what a camera wrote:
+    /// `taken`, `camera`, `lens`, `latitude`, `longitude`, `orientation`.
+    #[serde(skip_serializing_if = "Facts::is_empty")]
+    #[schema(value_type = Object)]
+    pub facts: Facts,
     /// Whatever else the source said about it.
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     #[schema(value_type = Object)]
@@ -51,6 +57,7 @@ impl Image {
             location: payload.location,
             bytes: payload.bytes,
             modified: payload.modified,
+            facts: payload.facts,
             extra: payload.extra,
         }
     }

@@ -307,6 +307,22 @@ fn what_takes_long_is_answered_when_it_is_done() {
         duplicates["groups"][0]["members"][0]["kind"],
         "representative"
     );
+    let checked = finished(&server, "/api/v1/check?limit=2");
+    assert_eq!(
+        (&checked["points"], &checked["unmeasured"]),
+        (&IMAGES.into(), &0.into())
+    );
+    assert_eq!(checked["findings"].as_array().unwrap().len(), 10);
+    let dark = finished(&server, "/api/v1/check?fault=dark");
+    let dark = dark["findings"].as_array().unwrap();
+    assert_eq!((dark.len(), &dark[0]["measure"]), (1, &"brightness".into()));
+    let bars = dark[0]["histogram"]["counts"].as_array().unwrap().iter();
+    assert_eq!(
+        bars.map(|bar| bar.as_u64().unwrap()).sum::<u64>(),
+        IMAGES as u64
+    );
+    server.get("/api/v1/check?fault=ugly").problem(400);
+    server.get("/api/v1/check?limit=0").problem(422);
     let quality = finished(&server, "/api/v1/quality");
     assert_eq!(quality["labelled"], true);
     assert!(quality["precision_at_1"].as_f64().unwrap() > 0.3);
@@ -949,6 +965,7 @@ fn the_page_and_its_files_are_strictly_served() {
         "/groups",
         "/duplicates",
         "/outliers",
+        "/quality",
         "/gallery",
         "/api",
     ] {

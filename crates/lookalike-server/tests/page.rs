@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use browser::{PHONE, Page};
+use lookalike::images::Pixels;
 use serde_json::{Value, json};
 use support::{Form, IMAGES, Running, SEVEN, TOKEN, digit, finished, keys, new_digit};
 
@@ -878,6 +879,40 @@ fn groups_are_albums_in_which_one_searches() {
 }
 
 #[test]
+fn pictures_with_faults_are_shown() {
+    let server = Running::new();
+    // Nothing but one colour, and very small.
+    let blank = Pixels::new(28, 28, 1, vec![9; 28 * 28]).unwrap();
+    let tiny = Pixels::new(4, 4, 1, (0..16).map(|at| at * 16).collect()).unwrap();
+    let form = Form::new()
+        .file("image", "blank.png", &blank.to_png().unwrap())
+        .file("image", "tiny.png", &tiny.to_png().unwrap());
+    let added = server.send("POST", "/api/v1/images", &form).ok();
+    assert_eq!(added["added"], 2, "{added}");
+    let page = page(&server, "/");
+    page.click(".pages [data-page=quality]");
+    page.wait("location.pathname === '/quality'");
+    page.wait("document.querySelectorAll('.fault').length === 10");
+    page.wait("document.querySelector('#status').textContent.startsWith('2 images of 302 have')");
+    page.wait(
+        "document.querySelector('[data-fault=blank] .place').textContent.startsWith('blank-')",
+    );
+    page.wait("document.querySelector('[data-fault=tiny] .place').textContent.startsWith('tiny-')");
+    assert_eq!(page.count(".fault .tile"), 2);
+    // Where the threshold is, and what is beyond.
+    assert_eq!(page.count("[data-fault=tiny] .histogram line"), 1);
+    assert!(page.count("[data-fault=tiny] .histogram rect.beyond") >= 1);
+    page.check_accessible("quality");
+    page.check_width("quality");
+    page.screenshot("quality");
+    page.eval("(() => { const one = document.querySelector('#fault'); one.value = 'tiny'; one.dispatchEvent(new Event('change', { bubbles: true })); })()");
+    page.wait_address("fault=tiny&limit=24");
+    page.wait("document.querySelectorAll('.fault').length === 1");
+    page.click(".fault .tile .frame");
+    page.wait_address("/?q=id:");
+}
+
+#[test]
 fn images_are_added_with_a_link_that_signs_in() {
     let server = Running::new();
     let page = page(&server, &format!("/#token={TOKEN}"));
@@ -1141,7 +1176,14 @@ fn a_phone_shows_all_of_it() {
     page.touch(&[&spread(20.0), &spread(40.0), &spread(60.0), &spread(80.0)]);
     page.wait_address("zoom=");
 
-    for place in ["groups", "duplicates", "outliers", "gallery", "api"] {
+    for place in [
+        "groups",
+        "duplicates",
+        "outliers",
+        "quality",
+        "gallery",
+        "api",
+    ] {
         page.tap(&format!(".pages [data-page={place}]"));
         page.wait(&format!(
             "location.pathname === '/{place}' && document.querySelector('h1') !== null"

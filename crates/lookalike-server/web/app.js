@@ -15,6 +15,7 @@ const PAGES = {
   '/groups': ['Groups', () => import('./groups.js'), 'mount'],
   '/duplicates': ['Duplicates', () => import('./tidy.js'), 'duplicates'],
   '/outliers': ['Outliers', () => import('./tidy.js'), 'outliers'],
+  '/quality': ['Quality', () => import('./quality.js'), 'mount'],
   '/gallery': ['Gallery', () => import('./gallery.js'), 'mount'],
   '/api': ['API', () => import('./reference.js'), 'mount'],
 };

@@ -7,7 +7,9 @@ import { filterWithout, readFilter, toggledFilter } from './state.js';
 /** Values shown of each field. */
 const VALUES = 14;
 /** Fields that are different for every image say nothing as a filter. */
-const TELLS_NOTHING = new Set(['key', 'blake3', 'location', 'modified', 'bytes']);
+const TELLS_NOTHING = new Set(['key', 'blake3', 'location', 'modified', 'bytes',
+  'brightness', 'contrast', 'sharpness', 'entropy', 'colourfulness', 'flat_bottom', 'undecoded',
+  'taken', 'latitude', 'longitude']);
 
 /** Chips for each field, and a field for other conditions. `changed` is told the new filter. */
 export function filters({ facts, changed, signal }) {

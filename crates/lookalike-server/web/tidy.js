@@ -35,9 +35,9 @@ const BY = { both: 'either', neighbours: 'far from all others', reconstruction: 
 
 /**
  * A page with a heading, a form that says in the address what is wanted, and what the server finds. `ask(url)` sets the form and
- * returns the parameters, `show(found)` returns a sentence and the elements.
+ * returns the parameters, `show(found)` returns a sentence and the elements. `api` is what is asked, where that is not the page's own path.
  */
-export function page(host, signal, { title, words, path, doing, form, ask, show }) {
+export function page(host, signal, { title, words, path, api = path, doing, form, ask, show }) {
   const status = el('p', { id: 'status', role: 'status' });
   const shown = el('div', { class: 'shown' });
   const changed = () => form.checkValidity() && go(withQuery(pagePath(path), Object.fromEntries(new FormData(form))));
@@ -54,7 +54,7 @@ export function page(host, signal, { title, words, path, doing, form, ask, show 
       shown.replaceChildren(progress.node);
       status.textContent = '';
       try {
-        const [sentence, elements] = show(await getPatiently(path, ask(url.searchParams), leave.signal, progress.tell));
+        const [sentence, elements] = show(await getPatiently(api, ask(url.searchParams), leave.signal, progress.tell));
         status.textContent = sentence;
         shown.replaceChildren(...elements);
       } catch (error) {

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use lookalike_eval::npy::{self, NpyError};
 use lookalike_files::{Replacement, replace_file};
-use lookalike_gallery::{Filter, Gallery, GalleryInfo, Point, Points};
+use lookalike_gallery::{Facts, Filter, Gallery, GalleryInfo, Point, Points};
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int32Type, Int64Type};
+use parquet::data_type::{
+    ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
+};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -38,6 +40,19 @@ const SCHEMA: &str = "message lookalike {
     required binary blake3 (STRING);
     optional binary extra (STRING);
     required group code (LIST) { repeated group list { required float element; } }
+    optional double brightness;
+    optional double contrast;
+    optional double sharpness;
+    optional double entropy;
+    optional double colourfulness;
+    optional double flat_bottom;
+    optional double undecoded;
+    optional binary taken (STRING);
+    optional binary camera (STRING);
+    optional binary lens (STRING);
+    optional double latitude;
+    optional double longitude;
+    optional int32 orientation;
 }";
 
 /// Which files are written; all of them in one pass, and each replaced only when all are complete.
@@ -49,8 +64,8 @@ pub struct ExportFiles<'a> {
     pub payload: Option<&'a Path>,
     /// A Parquet file of the columns `id`, `source`, `key`, `label`, `location` (text), `width`,
     /// `height` (unsigned), `bytes`, `modified` (a time stamp in nanoseconds, UTC), `blake3`,
-    /// `extra` (a JSON object as text; null where there is nothing) and `code` (a list of as many
-    /// floats as the gallery's codes have). What is not known is null. The file's metadata name the
+    /// `extra` (a JSON object as text; null where there is nothing), `code` (a list of as many
+    /// floats as the gallery's codes have) and each of the [`Facts`](lookalike_gallery::Facts). What is not known is null. The file's metadata name the
     /// metric, the length of codes and the model: `lookalike.metric`, `lookalike.dims`,
     /// `lookalike.model`. Row groups hold about 16 MiB of codes.
     pub parquet: Option<&'a Path>,
@@ -310,10 +325,44 @@ impl<W: Write + Send> ParquetWriter<W> {
         let starts: Vec<i16> = (0..codes.len())
             .map(|at| i16::from(at % self.dims != 0))
             .collect();
-        let mut leaf = group.next_column()?.expect("the schema ends with codes");
+        let mut leaf = group.next_column()?.expect("the schema has codes");
         leaf.typed::<FloatType>()
             .write_batch(&codes, Some(&within), Some(&starts))?;
         leaf.close()?;
+
+        type Number = fn(&Facts) -> Option<f64>;
+        let measures: [Number; 7] = [
+            |facts| facts.brightness,
+            |facts| facts.contrast,
+            |facts| facts.sharpness,
+            |facts| facts.entropy,
+            |facts| facts.colourfulness,
+            |facts| facts.flat_bottom,
+            |facts| facts.undecoded,
+        ];
+        let places: [Number; 2] = [|facts| facts.latitude, |facts| facts.longitude];
+        let numbers = |group: &mut _, fact: Number| {
+            let values = points.iter().map(|p| fact(&p.payload.facts));
+            column::<DoubleType, W>(group, values, true)
+        };
+        for fact in measures {
+            numbers(&mut group, fact)?;
+        }
+        let texts: [fn(&Facts) -> Option<&str>; 3] = [
+            |facts| facts.taken.as_deref(),
+            |facts| facts.camera.as_deref(),
+            |facts| facts.lens.as_deref(),
+        ];
+        for fact in texts {
+            let values = points.iter().map(|p| fact(&p.payload.facts).map(text));
+            column::<ByteArrayType, _>(&mut group, values, true)?;
+        }
+        for fact in places {
+            numbers(&mut group, fact)?;
+        }
+        let turns = points.iter();
+        let turns = turns.map(|p| p.payload.facts.orientation.map(i32::from));
+        column::<Int32Type, _>(&mut group, turns, true)?;
         group.close()?;
         Ok(())
     }

@@ -50,6 +50,7 @@
 mod adapted;
 mod assess;
 mod catalogue;
+pub mod check;
 #[cfg_attr(not(feature = "cluster"), path = "without_clusters.rs")]
 mod clusters;
 mod contents;

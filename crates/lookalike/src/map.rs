@@ -25,7 +25,10 @@ use crate::{Error, Phase, Progress};
 
 mod file;
 mod fuzzy_graph;
+mod groups;
 mod layout;
+
+pub use groups::{Groups, MAX_GROUPS};
 
 /// In place of the index of a label: there is none.
 pub const NO_LABEL: u32 = u32::MAX;

@@ -34,6 +34,9 @@ pub struct ReadingRules {
     /// The most tiles of an image; none of a gallery that keeps no tiles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiles: Option<usize>,
+    /// Whether what cameras wrote about photographs (EXIF) is not kept.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_exif: bool,
     /// The files of the encoder, for one that others have trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoder: Option<EncoderFiles>,
@@ -61,6 +64,8 @@ pub struct RuleOverrides {
     /// [`MIN_TILES`](crate::MIN_TILES) to [`MAX_TILES`](lookalike_gallery::MAX_TILES), or 0 for
     /// none. Another number than before makes them all anew.
     pub tiles: Option<usize>,
+    /// See [`ReadingRules::no_exif`].
+    pub no_exif: Option<bool>,
 }
 
 impl ReadingRules {
@@ -98,6 +103,7 @@ impl ReadingRules {
             max_bytes: reading.decode.max_bytes,
             labels,
             tiles,
+            no_exif: reading.no_exif,
             encoder: encoder.files().cloned(),
             adaptation: adaptation_to_keep(encoder, gallery),
         }
@@ -118,6 +124,7 @@ impl RuleOverrides {
         if let Some(label) = &self.label {
             reading.source.label = label.clone();
         }
+        reading.no_exif = self.no_exif.unwrap_or(reading.no_exif);
     }
 
     /// Applies the rules of a gallery to `reading`, and what is asked for beside them.
@@ -141,6 +148,7 @@ impl RuleOverrides {
             self.check(kept, gallery)?;
             reading.decode.background = kept.background;
             reading.decode.grey_range = kept.grey_range;
+            reading.no_exif = kept.no_exif;
             // Limits of the last run are the least that its pictures need.
             reading.decode.max_pixels = reading.decode.max_pixels.max(kept.max_pixels);
             reading.decode.max_bytes = reading.decode.max_bytes.max(kept.max_bytes);

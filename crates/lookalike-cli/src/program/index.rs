@@ -242,6 +242,7 @@ fn keep_in_step(
         thumbnail: arguments.thumbnail,
         rules: RuleOverrides {
             tiles: arguments.tiles,
+            no_exif: (arguments.exif || arguments.no_exif).then_some(arguments.no_exif),
             ..arguments.reading.asked()
         },
         stop: None,

@@ -1,6 +1,7 @@
 //! The commands, a file each; what they share is in [`console`], [`pictures`] and [`drawing`].
 
 mod arguments;
+mod check;
 mod console;
 mod demo;
 mod drawing;
@@ -145,6 +146,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Groups(a) => groups::run(a, &console),
         Command::Sample(a) => sample::run(a, &console),
         Command::Suggest(a) => suggest::run(a, &console),
+        Command::Check(a) => check::run(a, &console),
         Command::Export(a) => export::run(a, device, &console),
         Command::Report(a) => report::run(a, &console),
         Command::Serve(a) => serve::run(*a, device, &console),

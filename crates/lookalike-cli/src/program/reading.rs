@@ -78,6 +78,7 @@ impl ReadingArguments {
             },
             part: self.part,
             sample: self.sample.map(|count| (count, seed)),
+            ..Reading::default()
         }
     }
 
@@ -90,7 +91,7 @@ impl ReadingArguments {
             max_pixels: self.most_megapixels.map(millions),
             max_bytes: self.most_megabytes.map(millions),
             label: self.label.as_deref().map(label_from),
-            tiles: None,
+            ..RuleOverrides::default()
         }
     }
 

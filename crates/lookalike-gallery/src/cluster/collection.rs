@@ -274,10 +274,15 @@ impl Collection<'_> {
             (Field::Bytes, IndexKind::Number),
             (Field::Modified, IndexKind::Number),
         ];
-        let extra = layout
-            .payload_indexes
-            .iter()
-            .map(|index| (Field::Extra(index.field.clone()), index.kind));
+        // Of a fact, also the extra field that counts before it.
+        let extra = layout.payload_indexes.iter().flat_map(|index| {
+            let fact = Some(Field::named(&index.field)).filter(|f| matches!(f, Field::Fact(_)));
+            let extra = Field::Extra(index.field.clone());
+            [Some(extra), fact]
+                .into_iter()
+                .flatten()
+                .map(|field| (field, index.kind))
+        });
         for (field, kind) in own.into_iter().chain(extra) {
             if info.payload_schema.contains_key(&field.path()) {
                 continue;

@@ -278,8 +278,11 @@ impl ClusterGallery {
         filter: Option<&Filter>,
     ) -> Result<Vec<Facet>, GalleryError> {
         self.check_readable(filter, "counted")?;
-        let path = field.path();
-        let fields = [path.as_str()];
+        let paths: Vec<String> = [field.path()]
+            .into_iter()
+            .chain(field.path_before())
+            .collect();
+        let fields: Vec<&str> = paths.iter().map(String::as_str).collect();
         // By their JSON: values themselves can be no keys.
         let mut counts: BTreeMap<String, Facet> = BTreeMap::new();
         let mut last = None;

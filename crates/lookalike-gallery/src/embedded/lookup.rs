@@ -75,13 +75,17 @@ impl Shard {
         if fields::is_indexed(&field.path()) && !self.lacks_fields() {
             return self.indexed_facets(field, filter);
         }
-        let path = field.path();
+        let paths: Vec<String> = [field.path()]
+            .into_iter()
+            .chain(field.path_before())
+            .collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
         // By their JSON: values themselves can be no keys.
         let mut counts: BTreeMap<String, Facet> = BTreeMap::new();
         let mut last = None;
         while let Some(request) = scroll_request(last, PAGE, filter) {
             let request = ScrollRequest {
-                with_payload: Some(only_fields(&[&path])),
+                with_payload: Some(only_fields(&paths)),
                 ..request
             };
             let (records, _) = self.with("counting values", |edge| edge.scroll(request))?;

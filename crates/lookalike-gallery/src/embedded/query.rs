@@ -2,13 +2,13 @@
 
 use qdrant_edge::external::ordered_float::OrderedFloat;
 use qdrant_edge::{
-    Condition as EngineCondition, FieldCondition, Filter as EngineFilter, HasIdCondition, JsonPath,
-    Match, MatchValue, PointId, Range, ValueVariants,
+    Condition as EngineCondition, DateTimeWrapper, FieldCondition, Filter as EngineFilter,
+    HasIdCondition, IsEmptyCondition, JsonPath, Match, MatchValue, PointId, Range, ValueVariants,
 };
 use uuid::Uuid;
 
 use crate::Filter;
-use crate::filter::{Comparison, Condition, Field, forms};
+use crate::filter::{Comparison, Condition, Dates, Field, forms};
 
 /// A field's name as the engine wants it.
 pub(super) fn json_path(path: &str) -> JsonPath {
@@ -22,9 +22,11 @@ pub(super) fn filter(filter: &Filter) -> EngineFilter {
     let mut must_not = Vec::new();
     for condition in filter.conditions() {
         match condition.comparison {
-            Comparison::NotEqual => must_not.push(equals(condition)),
-            Comparison::Equal => must.push(equals(condition)),
-            comparison => must.push(range(condition, comparison)),
+            Comparison::NotEqual => must_not.push(holds(condition, &equals)),
+            Comparison::Equal => must.push(holds(condition, &equals)),
+            comparison => must.push(holds(condition, &|condition, path| {
+                range(condition, path, comparison)
+            })),
         }
     }
     EngineFilter {
@@ -64,11 +66,50 @@ pub(super) fn with_ids(ids: &[Uuid]) -> EngineFilter {
     EngineFilter::new_must(EngineCondition::HasId(ids))
 }
 
-fn equals(condition: &Condition) -> EngineCondition {
+/// What `compare` makes of a condition and a field's place, for all places that count.
+fn holds(
+    condition: &Condition,
+    compare: &dyn Fn(&Condition, &str) -> EngineCondition,
+) -> EngineCondition {
+    let path = condition.field.path();
+    let own = match &condition.dates {
+        Some(dates) => within(&path, condition.comparison, dates),
+        None => compare(condition, &path),
+    };
+    let Some(before) = condition.field.path_before() else {
+        return own;
+    };
+    let is_empty = EngineCondition::IsEmpty(IsEmptyCondition::from(json_path(&before)));
+    let otherwise = EngineFilter {
+        must: Some(vec![is_empty, own]),
+        ..EngineFilter::default()
+    };
+    let mut should = vec![EngineCondition::Filter(otherwise)];
+    // The engine takes all numbers to be below NaN, which stands for none.
+    if condition.comparison.is_equality() || condition.number.is_some() {
+        should.push(compare(condition, &before));
+    }
+    EngineCondition::Filter(EngineFilter {
+        should: Some(should),
+        ..EngineFilter::default()
+    })
+}
+
+/// Times that compare so with a date; the engine reads them as UTC, on both sides.
+fn within(path: &str, comparison: Comparison, dates: &Dates) -> EngineCondition {
+    let time = |text: &str| {
+        let time: Result<DateTimeWrapper, _> = format!("{text}Z").parse();
+        Some(time.expect("dates were read"))
+    };
+    let range = bounds(comparison, time(&dates.first), time(&dates.last));
+    EngineCondition::Field(FieldCondition::new_datetime_range(json_path(path), range))
+}
+
+fn equals(condition: &Condition, path: &str) -> EngineCondition {
     let text = || {
         let mut each: Vec<_> = forms(&condition.value)
             .into_iter()
-            .map(|form| value(condition, ValueVariants::String(form)))
+            .map(|form| value(path, ValueVariants::String(form)))
             .collect();
         match each.len() {
             1 => each.remove(0),
@@ -80,18 +121,18 @@ fn equals(condition: &Condition) -> EngineCondition {
     };
     match condition.field {
         Field::Width | Field::Height | Field::Bytes | Field::Modified => {
-            range(condition, Comparison::Equal)
+            range(condition, path, Comparison::Equal)
         }
         Field::Source | Field::Key | Field::Label | Field::Blake3 | Field::Location => text(),
-        Field::Extra(_) => {
+        Field::Extra(_) | Field::Fact(_) => {
             // An extra field's type is the data's business, so each that the value could be is
             // tried.
             let mut should = vec![text()];
             if condition.number.is_some() {
-                should.push(range(condition, Comparison::Equal));
+                should.push(range(condition, path, Comparison::Equal));
             }
             if let Some(truth) = condition.truth() {
-                should.push(value(condition, ValueVariants::Bool(truth)));
+                should.push(value(path, ValueVariants::Bool(truth)));
             }
             EngineCondition::Filter(EngineFilter {
                 should: Some(should),
@@ -101,41 +142,37 @@ fn equals(condition: &Condition) -> EngineCondition {
     }
 }
 
-fn value(condition: &Condition, value: ValueVariants) -> EngineCondition {
+fn value(path: &str, value: ValueVariants) -> EngineCondition {
     EngineCondition::Field(FieldCondition::new_match(
-        json_path(&condition.field.path()),
+        json_path(path),
         Match::Value(MatchValue { value }),
     ))
 }
 
-fn range(condition: &Condition, comparison: Comparison) -> EngineCondition {
+fn range(condition: &Condition, path: &str, comparison: Comparison) -> EngineCondition {
     // A condition that needs a number was refused without one; no number is equal to NaN.
     let number = Some(OrderedFloat(condition.number.unwrap_or(f64::NAN)));
+    let range = bounds(comparison, number, number);
+    EngineCondition::Field(FieldCondition::new_range(json_path(path), range))
+}
+
+/// What compares so with all from the first to the last of equals.
+fn bounds<T>(comparison: Comparison, first: Option<T>, last: Option<T>) -> Range<T> {
     let none = Range {
         lt: None,
         gt: None,
         gte: None,
         lte: None,
     };
-    let range = match comparison {
-        Comparison::Less => Range { lt: number, ..none },
-        Comparison::LessOrEqual => Range {
-            lte: number,
-            ..none
-        },
-        Comparison::Greater => Range { gt: number, ..none },
-        Comparison::GreaterOrEqual => Range {
-            gte: number,
-            ..none
-        },
+    match comparison {
+        Comparison::Less => Range { lt: first, ..none },
+        Comparison::LessOrEqual => Range { lte: last, ..none },
+        Comparison::Greater => Range { gt: last, ..none },
+        Comparison::GreaterOrEqual => Range { gte: first, ..none },
         Comparison::Equal | Comparison::NotEqual => Range {
-            gte: number,
-            lte: number,
+            gte: first,
+            lte: last,
             ..none
         },
-    };
-    EngineCondition::Field(FieldCondition::new_range(
-        json_path(&condition.field.path()),
-        range,
-    ))
+    }
 }

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::{GalleryError, Payload};
+use super::Dates;
+use crate::{Facts, GalleryError, Payload};
 
 /// One comparison of one field with one value.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub(crate) struct Condition {
     pub(crate) value: String,
     /// The value as a number, where it is one.
     pub(crate) number: Option<f64>,
+    /// The value as a date, where the field has dates and it is one.
+    pub(crate) dates: Option<Dates>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,8 @@ pub(crate) enum Field {
     Height,
     Bytes,
     Modified,
+    /// An extra field of that name, where the image has one; otherwise a fact.
+    Fact(&'static str),
     Extra(String),
 }
 
@@ -45,7 +50,10 @@ impl Field {
             "height" => Field::Height,
             "bytes" => Field::Bytes,
             "modified" => Field::Modified,
-            extra => Field::Extra(extra.to_string()),
+            other => match Facts::NAMES.into_iter().find(|name| *name == other) {
+                Some(fact) => Field::Fact(fact),
+                None => Field::Extra(other.to_string()),
+            },
         }
     }
 
@@ -77,6 +85,7 @@ impl Field {
             Field::Height => "height",
             Field::Bytes => "bytes",
             Field::Modified => "modified",
+            Field::Fact(name) => name,
             Field::Extra(name) => name,
         }
     }
@@ -90,8 +99,12 @@ impl Field {
 
     /// The values of the field in a stored payload, each once, with the JSON that tells them apart.
     pub(crate) fn values(&self, payload: &Map<String, Value>) -> Vec<(String, Value)> {
+        let within = |object: &str, name: &str| payload.get(object)?.get(name);
         let value = match self {
-            Field::Extra(name) => payload.get("extra").and_then(|extra| extra.get(name)),
+            Field::Extra(name) => within("extra", name),
+            Field::Fact(name) => within("extra", name)
+                .filter(|value| !is_nothing(value))
+                .or_else(|| within("facts", name)),
             field => payload.get(field.name()),
         };
         let values = match value {
@@ -108,12 +121,26 @@ impl Field {
             .collect()
     }
 
+    /// Whether the fact of that name is a time.
+    pub(super) fn has_dates(&self) -> bool {
+        matches!(self, Field::Fact("taken"))
+    }
+
     /// The field's place in a stored payload.
     pub(crate) fn path(&self) -> String {
         match self {
             // Quoted: a name may have a hyphen in it.
             Field::Extra(name) => format!("extra.\"{name}\""),
+            Field::Fact(name) => format!("facts.{name}"),
             _ => self.name().to_string(),
+        }
+    }
+
+    /// The place that counts before the field's own wherever it is not empty.
+    pub(crate) fn path_before(&self) -> Option<String> {
+        match self {
+            Field::Fact(name) => Some(Field::Extra((*name).to_owned()).path()),
+            _ => None,
         }
     }
 }
@@ -146,7 +173,7 @@ impl Comparison {
             .map_or("", |(sign, _)| sign)
     }
 
-    pub(super) fn is_equality(self) -> bool {
+    pub(crate) fn is_equality(self) -> bool {
         matches!(self, Comparison::Equal | Comparison::NotEqual)
     }
 
@@ -188,17 +215,31 @@ impl Condition {
             Field::Height => number(payload.height.into()),
             Field::Bytes => optional_number(payload.bytes.map(|n| n as f64)),
             Field::Modified => optional_number(payload.modified.map(|n| n as f64)),
-            Field::Extra(name) => match (payload.extra.get(name), self.comparison) {
-                (None, comparison) => comparison == Comparison::NotEqual,
-                (Some(value), Comparison::NotEqual) => !self.equals(value),
-                (Some(value), Comparison::Equal) => self.equals(value),
-                (Some(value), comparison) => any(value, &|value| {
-                    value
-                        .as_f64()
-                        .zip(self.number)
-                        .is_some_and(|(n, wanted)| comparison.holds(n, wanted))
-                }),
+            Field::Extra(name) => self.matches_value(payload.extra.get(name)),
+            Field::Fact(name) => match (payload.own(name), payload.facts.value(name)) {
+                (None, Some(Value::String(time))) if self.dates.is_some() => {
+                    let holds = |dates: &Dates| dates.holds(self.comparison, &time);
+                    let within = self.dates.as_ref().is_some_and(holds);
+                    within != (self.comparison == Comparison::NotEqual)
+                }
+                (None, fact) => self.matches_value(fact.as_ref()),
+                (own, _) => self.matches_value(own),
             },
+        }
+    }
+
+    /// As [`matches`](Self::matches), for a value of any kind.
+    fn matches_value(&self, value: Option<&Value>) -> bool {
+        match (value, self.comparison) {
+            (None, comparison) => comparison == Comparison::NotEqual,
+            (Some(value), Comparison::NotEqual) => !self.equals(value),
+            (Some(value), Comparison::Equal) => self.equals(value),
+            (Some(value), comparison) => any(value, &|value| {
+                value
+                    .as_f64()
+                    .zip(self.number)
+                    .is_some_and(|(n, wanted)| comparison.holds(n, wanted))
+            }),
         }
     }
 
@@ -215,6 +256,11 @@ impl Condition {
     pub(crate) fn truth(&self) -> Option<bool> {
         self.value.parse().ok()
     }
+}
+
+/// What stores take for an empty field.
+pub(crate) fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// An array passes a test when one of its elements does.
@@ -275,6 +321,21 @@ mod tests {
             ("sharp=false", false),
             ("tags=sea", true),
             ("tags=2", true),
+            ("taken>=2024-06-01", true),
+            ("taken>2024-06-01", false),
+            ("taken=2024", true),
+            ("taken!=2024-06", false),
+            ("taken<2024-06-01T12:30", false),
+            ("taken=2024-06-01 12:30:05", true),
+            ("taken=soon", false),
+            ("taken>3", false),
+            ("camera=Leica", true),
+            ("camera!=Leica M3", true),
+            ("orientation=6", true),
+            ("latitude>47", true),
+            ("sharpness<0.5", true),
+            ("brightness=dim", true),
+            ("brightness<1", false),
             ("nothing=1", false),
             ("nothing!=1", true),
             ("nothing<1", false),

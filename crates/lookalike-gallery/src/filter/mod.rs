@@ -1,12 +1,14 @@
 //! Conditions on payloads: built and joined here, written and read in `text`, compared in
-//! `condition`.
+//! `condition`; `dates` reads dates.
 
 mod condition;
+mod dates;
 mod text;
 
 use crate::{GalleryError, Payload};
 
-pub(crate) use condition::{Comparison, Condition, Field, forms};
+pub(crate) use condition::{Comparison, Condition, Field, forms, is_nothing};
+pub(crate) use dates::Dates;
 
 /// Conditions on payloads that must all hold: `label=3`, `width>=100`, `label="Salt and Pepper" and
 /// key!=7`.
@@ -19,7 +21,9 @@ pub(crate) use condition::{Comparison, Condition, Field, forms};
 /// `source`, `key`, `label`, `blake3` and `location` are compared as text, with `=` and `!=`;
 /// `width`, `height`, `bytes` and `modified` as numbers (of 53 bits), with `=`, `!=`, `<`, `<=`,
 /// `>` and `>=`. Any other name means an extra field of the payload: `=` and `!=` compare its text,
-/// number or truth value, the others numbers. `!=` is what `=` is not: it also holds where the
+/// number or truth value, the others numbers. The names of [`Facts`](crate::Facts), as `sharpness`,
+/// mean an extra field where the image has one of that name, and otherwise the fact. `taken` is
+/// compared with dates, written as far as they matter: `taken>=2024-06-01`, `taken=2024-06`. `!=` is what `=` is not: it also holds where the
 /// field is missing. Text in another Unicode normal form is the same text.
 ///
 /// ```
@@ -65,6 +69,7 @@ impl Filter {
                 comparison: Comparison::Equal,
                 value: value.to_owned(),
                 number: None,
+                dates: None,
             }],
         }
     }
@@ -116,10 +121,12 @@ impl Filter {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::Facts;
 
     pub fn payload() -> Payload {
         let extra = serde_json::json!({
-            "year": 1999, "ratio": 0.5, "city": "Basel", "sharp": true, "tags": ["sea", "2"]
+            "year": 1999, "ratio": 0.5, "city": "Basel", "sharp": true, "tags": ["sea", "2"],
+            "brightness": "dim"
         });
         Payload {
             source: "photos".into(),
@@ -131,6 +138,15 @@ pub(crate) mod tests {
             location: Some("/photos/a".into()),
             bytes: Some(1_000),
             modified: None,
+            facts: Facts {
+                brightness: Some(0.5),
+                sharpness: Some(0.25),
+                taken: Some("2024-06-01T12:30:05".into()),
+                camera: Some("Leica".into()),
+                latitude: Some(47.5),
+                orientation: Some(6),
+                ..Facts::default()
+            },
             extra: extra.as_object().unwrap().clone(),
             ..Payload::default()
         }

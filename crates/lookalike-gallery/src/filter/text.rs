@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Comparison, Condition, Field, Filter};
+use super::{Comparison, Condition, Dates, Field, Filter};
 use crate::GalleryError;
 
 /// Between two conditions.
@@ -207,11 +207,22 @@ impl Condition {
         }
         let field = Field::named(name);
         let number = value.parse().ok().filter(|n: &f64| n.is_finite());
-        let is_text = !field.is_number() && !matches!(field, Field::Extra(_));
+        let is_text = !field.is_number() && !matches!(field, Field::Extra(_) | Field::Fact(_));
         if is_text && !comparison.is_equality() {
             return Err(bad("orders text; only = and != compare this field"));
         }
-        if number.is_none() && (field.is_number() || !comparison.is_equality()) {
+        let dates = match field.has_dates() {
+            true => Dates::read(&value),
+            false => None,
+        };
+        if field.has_dates() && dates.is_none() && number.is_none() && !comparison.is_equality() {
+            return Err(bad(
+                "compares a date with something that is none (dates are written 2024, 2024-06, \
+                 2024-06-01 or 2024-06-01T12:30)",
+            ));
+        }
+        let is_comparable = number.is_some() || dates.is_some();
+        if !is_comparable && (field.is_number() || !comparison.is_equality()) {
             return Err(bad("compares a number with something that is none"));
         }
         let condition = Condition {
@@ -219,6 +230,7 @@ impl Condition {
             comparison,
             value,
             number,
+            dates,
         };
         Ok((condition, behind))
     }
@@ -294,6 +306,8 @@ mod tests {
             ("width=wide", "compares a number"),
             ("width>NaN", "compares a number"),
             ("year>soon", "compares a number"),
+            ("taken>soon", "compares a date"),
+            ("taken<2024-02-30", "compares a date"),
             ("label=3 and", "a condition is missing"),
             ("label=3 and ", "compares nothing"),
             ("label=3 and wide", "`wide` compares nothing"),

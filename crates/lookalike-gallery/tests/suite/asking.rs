@@ -281,7 +281,10 @@ fn counted(points: &[Point], field: &str, filter: Option<&Filter>, limit: usize)
             continue;
         }
         let payload = serde_json::to_value(&point.payload).unwrap();
-        let value = payload.get(field).or_else(|| payload["extra"].get(field));
+        let extra = payload["extra"].get(field);
+        let given = extra.filter(|value| !value.is_null() && **value != json!([]));
+        let value = payload.get(field).or(given);
+        let value = value.or_else(|| payload["facts"].get(field));
         let values = match value.cloned() {
             None => vec![],
             Some(Value::Array(values)) => values,
@@ -326,7 +329,20 @@ pub fn assert_counts(gallery: &dyn Gallery, points: &[Point]) {
     ] {
         let filter = filter.map(|text| text.parse::<Filter>().unwrap());
         for field in [
-            "label", "source", "width", "year", "city", "tags", "blake3", "nothing",
+            "label",
+            "source",
+            "width",
+            "year",
+            "city",
+            "tags",
+            "blake3",
+            "nothing",
+            "brightness",
+            "sharpness",
+            "entropy",
+            "taken",
+            "camera",
+            "orientation",
         ] {
             for limit in [0, 2, 1_000_000] {
                 assert_eq!(

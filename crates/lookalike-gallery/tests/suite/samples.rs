@@ -1,6 +1,7 @@
 //! Points to fill galleries with, the same in every run.
 
-use lookalike_gallery::{Payload, Point};
+use lookalike_gallery::{Facts, Payload, Point};
+use serde_json::json;
 
 /// A small generator of numbers that look random (SplitMix64, Steele, Lea and Flood 2014).
 pub struct Random(pub u64);
@@ -51,9 +52,35 @@ pub fn point(i: usize, code: Vec<f32>) -> Point {
         blake3: format!("{i:064x}"),
         ..Payload::default()
     };
+    if !i.is_multiple_of(4) {
+        payload.facts = Facts {
+            brightness: Some((i % 9) as f64 / 8.0),
+            sharpness: Some(0.5),
+            taken: Some(format!(
+                "2024-{:02}-{:02}T12:30:0{}",
+                1 + i % 12,
+                1 + i % 28,
+                i % 10
+            )),
+            camera: (i % 2 == 1).then(|| "Leica M3".to_owned()),
+            orientation: Some((1 + i % 8) as u8),
+            ..Facts::default()
+        };
+    }
     if i.is_multiple_of(3) {
         payload.extra.insert("year".into(), (1990 + i % 30).into());
         payload.extra.insert("city".into(), "Basel".into());
     }
+    // Fields that the source gives under the names of facts, one of them of another kind.
+    let own = match i % 10 {
+        0 => json!(0.25),
+        1 => json!("low"),
+        2 => json!([0.5, "high"]),
+        3 => json!(null),
+        4 => json!([]),
+        _ => return Point::new(code, payload),
+    };
+    payload.extra.insert("brightness".into(), own);
+    payload.extra.insert("taken".into(), json!(2024));
     Point::new(code, payload)
 }

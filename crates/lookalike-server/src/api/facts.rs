@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use lookalike::autoencoder::Comparison;
-use lookalike::gallery::{GalleryInfo, point_id};
+use lookalike::gallery::{GalleryInfo, Payload, point_id};
 use lookalike::{Encoder, ReadingRules};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -172,9 +172,14 @@ fn facts(service: &Service, signed_in: bool) -> Answered<Gallery> {
     let mut fields: Vec<String> = ["label", "source", "width", "height", "bytes"]
         .map(str::to_owned)
         .into();
-    for name in first.iter().flat_map(|point| point.payload.extra.keys()) {
-        if !fields.contains(name) {
-            fields.push(name.clone());
+    let known = |payload: &Payload| {
+        let facts = payload.facts.known().map(str::to_owned);
+        let extra = payload.extra.keys().cloned();
+        facts.chain(extra).collect::<Vec<String>>()
+    };
+    for name in first.iter().flat_map(|point| known(&point.payload)) {
+        if !fields.contains(&name) {
+            fields.push(name);
         }
     }
     // The query of the article that it all began with, where it is there.

@@ -1,9 +1,12 @@
 //! The gallery in two dimensions.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use lookalike::map::Map;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,7 +16,11 @@ use crate::body::InQuery;
 use crate::jobs::Outcome;
 use crate::pictures;
 use crate::problem::Problem;
+use crate::service::Service;
 use crate::types::Working;
+
+/// The most images that are read while a client waits.
+const MAX_GROUPED: usize = 200_000;
 
 /// The gallery in two dimensions.
 #[derive(Serialize, ToSchema)]
@@ -60,6 +67,66 @@ pub(super) struct VersionOfMap {
     version: String,
 }
 
+/// Which map, and by what its points are grouped.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct GroupsOf {
+    /// As `/map` gave it.
+    version: String,
+    /// A fact about images, as in filters.
+    #[param(example = "width")]
+    field: String,
+}
+
+/// The map's points in groups, at most 20.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MapGroups {
+    /// What each is called: a value, a range of numbers, a year or a month.
+    names: Vec<String>,
+    /// Whether they are in an order that means something; otherwise the most frequent come first.
+    ordered: bool,
+    /// For each point, in the order of `/map/points`, the index of its group; null where it has no
+    /// value, or a rare one.
+    groups: Vec<Option<u32>>,
+}
+
+/// The points of the map in groups by any fact about their images, to be coloured by.
+#[utoipa::path(
+    get, path = "/map/groups", tag = "gallery", params(GroupsOf),
+    responses(
+        (status = 200, description = "The groups", body = MapGroups),
+        (status = 422, description = "It has too many images", body = Problem, content_type = "application/problem+json"),
+        RefusedOne
+    )
+)]
+pub(super) async fn groups(
+    State(service): Shared,
+    InQuery(GroupsOf { version, field }): InQuery<GroupsOf>,
+) -> Answered<Json<MapGroups>> {
+    let map = of_version(&service, &version)?;
+    if map.points().len() > MAX_GROUPED {
+        return Err(Problem::unusable(format!(
+            "the map has more than {MAX_GROUPED} images, too many to be grouped while one waits"
+        )));
+    }
+    let groups = service.run(move |service| Ok(map.groups(service.gallery(), &field)?));
+    let groups = groups.await?;
+    Ok(Json(MapGroups {
+        names: groups.names,
+        ordered: groups.ordered,
+        groups: groups.of,
+    }))
+}
+
+/// The map, if it is that one still.
+fn of_version(service: &Service, version: &str) -> Answered<Arc<Map>> {
+    let map = service.layout.kept().filter(|map| map.version() == version);
+    map.ok_or_else(|| {
+        Problem::not_found("there is no map of this version any more: ask for /map again")
+    })
+}
+
 /// The points of the map.
 ///
 /// For each 28 bytes, little endian: the id as 16 bytes in their usual order; x and y as `f32`, 0
@@ -76,10 +143,7 @@ pub(super) async fn points(
     InQuery(VersionOfMap { version }): InQuery<VersionOfMap>,
     headers: HeaderMap,
 ) -> Answered<Response> {
-    let map = service.layout.kept().filter(|map| map.version() == version);
-    let map = map.ok_or_else(|| {
-        Problem::not_found("there is no map of this version any more: ask for /map again")
-    })?;
+    let map = of_version(&service, &version)?;
     let tag = pictures::entity_tag("map", &version);
     if pictures::has_version(&headers, &tag) {
         return Ok(pictures::not_modified(&tag, true));

@@ -171,8 +171,10 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(findings::groups::groups))
         .routes(routes!(findings::groups::keep_groups))
         .routes(routes!(findings::quality::quality))
+        .routes(routes!(findings::check::check))
         .routes(routes!(map::map))
         .routes(routes!(map::points))
+        .routes(routes!(map::groups))
         .routes(routes!(session::sign_in, session::sign_out));
     OpenApiRouter::with_openapi(Document::openapi())
         .nest("/api/v1", versioned)

@@ -1,7 +1,7 @@
 //! Conditions on one field of a payload.
 
 use qdrant_client::qdrant::r#match::MatchValue;
-use qdrant_client::qdrant::{FieldCondition, Range, ValuesCount};
+use qdrant_client::qdrant::{DatetimeRange, FieldCondition, Range, Timestamp, ValuesCount};
 use serde_json::Value;
 use tonic::Status;
 
@@ -21,6 +21,7 @@ enum Test {
     Any {
         matches: Option<MatchValue>,
         range: Option<Range>,
+        times: Option<DatetimeRange>,
     },
     Count(ValuesCount),
     Empty(bool),
@@ -34,9 +35,6 @@ impl Field {
             || condition.geo_polygon.is_some()
         {
             return Err(error::unsupported("places"));
-        }
-        if condition.datetime_range.is_some() {
-            return Err(error::unsupported("dates"));
         }
         let matches = match condition.r#match {
             None => None,
@@ -58,6 +56,7 @@ impl Field {
             Test::Any {
                 matches,
                 range: condition.range,
+                times: condition.datetime_range,
             }
         };
         Ok(Self {
@@ -82,10 +81,15 @@ impl Field {
 impl Test {
     fn holds(&self, value: &Value) -> bool {
         match self {
-            Self::Any { matches, range } => {
+            Self::Any {
+                matches,
+                range,
+                times,
+            } => {
                 let holds = |value: &Value| {
                     matches.as_ref().is_some_and(|m| is_match(m, value))
                         || range.as_ref().is_some_and(|range| in_range(range, value))
+                        || times.as_ref().is_some_and(|times| in_times(times, value))
                 };
                 match value {
                     Value::Array(values) => values.iter().any(holds),
@@ -129,6 +133,22 @@ fn in_range(range: &Range, value: &Value) -> bool {
             && range.gt.is_none_or(|bound| number > bound)
             && range.lte.is_none_or(|bound| number <= bound)
             && range.gte.is_none_or(|bound| number >= bound)
+    })
+}
+
+/// Times are texts; those without a time zone are in UTC.
+fn in_times(range: &DatetimeRange, value: &Value) -> bool {
+    let read = |text: &str| text.parse::<Timestamp>().ok();
+    let time = value
+        .as_str()
+        .and_then(|text| read(text).or_else(|| read(&format!("{text}Z"))));
+    time.is_some_and(|time| {
+        let order =
+            |bound: &Timestamp| (time.seconds, time.nanos).cmp(&(bound.seconds, bound.nanos));
+        range.lt.is_none_or(|bound| order(&bound).is_lt())
+            && range.gt.is_none_or(|bound| order(&bound).is_gt())
+            && range.lte.is_none_or(|bound| order(&bound).is_le())
+            && range.gte.is_none_or(|bound| order(&bound).is_ge())
     })
 }
 

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use lookalike_gallery::{Gallery, Payload, Point, Tiles, Upserted, point_id};
+use lookalike_gallery::{Facts, Gallery, Payload, Point, Tiles, Upserted, point_id};
 use lookalike_images::{DecodeOptions, Decoded, Pixels, thumbnail};
 use lookalike_sources::{Entry, SkipKind, SkipReason, Skipped, is_image_name};
 use rayon::prelude::*;
@@ -25,7 +25,7 @@ use crate::encoder::encode_all;
 use crate::indexing::pruning::Seen;
 use crate::indexing::storing::Storing;
 use crate::indexing::tiling::{Tiling, Windows};
-use crate::indexing::{IndexOptions, IndexSummary, decode_target};
+use crate::indexing::{IndexOptions, IndexSummary, decode_target, facts};
 use crate::stream::Raw;
 use crate::{Encoder, Error, ImageStream, Phase, Progress, Skips};
 
@@ -488,12 +488,9 @@ impl Stage<'_> {
             extra: entry.extra.clone(),
             ..Payload::default()
         };
-        let same = |point: &Point| {
-            let known = under_another_name(point, &stamped);
-            match known == *point {
-                true => Decision::Unchanged,
-                false => Decision::Known(Box::new(known)),
-            }
+        let same = |point: &Point, known: Point| match known == *point {
+            true => Decision::Unchanged,
+            false => Decision::Known(Box::new(known)),
         };
         if let Some(point) = there
             && !self.reread
@@ -503,14 +500,19 @@ impl Stage<'_> {
             && (point.payload.changed.is_none() || point.payload.changed == stamped.changed)
             && !self.lacks_tiles(&point.payload.blake3)
         {
-            return Comparison::Decided(same(point));
+            let known = self.under_another_name(point, &stamped);
+            return Comparison::Decided(same(point, known));
         }
         let raw = match Raw::read(&entry, self.stream.reading()) {
             Ok(raw) => raw,
             Err(skipped) => return Comparison::Decided(Decision::Skipped(skipped)),
         };
         let hash = raw.blake3();
-        let known = there.filter(|point| point.payload.blake3 == hash).map(same);
+        let known = there.filter(|point| point.payload.blake3 == hash);
+        let known = known.map(|point| {
+            let known = self.under_another_name(point, &stamped);
+            same(point, self.with_facts(known, &raw, &entry))
+        });
         if !self.lacks_tiles(&hash)
             && let Some(known) = known
         {
@@ -538,15 +540,15 @@ impl Stage<'_> {
             Comparison::Decided(decision) => return decision,
             Comparison::Read(read) => *read,
         };
-        let mut options = self.stream.reading().decode.clone();
         let twin = || {
             let twin = twins.get(&payload.blake3)?;
-            Some(Decision::Known(Box::new(under_another_name(
-                twin, &payload,
-            ))))
+            let known = self.under_another_name(twin, &payload);
+            let known = self.with_facts(known, &raw, &entry);
+            Some(Decision::Known(Box::new(known)))
         };
         if let Some(known) = known.or_else(twin) {
-            let tiles = self.windows(&raw, &entry, &payload.blake3, &options, None);
+            let options = &self.stream.reading().decode;
+            let tiles = self.windows(&raw, &entry, &payload.blake3, options, None);
             return match tiles {
                 None => known,
                 Some(tiles) => Decision::Tile(Box::new(Tiled {
@@ -556,7 +558,9 @@ impl Stage<'_> {
                 })),
             };
         }
-        options.target = Some(decode_target(self.encoder, self.thumbnail));
+        let options = self.decoding();
+        let mut facts = Facts::default();
+        self.set_exif(&mut facts, &raw);
         let decoded = match raw.decode(&entry, &options) {
             Ok(decoded) => decoded,
             Err(skipped) => return Decision::Skipped(skipped),
@@ -570,11 +574,13 @@ impl Stage<'_> {
                 }));
             }
         };
+        facts::add_measures(&mut facts, &decoded.pixels);
         // A side beyond u32 would be an image of more than 16 TiB.
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
         let payload = Payload {
             width: side(decoded.width),
             height: side(decoded.height),
+            facts,
             ..payload
         };
         let tiles = self.windows(&raw, &entry, &payload.blake3, &options, Some(&decoded));
@@ -605,6 +611,54 @@ impl Stage<'_> {
         // Without tiles an image can still be found as a whole.
         tiling.windows(raw, entry, options, decoded).ok()
     }
+
+    /// How pictures are decoded.
+    fn decoding(&self) -> DecodeOptions {
+        DecodeOptions {
+            target: Some(decode_target(self.encoder, self.thumbnail)),
+            ..self.stream.reading().decode.clone()
+        }
+    }
+
+    /// A point whose content was read and is known, with its facts found out if everything is read
+    /// anew. It is decoded only if it was never measured.
+    fn with_facts(&self, mut known: Point, raw: &Raw, entry: &Entry) -> Point {
+        if !self.reread {
+            return known;
+        }
+        let facts = &mut known.payload.facts;
+        self.set_exif(facts, raw);
+        if !facts.is_measured()
+            && let Ok(decoded) = raw.decode(entry, &self.decoding())
+        {
+            facts::add_measures(facts, &decoded.pixels);
+        }
+        known
+    }
+
+    /// Sets what a camera wrote, unless that is not to be kept.
+    fn set_exif(&self, facts: &mut Facts, raw: &Raw) {
+        if !self.stream.reading().no_exif {
+            facts::set_exif(facts, raw.exif());
+        }
+    }
+
+    /// What is known of a point's content, for another entry that has it.
+    fn under_another_name(&self, point: &Point, entry: &Payload) -> Point {
+        let mut facts = point.payload.facts.clone();
+        if self.stream.reading().no_exif {
+            facts.clear_exif();
+        }
+        let mut payload = Payload {
+            width: point.payload.width,
+            height: point.payload.height,
+            blake3: point.payload.blake3.clone(),
+            facts,
+            ..entry.clone()
+        };
+        payload.keep_all_of(&point.payload);
+        Point::new(point.code.clone(), payload)
+    }
 }
 
 /// Whether a picture is nothing but a colour.
@@ -617,18 +671,6 @@ fn is_flat(pixels: &Pixels, [red, green, blue]: [u8; 3]) -> bool {
             .chunks_exact(3)
             .all(|pixel| pixel == [red, green, blue]),
     }
-}
-
-/// What is known of a point's content, for another entry that has it.
-fn under_another_name(point: &Point, entry: &Payload) -> Point {
-    let mut payload = Payload {
-        width: point.payload.width,
-        height: point.payload.height,
-        blake3: point.payload.blake3.clone(),
-        ..entry.clone()
-    };
-    payload.keep_all_of(&point.payload);
-    Point::new(point.code.clone(), payload)
 }
 
 /// Entries in groups whose files can be held in memory.

@@ -1,6 +1,6 @@
 //! What an entry holds, read, and decoded.
 
-use lookalike_images::{DecodeOptions, Decoded, ImageError, Pixels, decode};
+use lookalike_images::{DecodeOptions, Decoded, Exif, ImageError, Pixels, decode};
 use lookalike_sources::{Entry, SkipKind, SkipReason, Skipped};
 
 use super::Reading;
@@ -33,6 +33,14 @@ impl Raw {
         match self {
             Self::File(bytes) => blake3::hash(bytes).to_hex().to_string(),
             Self::Pixels(pixels) => pixels.blake3(),
+        }
+    }
+
+    /// What a camera wrote into a file.
+    pub(crate) fn exif(&self) -> Exif {
+        match self {
+            Self::File(bytes) => Exif::of_file(bytes),
+            Self::Pixels(_) => Exif::default(),
         }
     }
 

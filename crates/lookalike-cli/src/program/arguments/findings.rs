@@ -1,4 +1,4 @@
-//! What can be typed behind `lookalike duplicates` and `lookalike outliers`.
+//! What can be typed behind `lookalike duplicates`, `outliers` and `check`.
 
 use std::path::PathBuf;
 
@@ -164,4 +164,27 @@ pub struct ReportArguments {
     /// Where to write it (HTML)
     #[arg(long, value_name = "HTML")]
     pub out: PathBuf,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Pictures are judged by what was found out about them while they were indexed; what counts as a fault follows from the collection. --where knows the same measures: brightness and contrast (of luma), sharpness, entropy (bits), colourfulness, flat_bottom and undecoded (shares of the rows).\n\nlookalike check --gallery g                               what is wrong, and how the measures are distributed\nlookalike check --gallery g --csv faults.csv --sheet faults.png\nlookalike check --gallery g --where source=photos         what is usual there\nlookalike search a.jpg --gallery g --where \"sharpness>=0.5\""
+)]
+pub struct CheckArguments {
+    /// Where to look
+    #[arg(long, value_name = "GALLERY")]
+    pub gallery: String,
+    /// Give the N worst pictures of each fault only [default: 10; for --csv all]
+    #[arg(long, value_name = "N", value_parser = positive())]
+    pub limit: Option<usize>,
+    /// Only pictures whose payload passes, judged by what is usual among them; repeatable, all must
+    /// hold
+    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
+    pub filters: Vec<Filter>,
+    /// Write them there, a fault of a picture a line
+    #[arg(long, value_name = "CSV")]
+    pub csv: Option<PathBuf>,
+    /// Draw the worst of each fault there, a row each (PNG)
+    #[arg(long, value_name = "PNG")]
+    pub sheet: Option<PathBuf>,
 }

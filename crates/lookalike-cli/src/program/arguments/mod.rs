@@ -22,7 +22,9 @@ mod train;
 mod values;
 
 pub use encoders::{PretrainedArguments, named};
-pub use findings::{DuplicatesArguments, KeepArguments, OutliersArguments, ReportArguments};
+pub use findings::{
+    CheckArguments, DuplicatesArguments, KeepArguments, OutliersArguments, ReportArguments,
+};
 pub use gallery::*;
 pub use groups::GroupsArguments;
 pub use labels::{SampleArguments, SuggestArguments};
@@ -90,6 +92,8 @@ pub enum Command {
     Sample(SampleArguments),
     /// Suggest labels by the nearest labelled pictures, and find labels that may be mistakes
     Suggest(SuggestArguments),
+    /// Find pictures with something wrong: blank, dark, blurred, half-decoded and the like
+    Check(CheckArguments),
     /// Write a gallery for other programs: NumPy, lines of JSON, Parquet; or its encoder, as ONNX
     Export(ExportArguments),
     /// Write a gallery's map, some answers, copies and outliers as one HTML file
@@ -118,6 +122,7 @@ impl Command {
             Self::Groups(_) => "groups",
             Self::Sample(_) => "sample",
             Self::Suggest(_) => "suggest",
+            Self::Check(_) => "check",
             Self::Export(_) => "export",
             Self::Report(_) => "report",
             Self::Serve(_) => "serve",
@@ -189,6 +194,13 @@ pub struct IndexArguments {
     /// [default: 30]
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "30", require_equals = true, value_parser = tiles)]
     pub tiles: Option<usize>,
+    /// Do not keep what cameras wrote about photographs (EXIF: when, with which camera and lens,
+    /// where), and forget it of the images that are gone through; this holds for the gallery
+    #[arg(long)]
+    pub no_exif: bool,
+    /// Keep it again, in a gallery for which --no-exif held; of what is there already with --reread
+    #[arg(long, conflicts_with = "no_exif")]
+    pub exif: bool,
     /// Then go on following the folder: what is added, changed or (with --prune) removed is so in
     /// the gallery moments later
     #[arg(long, conflicts_with_all = ["part", "sample"])]
@@ -427,6 +439,7 @@ mod tests {
             "lookalike index photos --model m --gallery g --prune-emptied --part 1/2",
             "lookalike gallery move g a",
             "lookalike index photos --model m --gallery g --background white",
+            "lookalike index photos --model m --gallery g --exif --no-exif",
             "lookalike search --gallery g",
             "lookalike search a.png --gallery g -k 0",
             "lookalike search a.png --gallery g --region 1,2,3",
@@ -451,6 +464,8 @@ mod tests {
             "lookalike groups --gallery g --count 0",
             "lookalike sample --gallery g",
             "lookalike suggest --gallery g -k 0",
+            "lookalike check",
+            "lookalike check --gallery g --limit 0",
             "lookalike export --gallery g",
             "lookalike serve",
             "lookalike gallery",

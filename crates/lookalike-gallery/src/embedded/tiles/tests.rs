@@ -41,7 +41,10 @@ fn contents_come_in_the_order_of_their_best_tiles() {
             kept.add(hash(content), unpack(&bytes, DIMS).unwrap());
             all.push(bytes);
         }
-        assert_eq!(kept.len(), (0..150).map(|content| content % 7).sum::<usize>());
+        assert_eq!(
+            kept.len(),
+            (0..150).map(|content| content % 7).sum::<usize>()
+        );
         let query = code(7_777);
         let mut expected: Vec<(f32, Hash, u32)> = Vec::new();
         for (content, bytes) in all.iter().enumerate().filter(|(at, _)| at % 3 != 1) {

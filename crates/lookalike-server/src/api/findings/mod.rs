@@ -21,12 +21,14 @@ use crate::problem::Problem;
 use crate::service::Service;
 use crate::types::Working;
 
+pub(super) mod check;
 pub(super) mod copies;
 pub(super) mod duplicates;
 pub(super) mod groups;
 pub(super) mod outliers;
 pub(super) mod quality;
 
+use check::FoundFaults;
 use copies::{PlanOf, Scripts};
 use duplicates::FoundDuplicates;
 use groups::{FoundGroups, KeptGroups};
@@ -57,6 +59,7 @@ pub(crate) enum Finding {
     },
     Quality,
     Scripts(Box<PlanOf>),
+    Check,
 }
 
 /// What was computed over the whole gallery, and when. It has no facts about images: these are read
@@ -76,6 +79,7 @@ enum What {
     KeptGroups(KeptGroups),
     Quality(lookalike::quality::Quality),
     Scripts(Scripts),
+    Faults(FoundFaults),
 }
 
 impl Weigh for Found {
@@ -86,6 +90,7 @@ impl Weigh for Found {
             What::Groups(found) => found.bytes(),
             What::KeptGroups(_) | What::Quality(_) => 0,
             What::Scripts(scripts) => scripts.bytes(),
+            What::Faults(found) => found.bytes(),
         }
     }
 }
@@ -153,6 +158,7 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
         Finding::KeptGroups { count } => What::KeptGroups(groups::keep(service, count, said)?),
         Finding::Quality => What::Quality(quality::find(service, said)?),
         Finding::Scripts(of) => What::Scripts(Scripts::write(service, *of, said)?),
+        Finding::Check => What::Faults(check::find(service, said)?),
     })
 }
 
