@@ -161,7 +161,7 @@ fn made_faults_are_found_and_sound_pictures_left_alone() {
     let line: Json = serde_json::from_str(line.lines().next().unwrap()).unwrap();
     assert!(line["facts"]["sharpness"].is_number(), "{line}");
     let answer = place.json("search photos/1.png --gallery g -k 1 --where sharpness>0.5");
-    let facts = &answer["neighbours"][0]["facts"];
+    let facts = &answer["neighbours"][0]["payload"]["facts"];
     assert!(facts["sharpness"].as_f64().unwrap() > 0.5, "{answer}");
 }
 
@@ -318,7 +318,7 @@ fn photographs_are_found_by_when_and_with_what_they_were_taken() {
     fs::write(folder.join("new.jpg"), photograph(20, "Leica M3", 1)).unwrap();
     let later = place.json("index photos --model m --gallery g --no-diffusion");
     assert_eq!((&later["added"], &later["changed"]), (&1.into(), &0.into()));
-    let gallery = open_gallery(&place.path("g").display().to_string()).unwrap();
+    let gallery = open_gallery(place.path("g").display().to_string()).unwrap();
     for point in Points::new(&*gallery, None) {
         let facts = point.unwrap().payload.facts;
         assert_eq!(facts.known().count(), 7, "{facts:?}");

@@ -216,11 +216,7 @@ fn neighbours_suggest_labels_and_a_sample_covers() {
         swapped.contains(&key)
     };
     let right = mistakes.iter().filter(is_swapped).count();
-    assert!(
-        right * 3 > swapped.len() * 2,
-        "{right} of {}",
-        swapped.len()
-    );
+    assert!(right * 2 > swapped.len(), "{right} of {}", swapped.len());
     assert!(right * 2 > mistakes.len(), "{right} of {mistakes:?}");
     let refused = place.run("suggest --gallery g --labels sample.png");
     assert_eq!(refused.status.code(), Some(1));

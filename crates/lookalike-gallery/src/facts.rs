@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What was found out about a picture's content while it was indexed. Copies have the same. Whatever
-/// is not known is none: galleries did not always keep these.
+/// What was found out about a picture's content while it was indexed. Copies have the same.
+/// Whatever is not known is none: galleries did not always keep these.
 ///
 /// Filters and facets know each by its name, as `sharpness<0.4`. Where the source itself gives an
 /// image a field of that name, that one is meant.

@@ -18,7 +18,8 @@
 //!     let payload = Payload { source: "digits".into(), key: key.into(), ..Payload::default() };
 //!     Point::new(code, payload)
 //! };
-//! gallery.upsert(&[image("seven", vec![1.0, 0.0]), image("one", vec![0.9, 0.1]), image("eight", vec![0.0, 1.0])])?;
+//! gallery.upsert(&[image("seven", vec![1.0, 0.0]), image("one", vec![0.9, 0.1]), image("eight",
+//! vec![0.0, 1.0])])?;
 //!
 //! let answer = gallery.search(&SearchRequest::new(vec![1.0, 0.01], 2))?;
 //! let keys: Vec<_> = answer.neighbours.iter().map(|hit| hit.payload.key.as_str()).collect();

@@ -72,7 +72,8 @@ impl std::str::FromStr for Fit {
     }
 }
 
-/// Brings an image to `shape`: scaled (not cropped) to its sides, grey made colour or colour made grey.
+/// Brings an image to `shape`: scaled (not cropped) to its sides, grey made colour or colour made
+/// grey.
 ///
 /// It is [`fit_with`] and [`Fit::Stretch`].
 pub fn fit(pixels: &Pixels, shape: InputShape) -> Pixels {
@@ -81,15 +82,17 @@ pub fn fit(pixels: &Pixels, shape: InputShape) -> Pixels {
 
 /// Brings an image to `shape`, grey made colour or colour made grey.
 ///
-/// Scaling is bicubic (Catmull-Rom), over as many pixels as fall on one: what is scaled down does not alias.
-/// Grey is the luma of Rec. 709. An image that already has the shape comes back as it is. A shape that no image has
-/// (another number of channels than 1 or 3, a side of 0 or above 65,535) is read as the nearest one that exists.
+/// Scaling is bicubic (Catmull-Rom), over as many pixels as fall on one: what is scaled down does
+/// not alias. Grey is the luma of Rec. 709. An image that already has the shape comes back as it
+/// is. A shape that no image has (another number of channels than 1 or 3, a side of 0 or above
+/// 65,535) is read as the nearest one that exists.
 /// `background` (red, green, blue) is what [`Fit::Pad`] puts beside the image.
 pub fn fit_with(pixels: &Pixels, shape: InputShape, how: Fit, background: [u8; 3]) -> Pixels {
     fit_part(pixels, whole(pixels), shape, how, background)
 }
 
-/// As [`fit_with`], for a part of a picture. A picture that has the shape comes back as it is if all of it is meant.
+/// As [`fit_with`], for a part of a picture. A picture that has the shape comes back as it is if
+/// all of it is meant.
 pub(crate) fn fit_part(
     pixels: &Pixels,
     part: Part,
@@ -102,8 +105,8 @@ pub(crate) fn fit_part(
         shape.width.clamp(1, MAX_SIDE),
     );
     let grey = shape.channels < 3;
-    // Colour becomes grey before it is scaled up, but after it is scaled down, and grey becomes colour after
-    // scaling: the dearest part sees the fewest values.
+    // Colour becomes grey before it is scaled up, but after it is scaled down, and grey becomes
+    // colour after scaling: the dearest part sees the fewest values.
     let shrinks = width * height < pixels.width() * pixels.height();
     let fitted = match (pixels.channels(), grey) {
         (3, true) if !shrinks => place(&to_grey(pixels), part, width, height, how, background),
@@ -214,7 +217,8 @@ pub(crate) fn to_colour(pixels: &Pixels) -> Pixels {
     Pixels::trusted(pixels.width(), pixels.height(), 3, data)
 }
 
-/// The luma of Rec. 709 on the values as stored. Its weights, in 1/65,536, sum to one: grey stays grey.
+/// The luma of Rec. 709 on the values as stored. Its weights, in 1/65,536, sum to one: grey stays
+/// grey.
 pub(crate) fn to_grey(pixels: &Pixels) -> Pixels {
     let luma = |rgb: &[u8]| {
         let sum =

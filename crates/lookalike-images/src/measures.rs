@@ -20,8 +20,8 @@ pub struct Measures {
     /// Standard deviation of luma: 0 for a single grey, 0.5 for as much black as white.
     pub contrast: f32,
     /// How much of the change between neighbouring pixels would be lost by blurring the picture: 1
-    /// less the blur effect of Crete, Dolmiere, Ladret and Nicolas, "The blur effect: perception and
-    /// estimation with a new no-reference perceptual blur metric" (2007), with their mean of 9
+    /// less the blur effect of Crete, Dolmiere, Ladret and Nicolas, "The blur effect: perception
+    /// and estimation with a new no-reference perceptual blur metric" (2007), with their mean of 9
     /// pixels. What is blurred already loses little by being blurred again. From 0; sharp
     /// photographs have 0.5 to 0.8. It does not depend on contrast; noise counts as sharp. 0 where
     /// nothing changes.

@@ -35,13 +35,13 @@ fn mean(codes: Codes, metric: Metric, rows: &[u32]) -> Vec<f32> {
     sum.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
-/// Up to `count` of some rows of the codes: `first`, then always the one farthest from all before, of
-/// equal ones the first; each with how far that is, infinite for the first. Ends where all that is
-/// left equals one of those chosen.
+/// Up to `count` of some rows of the codes: `first`, then always the one farthest from all before,
+/// of equal ones the first; each with how far that is, infinite for the first. Ends where all that
+/// is left equals one of those chosen.
 ///
 /// After any number of them, no row is farther from the nearest of those chosen than twice what so
-/// many rows can do at best, if the triangle inequality holds (Gonzalez, *Clustering to minimize the
-/// maximum intercluster distance*, 1985). The next one's distance is how far the farthest is.
+/// many rows can do at best, if the triangle inequality holds (Gonzalez, *Clustering to minimize
+/// the maximum intercluster distance*, 1985). The next one's distance is how far the farthest is.
 pub fn farthest_first(
     codes: Codes,
     metric: Metric,

@@ -11,7 +11,8 @@
 //! - [`KnnGraph`] joins every code to its nearest, and [`map_diffused`] ranks along that graph.
 //! - [`DiffusionRows`] is the same ranking computed ahead for every code, so that a query costs
 //!   a merge of a few short rows.
-//! - [`Communities`] divides codes into groups by how they hang together; [`farthest_first`] chooses
+//! - [`Communities`] divides codes into groups by how they hang together; [`farthest_first`]
+//!   chooses
 //!   a few that cover all.
 //! - [`Pca`] finds the directions in which codes vary most, [`spectral_embedding`] the slowest
 //!   waves of the neighbour graph, which tell its clusters apart.

@@ -30,7 +30,7 @@ macro_rules! asset {
 const PAGE: &[u8] = include_bytes!("../web/index.html");
 
 /// Where the page is: each address shows another part of it.
-const PLACES: [&str; 7] = [
+const PLACES: [&str; 8] = [
     "/",
     "/map",
     "/groups",

@@ -33,7 +33,8 @@ pub(crate) struct Image {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub modified: Option<i64>,
     /// What was found out about the picture itself while it was indexed: `brightness`, `contrast`,
-    /// `sharpness`, `entropy`, `colourfulness`, `flat_bottom`, `undecoded`; and what a camera wrote:
+    /// `sharpness`, `entropy`, `colourfulness`, `flat_bottom`, `undecoded`; and what a camera
+    /// wrote:
     /// `taken`, `camera`, `lens`, `latitude`, `longitude`, `orientation`.
     #[serde(skip_serializing_if = "Facts::is_empty")]
     #[schema(value_type = Object)]

@@ -372,7 +372,7 @@ fn filters_narrow_the_answers() {
         &server,
         &json!({"query": {"id": SEVEN}, "k": DEFAULT_COUNT, "filter": "label=3"}),
     );
-    page.wait("[...document.querySelectorAll('.answer .caption b')].every((one) => one.textContent === '3.png')");
+    page.wait("[...document.querySelectorAll('.answer .caption b')].every((one) => one.textContent === '3')");
     page.wait("document.querySelector('#facets .chip[data-value=\"3\"]').getAttribute('aria-pressed') === 'true'");
     // Another label instead.
     page.click("#facets .chip[data-value='7']");

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! For each row, every 20th image is replaced by one with a fault, saved as JPEG (quality 80), and
-//! the whole is indexed anew and checked. *Found* is the share of those with the fault that is named;
+//! the whole is indexed anew and checked. *Found* is the share of those with the fault that is
+//! named;
 //! *alarms* are sound images with that fault, of the first row sound images with any.
 
 use std::error::Error;
@@ -217,12 +218,12 @@ fn jpeg(pixels: &Pixels) -> Bytes {
     thumbnail(pixels, side).expect("pixels encode").into()
 }
 
+/// The faults of each image by its number, and how many images were passed over.
+type Found = (Vec<Vec<Fault>>, u64);
+
 /// What `check` says of a collection whose every 20th file is replaced by what `replace` makes of
-/// it: the faults of each image by its number, and how many were passed over.
-fn faults_of(
-    files: &[Bytes],
-    replace: &dyn Fn(&Bytes) -> Bytes,
-) -> Result<(Vec<Vec<Fault>>, u64), Box<dyn Error>> {
+/// it.
+fn faults_of(files: &[Bytes], replace: &dyn Fn(&Bytes) -> Bytes) -> Result<Found, Box<dyn Error>> {
     let entries = files.iter().enumerate().map(|(at, file)| Entry {
         key: at.to_string(),
         label: None,

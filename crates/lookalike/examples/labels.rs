@@ -7,10 +7,10 @@
 //! cargo run --release -p lookalike --example labels -- growth 60000 100000 200000
 //! ```
 //!
-//! `groups` gives normalised mutual information (by the mean of the entropies) and the adjusted Rand
-//! index, images in no group each counting as a group of their own. `suggest` hides all labels but
-//! some drawn by lot, and in a second table swaps 5 % of all labels for others. `growth` takes the
-//! time of grouping so many codes: 200 heaps of normal deviates in 128 dimensions.
+//! `groups` gives normalised mutual information (by the mean of the entropies) and the adjusted
+//! Rand index, images in no group each counting as a group of their own. `suggest` hides all labels
+//! but some drawn by lot, and in a second table swaps 5 % of all labels for others. `growth` takes
+//! the time of grouping so many codes: 200 heaps of normal deviates in 128 dimensions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;

@@ -124,9 +124,9 @@ fn model_bytes(
     })
 }
 
-/// Copies all points of `from`, with their thumbnails and tiles, to `to`; what is there already is left
-/// alone, so that a run that was stopped is completed by running it again. At the end both are read
-/// and compared, point by point.
+/// Copies all points of `from`, with their thumbnails and tiles, to `to`; what is there already is
+/// left alone, so that a run that was stopped is completed by running it again. At the end both are
+/// read and compared, point by point.
 ///
 /// # Errors
 ///

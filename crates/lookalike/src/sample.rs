@@ -1,8 +1,8 @@
 //! A few pictures that cover a gallery, for instance to be labelled first.
 //!
 //! The first is the most central one; every other is the one least like all before
-//! ([`farthest_first`]). So the first of them cover as well as so few can, whatever their number, and
-//! each adds what was missing most: rare kinds come early, and so do misfits.
+//! ([`farthest_first`]). So the first of them cover as well as so few can, whatever their number,
+//! and each adds what was missing most: rare kinds come early, and so do misfits.
 
 use lookalike_gallery::{Filter, Gallery, Payload};
 use lookalike_neighbours::{Metric, central, farthest_first};
@@ -32,8 +32,8 @@ pub struct Sample {
 pub struct Chosen {
     /// The point's id; of several points of one content the lowest.
     pub id: Uuid,
-    /// How far it is from the nearest of those before: how well those cover the gallery. None for the
-    /// first.
+    /// How far it is from the nearest of those before: how well those cover the gallery. None for
+    /// the first.
     pub distance: Option<f32>,
     /// What is known about it.
     #[serde(flatten)]

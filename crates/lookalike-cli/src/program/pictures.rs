@@ -34,7 +34,8 @@ impl<'a> Originals<'a> {
         })
     }
 
-    /// The point's picture, or none where its source is gone or holds another one now, and no thumbnail was kept.
+    /// The point's picture, or none where its source is gone or holds another one now, and no
+    /// thumbnail was kept.
     pub fn get(&self, payload: &Payload) -> Option<Pixels> {
         self.originals.picture(self.gallery, payload)
     }

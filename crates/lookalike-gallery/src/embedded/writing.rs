@@ -47,8 +47,8 @@ impl EmbeddedGallery {
     }
 
     /// Runs a change on the shard. Before it can be seen, the folder says that changes have begun
-    /// and, if `codes` change, that the neighbour graph is stale; when this returns, it is on disk, and what is kept in
-    /// memory has yet to [follow](super::screen::Screen::follow) it.
+    /// and, if `codes` change, that the neighbour graph is stale; when this returns, it is on disk,
+    /// and what is kept in memory has yet to [follow](super::screen::Screen::follow) it.
     fn change(
         &self,
         writer: &mut Writer,

@@ -23,8 +23,9 @@ pub(crate) use dates::Dates;
 /// `>` and `>=`. Any other name means an extra field of the payload: `=` and `!=` compare its text,
 /// number or truth value, the others numbers. The names of [`Facts`](crate::Facts), as `sharpness`,
 /// mean an extra field where the image has one of that name, and otherwise the fact. `taken` is
-/// compared with dates, written as far as they matter: `taken>=2024-06-01`, `taken=2024-06`. `!=` is what `=` is not: it also holds where the
-/// field is missing. Text in another Unicode normal form is the same text.
+/// compared with dates, written as far as they matter: `taken>=2024-06-01`, `taken=2024-06`. `!=`
+/// is what `=` is not: it also holds where the field is missing. Text in another Unicode normal
+/// form is the same text.
 ///
 /// ```
 /// use lookalike_gallery::Filter;

@@ -205,17 +205,20 @@ mod tests {
     use super::*;
     use crate::{Codes, Metric, nearest_others};
 
-    /// Codes around points on a line, `spread` wide and 1 apart; how many around each.
-    fn line(sizes: &[usize], spread: f32) -> Vec<Vec<u32>> {
+    /// Codes around points on a line, `spread` wide and 1 apart, in so many dimensions; how many
+    /// around each.
+    fn line(sizes: &[usize], spread: f32, dims: usize) -> Vec<Vec<u32>> {
         let mut state = 7;
         let mut random = || spread / 2.0 * crate::pca::random(&mut state) as f32;
         let mut data = Vec::new();
         for (at, &size) in sizes.iter().enumerate() {
             for _ in 0..size {
-                data.extend([at as f32 + random(), random()]);
+                data.push(at as f32 + random());
+                data.extend((1..dims).map(|_| random()));
             }
         }
-        let found = nearest_others(Codes::new(&data, 2).unwrap(), Metric::Euclidean, 15);
+        let codes = Codes::new(&data, dims).unwrap();
+        let found = nearest_others(codes, Metric::Euclidean, 15);
         let indices =
             |others: Vec<crate::Neighbour>| others.iter().map(|other| other.index as u32).collect();
         found.into_iter().map(indices).collect()
@@ -223,7 +226,7 @@ mod tests {
 
     #[test]
     fn what_stands_apart_is_a_group_and_the_largest_is_the_first() {
-        let communities = Communities::new(&line(&[100, 300, 200, 250], 0.8), 5);
+        let communities = Communities::new(&line(&[100, 300, 200, 250], 0.3, 16), 5);
         let groups = communities.natural();
         for (codes, number) in [(0..100, 3), (100..400, 0), (400..600, 2), (600..850, 1)] {
             assert!(groups[codes].iter().all(|&group| group == Some(number)));
@@ -234,7 +237,7 @@ mod tests {
 
     #[test]
     fn as_many_groups_as_are_asked_for() {
-        let communities = Communities::new(&line(&[400, 400], 1.2), 5);
+        let communities = Communities::new(&line(&[400, 400], 1.2, 2), 5);
         assert!(communities.max_count() >= 8, "{}", communities.max_count());
         for count in [1, 2, 5, 8] {
             let groups = communities.divided(count);
@@ -254,7 +257,7 @@ mod tests {
     #[test]
     fn too_few_are_no_group() {
         // Three far away name each other and, of the others, what is nearest.
-        let mut neighbours = line(&[200, 200], 0.8);
+        let mut neighbours = line(&[200, 200], 0.3, 16);
         for _ in 0..3 {
             neighbours.push(vec![400, 401, 402]);
         }

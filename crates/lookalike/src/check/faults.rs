@@ -195,9 +195,9 @@ impl Side {
 
 /// From where on a picture has a fault.
 ///
-/// Where a rule has a `deviations`, the collection says: so many robust standard deviations from its
-/// median. But however alike its pictures are, what is not beyond `bound` is no fault; and however
-/// different they are, what is beyond `always` is one.
+/// Where a rule has a `deviations`, the collection says: so many robust standard deviations from
+/// its median. But however alike its pictures are, what is not beyond `bound` is no fault; and
+/// however different they are, what is beyond `always` is one.
 #[derive(Debug)]
 pub(super) struct Rule {
     pub(super) measure: Measure,
@@ -228,7 +228,8 @@ const RARE: f64 = 0.02;
 /// What pictures are in the collection, at the least, for it to say what is usual.
 pub(super) const MIN_PICTURES: usize = 20;
 
-/// By the fault's number. The bounds were set on photographs, scans and drawings (see docs/quality.md).
+/// By the fault's number. The bounds were set on photographs, scans and drawings (see
+/// docs/quality.md).
 static RULES: [Rule; 10] = [
     Rule {
         measure: Measure::Contrast,

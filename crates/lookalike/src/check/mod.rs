@@ -4,9 +4,9 @@
 //! [`Facts`](lookalike_gallery::Facts) of their payloads, and by their sides: no picture is read
 //! again. What counts as a fault follows from the collection: its median and the median absolute
 //! deviation from it say what is usual, and only what lies far outside of that and beyond a bound
-//! that no sound picture reaches is called wrong. So a collection of dark scans is not all dark, and
-//! the darkest percent of sound photographs are not wrong. Nothing depends on the collection for
-//! pictures that are blank, tiny, or end in the grey of missing data.
+//! that no sound picture reaches is called wrong. So a collection of dark scans is not all dark,
+//! and the darkest percent of sound photographs are not wrong. Nothing depends on the collection
+//! for pictures that are blank, tiny, or end in the grey of missing data.
 
 use std::collections::HashMap;
 
@@ -227,6 +227,7 @@ mod tests {
                 colourfulness: Some(25.0 + 20.0 * wave(17)),
                 flat_bottom: Some(0.0),
                 undecoded: Some(0.0),
+                ..Facts::default()
             },
             ..Payload::default()
         };
@@ -278,6 +279,7 @@ mod tests {
             colourfulness: Some(0.0),
             flat_bottom: Some(1.0),
             undecoded: Some(0.0),
+            ..Facts::default()
         };
         let blank = among_sound(|payload| payload.facts = blank.clone());
         assert_eq!(blank, (vec![Blank], 0));
@@ -291,7 +293,7 @@ mod tests {
     #[test]
     fn the_worst_come_first() {
         let sharpness = [0.3, 0.1, 0.2];
-        let pictures: Vec<_> = (0..103)
+        let pictures: Vec<_> = (0..103_usize)
             .map(|at| match at.checked_sub(100) {
                 None => picture(at, |_| {}),
                 Some(odd) => picture(at, |p| p.facts.sharpness = Some(sharpness[odd])),

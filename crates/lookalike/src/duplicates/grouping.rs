@@ -44,16 +44,17 @@ impl Placed {
     }
 }
 
-/// Groups codes around representatives: the first, of all in the order of their rows, takes every other within
+/// Groups codes around representatives: the first, of all in the order of their rows, takes every
+/// other within
 /// `threshold` of it; the first of the remaining takes of those that remain; and so on.
 ///
-/// So every code is in exactly one group, comes first in it or is within the threshold of the one that does, and
-/// the first ones are farther than the threshold from each other. A chain of pictures, each near to the next, falls
-/// apart where it leads away from its representative; joining whatever is near would make one group of it, whose ends
-/// may have nothing in common.
+/// So every code is in exactly one group, comes first in it or is within the threshold of the one
+/// that does, and the first ones are farther than the threshold from each other. A chain of
+/// pictures, each near to the next, falls apart where it leads away from its representative;
+/// joining whatever is near would make one group of it, whose ends may have nothing in common.
 ///
-/// Groups come in the order of their representatives, the others in a group nearest first. Groups of one are groups
-/// as well. Distances are exact.
+/// Groups come in the order of their representatives, the others in a group nearest first. Groups
+/// of one are groups as well. Distances are exact.
 pub fn group(codes: Codes, metric: Metric, threshold: f32) -> Vec<Vec<Placed>> {
     let count = codes.len();
     let mut taken = vec![false; count];

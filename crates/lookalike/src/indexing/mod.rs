@@ -64,7 +64,8 @@ pub struct IndexOptions<'a> {
     /// is not mounted.
     pub prune_emptied: bool,
     /// Read every image anew, whatever its size and its times say, and find out the
-    /// [facts](lookalike_gallery::Facts) of those that have none: galleries did not always keep them.
+    /// [facts](lookalike_gallery::Facts) of those that have none: galleries did not always keep
+    /// them.
     pub reread: bool,
     /// The longer side in pixels of the thumbnail that is kept of each image that is encoded; 0:
     /// none is. Of data sets of pixels none is kept, for they show themselves, unless their source

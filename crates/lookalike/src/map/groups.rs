@@ -141,7 +141,8 @@ fn in_ranges(values: &[Option<Value>]) -> Groups {
         .collect();
     starts.dedup();
     let short = |value: f64| -> String {
-        let digits = (2 - value.abs().max(1e-9).log10().floor() as i32).clamp(0, 6) as usize;
+        let size = if value == 0.0 { 1.0 } else { value.abs() };
+        let digits = (2 - size.log10().floor() as i32).clamp(0, 6) as usize;
         format!("{value:.digits$}")
     };
     let ends = starts[1..].iter().copied().chain([last]);

@@ -39,8 +39,8 @@ pub struct Reading {
     pub decode: DecodeOptions,
     /// Only the images of this part.
     pub part: Option<PartNumber>,
-    /// Whether what cameras wrote about photographs (EXIF) is not kept with them in a gallery; their
-    /// orientation is applied all the same.
+    /// Whether what cameras wrote about photographs (EXIF) is not kept with them in a gallery;
+    /// their orientation is applied all the same.
     pub no_exif: bool,
     /// A fair sample of so many images, and its seed.
     pub sample: Option<(usize, u64)>,

@@ -3,9 +3,10 @@
 //!
 //! A picture's nearest labelled others vote, each weighted by how near it is. How often such a vote
 //! is right follows from those that have a label: each is asked what the others would suggest for
-//! it, and a logistic function fitted to the answers makes a confidence of every vote (`calibration`;
-//! Platt, *Probabilistic outputs for support vector machines*, 1999). Labels that are contradicted
-//! most clearly have no vote in a second round, so that mistakes do not confirm each other.
+//! it, and a logistic function fitted to the answers makes a confidence of every vote
+//! (`calibration`; Platt, *Probabilistic outputs for support vector machines*, 1999). Labels that
+//! are contradicted most clearly have no vote in a second round, so that mistakes do not confirm
+//! each other.
 //!
 //! Contents count once. Of a content whose copies have different labels the label of the lowest id
 //! counts.

@@ -67,8 +67,8 @@ pub struct KeepArguments {
     /// resolution,format,bytes,oldest]
     #[arg(long, value_name = "RULES", value_delimiter = ',', value_parser = str::parse::<KeepRule>)]
     pub keep: Vec<KeepRule>,
-    /// Rather keep what lies in this folder; repeatable, the most preferred first. Without --keep it
-    /// is the first rule
+    /// Rather keep what lies in this folder; repeatable, the most preferred first. Without --keep
+    /// it is the first rule
     #[arg(long, value_name = "FOLDER")]
     pub prefer: Vec<PathBuf>,
     /// Let near copies give way too: one picture of each group is kept. Otherwise one of each

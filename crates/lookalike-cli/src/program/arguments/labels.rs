@@ -37,7 +37,8 @@ pub struct SuggestArguments {
     /// Where to look
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
-    /// Labels that count before the gallery's own: a CSV file with the columns key (or id) and label
+    /// Labels that count before the gallery's own: a CSV file with the columns key (or id) and
+    /// label
     #[arg(long, value_name = "CSV")]
     pub labels: Option<PathBuf>,
     /// Labelled neighbours that vote
@@ -52,8 +53,8 @@ pub struct SuggestArguments {
     /// Write all suggestions and suspected mistakes there, a picture a line
     #[arg(long, value_name = "CSV")]
     pub csv: Option<PathBuf>,
-    /// Draw suspected mistakes there, each beside the nearest picture with the label that is suggested
-    /// (PNG)
+    /// Draw suspected mistakes there, each beside the nearest picture with the label that is
+    /// suggested (PNG)
     #[arg(long, value_name = "PNG")]
     pub sheet: Option<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! The blobs of one kind of a gallery, opened when they are first asked for: whoever only searches does
-//! without.
+//! The blobs of one kind of a gallery, opened when they are first asked for: whoever only searches
+//! does without.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

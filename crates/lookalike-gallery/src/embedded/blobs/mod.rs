@@ -1,5 +1,5 @@
-//! What is kept of contents beside the shard, their thumbnails and their tiles: one blob a content of
-//! either [`Kind`], in files that are only ever added to.
+//! What is kept of contents beside the shard, their thumbnails and their tiles: one blob a content
+//! of either [`Kind`], in files that are only ever added to.
 //!
 //! `00000001.thumbs` and so on hold the blobs ([`segment`]), `index.bin` says where each is
 //! ([`index`]) and is made anew from them when it is missing or behind. What is put is on disk when

@@ -1,8 +1,9 @@
-//! `*.thumbs` and `*.tiles`: blobs one after another. Only the newest file grows, none is ever changed.
+//! `*.thumbs` and `*.tiles`: blobs one after another. Only the newest file grows, none is ever
+//! changed.
 //!
-//! All numbers little-endian: magic of their kind, format (u32), zeros (u32); then records: the content's BLAKE3
-//! (32 bytes), the blob's length (u32), the first 8 bytes of the BLAKE3 over both and the
-//! blob, the blob.
+//! All numbers little-endian: magic of their kind, format (u32), zeros (u32); then records: the
+//! content's BLAKE3 (32 bytes), the blob's length (u32), the first 8 bytes of the BLAKE3 over both
+//! and the blob, the blob.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};

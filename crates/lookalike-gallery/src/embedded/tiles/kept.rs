@@ -124,8 +124,8 @@ impl Kept {
         self.tiles.len()
     }
 
-    /// The `most` nearest of the contents that `admits` lets pass, each with its best tile, the nearest
-    /// first.
+    /// The `most` nearest of the contents that `admits` lets pass, each with its best tile, the
+    /// nearest first.
     pub(super) fn nearest(
         &self,
         code: &[f32],

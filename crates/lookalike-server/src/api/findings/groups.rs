@@ -92,7 +92,8 @@ struct AlikeGroup {
     labels: Vec<LabelShare>,
     /// How many of the members are outliers, the last ones.
     outliers: usize,
-    /// Whether its typical images have its number as their field `group`, so that a filter finds it.
+    /// Whether its typical images have its number as their field `group`, so that a filter finds
+    /// it.
     kept: bool,
     /// A few typical images that differ from each other: first the one in the middle.
     typical: Vec<Image>,
@@ -278,8 +279,8 @@ pub(crate) async fn groups(
     .await
 }
 
-/// Keeps the groups in the gallery: the number of its group becomes the field `group` of each image,
-/// for filters such as `group=3`.
+/// Keeps the groups in the gallery: the number of its group becomes the field `group` of each
+/// image, for filters such as `group=3`.
 #[utoipa::path(
     put, path = "/groups/kept", tag = "gallery", params(Division), security(("token" = [])),
     responses(
