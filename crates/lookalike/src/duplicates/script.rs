@@ -68,19 +68,25 @@ move_aside() {
     fi
 }
 
+# is_copy FILE KEPT: whether there are two regular files; otherwise the first is left alone.
+is_copy() {
+    if ! is_file "$1"; then
+        leave "$1" 'it is not a regular file any more'
+    elif ! is_file "$2"; then
+        leave "$1" 'the file that is kept for it is not there any more'
+    elif is_same "$1" "$2"; then
+        leave "$1" 'it is the file that is kept, under another name'
+    else
+        return 0
+    fi
+    return 1
+}
+
 # exact FILE KEPT TARGET ITS_FOLDER: moves a file that has the content of the one that is kept.
 exact() {
     if is_there "$1"; then
-        if ! is_file "$1"; then
-            leave "$1" 'it is not a regular file any more'
-            return
-        elif ! is_file "$2"; then
-            leave "$1" 'the file that is kept for it is not there any more'
-            return
-        elif is_same "$1" "$2"; then
-            leave "$1" 'it is the file that is kept, under another name'
-            return
-        elif ! cmp -s "$1" "$2"; then
+        is_copy "$1" "$2" || return
+        if ! cmp -s "$1" "$2"; then
             leave "$1" 'it is not what the file that is kept is, byte for byte'
             return
         fi
@@ -91,16 +97,8 @@ exact() {
 # near FILE KEPT TARGET ITS_FOLDER CHECKSUM BYTES KEPT_CHECKSUM KEPT_BYTES: moves a file if both are as they were.
 near() {
     if is_there "$1"; then
-        if ! is_file "$1"; then
-            leave "$1" 'it is not a regular file any more'
-            return
-        elif ! is_file "$2"; then
-            leave "$1" 'the file that is kept for it is not there any more'
-            return
-        elif is_same "$1" "$2"; then
-            leave "$1" 'it is the file that is kept, under another name'
-            return
-        elif ! has_sum "$1" "$5" "$6"; then
+        is_copy "$1" "$2" || return
+        if ! has_sum "$1" "$5" "$6"; then
             leave "$1" 'it has changed'
             return
         elif ! has_sum "$2" "$7" "$8"; then

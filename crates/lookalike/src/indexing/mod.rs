@@ -14,6 +14,7 @@ use crate::{Encoder, Error, ImageStream, Progress, RuleOverrides};
 mod facts;
 pub(crate) mod pipeline;
 mod pruning;
+mod stage;
 mod storing;
 mod tiling;
 
