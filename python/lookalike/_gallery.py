@@ -476,11 +476,19 @@ class Gallery(Findings):
         path: str | os.PathLike[str],
         where: str | None = None,
         *,
+        map: bool = False,
+        neighbors: int = 0,
         progress: bool | None = None,
     ) -> int:
-        """Write all images to a Parquet file, some at a time; gives how many."""
+        """Write all images to a Parquet file, some at a time; gives how many.
+
+        ``map`` adds the columns ``x`` and ``y``, the place on the map; ``neighbors`` adds a column of that name, a
+        struct of ``ids`` (numbers of rows in the file) and ``distances`` of so many nearest others.
+        """
+        if not 0 <= neighbors <= 1000:
+            raise ValueError(f"neighbors is from 0 to 1000, not {neighbors}")
         with Observer(progress) as observer:
-            return self._store.to_parquet(os.fspath(path), where, observer)
+            return self._store.to_parquet(os.fspath(path), where, map, neighbors, observer)
 
     # Inner workings.
 

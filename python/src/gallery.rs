@@ -355,12 +355,15 @@ impl Store {
         Ok((ids, float_bytes(py, &places)?))
     }
 
-    /// Writes all points to a Parquet file; says how many.
+    /// Writes all points to a Parquet file, with their places on the map and so many neighbours if
+    /// wanted; says how many.
     fn to_parquet(
         &self,
         py: Python<'_>,
         path: PathBuf,
         filter: Option<&str>,
+        map: bool,
+        neighbours: usize,
         observer: &Bound<'_, PyAny>,
     ) -> PyResult<usize> {
         let filter = filter_of(py, filter)?;
@@ -368,6 +371,8 @@ impl Store {
         let written = watched(py, Some(observer), |teller| {
             let files = export::ExportFiles {
                 parquet: Some(&path),
+                map,
+                neighbours,
                 ..export::ExportFiles::default()
             };
             let tell = |progress| teller.progress_or_end(progress);

@@ -353,6 +353,10 @@ def test_tables(gallery):
     assert gallery.to_arrow("label=3").num_rows == gallery.count("label=3")
     assert gallery.to_parquet("all.parquet", progress=False) == 400
     assert parquet.read_table("all.parquet")["id"].to_pylist() == list(frame.index)
+    gallery.to_parquet("map.parquet", map=True, neighbors=3, progress=False)
+    table = parquet.read_table("map.parquet")
+    assert {"x", "y"} < set(table.column_names)
+    assert [len(near["ids"]) for near in table["neighbors"].to_pylist()] == [3] * 400
     hits = gallery.search(gallery.find("7"), k=3).to_pandas()
     assert list(hits.columns[:5]) == ["id", "key", "distance", "score", "label"] and len(hits) == 3
     assert isinstance(gallery.map(progress=False).to_pandas(), pandas.DataFrame)

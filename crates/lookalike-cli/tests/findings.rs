@@ -672,6 +672,85 @@ fn exports_hold_the_same_in_the_same_order() {
 }
 
 #[test]
+fn parquet_carries_the_map_and_neighbours() {
+    let photos = Photos::new();
+    photos.index();
+    // A copy: a neighbour at distance 0.
+    photos.write("copy of 7.png", &photos.digits.picture(7));
+    photos.index();
+    let export = "export --gallery g --parquet m.parquet --map --neighbours 4 --where width=28";
+    assert_eq!(photos.place.json(export)["points"], DIGITS + 1);
+    let rows = rows(&photos.place.path("m.parquet"));
+    let keys: Vec<&str> = rows
+        .iter()
+        .map(|row| row.get_string(2).unwrap().as_str())
+        .collect();
+    let own = keys.iter().position(|key| *key == "7.png").unwrap();
+    let copy = keys.iter().position(|key| *key == "copy of 7.png").unwrap();
+    let at = |row: usize| ["x", "y"].map(|side| value(&rows[row], side).clone());
+    assert_eq!(at(own), at(copy), "equal codes are one place");
+    let all: Vec<f32> = (0..rows.len()).flat_map(at).map(float).collect();
+    assert!(all.iter().all(|side| (0.0..=1.0).contains(side)));
+    assert!(all.iter().any(|side| *side < 0.2) && all.iter().any(|side| *side > 0.8));
+
+    // The numbers are those of rows, and the neighbours those of a search.
+    let neighbours = |row: usize| {
+        let Field::Group(pair) = value(&rows[row], "neighbors") else {
+            panic!("{}", rows[row]);
+        };
+        let list = |name: &str| match value(pair, name) {
+            Field::ListInternal(list) => list.elements().to_vec(),
+            other => panic!("{other}"),
+        };
+        let ids = list("ids").into_iter().map(|id| match id {
+            Field::Int(row) => usize::try_from(row).unwrap(),
+            other => panic!("{other}"),
+        });
+        let distances = list("distances").into_iter().map(float);
+        ids.zip(distances).collect::<Vec<(usize, f32)>>()
+    };
+    for row in 0..rows.len() {
+        let found = neighbours(row);
+        assert_eq!(found.len(), 4);
+        assert!(
+            found
+                .iter()
+                .all(|&(other, _)| other != row && other < rows.len())
+        );
+        assert!(found.is_sorted_by(|a, b| a.1 <= b.1));
+    }
+    assert_eq!(neighbours(own)[0].0, copy);
+    assert!(neighbours(own)[0].1.abs() < 1e-6);
+    let answer = photos
+        .place
+        .json("search photos/20.png --gallery g -k 4 --exact");
+    let row = keys.iter().position(|key| *key == "20.png").unwrap();
+    let found = neighbours(row).into_iter().map(|(other, _)| keys[other]);
+    let hits = answer["neighbours"].as_array().unwrap();
+    let asked = hits
+        .iter()
+        .map(|hit| hit["payload"]["key"].as_str().unwrap());
+    assert_eq!(found.collect::<Vec<_>>(), asked.collect::<Vec<_>>());
+
+    // Of a part of the gallery, neighbours are within the part; of one picture there are none.
+    let one = "export --gallery g --parquet one.parquet --neighbours 4 --where key=20.png";
+    assert_eq!(photos.place.json(one)["points"], 1);
+    let row = &self::rows(&photos.place.path("one.parquet"))[0];
+    assert_eq!(
+        value(row, "neighbors").to_string(),
+        "{ids: [], distances: []}"
+    );
+    assert!(row.get_column_iter().all(|(name, _)| name != "x"));
+}
+
+fn float(field: Field) -> f32 {
+    match field {
+        Field::Float(number) => number,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
 fn a_report_is_one_file_that_says_only_what_is_meant() {
     let photos = Photos::new();
     let hostile = "<img src=x onerror=alert(1)>&\".png";

@@ -118,6 +118,8 @@ fn write_points(
         codes: arguments.codes.as_deref(),
         payload: arguments.payload.as_deref(),
         parquet: arguments.parquet.as_deref(),
+        map: arguments.map,
+        neighbours: arguments.neighbours.unwrap_or(0),
     };
     let bar = console.bar(filter.is_none().then_some(info.points), "export");
     let points = export(gallery, filter.as_ref(), &files, |progress| {

@@ -359,7 +359,7 @@ pub struct ReconstructArguments {
 #[command(
     group = clap::ArgGroup::new("files").required(true).multiple(true).args(["codes", "payload", "parquet", "onnx"]),
     group = clap::ArgGroup::new("points").multiple(true).args(["codes", "payload", "parquet"]).requires("gallery"),
-    after_help = "All files of points hold the same points in the same order, that of their ids.\nThe ONNX file takes bytes (images x height x width x channels) and gives the codes.\n\nlookalike export --gallery g --parquet g.parquet                    for pandas, Polars, DuckDB\nlookalike export --gallery g --codes g.npy --payload g.jsonl        for NumPy\nlookalike export --gallery g --parquet threes.parquet --where label=3\nlookalike export --gallery g --onnx encoder.onnx                    for ONNX Runtime, and --encoder\nlookalike export --model m.safetensors --onnx encoder.onnx"
+    after_help = "All files of points hold the same points in the same order, that of their ids.\nThe ONNX file takes bytes (images x height x width x channels) and gives the codes.\n\nlookalike export --gallery g --parquet g.parquet                    for pandas, Polars, DuckDB\nlookalike export --gallery g --parquet g.parquet --map --neighbours 15    for Embedding Atlas\nlookalike export --gallery g --codes g.npy --payload g.jsonl        for NumPy\nlookalike export --gallery g --parquet threes.parquet --where label=3\nlookalike export --gallery g --onnx encoder.onnx                    for ONNX Runtime, and --encoder\nlookalike export --model m.safetensors --onnx encoder.onnx"
 )]
 pub struct ExportArguments {
     /// The gallery whose points or encoder are written
@@ -381,6 +381,13 @@ pub struct ExportArguments {
     /// Where to write all of it: Parquet, with a list of floats for the code, in the same order
     #[arg(long, value_name = "PARQUET")]
     pub parquet: Option<PathBuf>,
+    /// Lay out the map, and write where each picture is on it to the Parquet file: x and y, 0 to 1
+    #[arg(long, requires = "parquet")]
+    pub map: bool,
+    /// Write the K nearest others of each picture to the Parquet file: numbers of rows, and
+    /// distances
+    #[arg(long, value_name = "K", requires = "parquet", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
+    pub neighbours: Option<usize>,
     /// Where to write the encoder: ONNX, with all that happens to the pixels inside
     #[arg(long, value_name = "ONNX")]
     pub onnx: Option<PathBuf>,
@@ -467,6 +474,8 @@ mod tests {
             "lookalike check",
             "lookalike check --gallery g --limit 0",
             "lookalike export --gallery g",
+            "lookalike export --gallery g --codes c.npy --map",
+            "lookalike export --gallery g --parquet p --neighbours 0",
             "lookalike serve",
             "lookalike gallery",
             "lookalike gallery copy a",

@@ -1,13 +1,9 @@
-//! A gallery written to files that other programs read: codes for NumPy, payloads as lines of JSON,
-//! or all of it as Parquet; and an encoder, as ONNX.
+//! Points as the rows of a Parquet file.
 
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::io::Write;
 use std::sync::Arc;
 
-use lookalike_eval::npy::{self, NpyError};
-use lookalike_files::{Replacement, replace_file};
-use lookalike_gallery::{Facts, Filter, Gallery, GalleryInfo, Point, Points};
+use lookalike_gallery::{Facts, GalleryInfo, Point};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::data_type::{
     ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
@@ -19,9 +15,10 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::ColumnPath;
 
-use crate::{Encoder, Error, Phase, Progress};
+use super::places::Place;
+use crate::contents::metric_of_likeness;
 
-/// Bytes of codes that a row group holds, about: what writing keeps in memory.
+/// Bytes of codes and neighbours that a row group holds, about: what writing keeps in memory.
 const GROUP_BYTES: usize = 16 << 20;
 /// The most rows of a group, whatever the length of codes.
 const GROUP_ROWS: usize = 1 << 15;
@@ -53,212 +50,62 @@ const SCHEMA: &str = "message lookalike {
     optional double latitude;
     optional double longitude;
     optional int32 orientation;
+";
+/// Where pictures are on the map.
+const MAP_SCHEMA: &str = "required float x; required float y;";
+/// Their nearest others, as Embedding Atlas reads them.
+const NEIGHBOURS_SCHEMA: &str = "required group neighbors {
+    required group ids (LIST) { repeated group list { required int32 element; } }
+    required group distances (LIST) { repeated group list { required float element; } }
 }";
 
-/// Which files are written; all of them in one pass, and each replaced only when all are complete.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ExportFiles<'a> {
-    /// A NumPy array of points x dimensions, `f32`.
-    pub codes: Option<&'a Path>,
-    /// A JSON object a line: the id and the payload.
-    pub payload: Option<&'a Path>,
-    /// A Parquet file of the columns `id`, `source`, `key`, `label`, `location` (text), `width`,
-    /// `height` (unsigned), `bytes`, `modified` (a time stamp in nanoseconds, UTC), `blake3`,
-    /// `extra` (a JSON object as text; null where there is nothing), `code` (a list of as many
-    /// floats as the gallery's codes have) and each of the [`Facts`].
-    /// What is not known is null. The file's metadata name the metric, the length of codes and the
-    /// model: `lookalike.metric`, `lookalike.dims`,
-    /// `lookalike.model`. Row groups hold about 16 MiB of codes.
-    pub parquet: Option<&'a Path>,
-}
-
-/// Writes an autoencoder's encoder as an ONNX file, see
-/// [`to_onnx`](lookalike_autoencoder::Autoencoder::to_onnx), and says how many bytes it has. The
-/// file is replaced whole or not at all.
-///
-/// # Errors
-///
-/// When the encoder is one that others have trained or an [adapted](crate::AdaptedEncoder) one, or
-/// the file cannot be written.
-pub fn export_encoder(encoder: &dyn Encoder, path: &Path) -> Result<usize, Error> {
-    if encoder.adapted().is_some() {
-        return Err(Error::Unusable(format!(
-            "cannot export {}: its codes are joined or reduced, which an ONNX file does not hold; export the model's own file",
-            encoder.name()
-        )));
-    }
-    let Some(autoencoder) = encoder.autoencoder() else {
-        return Err(Error::Unusable(format!(
-            "cannot export {}: it is ONNX already; use its own file",
-            encoder.name()
-        )));
-    };
-    let bytes = autoencoder.to_onnx();
-    replace_file(path, &bytes).map_err(|error| Error::unwritten(path, error))?;
-    Ok(bytes.len())
-}
-
-/// Writes a gallery's points, in the order of their ids, to files, and says how many there were.
-/// `progress` hears of each.
-///
-/// Points are read page by page and written as they come: memory holds a row group of the Parquet
-/// file at most. Each file is replaced whole or not at all.
-///
-/// # Errors
-///
-/// When the gallery cannot be read or a file cannot be written: then all files are as they were,
-/// unless it was the very last step that failed, putting one of several in its place.
-pub fn export(
-    gallery: &dyn Gallery,
-    filter: Option<&Filter>,
-    files: &ExportFiles,
-    mut progress: impl FnMut(Progress),
-) -> Result<usize, Error> {
-    let info = gallery.describe()?;
-    let begin = |path: &Path| {
-        let file = Replacement::new(path).map_err(|error| Error::unwritten(path, error))?;
-        Ok::<_, Error>(BufWriter::with_capacity(1 << 18, file))
-    };
-    let mut codes = match files.codes {
-        Some(path) => {
-            let writer = npy::Writer::<f32, _>::new(begin(path)?, info.dims);
-            Some((path, writer.map_err(|error| npy_unwritten(path, error))?))
-        }
-        None => None,
-    };
-    let mut payload = match files.payload {
-        Some(path) => Some((path, begin(path)?)),
-        None => None,
-    };
-    let mut table = match files.parquet {
-        Some(path) => {
-            let writer = ParquetWriter::new(begin(path)?, &info);
-            Some((
-                path,
-                writer.map_err(|error| parquet_unwritten(path, error))?,
-            ))
-        }
-        None => None,
-    };
-    let mut points = 0;
-    let total = filter.is_none().then_some(info.points);
-    for point in Points::new(gallery, filter.cloned()) {
-        let point = point?;
-        if let Some((path, writer)) = &mut codes {
-            let written = writer.push(&point.code);
-            written.map_err(|error| npy_unwritten(path, error))?;
-        }
-        if let Some((path, writer)) = &mut payload {
-            let written = write_line(writer, &point);
-            written.map_err(|error| Error::unwritten(path, error))?;
-        }
-        if let Some((path, writer)) = &mut table {
-            let written = writer.push(point);
-            written.map_err(|error| parquet_unwritten(path, error))?;
-        }
-        points += 1;
-        progress(Progress::new(Phase::Exporting, points, total));
-    }
-    let mut complete = Vec::new();
-    if let Some((path, writer)) = codes {
-        let file = writer
-            .finish()
-            .map_err(|error| npy_unwritten(path, error))?;
-        complete.push((path, file));
-    }
-    complete.extend(payload);
-    if let Some((path, writer)) = table {
-        let file = writer
-            .finish()
-            .map_err(|error| parquet_unwritten(path, error))?;
-        complete.push((path, file));
-    }
-    let mut flushed = Vec::new();
-    for (path, file) in complete {
-        let file = file
-            .into_inner()
-            .map_err(|error| Error::unwritten(path, error.into_error()))?;
-        flushed.push((path, file));
-    }
-    for (path, file) in flushed {
-        file.commit()
-            .map_err(|error| Error::unwritten(path, error))?;
-    }
-    Ok(points)
-}
-
-fn npy_unwritten(path: &Path, error: NpyError) -> Error {
-    match error {
-        NpyError::Io(error) => Error::unwritten(path, error),
-        error => Error::Unusable(format!("cannot write {}: {error}", path.display())),
-    }
-}
-
-fn parquet_unwritten(path: &Path, error: ParquetError) -> Error {
-    match error {
-        ParquetError::External(error) => match error.downcast::<std::io::Error>() {
-            Ok(error) => Error::unwritten(path, *error),
-            Err(error) => Error::Unusable(format!("cannot write {}: {error}", path.display())),
-        },
-        error => Error::Unusable(format!("cannot write {}: {error}", path.display())),
-    }
-}
-
-fn write_line(to: &mut impl Write, point: &Point) -> std::io::Result<()> {
-    #[derive(serde::Serialize)]
-    struct Line<'a> {
-        id: uuid::Uuid,
-        #[serde(flatten)]
-        payload: &'a lookalike_gallery::Payload,
-    }
-    let line = Line {
-        id: point.id,
-        payload: &point.payload,
-    };
-    serde_json::to_writer(&mut *to, &line)?;
-    to.write_all(b"\n")
-}
-
-/// Writes points as Parquet, and gives back what was written to.
-#[cfg(test)]
-fn write_parquet<W: Write + Send>(
-    to: W,
-    info: &GalleryInfo,
-    points: impl IntoIterator<Item = Result<Point, Error>>,
-) -> Result<W, Error> {
-    let failed = |error: ParquetError| parquet_unwritten(Path::new("the Parquet file"), error);
-    let mut writer = ParquetWriter::new(to, info).map_err(failed)?;
-    for point in points {
-        writer.push(point?).map_err(failed)?;
-    }
-    writer.finish().map_err(failed)
+/// Which columns there are beside those that every file has.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Columns {
+    /// Whether there are `x` and `y`.
+    pub map: bool,
+    /// How many neighbours a row has at the most; 0 for no such column.
+    pub neighbours: usize,
 }
 
 /// Points on their way to a Parquet file.
-struct ParquetWriter<W: Write + Send> {
+pub(super) struct Table<W: Write + Send> {
     writer: SerializedFileWriter<W>,
-    dims: usize,
+    columns: Columns,
     /// Rows of a group.
     rows: usize,
     waiting: Vec<Point>,
+    /// Of those.
+    places: Vec<Place>,
 }
 
-impl<W: Write + Send> ParquetWriter<W> {
-    fn new(to: W, info: &GalleryInfo) -> Result<Self, ParquetError> {
-        let schema = Arc::new(parse_message_type(SCHEMA).expect("the schema is valid"));
+impl<W: Write + Send> Table<W> {
+    pub fn new(to: W, info: &GalleryInfo, columns: Columns) -> Result<Self, ParquetError> {
+        let map = if columns.map { MAP_SCHEMA } else { "" };
+        let neighbours = match columns.neighbours {
+            0 => "",
+            _ => NEIGHBOURS_SCHEMA,
+        };
+        let schema = format!("{SCHEMA}{map}{neighbours}}}");
+        let schema = Arc::new(parse_message_type(&schema).expect("the schema is valid"));
         let about = |key: &str, value: String| KeyValue::new(format!("lookalike.{key}"), value);
         let code = ColumnPath::from(vec![
             "code".to_owned(),
             "list".to_owned(),
             "element".to_owned(),
         ]);
+        let mut metadata = vec![
+            about("metric", info.metric.to_string()),
+            about("dims", info.dims.to_string()),
+            about("model", info.model_fingerprint.clone()),
+        ];
+        if columns.neighbours > 0 {
+            let metric = metric_of_likeness(info.metric).to_string();
+            metadata.push(about("neighbors.metric", metric));
+        }
         let properties = WriterProperties::builder()
             .set_created_by(format!("lookalike version {}", env!("CARGO_PKG_VERSION")))
-            .set_key_value_metadata(Some(vec![
-                about("metric", info.metric.to_string()),
-                about("dims", info.dims.to_string()),
-                about("model", info.model_fingerprint.clone()),
-            ]))
+            .set_key_value_metadata(Some(metadata))
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             // Noise to any compressor, and no two alike.
             .set_column_compression(code.clone(), Compression::UNCOMPRESSED)
@@ -267,21 +114,25 @@ impl<W: Write + Send> ParquetWriter<W> {
             .build();
         Ok(Self {
             writer: SerializedFileWriter::new(to, schema, Arc::new(properties))?,
-            dims: info.dims,
-            rows: (GROUP_BYTES / 4 / info.dims.max(1)).clamp(1, GROUP_ROWS),
+            columns,
+            // A neighbour is a number and a distance.
+            rows: (GROUP_BYTES / 4 / (info.dims + 2 * columns.neighbours).max(1))
+                .clamp(1, GROUP_ROWS),
             waiting: Vec::new(),
+            places: Vec::new(),
         })
     }
 
-    fn push(&mut self, point: Point) -> Result<(), ParquetError> {
+    pub fn push(&mut self, point: Point, place: Place) -> Result<(), ParquetError> {
         self.waiting.push(point);
+        self.places.push(place);
         match self.waiting.len() == self.rows {
             true => self.write_group(),
             false => Ok(()),
         }
     }
 
-    fn finish(mut self) -> Result<W, ParquetError> {
+    pub fn finish(mut self) -> Result<W, ParquetError> {
         if !self.waiting.is_empty() {
             self.write_group()?;
         }
@@ -290,6 +141,7 @@ impl<W: Write + Send> ParquetWriter<W> {
 
     fn write_group(&mut self) -> Result<(), ParquetError> {
         let points = std::mem::take(&mut self.waiting);
+        let places = std::mem::take(&mut self.places);
         let mut group = self.writer.next_row_group()?;
         let text = |text: &str| ByteArray::from(text.as_bytes().to_vec());
         let mut texts = |of: &dyn Fn(&Point) -> Option<ByteArray>, optional| {
@@ -320,16 +172,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             true,
         )?;
 
-        let codes: Vec<f32> = points.iter().flat_map(|p| &p.code).copied().collect();
-        // In the list (1), and at its start (0) or not (1).
-        let within = vec![1; codes.len()];
-        let starts: Vec<i16> = (0..codes.len())
-            .map(|at| i16::from(at % self.dims != 0))
-            .collect();
-        let mut leaf = group.next_column()?.expect("the schema has codes");
-        leaf.typed::<FloatType>()
-            .write_batch(&codes, Some(&within), Some(&starts))?;
-        leaf.close()?;
+        lists::<FloatType, _>(&mut group, points.iter().map(|p| &p.code[..]))?;
 
         type Number = fn(&Facts) -> Option<f64>;
         let measures: [Number; 7] = [
@@ -341,7 +184,7 @@ impl<W: Write + Send> ParquetWriter<W> {
             |facts| facts.flat_bottom,
             |facts| facts.undecoded,
         ];
-        let places: [Number; 2] = [|facts| facts.latitude, |facts| facts.longitude];
+        let positions: [Number; 2] = [|facts| facts.latitude, |facts| facts.longitude];
         let numbers = |group: &mut _, fact: Number| {
             let values = points.iter().map(|p| fact(&p.payload.facts));
             column::<DoubleType, W>(group, values, true)
@@ -358,15 +201,52 @@ impl<W: Write + Send> ParquetWriter<W> {
             let values = points.iter().map(|p| fact(&p.payload.facts).map(text));
             column::<ByteArrayType, _>(&mut group, values, true)?;
         }
-        for fact in places {
+        for fact in positions {
             numbers(&mut group, fact)?;
         }
         let turns = points.iter();
         let turns = turns.map(|p| p.payload.facts.orientation.map(i32::from));
         column::<Int32Type, _>(&mut group, turns, true)?;
+
+        if self.columns.map {
+            for side in 0..2 {
+                let sides = places.iter().map(|place| Some(place.at[side]));
+                column::<FloatType, _>(&mut group, sides, false)?;
+            }
+        }
+        if self.columns.neighbours > 0 {
+            lists::<Int32Type, _>(&mut group, places.iter().map(|place| &place.rows[..]))?;
+            let distances = places.iter().map(|place| &place.distances[..]);
+            lists::<FloatType, _>(&mut group, distances)?;
+        }
         group.close()?;
         Ok(())
     }
+}
+
+/// Writes the next column of a group, a list for each row.
+fn lists<'a, T: DataType<T: Clone + 'a>, W: Write + Send>(
+    group: &mut SerializedRowGroupWriter<'_, W>,
+    rows: impl Iterator<Item = &'a [T::T]>,
+) -> Result<(), ParquetError> {
+    let mut values: Vec<T::T> = Vec::new();
+    // Whether there is a value, and whether it goes on with the list of the one before.
+    let (mut there, mut goes_on) = (Vec::new(), Vec::new());
+    for row in rows {
+        values.extend_from_slice(row);
+        there.extend(std::iter::repeat_n(1, row.len()));
+        goes_on.extend((0..row.len()).map(|at| i16::from(at > 0)));
+        if row.is_empty() {
+            there.push(0);
+            goes_on.push(0);
+        }
+    }
+    let mut leaf = group
+        .next_column()?
+        .expect("columns are written in the schema's order");
+    leaf.typed::<T>()
+        .write_batch(&values, Some(&there), Some(&goes_on))?;
+    leaf.close()
 }
 
 /// Writes the next column of a group; none is null.
@@ -391,10 +271,16 @@ fn column<T: DataType, W: Write + Send>(
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use lookalike_gallery::{DiffusionState, Payload};
     use lookalike_neighbours::Metric;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::Field;
 
+    use super::super::parquet_unwritten;
     use super::*;
+    use crate::Error;
 
     /// A disk with so many bytes left.
     struct Small(usize);
@@ -428,7 +314,7 @@ mod tests {
         }
     }
 
-    fn points(count: usize, dims: usize) -> impl Iterator<Item = Result<Point, Error>> {
+    fn points(count: usize, dims: usize) -> impl Iterator<Item = Point> {
         (0..count).map(move |at| {
             let payload = Payload {
                 source: "s".into(),
@@ -436,14 +322,33 @@ mod tests {
                 width: u32::MAX,
                 ..Payload::default()
             };
-            Ok(Point::new(vec![at as f32; dims], payload))
+            Point::new(vec![at as f32; dims], payload)
         })
+    }
+
+    fn write_parquet<W: Write + Send>(
+        to: W,
+        info: &GalleryInfo,
+        columns: Columns,
+        rows: impl IntoIterator<Item = (Point, Place)>,
+    ) -> Result<W, Error> {
+        let failed = |error: ParquetError| parquet_unwritten(Path::new("the Parquet file"), error);
+        let mut table = Table::new(to, info, columns).map_err(failed)?;
+        for (point, place) in rows {
+            table.push(point, place).map_err(failed)?;
+        }
+        table.finish().map_err(failed)
+    }
+
+    fn placeless(points: impl Iterator<Item = Point>) -> impl Iterator<Item = (Point, Place)> {
+        points.map(|point| (point, Place::default()))
     }
 
     #[test]
     fn a_full_disk_is_said_to_be_full() {
         for left in [0, 3, 100, 3000] {
-            let error = write_parquet(Small(left), &info(64), points(500, 64))
+            let rows = placeless(points(500, 64));
+            let error = write_parquet(Small(left), &info(64), Columns::default(), rows)
                 .err()
                 .unwrap();
             assert!(
@@ -455,11 +360,10 @@ mod tests {
 
     #[test]
     fn rows_go_out_in_groups() {
-        use parquet::file::reader::{FileReader, SerializedFileReader};
-
         // 4 MiB of code each: four fill a group.
         let dims = 1 << 20;
-        let bytes = write_parquet(Vec::new(), &info(dims), points(9, dims)).unwrap();
+        let rows = placeless(points(9, dims));
+        let bytes = write_parquet(Vec::new(), &info(dims), Columns::default(), rows).unwrap();
         let file = SerializedFileReader::new(bytes::Bytes::from(bytes)).unwrap();
         let groups = file.metadata().row_groups();
         let rows: Vec<i64> = groups.iter().map(|group| group.num_rows()).collect();
@@ -470,7 +374,7 @@ mod tests {
             .find(|(name, _)| *name == "width")
             .unwrap()
             .1;
-        assert_eq!(*width, parquet::record::Field::UInt(u32::MAX));
+        assert_eq!(*width, Field::UInt(u32::MAX));
         let about = file
             .metadata()
             .file_metadata()
@@ -481,5 +385,46 @@ mod tests {
             .find(|about| about.key == "lookalike.dims")
             .unwrap();
         assert_eq!(dims_noted.value, Some(dims.to_string()));
+    }
+
+    #[test]
+    fn lists_may_differ_in_length() {
+        let columns = Columns {
+            map: true,
+            neighbours: 2,
+        };
+        let place = |at: [f32; 2], rows: &[i32], distances: &[f32]| Place {
+            at,
+            rows: rows.to_vec(),
+            distances: distances.to_vec(),
+        };
+        let places = [
+            place([0.0, 1.0], &[2, 1], &[0.25, 0.5]),
+            place([0.5, 0.5], &[], &[]),
+            place([1.0, 0.0], &[0], &[0.25]),
+        ];
+        let rows = points(3, 4).zip(places);
+        let bytes = write_parquet(Vec::new(), &info(4), columns, rows).unwrap();
+        let file = SerializedFileReader::new(bytes::Bytes::from(bytes)).unwrap();
+        let read: Vec<String> = file
+            .get_row_iter(None)
+            .unwrap()
+            .map(|row| {
+                let row = row.unwrap();
+                let of = |name: &str| {
+                    let mut columns = row.get_column_iter();
+                    columns.find(|(column, _)| *column == name).unwrap().1
+                };
+                format!("{} {} {}", of("x"), of("y"), of("neighbors"))
+            })
+            .collect();
+        assert_eq!(
+            read,
+            [
+                "0.0 1.0 {ids: [2, 1], distances: [0.25, 0.5]}",
+                "0.5 0.5 {ids: [], distances: []}",
+                "1.0 0.0 {ids: [0], distances: [0.25]}",
+            ]
+        );
     }
 }
