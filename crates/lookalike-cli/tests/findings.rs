@@ -755,19 +755,39 @@ fn a_report_is_one_file_that_says_only_what_is_meant() {
     let photos = Photos::new();
     let hostile = "<img src=x onerror=alert(1)>&\".png";
     photos.write(hostile, &photos.digits.picture(3));
+    let blank = Pixels::new(28, 28, 1, vec![200; 28 * 28]).unwrap();
+    photos.write("blank.png", &blank);
     photos.index();
     let said = photos.place.json("report --gallery g --out r.html");
     let html = fs::read_to_string(photos.place.path("r.html")).unwrap();
     assert_eq!(said["bytes"], html.len());
-    assert_eq!(said["points"], DIGITS + 1);
+    assert_eq!(said["points"], DIGITS + 2);
     for part in [
         "<h2>Map</h2>",
         "<h2>Answers</h2>",
+        "<h2>Groups</h2>",
         "<h2>Copies</h2>",
         "<h2>Outliers</h2>",
+        "<h2>Quality</h2>",
     ] {
         assert!(html.contains(part), "{part}");
     }
+    // Groups are those of the command, each with its size.
+    let groups = photos.place.json("groups --gallery g");
+    let groups = groups["groups"].as_array().unwrap();
+    assert!(!groups.is_empty());
+    for group in groups {
+        let caption = format!("Group {}, {} images", group["number"], group["size"]);
+        assert!(html.contains(&caption), "{caption}");
+    }
+    // What is wrong is what the command finds, with its distribution.
+    let checked = photos.place.json("check --gallery g");
+    let (faulty, points) = (&checked["faulty"], &checked["points"]);
+    assert!(html.contains(&format!("{faulty} of {points} images have something wrong")));
+    assert!(html.contains("<h3>blank: 1</h3>"));
+    let quality = &html[html.find("<h2>Quality</h2>").unwrap()..];
+    assert!(quality.contains("blank.png</figcaption>"));
+    assert!(quality.contains("<svg class=\"histogram\"") && quality.contains("class=\"beyond\""));
     assert!(html.contains("data:image/jpeg;base64,"));
     // The copy of a digit is in a group, under its name as text.
     assert!(html.contains("&lt;img src=x onerror=alert(1)&gt;&amp;&quot;.png"));

@@ -1,5 +1,6 @@
 //! A gallery as one HTML file, for people who have a browser and nothing else: its map, some
-//! questions and their answers, copies and outliers, with small pictures inside the file.
+//! questions and their answers, groups, copies, outliers and pictures with something wrong, with
+//! small pictures inside the file.
 //!
 //! The file loads nothing from elsewhere, and what images are called is text in it, never markup.
 
@@ -12,10 +13,15 @@ use lookalike_gallery::{Gallery, GalleryInfo, Payload, Point, SearchRequest};
 use lookalike_images::thumbnail;
 use uuid::Uuid;
 
+use crate::check::{self, CheckOptions};
 use crate::duplicates::{self, DuplicateOptions, Duplicates, Kind};
+use crate::groups::{self, GroupOptions};
 use crate::map::{self, Map, MapPoint};
 use crate::outliers::{self, OutlierOptions, Outliers, RankBy};
 use crate::{Error, Originals, Progress};
+
+mod albums;
+mod quality;
 
 /// The longer side of a picture in the file, in pixels: a thousand of them are some 3 MB.
 const SIDE: usize = 96;
@@ -36,8 +42,8 @@ const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("map.js");
 
 /// Makes the report of a gallery. The map is laid out, and all contents are compared with each
-/// other, which takes as long as [`map::lay_out`], [`duplicates::find`] and [`outliers::rank`] do.
-/// The same gallery gives the same report.
+/// other, which takes as long as [`map::lay_out`], [`groups::find`], [`duplicates::find`] and
+/// [`outliers::rank`] do. The same gallery gives the same report.
 ///
 /// # Errors
 ///
@@ -45,6 +51,7 @@ const SCRIPT: &str = include_str!("map.js");
 pub fn report(gallery: &dyn Gallery, mut progress: impl FnMut(Progress)) -> Result<String, Error> {
     let info = gallery.describe()?;
     let map = map::lay_out(gallery, &mut progress)?;
+    let albums = groups::find(gallery, &GroupOptions::default(), &mut progress)?;
     let copies = DuplicateOptions {
         limit: Some(GROUPS),
         ..DuplicateOptions::default()
@@ -56,6 +63,11 @@ pub fn report(gallery: &dyn Gallery, mut progress: impl FnMut(Progress)) -> Resu
         ..OutlierOptions::default()
     };
     let odd = outliers::rank(gallery, None, &odd, &mut progress)?;
+    let worst = CheckOptions {
+        limit: quality::WORST,
+        ..CheckOptions::default()
+    };
+    let faults = check::check(gallery, &worst, &mut progress)?;
     let mut page = Page {
         html: String::new(),
         gallery,
@@ -65,8 +77,10 @@ pub fn report(gallery: &dyn Gallery, mut progress: impl FnMut(Progress)) -> Resu
     page.begin(&info);
     page.map(&map)?;
     page.examples(&map)?;
+    page.albums(&albums)?;
     page.copies(&copies);
     page.outliers(&odd);
+    page.quality(&faults);
     page.html.push_str("</main></body></html>\n");
     Ok(page.html)
 }
