@@ -2,6 +2,7 @@
 //! small gallery.
 
 mod browser;
+mod coloured_map;
 mod support;
 
 use std::path::PathBuf;
@@ -800,7 +801,7 @@ fn the_map_shows_searches_and_selects() {
     // One label only.
     page.wait_for("#map .labels button");
     page.click("#map .labels button");
-    wait_parameter_is(&page, "label", page.text("#map .labels button").trim());
+    wait_parameter_is(&page, "label", page.text("#map .labels button span").trim());
 }
 
 #[test]

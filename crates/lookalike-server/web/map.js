@@ -3,17 +3,19 @@
 import { address, getBytes, getPatiently } from './api.js';
 import { pagePath } from './base.js';
 import { Cloud } from './cloud.js';
+import { BY_LABEL, Colouring } from './colouring.js';
 import { button, el, plural, settled, toast, whole } from './dom.js';
 import { followPointers } from './gestures.js';
-import { boxOf, painterOn, PALETTE, PLAIN } from './painter.js';
+import { boxOf, HIDDEN, painterOn, PLAIN, SELECTED } from './painter.js';
 import { waiting } from './progress.js';
+import { Ranging } from './ranging.js';
 import { selectionPanel } from './selection.js';
-import { go } from './state.js';
+import { go, newSearch } from './state.js';
 import { Thumbnails } from './thumbnails.js';
 import { searchWithImage } from './tiles.js';
 
-/** With more labels than colours, the points have one colour. */
-const MAX_COLOURS = PALETTE.length;
+/** Fields that are different for every image have neither groups nor ranges. */
+const TELLS_NOTHING = new Set(['key', 'blake3', 'location']);
 /** Thumbnails are shown from this zoom on, or sooner where there are few points. */
 const THUMBNAIL_ZOOM = 3;
 const FEW = 250;
@@ -26,12 +28,12 @@ const MAX_ZOOM = 400;
 /** Share of the way that a zoom goes in each frame. */
 const EASE = 0.28;
 
-export function mount(host, { signal }) {
+export function mount(host, { facts: { fields }, signal }) {
   const progress = waiting('Laying out the map');
   host.append(el('h1', { class: 'unseen', text: 'Map of the gallery' }), progress.node);
   const ready = load(progress, signal).then(({ facts, cloud }) => {
     progress.node.remove();
-    return new MapPage(host, facts, cloud, signal);
+    return new MapPage(host, facts, fields.filter((field) => !TELLS_NOTHING.has(field)), cloud, signal);
   }, (error) => progress.fail(error));
   return { update: async (url) => (await ready)?.show(url) };
 }
@@ -43,12 +45,12 @@ async function load(progress, signal) {
 }
 
 class MapPage {
-  constructor(host, { labels, stale }, cloud, signal) {
+  constructor(host, { labels, version, stale }, fields, cloud, signal) {
     Object.assign(this, { cloud, labels, signal });
-    this.coloured = labels.length > 0 && labels.length <= MAX_COLOURS;
     this.view = { x: 0.5, y: 0.5, scale: 1 };
-    this.only = -1;
     this.selected = null;
+    this.marks = null;
+    this.arriving = null;
     this.current = -1;
     this.lasso = null;
     this.zooming = null;
@@ -56,6 +58,9 @@ class MapPage {
     this.thumbnails = new Thumbnails(() => this.draw());
     this.still = matchMedia('(prefers-reduced-motion: reduce)').matches;
     this.keep = settled(() => !signal.aborted && this.writeAddress(), 250);
+    const changed = (byHand) => this.changed(byHand);
+    this.colouring = new Colouring({ cloud, labels, fields, version, signal, changed });
+    this.ranging = new Ranging({ cloud, fields, version, signal, changed });
     this.build(host, stale);
     this.resize();
     new ResizeObserver(() => this.resize()).observe(this.stage);
@@ -73,19 +78,22 @@ class MapPage {
       button({ icon: 'plus', label: 'Zoom in', click: () => this.zoomBy(1.8) }),
       button({ icon: 'minus', label: 'Zoom out', click: () => this.zoomBy(1 / 1.8) }),
       button({ icon: 'whole', label: 'Show all', click: () => this.showAll() }), this.lassoButton);
-    this.panel = selectionPanel(this.cloud, { clear: () => this.select([]), all: () => this.selectSeen() });
-    this.stage = el('div', { id: 'map' }, this.points, this.over, this.tools, this.coloured && this.buildLegend(), this.card, this.status);
+    this.panel = selectionPanel(this.cloud, { clear: () => this.select([]), all: () => this.selectSeen(), filter: () => this.ranging.filter() });
+    const choices = this.cloud.count > 0 && [this.colouring.node, this.ranging.node];
+    this.stage = el('div', { id: 'map' }, this.points, this.over, this.tools, choices, this.card, this.status);
     host.append(this.stage, this.panel.node);
-    this.paint = painterOn(this.points, this.cloud, this.coloured);
+    this.paint = painterOn(this.points, this.cloud);
     const note = stale ? ' The newest images are not on it yet.' : '';
     this.status.textContent = `${plural(this.cloud.count, 'image')}.${note} Zoom in to see them; click one to search with it.`;
   }
 
-  buildLegend() {
-    const choose = (label) => this.setOnly(label === this.only ? -1 : label, true);
-    this.legend = this.labels.map((text, label) => el('button', { type: 'button', 'aria-pressed': 'false', on: { click: () => choose(label) } },
-      el('i', { style: { background: PALETTE[label] } }), el('span', { text })));
-    return el('div', { class: 'labels', role: 'group', 'aria-label': 'Labels' }, this.legend);
+  /** Other colours, another group, or another range. */
+  changed(byHand) {
+    if (!this.stage) return;
+    this.mark();
+    if (this.current >= 0 && !this.wanted(this.current)) this.point(-1);
+    if (byHand) this.moved();
+    else this.draw();
   }
 
   listen() {
@@ -108,8 +116,8 @@ class MapPage {
     this.points.addEventListener('webglcontextlost', () => this.repaintPlainly());
   }
 
-  /** Shows the view of an address, unless that is where it came from. */
-  show(url) {
+  /** Shows the view of an address, unless that is where it came from. Until all of it is there, the address stays as it is. */
+  async show(url) {
     if (url.search === this.written) return;
     const [x, y] = (url.searchParams.get('at') ?? '').split(',').map(Number.parseFloat);
     const zoom = Number.parseFloat(url.searchParams.get('zoom'));
@@ -117,11 +125,21 @@ class MapPage {
     if (Number.isFinite(x) && Number.isFinite(y) && zoom > 0) {
       this.view = { x, y, scale: this.fitting * Math.min(MAX_ZOOM, zoom) };
     }
-    this.setOnly(this.labels.indexOf(url.searchParams.get('label')), false);
+    const parameters = url.searchParams;
+    const by = parameters.get('by') ?? BY_LABEL;
     this.draw();
+    this.arriving = url;
+    await Promise.all([
+      this.colouring.show(by, parameters.get(by === BY_LABEL ? 'label' : 'only')),
+      this.ranging.show(parameters.get('range') ?? '', parameters.get('from'), parameters.get('to')),
+    ]);
+    if (this.arriving !== url) return;
+    this.arriving = null;
+    this.keep();
   }
 
   writeAddress() {
+    if (this.arriving) return;
     const { x, y, scale } = this.view;
     const zoom = scale / this.fitting;
     const parameters = new URLSearchParams();
@@ -129,8 +147,13 @@ class MapPage {
       parameters.set('at', `${x.toFixed(5)},${y.toFixed(5)}`);
       parameters.set('zoom', zoom.toFixed(3));
     }
-    if (this.only >= 0) parameters.set('label', this.labels[this.only]);
-    const text = parameters.toString().replaceAll('%2C', ',');
+    const { field, only, names } = this.colouring;
+    if (field !== BY_LABEL) parameters.set('by', field);
+    if (only >= 0) parameters.set(field === BY_LABEL ? 'label' : 'only', names[only]);
+    if (this.ranging.field) parameters.set('range', this.ranging.field);
+    const ends = this.ranging.ends();
+    if (ends) ['from', 'to'].forEach((name, end) => parameters.set(name, ends[end]));
+    const text = parameters.toString().replaceAll('%2C', ',').replaceAll('%3A', ':');
     this.written = text ? `?${text}` : '';
     go(`${pagePath('/map')}${this.written}`, { replace: true });
   }
@@ -192,7 +215,10 @@ class MapPage {
 
   // Pointing, searching, selecting.
 
-  wanted = (point) => this.only < 0 || this.cloud.label(point) === this.only;
+  wanted = (point) => {
+    const { only, groups } = this.colouring;
+    return (only < 0 || groups[point] === only) && !this.ranging.hidden?.[point];
+  };
 
   onScreen(point) {
     return [(this.cloud.x(point) - this.view.x) * this.view.scale + this.width / 2, (this.cloud.y(point) - this.view.y) * this.view.scale + this.height / 2];
@@ -222,10 +248,13 @@ class MapPage {
 
   fillCard(point) {
     const label = this.labels[this.cloud.label(point)];
+    const { field } = this.colouring;
+    const group = field !== BY_LABEL && this.colouring.nameOf(point);
     this.card.replaceChildren(
       el('img', { src: address.thumbnail(this.cloud.id(point)), alt: '', class: 'pixels' }),
       el('b', { text: label ?? '' }),
-      el('a', { href: searchWithImage(this.cloud.id(point)), text: 'Search with it' }));
+      ...(group ? [el('span', { text: `${field} ${group}` })] : []),
+      el('a', { href: this.searchPath(point), text: 'Search with it' }));
   }
 
   placeCard() {
@@ -245,7 +274,12 @@ class MapPage {
   /** Coming back, one finds the map as it was left. */
   search(point) {
     this.writeAddress();
-    go(searchWithImage(this.cloud.id(point)));
+    go(this.searchPath(point));
+  }
+
+  /** Searches among those that are within the range. */
+  searchPath(point) {
+    return searchWithImage(this.cloud.id(point), newSearch({ filter: this.ranging.filter() }));
   }
 
   onKey(event) {
@@ -309,15 +343,16 @@ class MapPage {
   select(points) {
     this.selected = points.length ? new Uint8Array(this.cloud.count) : null;
     for (const point of points) this.selected[point] = 1;
+    this.mark();
     this.panel.show(points);
     this.status.textContent = points.length ? `${whole(points.length)} selected.` : 'Nothing is selected.';
     this.draw();
   }
 
-  setOnly(label, byHand) {
-    this.only = label;
-    this.legend?.forEach((entry, other) => entry.setAttribute('aria-pressed', String(other === label)));
-    if (byHand) this.moved();
+  /** Notes for each point what the painter must know of it. */
+  mark() {
+    const [{ selected }, { hidden }] = [this, this.ranging];
+    this.marks = selected || hidden ? Uint8Array.from({ length: this.cloud.count }, (_, point) => (selected?.[point] ? SELECTED : 0) | (hidden?.[point] ? HIDDEN : 0)) : null;
   }
 
   // Drawing.
@@ -330,8 +365,8 @@ class MapPage {
     this.frame = null;
     if (this.signal.aborted || !this.width) return;
     if (this.zooming) this.stepZoom();
-    const { view, width, height, ratio, only, selected } = this;
-    this.paint({ view, width, height, ratio, only, selected, size: this.dotSize() });
+    const { view, width, height, ratio, marks, colouring: { groups, colours, only } } = this;
+    this.paint({ view, width, height, ratio, size: this.dotSize(), groups, colours, only, marks, selecting: this.selected !== null });
     this.drawOver();
   }
 
@@ -373,7 +408,7 @@ class MapPage {
     const age = this.still ? 1 : (performance.now() - since) / FADE;
     context.globalAlpha = Math.min(1, age);
     context.imageSmoothingEnabled = size < 1.5;
-    context.fillStyle = this.colourOf(point);
+    context.fillStyle = this.colouring.colourOf(point);
     context.fillRect(left - 2, top - 2, width + 4, height + 4);
     context.drawImage(picture, left, top, width, height);
     context.globalAlpha = 1;
@@ -390,18 +425,13 @@ class MapPage {
     context.stroke();
   }
 
-  colourOf(point) {
-    const label = this.cloud.label(point);
-    return this.coloured && label >= 0 ? PALETTE[label] : PLAIN;
-  }
-
   /** Where the graphics card has given up, a fresh canvas is painted without it. */
   repaintPlainly() {
     const fresh = el('canvas', { class: 'points', 'aria-hidden': 'true' });
     fresh.getContext('2d');
     this.points.replaceWith(fresh);
     this.points = fresh;
-    this.paint = painterOn(fresh, this.cloud, this.coloured);
+    this.paint = painterOn(fresh, this.cloud);
     this.resize();
     toast('The graphics card gave up; the map is drawn without it.');
   }

@@ -9,12 +9,12 @@ import { searchWithImage } from './tiles.js';
 const SHOWN = 150;
 const MAX_EXAMPLES = 16;
 
-/** The panel. `clear` is called to select nothing, `all` to select what is seen. */
-export function selectionPanel(cloud, { clear, all }) {
+/** The panel. `clear` is called to select nothing, `all` to select what is seen; `filter` says among which images is searched. */
+export function selectionPanel(cloud, { clear, all, filter }) {
   const title = el('h2', {});
   const list = el('ul', { class: 'mini' });
   const rest = el('p', { class: 'faint' });
-  const search = button({ text: 'Search with these', icon: 'search', class: 'button strong', click: () => searchWithThese(cloud, panel.points) });
+  const search = button({ text: 'Search with these', icon: 'search', class: 'button strong', click: () => searchWithThese(cloud, panel.points, filter()) });
   const copy = button({ text: 'Copy ids', click: () => copyIds(cloud, panel.points) });
   const node = el('aside', { class: 'selection', 'aria-label': 'Selected images', hidden: true },
     el('div', { class: 'row between' }, title, button({ icon: 'close', label: 'Select nothing', class: 'bare', click: clear })),
@@ -38,10 +38,10 @@ function miniature(id) {
     el('img', { src: address.thumbnail(id), alt: 'Search with this image', loading: 'lazy', width: 48, height: 48, class: 'pixels' })));
 }
 
-function searchWithThese(cloud, points) {
+function searchWithThese(cloud, points, filter) {
   const some = evenly(points, MAX_EXAMPLES);
   if (some.length < points.length) toast(`Searching with ${some.length} of them, taken evenly.`);
-  go(searchPath(newSearch({ like: some.map((point) => ({ id: cloud.id(point) })) })));
+  go(searchPath(newSearch({ like: some.map((point) => ({ id: cloud.id(point) })), filter })));
 }
 
 const evenly = (points, most) =>

@@ -27,8 +27,10 @@ mod file;
 mod fuzzy_graph;
 mod groups;
 mod layout;
+mod values;
 
 pub use groups::{Groups, MAX_GROUPS};
+pub use values::{ValueKind, Values};
 
 /// In place of the index of a label: there is none.
 pub const NO_LABEL: u32 = u32::MAX;

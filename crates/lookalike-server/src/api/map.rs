@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use lookalike::map::Map;
+use lookalike::map::{Map, ValueKind};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -67,7 +67,7 @@ pub(super) struct VersionOfMap {
     version: String,
 }
 
-/// Which map, and by what its points are grouped.
+/// Which map, and which fact about its points.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -105,11 +105,7 @@ pub(super) async fn groups(
     InQuery(GroupsOf { version, field }): InQuery<GroupsOf>,
 ) -> Answered<Json<MapGroups>> {
     let map = of_version(&service, &version)?;
-    if map.points().len() > MAX_GROUPED {
-        return Err(Problem::unusable(format!(
-            "the map has more than {MAX_GROUPED} images, too many to be grouped while one waits"
-        )));
-    }
+    check_size(&map)?;
     let groups = service.run(move |service| Ok(map.groups(service.gallery(), &field)?));
     let groups = groups.await?;
     Ok(Json(MapGroups {
@@ -117,6 +113,50 @@ pub(super) async fn groups(
         ordered: groups.ordered,
         groups: groups.of,
     }))
+}
+
+/// What a fact is of each point of the map.
+#[derive(Serialize, ToSchema)]
+pub(super) struct MapValues {
+    /// Whether they are numbers (`number`) or times (`time`), texts like `2024-06-01T12:30:00`.
+    #[schema(value_type = String, example = "time")]
+    kind: ValueKind,
+    /// For each point, in the order of `/map/points`, its value; null where it has none.
+    values: Vec<Option<serde_json::Value>>,
+}
+
+/// What a fact is of each point of the map, to choose a range of it: numbers, or when images were
+/// taken.
+#[utoipa::path(
+    get, path = "/map/values", tag = "gallery", params(GroupsOf),
+    responses(
+        (status = 200, description = "The values", body = MapValues),
+        (status = 422, description = "The values have no order, or it has too many images", body = Problem, content_type = "application/problem+json"),
+        RefusedOne
+    )
+)]
+pub(super) async fn values(
+    State(service): Shared,
+    InQuery(GroupsOf { version, field }): InQuery<GroupsOf>,
+) -> Answered<Json<MapValues>> {
+    let map = of_version(&service, &version)?;
+    check_size(&map)?;
+    let values = service.run(move |service| Ok(map.values(service.gallery(), &field)?));
+    let values = values.await?;
+    Ok(Json(MapValues {
+        kind: values.kind,
+        values: values.of,
+    }))
+}
+
+/// Refuses to read all images while a client waits, where they are many.
+fn check_size(map: &Map) -> Answered<()> {
+    match map.points().len() > MAX_GROUPED {
+        true => Err(Problem::unusable(format!(
+            "the map has more than {MAX_GROUPED} images, too many to be read while one waits"
+        ))),
+        false => Ok(()),
+    }
 }
 
 /// The map, if it is that one still.

@@ -175,6 +175,7 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(map::map))
         .routes(routes!(map::points))
         .routes(routes!(map::groups))
+        .routes(routes!(map::values))
         .routes(routes!(session::sign_in, session::sign_out));
     OpenApiRouter::with_openapi(Document::openapi())
         .nest("/api/v1", versioned)

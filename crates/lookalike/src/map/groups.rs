@@ -3,13 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use lookalike_gallery::{Gallery, Points};
+use lookalike_gallery::Gallery;
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::Map;
+use super::values::is_time;
 use crate::Error;
-use crate::contents::info_to_read;
 
 /// Groups that are told apart, at most: more colours are not.
 pub const MAX_GROUPS: usize = 20;
@@ -38,19 +37,7 @@ impl Map {
     ///
     /// When the gallery cannot be read, or is on a cluster and has too many points to be.
     pub fn groups(&self, gallery: &dyn Gallery, field: &str) -> Result<Groups, Error> {
-        info_to_read(gallery, None)?;
-        let mut values: HashMap<Uuid, Value> = HashMap::new();
-        for point in Points::new(gallery, None) {
-            let point = point?;
-            let value = match point.payload.value(field) {
-                Some(Value::Array(mut all)) if !all.is_empty() => Some(all.swap_remove(0)),
-                value => value,
-            };
-            let value = value.filter(|value| !value.is_null() && !value.is_object());
-            values.extend(value.map(|value| (point.id, value)));
-        }
-        let values = self.points.iter().map(|point| values.remove(&point.id));
-        Ok(grouped(values.collect()))
+        Ok(grouped(self.read(gallery, field)?))
     }
 }
 
@@ -87,19 +74,6 @@ fn written(value: &Value) -> String {
         Value::String(text) => text.clone(),
         value => value.to_string(),
     }
-}
-
-/// Whether a text is a time as facts have it, `2024-06-01T12:30:00`.
-fn is_time(text: &str) -> bool {
-    let pattern = b"0000-00-00T00:00:00";
-    text.len() == pattern.len()
-        && text
-            .bytes()
-            .zip(pattern)
-            .all(|(letter, pattern)| match pattern {
-                b'0' => letter.is_ascii_digit(),
-                pattern => letter == *pattern,
-            })
 }
 
 /// A group for each of the most frequent names.
