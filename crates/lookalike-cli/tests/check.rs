@@ -229,8 +229,8 @@ fn galleries_of_before_get_their_facts_when_all_is_read_again() {
     assert_eq!(after.len(), 1, "the copy's");
 }
 
-/// A JPEG file of a scene with what a camera writes, taken on a day of June 2024.
-fn photograph(day: u32, camera: &str, orientation: u16) -> Vec<u8> {
+/// What a camera writes on a day of June 2024.
+fn written(day: u32, camera: &str, orientation: u16) -> Vec<Field> {
     let ascii = |text: &str| Value::Ascii(vec![text.as_bytes().to_vec()]);
     let rational = |num| Rational { num, denom: 1 };
     let degrees = |whole| Value::Rational(vec![rational(whole), rational(30), rational(0)]);
@@ -246,11 +246,45 @@ fn photograph(day: u32, camera: &str, orientation: u16) -> Vec<u8> {
         (Tag::GPSLongitudeRef, ascii("E")),
         (Tag::GPSLongitude, degrees(7)),
     ];
-    let fields = fields.map(|(tag, value)| Field {
+    fields.into_iter().map(field).collect()
+}
+
+fn field((tag, value): (Tag, Value)) -> Field {
+    Field {
         tag,
         ifd_num: In::PRIMARY,
         value,
-    });
+    }
+}
+
+/// A TIFF file of a grey scene with what a camera writes.
+fn scan(day: u32, camera: &str) -> Vec<u8> {
+    let fields = written(day, camera, 1);
+    let number = |number| Value::Long(vec![number]);
+    let picture = [
+        (Tag::ImageWidth, number(32)),
+        (Tag::ImageLength, number(16)),
+        (Tag::BitsPerSample, Value::Short(vec![8])),
+        (Tag::Compression, Value::Short(vec![1])),
+        (Tag::PhotometricInterpretation, Value::Short(vec![1])),
+        (Tag::SamplesPerPixel, Value::Short(vec![1])),
+        (Tag::RowsPerStrip, number(16)),
+    ]
+    .map(field);
+    let grey: Vec<u8> = (0..32 * 16).map(|at| (at * 7 % 251) as u8).collect();
+    let strips = [&grey[..]];
+    let mut writer = Writer::new();
+    let all = picture.iter().chain(&fields);
+    all.for_each(|field| writer.push_field(field));
+    writer.set_strips(&strips, In::PRIMARY);
+    let mut file = Cursor::new(Vec::new());
+    writer.write(&mut file, false).unwrap();
+    file.into_inner()
+}
+
+/// A JPEG file of a scene with what a camera writes, taken on a day of June 2024.
+fn photograph(day: u32, camera: &str, orientation: u16) -> Vec<u8> {
+    let fields = written(day, camera, orientation);
     let mut writer = Writer::new();
     fields.iter().for_each(|field| writer.push_field(field));
     let mut block = Cursor::new(Vec::new());
@@ -316,8 +350,9 @@ fn photographs_are_found_by_when_and_with_what_they_were_taken() {
         (&9.into(), &0.into())
     );
     fs::write(folder.join("new.jpg"), photograph(20, "Leica M3", 1)).unwrap();
+    fs::write(folder.join("scan.tif"), scan(21, "Nikon F")).unwrap();
     let later = place.json("index photos --model m --gallery g --no-diffusion");
-    assert_eq!((&later["added"], &later["changed"]), (&1.into(), &0.into()));
+    assert_eq!((&later["added"], &later["changed"]), (&2.into(), &0.into()));
     let gallery = open_gallery(place.path("g").display().to_string()).unwrap();
     for point in Points::new(&*gallery, None) {
         let facts = point.unwrap().payload.facts;
@@ -327,9 +362,10 @@ fn photographs_are_found_by_when_and_with_what_they_were_taken() {
     let again = place.json("index photos --model m --gallery g --no-diffusion --exif --reread");
     assert_eq!(
         (&again["changed"], &again["encoded"]),
-        (&10.into(), &0.into())
+        (&11.into(), &0.into())
     );
-    assert_eq!(count("taken>=2024-06-05"), Some(6));
+    assert_eq!(count("taken>=2024-06-05"), Some(7));
+    assert_eq!(count("taken=2024-06-21"), Some(1), "that of the TIFF file");
     let refused = place.run("search photos/1.jpg --gallery g --where taken>soon");
     assert!(
         stderr(&refused).contains("2024-06-01"),

@@ -1,10 +1,18 @@
 //! What a camera wrote about a photograph into its file (EXIF).
 
+use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ::exif::{Field, In, Reader, Tag, Value};
+use ::exif::{Field, In, Rational, Reader, Tag, Value};
+use tiff::decoder::ifd::Value as TiffValue;
+use tiff::decoder::{Decoder, IfdDecoder, Limits};
+use tiff::tags::Tag as TiffTag;
 
 use crate::decode::Format;
+
+mod containers;
+
+use containers::{in_jpeg, in_jpeg_xl, in_png, in_webp};
 
 /// What is known of how a photograph was taken; nothing of what is not written, or makes no sense.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,21 +36,63 @@ pub struct Exif {
 const MAX_BYTES: usize = 1 << 18;
 /// The most letters that are kept of a name.
 const MAX_LETTERS: usize = 100;
+/// The most bytes of one field of a TIFF file that are read.
+const MAX_FIELD_BYTES: usize = 1 << 12;
+
+/// What is looked at of a TIFF file's own fields, and of those in its two directories.
+const OWN_FIELDS: [Tag; 3] = [Tag::Make, Tag::Model, Tag::Orientation];
+const EXIF_FIELDS: [Tag; 3] = [
+    Tag::DateTimeOriginal,
+    Tag::DateTimeDigitized,
+    Tag::LensModel,
+];
+const GPS_FIELDS: [Tag; 4] = [
+    Tag::GPSLatitude,
+    Tag::GPSLatitudeRef,
+    Tag::GPSLongitude,
+    Tag::GPSLongitudeRef,
+];
 
 impl Exif {
-    /// Reads it from a picture's file: JPEG, PNG or WebP; of other formats nothing is known. The
-    /// picture is not decoded, and whatever the bytes hold is no error.
+    /// Reads it from a picture's file: JPEG, PNG, WebP, TIFF (of its first page) or JPEG XL (where
+    /// it is not compressed); of other formats nothing is known. The picture is not decoded, and
+    /// whatever the bytes hold is no error.
     pub fn of_file(bytes: &[u8]) -> Self {
         let block = match Format::of(bytes) {
             Ok(Format::Jpeg) => in_jpeg(bytes),
             Ok(Format::Png) => in_png(bytes),
             Ok(Format::WebP) => in_webp(bytes),
+            Ok(Format::JpegXl) => in_jpeg_xl(bytes),
+            Ok(Format::Tiff) => return cautiously(|| Self::of_tiff(bytes)),
             _ => None,
         };
         let block = block.filter(|block| block.len() <= MAX_BYTES);
-        // Should the parser panic, nothing is known.
-        let read = |block| catch_unwind(AssertUnwindSafe(|| Self::of_block(block))).ok();
-        block.and_then(read).unwrap_or_default()
+        block.map_or_else(Self::default, |block| cautiously(|| Self::of_block(block)))
+    }
+
+    /// Reads it from a TIFF file, which is built as the block of other files is. Only what is
+    /// looked at is read, as the file may be large.
+    fn of_tiff(bytes: &[u8]) -> Self {
+        let Ok(decoder) = Decoder::new(Cursor::new(bytes)) else {
+            return Self::default();
+        };
+        let mut limits = Limits::default();
+        limits.ifd_value_size = MAX_FIELD_BYTES;
+        let mut decoder = decoder.with_limits(limits);
+        let mut fields = Vec::new();
+        take(decoder.image_ifd(), &OWN_FIELDS, &mut fields);
+        let directories: [(TiffTag, &[Tag]); 2] = [
+            (TiffTag::ExifDirectory, &EXIF_FIELDS),
+            (TiffTag::GpsDirectory, &GPS_FIELDS),
+        ];
+        for (tag, wanted) in directories {
+            let pointer = decoder.find_tag(tag).ok().flatten();
+            let pointer = pointer.and_then(|value| value.into_ifd_pointer().ok());
+            if let Some(directory) = pointer.and_then(|at| decoder.read_directory(at).ok()) {
+                take(decoder.read_directory_tags(&directory), wanted, &mut fields);
+            }
+        }
+        Self::of_fields(|tag| fields.iter().find(|field| field.tag == tag))
     }
 
     /// Reads it from the TIFF structure that holds it.
@@ -54,7 +104,10 @@ impl Exif {
         let Ok(all) = read.or_else(|error| error.distill_partial_result(|_| {})) else {
             return Self::default();
         };
-        let field = |tag: Tag| all.get_field(tag, In::PRIMARY);
+        Self::of_fields(|tag| all.get_field(tag, In::PRIMARY))
+    }
+
+    fn of_fields<'a>(field: impl Fn(Tag) -> Option<&'a Field>) -> Self {
         let name = |tag: Tag| field(tag).and_then(name);
         let taken = [Tag::DateTimeOriginal, Tag::DateTimeDigitized];
         let place = field(Tag::GPSLatitude)
@@ -78,61 +131,39 @@ impl Exif {
     }
 }
 
-/// The block in a JPEG file, whose first segments are looked through up to the first scan.
-fn in_jpeg(bytes: &[u8]) -> Option<&[u8]> {
-    const SCAN: u8 = 0xda;
-    const APP1: u8 = 0xe1;
-    let mut rest = bytes.get(2..)?;
-    loop {
-        let [0xff, marker, behind @ ..] = rest else {
-            return None;
-        };
-        match marker {
-            // Padding, and markers without a segment.
-            0xff => rest = &rest[1..],
-            0x01 | 0xd0..=0xd8 => rest = behind,
-            &SCAN => return None,
-            marker => {
-                let length = behind.first_chunk().map(|&two| u16::from_be_bytes(two))?;
-                let body = behind.get(2..usize::from(length))?;
-                if *marker == APP1
-                    && let Some(block) = body.strip_prefix(b"Exif\0\0")
-                {
-                    return Some(block);
-                }
-                rest = &behind[usize::from(length)..];
-            }
-        }
+/// Should a parser panic, nothing is known.
+fn cautiously(read: impl FnOnce() -> Exif) -> Exif {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_default()
+}
+
+/// Adds those of the wanted fields that a directory of a TIFF file has.
+fn take(mut directory: IfdDecoder<'_>, wanted: &[Tag], fields: &mut Vec<Field>) {
+    for &tag in wanted {
+        let found = directory.find_tag(TiffTag::from_u16_exhaustive(tag.number()));
+        let value = found.ok().flatten().and_then(value_of);
+        fields.extend(value.map(|value| Field {
+            tag,
+            ifd_num: In::PRIMARY,
+            value,
+        }));
     }
 }
 
-/// The block in a PNG file, among its chunks.
-fn in_png(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.get(8..)?;
-    loop {
-        let length = u32::from_be_bytes(*rest.first_chunk()?) as usize;
-        let (kind, body) = rest.get(4..)?.split_at_checked(4)?;
-        if kind == b"eXIf" {
-            return body.get(..length);
+/// A value in the terms of blocks, of the kinds that are looked at.
+fn value_of(value: TiffValue) -> Option<Value> {
+    Some(match value {
+        TiffValue::Ascii(text) => Value::Ascii(vec![text.into_bytes()]),
+        TiffValue::Short(number) => Value::Short(vec![number]),
+        TiffValue::Rational(num, denom) => Value::Rational(vec![Rational { num, denom }]),
+        TiffValue::List(values) => {
+            let part = |value: TiffValue| match value {
+                TiffValue::Rational(num, denom) => Some(Rational { num, denom }),
+                _ => None,
+            };
+            Value::Rational(values.into_iter().map(part).collect::<Option<_>>()?)
         }
-        // The checksum follows.
-        rest = body.get(length.checked_add(4)?..)?;
-    }
-}
-
-/// The block in a WebP file, among its chunks.
-fn in_webp(bytes: &[u8]) -> Option<&[u8]> {
-    let mut rest = bytes.get(12..)?;
-    loop {
-        let (kind, behind) = rest.split_at_checked(4)?;
-        let length = u32::from_le_bytes(*behind.first_chunk()?) as usize;
-        let body = behind.get(4..)?;
-        if kind == b"EXIF" {
-            let block = body.get(..length)?;
-            return Some(block.strip_prefix(b"Exif\0\0").unwrap_or(block));
-        }
-        rest = body.get(length.checked_add(length % 2)?..)?;
-    }
+        _ => return None,
+    })
 }
 
 /// A text without what surrounds it, if anything is left.
@@ -228,6 +259,24 @@ mod tests {
 
     /// The block of some fields.
     fn block(fields: &[(Tag, Value)]) -> Vec<u8> {
+        with_strips(fields, None)
+    }
+
+    /// A TIFF file of one pixel with some fields.
+    fn tiff(fields: &[(Tag, Value)]) -> Vec<u8> {
+        let picture = [
+            (Tag::ImageWidth, Value::Long(vec![1])),
+            (Tag::ImageLength, Value::Long(vec![1])),
+            (Tag::BitsPerSample, Value::Short(vec![8])),
+            (Tag::Compression, Value::Short(vec![1])),
+            (Tag::PhotometricInterpretation, Value::Short(vec![1])),
+            (Tag::SamplesPerPixel, Value::Short(vec![1])),
+            (Tag::RowsPerStrip, Value::Long(vec![1])),
+        ];
+        with_strips(&[&picture, fields].concat(), Some(&[&[7]]))
+    }
+
+    fn with_strips(fields: &[(Tag, Value)], strips: Option<&[&[u8]]>) -> Vec<u8> {
         let fields: Vec<Field> = fields
             .iter()
             .map(|(tag, value)| Field {
@@ -238,13 +287,20 @@ mod tests {
             .collect();
         let mut writer = Writer::new();
         fields.iter().for_each(|field| writer.push_field(field));
-        let mut bytes = std::io::Cursor::new(Vec::new());
+        if let Some(strips) = strips {
+            writer.set_strips(strips, In::PRIMARY);
+        }
+        let mut bytes = Cursor::new(Vec::new());
         writer.write(&mut bytes, true).unwrap();
         bytes.into_inner()
     }
 
     fn photograph() -> Vec<u8> {
-        block(&[
+        block(&fields())
+    }
+
+    fn fields() -> [(Tag, Value); 9] {
+        [
             (Tag::Make, ascii("Canon")),
             (Tag::Model, ascii("Canon EOS R5 ")),
             (Tag::LensModel, ascii("RF50mm F1.8 STM")),
@@ -257,7 +313,7 @@ mod tests {
             ),
             (Tag::GPSLongitudeRef, ascii("E")),
             (Tag::GPSLongitude, rationals([(151, 1), (12, 1), (0, 1)])),
-        ])
+        ]
     }
 
     fn expected() -> Exif {
@@ -292,11 +348,47 @@ mod tests {
         webp.extend((block.len() as u32).to_le_bytes());
         webp.extend(&block);
         assert_eq!(Exif::of_file(&webp), expected());
+        assert_eq!(Exif::of_file(&tiff(&fields())), expected());
+        let mut jxl = b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x10ftypjxl \0\0\0\0".to_vec();
+        let boxed = |prefix: &[u8]| {
+            let mut file = jxl.clone();
+            file.extend((block.len() as u32 + 8 + prefix.len() as u32).to_be_bytes());
+            [&file[..], b"Exif", prefix, &block, b"\0\0\0\x0ajxlcxx"].concat()
+        };
+        assert_eq!(Exif::of_file(&boxed(&[0; 4])), expected());
+        assert_eq!(Exif::of_file(&boxed(b"\0\0\0\x02xx")), expected());
+        // A box whose length has 64 bits, and one up to the end of the file.
+        jxl.extend(b"\0\0\0\x01free\0\0\0\0\0\0\0\x11x\0\0\0\0Exif\0\0\0\0");
+        jxl.extend(&block);
+        assert_eq!(Exif::of_file(&jxl), expected());
         // Not behind the beginning of the picture, and not in other files.
         let mut late = vec![0xff, 0xd8, 0xff, 0xda, 0, 2];
         late.extend(&jpeg(&block)[2..]);
         for none in [late, b"GIF89a".to_vec(), block, Vec::new()] {
             assert_eq!(Exif::of_file(&none), Exif::default());
+        }
+    }
+
+    #[test]
+    fn of_a_tiff_file_only_short_fields_are_read() {
+        let mut fields = fields();
+        fields[2].1 = ascii(&"x".repeat(MAX_FIELD_BYTES + 1));
+        let found = Exif::of_file(&tiff(&fields));
+        assert_eq!(
+            found,
+            Exif {
+                lens: None,
+                ..expected()
+            }
+        );
+        // A directory that is its own, and one that is nowhere.
+        for at in [8_u32, u32::MAX] {
+            let mut file = tiff(&fields);
+            let pointer = [0x69, 0x87, 4, 0, 1, 0, 0, 0];
+            let entry = file.windows(8).position(|bytes| bytes == pointer).unwrap();
+            file[entry + 8..entry + 12].copy_from_slice(&at.to_le_bytes());
+            let found = Exif::of_file(&file);
+            assert_eq!((found.camera, found.taken), (expected().camera, None));
         }
     }
 
@@ -354,14 +446,15 @@ mod tests {
         #[test]
         fn any_bytes_are_read(damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..30),
                               cut in any::<prop::sample::Index>(), noise in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let mut file = jpeg(&photograph());
-            for (at, value) in &damage {
-                let at = at.index(file.len());
-                file[at] = *value;
+            for mut file in [jpeg(&photograph()), tiff(&fields())] {
+                for (at, value) in &damage {
+                    let at = at.index(file.len());
+                    file[at] = *value;
+                }
+                let _ = Exif::of_file(&file);
+                let _ = Exif::of_file(&file[..cut.index(file.len())]);
             }
-            let _ = Exif::of_file(&file);
-            let _ = Exif::of_file(&file[..cut.index(file.len())]);
-            for start in [&b"\xff\xd8\xff"[..], b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"\xff\xd8\xff\xe1\x01\x00Exif\0\0II*\0\x08\0\0\0"] {
+            for start in [&b"\xff\xd8\xff"[..], b"\0\0\0\x0cJXL \r\n\x87\n", b"II*\0\x08\0\0\0", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"\xff\xd8\xff\xe1\x01\x00Exif\0\0II*\0\x08\0\0\0"] {
                 let _ = Exif::of_file(&[start, &noise].concat());
             }
         }
