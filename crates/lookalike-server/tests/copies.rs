@@ -9,13 +9,13 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use browser::Page;
-use lookalike::images::{InputShape, fit};
+use lookalike::images::{InputShape, Turn, fit};
 use lookalike::{IndexOptions, index, open, open_gallery};
 use serde_json::{Value, json};
 use support::{Answer, Running, TOKEN, digit, digits, finished, gallery, model};
 
 /// A server on a gallery with a folder of files as well: some digits in `keep`, the first two of
-/// them in `other` too, and digit 9 once more, larger and blurred.
+/// them in `other` too, and digit 9 once more, larger and blurred; digit 6 mirrored.
 fn server() -> Running {
     let folder = tempfile::tempdir().unwrap();
     let name = folder.path().join("g");
@@ -37,6 +37,10 @@ fn server() -> Running {
     };
     let blurred = fit(&fit(&digits(10).picture(9), shape(20)), shape(56));
     blurred.write_png(photos.join("other/9 large.png")).unwrap();
+    let mirrored = digits(10).picture(6).turned(Turn::Mirrored);
+    mirrored
+        .write_png(photos.join("other/6 mirrored.png"))
+        .unwrap();
     for (part, seconds) in [("keep", 1_600_000_000), ("other", 1_700_000_000)] {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         for file in fs::read_dir(photos.join(part)).unwrap() {
@@ -234,6 +238,98 @@ fn scripts_do_what_was_decided() {
         std::thread::sleep(Duration::from_millis(20));
     };
     assert!(said.contains("indexed again"), "{said}");
+}
+
+/// How members of the groups that have this key are turned.
+fn turns(found: &Value, key: &str) -> Vec<Value> {
+    let groups = found["groups"].as_array().unwrap().iter();
+    let groups = groups.map(|group| group["members"].as_array().unwrap());
+    let groups = groups.filter(|members| members.iter().any(|m| m["image"]["key"] == key));
+    groups
+        .flat_map(|members| members.iter().map(|member| member["turned"].clone()))
+        .collect()
+}
+
+#[test]
+fn copies_are_looked_for_turned_across_and_within() {
+    let server = server();
+    let plain = finished(&server, "/api/v1/duplicates?limit=1000");
+    assert!(turns(&plain, "other/6 mirrored.png").is_empty());
+    let turned = finished(&server, "/api/v1/duplicates?limit=1000&turned=true");
+    let turns = turns(&turned, "other/6 mirrored.png");
+    assert!(turns.contains(&json!("mirrored")), "{turns:?}");
+
+    // Pairs on both sides of the limit, those nearest to it first.
+    let shares = |side: &str| -> Vec<f64> {
+        let pairs = plain["examples"][side].as_array().unwrap().iter();
+        pairs
+            .inspect(|pair| assert_eq!(pair["images"].as_array().unwrap().len(), 2))
+            .map(|pair| pair["share"].as_f64().unwrap())
+            .collect()
+    };
+    let (inside, outside) = (shares("inside"), shares("outside"));
+    assert!(!inside.is_empty() && inside.iter().all(|&share| share <= 1.0));
+    assert!(!outside.is_empty() && outside.iter().all(|&share| share > 1.0));
+    assert!(inside.is_sorted_by(|a, b| a >= b) && outside.is_sorted());
+
+    let across = "/api/v1/duplicates?across=width%3D28%0Awidth%3D56";
+    let found = finished(&server, across);
+    assert_eq!(found["group_count"], 1, "{found}");
+    assert_eq!(found["overlap"]["parts"], json!(["width=28", "width=56"]));
+    assert_eq!(found["overlap"]["points"][1], 1);
+    assert_eq!(found["overlap"]["copied"][1], 1);
+    let exact = "/api/v1/duplicates?exact_only=true";
+    let exact_found = finished(&server, exact);
+    assert_eq!(exact_found["group_count"], 2);
+    assert!(exact_found.get("examples").is_none());
+    let within = finished(&server, &format!("{exact}&within_folder=true"));
+    assert_eq!(within["group_count"], 0, "the copies lie in two folders");
+    // A script deals with what is listed.
+    let script = "/api/v1/duplicates/script?exact_only=true";
+    assert_eq!(finished(&server, script)["files"], 2);
+    let within = finished(&server, &format!("{script}&within_folder=true"));
+    assert_eq!(within["files"], 0);
+
+    for (query, complaint) in [
+        ("turned=true&exact_only=true", "by comparing pictures"),
+        ("turned=true&threshold=0.1", "by comparing pictures"),
+        ("across=width%3D28", "1 lines"),
+        ("across=a%0Ab&within_folder=true", "leave out one of"),
+        ("across=nowhere%0Awidth%3D56", "neither a source"),
+    ] {
+        let said = server
+            .get(&format!("/api/v1/duplicates?{query}"))
+            .problem(422);
+        assert!(said.contains(complaint), "{said}");
+    }
+}
+
+#[test]
+fn the_page_looks_for_turned_copies_and_across_parts() {
+    let server = server();
+    let page = Page::new(format!("http://{}", server.address));
+    page.open("/duplicates");
+    page.wait_for(".group");
+    page.click("#turned");
+    page.wait_address("turned=1");
+    page.wait("[...document.querySelectorAll('.group .turned')].some((one) => one.textContent === 'mirrored')");
+    assert_eq!(page.eval("document.querySelector('#near').disabled"), true);
+    // What the limit means.
+    page.click("#border summary");
+    page.wait("document.querySelectorAll('#border section').length === 2");
+    page.wait(
+        "/^[0-9.]+ % of the limit/.test(document.querySelector('#border .example p').textContent)",
+    );
+    page.check_accessible("examples around the limit");
+    page.check_width("examples around the limit");
+    page.screenshot("limit");
+
+    page.open("/duplicates?where=across&part=width%3D28&other=width%3D56");
+    page.wait("document.querySelectorAll('.group').length === 1");
+    page.wait("document.querySelector('#status').textContent.includes('Of 1 image of width=56, 1 has a copy in the other part.')");
+    page.eval("(() => { const place = document.querySelector('#where'); place.value = 'folder'; place.dispatchEvent(new Event('change', { bubbles: true })); })()");
+    page.wait_address("where=folder");
+    page.wait("document.querySelector('#part').offsetParent === null");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 import { getPatiently, withQuery } from './api.js';
 import { pagePath } from './base.js';
-import { button, el, plural, short } from './dom.js';
+import { button, el, percent, plural, short } from './dom.js';
 import { waiting } from './progress.js';
 import { reviewDialog } from './review.js';
 import { scriptForm } from './scripts.js';
@@ -29,6 +29,9 @@ const RULES = {
 
 const LARGEST = 'resolution,format,bytes,oldest';
 const BY_FOLDER = Object.keys(RULES).find((rules) => rules.startsWith('folder'));
+
+/** Where pictures must be to be in one group. */
+const WHERE = { '': 'anywhere', folder: 'within one folder', across: 'across two parts' };
 
 const KINDS = { representative: 'largest', exact: 'same content', near: 'near', 'same-file': 'same file', gone: 'file is gone' };
 const BY = { both: 'either', neighbours: 'far from all others', reconstruction: 'poorly rebuilt by the model' };
@@ -73,10 +76,17 @@ export function duplicates(host, { signal }) {
   const keep = el('select', { id: 'keep', name: 'keep' }, Object.entries(RULES).map(([value, text]) => el('option', { value, text })));
   const prefer = el('input', { type: 'text', id: 'prefer', name: 'prefer', placeholder: '/path/of/a/folder' });
   const one = el('input', { type: 'checkbox', role: 'switch', id: 'one', name: 'one', value: 1 });
+  const turned = el('input', { type: 'checkbox', role: 'switch', id: 'turned', name: 'turned', value: 1 });
+  const where = el('select', { id: 'where', name: 'where' }, Object.entries(WHERE).map(([value, text]) => el('option', { value, text })));
+  const part = (id) => el('input', { type: 'text', id, name: id, placeholder: 'a source, or split=test' });
+  const [first, second] = [part('part'), part('other')];
+  const parts = [field('part', 'Between', first), field('other', 'and', second)];
   const folder = field('prefer', 'The folder', prefer);
   const review = reviewDialog(() => go(location.pathname + location.search, { replace: true }), signal);
   const wanted = () => ({
     threshold: readNumber(threshold.value), exact_only: exact.checked || null,
+    turned: turned.checked || null, within_folder: where.value === 'folder' || null,
+    across: where.value === 'across' && first.value && second.value ? `${first.value}\n${second.value}` : null,
     keep: (keep.value !== BY_FOLDER || prefer.value) && keep.value || LARGEST, prefer: keep.value === BY_FOLDER ? prefer.value : null, near: one.checked || null,
   });
   const shown = page(host, signal, {
@@ -85,10 +95,19 @@ export function duplicates(host, { signal }) {
     path: '/duplicates',
     doing: 'Comparing images',
     form: el('form', { class: 'options' }, field('near', 'Near copies within a distance of', threshold), field('exact', 'Same content only', exact),
+      field('turned', 'Mirrored and rotated ones too (takes longer)', turned), field('where', 'Where', where), parts,
       field('keep', 'Keep', keep), folder, field('one', 'Keep one of each group, near copies or not', one)),
     ask(parameters) {
       threshold.value = parameters.get('threshold') ?? '';
-      exact.checked = threshold.disabled = parameters.get('exact') === '1';
+      exact.checked = parameters.get('exact') === '1';
+      turned.checked = parameters.get('turned') === '1' && !exact.checked && !threshold.value;
+      threshold.disabled = exact.checked || turned.checked;
+      exact.disabled = turned.checked;
+      turned.disabled = exact.checked || threshold.value !== '';
+      where.value = WHERE[parameters.get('where')] ? parameters.get('where') : '';
+      first.value = parameters.get('part') ?? '';
+      second.value = parameters.get('other') ?? '';
+      for (const field of parts) field.hidden = where.value !== 'across';
       keep.value = RULES[parameters.get('keep')] ? parameters.get('keep') : '';
       prefer.value = parameters.get('prefer') ?? '';
       folder.hidden = keep.value !== BY_FOLDER;
@@ -98,34 +117,54 @@ export function duplicates(host, { signal }) {
     },
     show(found) {
       threshold.placeholder = typeof found.threshold === 'number' ? `${short(found.threshold)} (found)` : found.measure === 'pictures' ? 'pictures compared' : 'none';
-      return [duplicatesFound(found, { isExact: exact.checked, isWithin: threshold.value !== '' }), found.groups.map((copies) => group(copies, review))];
+      return [duplicatesFound(found, { isExact: exact.checked, isWithin: threshold.value !== '' }), [...found.groups.map((copies) => group(copies, review)), ...border(found.examples)]];
     },
   });
   host.querySelector('.intro').append(scriptForm(wanted, signal));
   return shown;
 }
 
-function duplicatesFound({ points, stale, group_count: count, exact, near, left_alone: alone, groups, threshold, measure, not_compared: skipped }, { isExact, isWithin }) {
+function duplicatesFound({ points, stale, overlap, group_count: count, exact, near, left_alone: alone, groups, threshold, measure, not_compared: skipped }, { isExact, isWithin }) {
   const byCodes = measure === 'codes' && !isWithin ? ', told by their codes alone as most have no thumbnail' : '';
   const among = `among ${plural(points, 'image')}${byCodes}`;
-  if (!count) return isExact || threshold !== null || measure === 'pictures' ? `No duplicates ${among}.` : `No near duplicates stand out ${among}.`;
+  const both = overlap ? ` ${overlapping(overlap)}` : '';
+  if (!count) return (isExact || threshold !== null || measure === 'pictures' ? `No duplicates ${among}.` : `No near duplicates stand out ${among}.`) + both;
   const parts = [`${plural(count, 'group')} ${among}`, `${plural(exact, 'copy', 'copies')} of the same content`];
   if (!isExact) parts.push(plural(near, 'near copy', 'near copies'));
   if (alone) parts.push(`${plural(alone, 'picture')} left alone, being like too many others`);
   if (groups.length < count) parts.push(`the first ${groups.length} groups are shown`);
   if (skipped) parts.push(`${plural(skipped, 'picture')} not compared, having no thumbnail`);
   if (stale) parts.push('images have changed since');
-  return `${parts.join(', ')}.`;
+  return `${parts.join(', ')}.${both}`;
+}
+
+/** How much of either part is in the other. */
+function overlapping({ parts, points, copied }) {
+  return [0, 1].map((at) => `Of ${plural(points[at], 'image')} of ${parts[at]}, ${copied[at]} ${copied[at] === 1 ? 'has' : 'have'} a copy in the other part.`).join(' ');
+}
+
+/** Pairs around the border between copies and others: what the limit means. */
+function border(examples) {
+  if (!examples || examples.inside.length + examples.outside.length === 0) return [];
+  const side = (text, pairs) => pairs.length > 0 && el('section', { class: 'border', 'aria-label': text }, el('h2', { text }),
+    el('div', { class: 'pairs' }, pairs.map(({ images, share, difference, distance }) => {
+      const list = tileList({});
+      list.append(...images.map((image) => tile(image, {})));
+      return el('div', { class: 'example', role: 'group', 'aria-label': `A pair at ${percent(share)} of the limit` }, list,
+        el('p', { class: 'faint' }, el('span', { text: `${percent(share)} of the limit, ` }), compare(images[0], images[1], difference ?? distance)));
+    })));
+  return [el('details', { class: 'examples', id: 'border' }, el('summary', { text: 'What the limit means: pairs around it' }),
+    side('Just near enough to be copies', examples.inside), side('Just not', examples.outside))];
 }
 
 function group(found, review) {
   const { members, size, kept = [] } = found;
   const list = tileList({});
   list.append(...members.map((member) => {
-    const { image, kind, distance, difference } = member;
+    const { image, kind, distance, difference, turned } = member;
     return tile(image, {},
       el('div', { class: 'caption' }, el('b', { text: KINDS[kind] ?? kind }), kind === 'near' && compare(members[0].image, image, difference ?? distance),
-        fate(member, kept), el('span', { class: 'place', title: image.location, text: image.key })));
+        turned && el('span', { class: 'place turned', text: turned }), fate(member, kept), el('span', { class: 'place', title: image.location, text: image.key })));
   }));
   const more = size > members.length && el('p', { class: 'faint', text: `The first ${members.length} of ${plural(size, 'image')} are shown.` });
   const open = members.length > 1 && button({ text: 'Compare', class: 'button compare', click: () => review.open(found) });

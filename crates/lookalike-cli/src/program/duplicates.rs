@@ -6,7 +6,7 @@ use lookalike::duplicates::{
     Overlap, Scope, find, find_turned,
 };
 use lookalike::gallery::{Filter, Gallery};
-use lookalike::{Error, encoder_of, find_source, open_gallery};
+use lookalike::{encoder_of, open_gallery};
 use serde::Serialize;
 
 use super::Failure;
@@ -47,7 +47,7 @@ pub fn run(
         // What is to be done is to be done with all.
         limit: arguments.limit.filter(|_| !arguments.keep.is_asked()),
         scope: match arguments.across.as_slice() {
-            [one, other] => Scope::Across(part(&*gallery, one)?, part(&*gallery, other)?),
+            [one, other] => Scope::across(&*gallery, [one, other])?,
             _ if arguments.within_folder => Scope::WithinFolder,
             _ => Scope::All,
         },
@@ -119,19 +119,6 @@ pub fn run(
         csv: shown(arguments.csv),
         sheet: shown(arguments.sheet),
         kept: kept.as_ref(),
-    })
-}
-
-/// A part of a gallery: a source, or what passes a condition.
-fn part(gallery: &dyn Gallery, text: &str) -> Result<Filter, Error> {
-    if let Some(source) = find_source(gallery, text)? {
-        return Ok(Filter::of_source(&source));
-    }
-    Filter::condition(text).map_err(|_| {
-        Error::Unusable(format!(
-            "{text} is neither a source of the gallery nor a condition such as label=3; `lookalike gallery sources` \
-             lists its sources"
-        ))
     })
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{Group, Kind};
-use crate::Error;
+use crate::{Error, find_source};
 
 /// Which pictures may be in one group.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +20,27 @@ pub enum Scope {
     /// Those that pass one of two filters, and only in groups with pictures of both: leaks between
     /// what one learns from and what one tests with.
     Across(Filter, Filter),
+}
+
+impl Scope {
+    /// Across two parts of a gallery, each the name of a source or a condition (`split=test`).
+    ///
+    /// # Errors
+    ///
+    /// When one of them is neither, or the gallery cannot be read.
+    pub fn across(gallery: &dyn Gallery, parts: [&str; 2]) -> Result<Self, Error> {
+        let part = |text: &str| {
+            if let Some(source) = find_source(gallery, text)? {
+                return Ok(Filter::of_source(&source));
+            }
+            Filter::condition(text).map_err(|_| {
+                Error::Unusable(format!(
+                    "{text} is neither a source of the gallery nor a condition such as label=3"
+                ))
+            })
+        };
+        Ok(Self::Across(part(parts[0])?, part(parts[1])?))
+    }
 }
 
 /// How two parts of a gallery overlap.

@@ -6,17 +6,16 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use lookalike::duplicates::{
-    self, Action, Decided, Decisions, DuplicateOptions, Group, KeepOptions, KeepRule, Verdict,
+    self, Action, Decided, Decisions, Group, KeepOptions, KeepRule, Verdict,
 };
 use lookalike::gallery::Payload;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::duplicates::checked_threshold;
+use super::wanted::Wanted;
 use super::{Computed, Finding, Said, What, answer, mismatch, points};
 use crate::access::Client;
-use crate::api::images::MAX_LISTED;
 use crate::api::{Answered, Refused, RefusedWork, RefusedWrite, Shared};
 use crate::body::{self, InQuery};
 use crate::problem::Problem;
@@ -237,6 +236,14 @@ pub(crate) struct ScriptOf {
     #[serde(default)]
     exact_only: bool,
     /// As for `/duplicates`.
+    #[serde(default)]
+    turned: bool,
+    /// As for `/duplicates`.
+    across: Option<String>,
+    /// As for `/duplicates`.
+    #[serde(default)]
+    within_folder: bool,
+    /// As for `/duplicates`.
     keep: Option<String>,
     /// As for `/duplicates`.
     prefer: Option<String>,
@@ -251,8 +258,7 @@ pub(crate) struct ScriptOf {
 /// What a script is made of; another whenever decisions are others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PlanOf {
-    threshold: Option<u32>,
-    exact_only: bool,
+    wanted: Wanted,
     rules: Vec<KeepRule>,
     prefer: Vec<String>,
     near: bool,
@@ -302,14 +308,8 @@ impl Scripts {
 
     /// Looks for copies and plans what to do with them.
     pub fn write(service: &Service, of: PlanOf, said: Said<'_>) -> Answered<Self> {
-        let options = DuplicateOptions {
-            threshold: of.threshold.map(f32::from_bits),
-            exact_only: of.exact_only,
-            limit: Some(MAX_LISTED),
-            ..DuplicateOptions::default()
-        };
         let gallery = service.gallery();
-        let groups = duplicates::find(gallery, &options, said)?.groups;
+        let groups = of.wanted.find(service, said)?.groups;
         let keeping = Keeping {
             rules: of.rules,
             prefer: of.prefer,
@@ -375,8 +375,13 @@ pub(crate) async fn script(
         None => Action::HardLink,
     };
     let plan = PlanOf {
-        threshold: checked_threshold(of.threshold, of.exact_only)?,
-        exact_only: of.exact_only,
+        wanted: Wanted::read(
+            of.threshold,
+            of.exact_only,
+            of.turned,
+            of.across.as_deref(),
+            of.within_folder,
+        )?,
         rules: keeping.rules,
         prefer: keeping.prefer,
         near: keeping.near,

@@ -2,16 +2,18 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use lookalike::duplicates::{self, DuplicateOptions};
+use lookalike::duplicates;
 use lookalike::gallery::Point;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::border::{Examples, FoundBorder};
 use super::copies::Keeping;
-use super::{Computed, Finding, Said, What, answer, mismatch, points};
+use super::wanted::Wanted;
+use super::{Computed, Finding, What, answer, mismatch, points};
 use crate::access::Client;
-use crate::api::images::{MAX_LISTED, check_limit};
+use crate::api::images::check_limit;
 use crate::api::{Answered, RefusedWork, Shared};
 use crate::body::InQuery;
 use crate::problem::Problem;
@@ -24,6 +26,8 @@ const MAX_MEMBERS: usize = 10_000;
 /// Duplicates without facts about their images.
 pub(super) struct FoundDuplicates {
     totals: Totals,
+    overlap: Option<duplicates::Overlap>,
+    border: Option<FoundBorder>,
     groups: Vec<Vec<FoundMember>>,
 }
 
@@ -33,6 +37,7 @@ struct FoundMember {
     kind: duplicates::Kind,
     distance: f32,
     difference: Option<f32>,
+    turned: Option<&'static str>,
 }
 
 /// Which duplicates to look for.
@@ -47,6 +52,17 @@ pub(crate) struct DuplicatesOf {
     /// Only the same content.
     #[serde(default)]
     exact_only: bool,
+    /// Mirrored and rotated copies too, which takes seven encodings of each image; not with
+    /// `threshold` or `exact_only`.
+    #[serde(default)]
+    turned: bool,
+    /// Only groups with images of both of two parts of the gallery, one a line, each a source or a
+    /// condition.
+    #[param(example = "split=train\nsplit=test")]
+    across: Option<String>,
+    /// Only copies of images that lie in the same folder.
+    #[serde(default)]
+    within_folder: bool,
     /// How many groups, the largest first; 1 to 1,000.
     #[serde(default = "default_groups")]
     #[param(minimum = 1, maximum = 1000, default = 100)]
@@ -88,7 +104,25 @@ pub(crate) struct Duplicates {
     computed: Computed,
     #[serde(flatten)]
     totals: Totals,
+    /// How the two parts overlap, where groups across both were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overlap: Option<Overlap>,
+    /// Images that are just near to each other, and such as are just not; absent if no near ones
+    /// were looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    examples: Option<Examples>,
     groups: Vec<Group>,
+}
+
+/// How two parts of the gallery overlap.
+#[derive(Serialize, ToSchema)]
+struct Overlap {
+    /// The conditions of the two parts.
+    parts: Vec<String>,
+    /// Images in each.
+    points: Vec<usize>,
+    /// Those of each part that are in a group with another image of the other part.
+    copied: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Serialize, ToSchema)]
@@ -154,27 +188,13 @@ struct Member {
     /// is the same picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     difference: Option<f32>,
+    /// How the representative must be turned to be this one, where it must.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "rotated-90")]
+    turned: Option<&'static str>,
     /// Whether a person decided that it is kept, where it was asked what is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     decided: Option<bool>,
-}
-
-/// Looks for them in the whole gallery.
-pub(super) fn find(
-    service: &Service,
-    threshold: Option<f32>,
-    exact_only: bool,
-    said: Said<'_>,
-) -> Answered<FoundDuplicates> {
-    let options = DuplicateOptions {
-        threshold: threshold.filter(|_| !exact_only),
-        exact_only,
-        filter: None,
-        limit: Some(MAX_LISTED),
-        ..DuplicateOptions::default()
-    };
-    let found = duplicates::find(service.gallery(), &options, said)?;
-    Ok(found.into())
 }
 
 impl From<duplicates::Duplicates> for FoundDuplicates {
@@ -184,6 +204,7 @@ impl From<duplicates::Duplicates> for FoundDuplicates {
             kind: member.kind,
             distance: member.distance,
             difference: member.difference,
+            turned: member.turned,
         };
         let group =
             |group: duplicates::Group| group.members.into_iter().map(member).collect::<Vec<_>>();
@@ -200,6 +221,8 @@ impl From<duplicates::Duplicates> for FoundDuplicates {
                 near: found.near,
                 left_alone: found.left_alone,
             },
+            overlap: found.overlap,
+            border: found.examples.map(Into::into),
             groups: found.groups.into_iter().map(group).collect(),
         }
     }
@@ -257,7 +280,7 @@ impl FoundDuplicates {
                     kind: member.kind,
                     distance: member.distance,
                     difference: member.difference,
-                    turned: None,
+                    turned: member.turned,
                     payload: point.payload.clone(),
                 });
                 let members = members.collect();
@@ -272,6 +295,7 @@ impl FoundDuplicates {
                         kind: member.kind,
                         distance: member.distance,
                         difference: member.difference,
+                        turned: member.turned,
                         decided: None,
                     })
                     .collect(),
@@ -285,6 +309,15 @@ impl FoundDuplicates {
         Ok(Duplicates {
             computed,
             totals: self.totals,
+            overlap: self.overlap.as_ref().map(|overlap| Overlap {
+                parts: overlap.parts.to_vec(),
+                points: overlap.points.to_vec(),
+                copied: overlap.copied.to_vec(),
+            }),
+            examples: match &self.border {
+                Some(border) => Some(border.listed(service)?),
+                None => None,
+            },
             groups: listed,
         })
     }
@@ -321,8 +354,10 @@ fn represent_by_first(members: &mut [(FoundMember, Point)], metric: lookalike::n
         return;
     };
     (first.kind, first.distance) = (duplicates::Kind::Representative, 0.0);
-    first.difference = None;
+    (first.difference, first.turned) = (None, None);
     for (member, point) in others {
+        // How it was turned was said of the one that is gone.
+        member.turned = None;
         let is_same = point.payload.blake3 == by.payload.blake3;
         if member.kind != duplicates::Kind::SameFile {
             member.kind = match is_same {
@@ -354,12 +389,18 @@ pub(crate) async fn duplicates(
     check_limit(of.members)?;
     // What is kept is asked for in words: whether they mean anything is known at once.
     Keeping::read(of.keep.as_deref(), of.prefer.as_deref(), of.near)?;
-    let finding = Finding::Duplicates {
-        threshold: checked_threshold(of.threshold, of.exact_only)?,
-        exact_only: of.exact_only,
-    };
-    // Each threshold is a computation of its own, so these count towards the limits of a client.
-    let client = of.threshold.map(|_| client.counted());
+    let wanted = Wanted::read(
+        of.threshold,
+        of.exact_only,
+        of.turned,
+        of.across.as_deref(),
+        of.within_folder,
+    )?;
+    // Each of these is a computation of its own, so they count towards the limits of a client.
+    let client = (!wanted.is_usual()).then(|| client.counted());
+    let named = wanted.clone();
+    service.run(move |service| named.check(service)).await?;
+    let finding = Finding::Duplicates(wanted);
     answer(
         &service,
         finding,

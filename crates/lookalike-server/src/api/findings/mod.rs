@@ -21,18 +21,21 @@ use crate::problem::Problem;
 use crate::service::Service;
 use crate::types::Working;
 
+mod border;
 pub(super) mod check;
 pub(super) mod copies;
 pub(super) mod duplicates;
 pub(super) mod groups;
 pub(super) mod outliers;
 pub(super) mod quality;
+mod wanted;
 
 use check::FoundFaults;
 use copies::{PlanOf, Scripts};
 use duplicates::FoundDuplicates;
 use groups::{FoundGroups, KeptGroups};
 use outliers::{FoundOutliers, Measure};
+use wanted::Wanted;
 
 /// Seconds after which to ask again for what is being computed.
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("1");
@@ -43,20 +46,10 @@ type Said<'a> = &'a dyn Fn(Progress);
 /// What is computed over the whole gallery.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Finding {
-    Duplicates {
-        /// The bits of the threshold.
-        threshold: Option<u32>,
-        exact_only: bool,
-    },
-    Outliers {
-        by: Measure,
-    },
-    Groups {
-        count: Option<usize>,
-    },
-    KeptGroups {
-        count: Option<usize>,
-    },
+    Duplicates(Wanted),
+    Outliers { by: Measure },
+    Groups { count: Option<usize> },
+    KeptGroups { count: Option<usize> },
     Quality,
     Scripts(Box<PlanOf>),
     Check,
@@ -146,13 +139,7 @@ async fn answer<A: Serialize + 'static>(
 fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> Answered<What> {
     let said = &|progress: Progress| report(progress.into());
     Ok(match finding {
-        Finding::Duplicates {
-            threshold,
-            exact_only,
-        } => {
-            let threshold = threshold.map(f32::from_bits);
-            What::Duplicates(duplicates::find(service, threshold, exact_only, said)?)
-        }
+        Finding::Duplicates(wanted) => What::Duplicates(wanted.find(service, said)?.into()),
         Finding::Outliers { by } => What::Outliers(outliers::find(service, by, said)?),
         Finding::Groups { count } => What::Groups(groups::find(service, count, said)?),
         Finding::KeptGroups { count } => What::KeptGroups(groups::keep(service, count, said)?),
