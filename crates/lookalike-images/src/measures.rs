@@ -25,6 +25,10 @@ pub struct Measures {
     /// pixels. What is blurred already loses little by being blurred again. From 0; sharp
     /// photographs have 0.5 to 0.8. It does not depend on contrast; noise counts as sharp. 0 where
     /// nothing changes.
+    ///
+    /// It compares different pictures. For copies of one picture it will not do: it is a share of
+    /// what changes, and at the scale of this look an enlarged copy and the sharper original that
+    /// it came from have much the same one.
     pub sharpness: f32,
     /// Entropy of luma in bits: 0 for a single grey, 8 where all 256 values are equally frequent.
     pub entropy: f32,

@@ -1,4 +1,11 @@
 //! How sharp pictures are, to compare copies of one picture with each other.
+//!
+//! This is not the fact `sharpness` ([`Measures`](lookalike_images::Measures)), which compares
+//! different pictures, at a scale of 256 to 511 pixels, by the share of changes that blurring takes
+//! away. Copies are brought to one size here, the largest that matters, because what tells an
+//! enlarged copy from its original is finer than that scale; and the measure is the energy of fine
+//! detail, which says nothing when pictures show different things. Neither could be the other: a
+//! test holds that.
 
 use lookalike_images::{InputShape, Pixels, fit};
 
@@ -53,6 +60,8 @@ fn variance(values: impl Iterator<Item = f32>) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use lookalike_images::measure;
+
     use super::*;
 
     /// Stripes and dots of several sizes.
@@ -85,5 +94,26 @@ mod tests {
         assert_eq!(of(&changed(&sharp, |_| 7)), 0.0);
         // Pictures without an inside have no Laplacian.
         assert_eq!(of(&Pixels::new(1, 9, 1, vec![5; 9]).unwrap()), 0.0);
+    }
+
+    #[test]
+    fn only_this_measure_tells_copies_of_other_sizes_apart() {
+        let shape = |side| InputShape {
+            channels: 1,
+            height: side,
+            width: side,
+        };
+        let sharp = picture(1024);
+        let small = fit(&sharp, shape(400));
+        let enlarged = fit(&small, shape(1024));
+        let blurred = fit(&fit(&sharp, shape(96)), shape(1024));
+        let of = |pixels: &Pixels| sharpness(pixels, 1024);
+        // The sharper copy wins, be it the larger or the smaller one.
+        assert!(of(&sharp) > 1.5 * of(&enlarged), "{}", of(&enlarged));
+        assert!(of(&small) > 1.5 * of(&blurred), "{}", of(&blurred));
+        // The fact of single pictures does not see what the enlarged copy lacks.
+        let fact = |pixels: &Pixels| measure(pixels).sharpness;
+        let (own, other) = (fact(&small), fact(&sharp));
+        assert!(own > 0.95 * other, "{own} {other}");
     }
 }
