@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::point::check_code;
-use crate::recommendation::{Between, average};
+use crate::recommendation::{BACKGROUND, Between, average, learned};
 use crate::{
     Answer, Example, Filter, GalleryError, Hit, Mmr, Point, RecommendRequest, Rerank,
     SearchRequest, Strategy,
@@ -41,6 +41,10 @@ pub(crate) trait Store {
 
     /// All codes whose payloads pass.
     fn scan(&self, filter: Option<&Filter>) -> Result<Arc<Scan>, GalleryError>;
+
+    /// The codes of the first points in the order of their ids, at most so many. Ids are hashes, so
+    /// this is a fair sample.
+    fn first_codes(&self, count: usize) -> Result<Vec<(Uuid, Vec<f32>)>, GalleryError>;
 
     /// The points of these ids that are there, in this order.
     fn points(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError>;
@@ -246,12 +250,16 @@ pub(crate) fn recommend(
     let own = store.metric();
     let metric = request.metric.unwrap_or(own);
     let examples = Examples::of(store, request)?;
-    let average = match request.strategy {
+    let code = match request.strategy {
         Strategy::Average => average(&examples.like, &examples.unlike, metric),
+        Strategy::Learned => {
+            let background = background(store, &examples)?;
+            learned(&examples.like, &examples.unlike, &background, metric)
+        }
         Strategy::BestScore => Vec::new(),
     };
     let wanted = Wanted {
-        code: &average,
+        code: &code,
         metric,
         exact: request.exact,
         max_distance: request.max_distance,
@@ -259,8 +267,8 @@ pub(crate) fn recommend(
         exclude: &examples.ids,
     };
     let (neighbours, exact) = match request.strategy {
-        Strategy::Average => {
-            check_code(&average, store.dims(), || "the mean of the examples".into())?;
+        Strategy::Average | Strategy::Learned => {
+            check_code(&code, store.dims(), || "the mean of the examples".into())?;
             let plain = plain(store, &wanted, request.k)?;
             let hits = plain.found.into_iter().map(|found| hit(found, None));
             (hits.collect(), plain.exact)
@@ -274,6 +282,13 @@ pub(crate) fn recommend(
         exact,
         notes: notes.into_iter().collect(),
     })
+}
+
+/// Some of the gallery's codes, none of an example.
+fn background(store: &impl Store, examples: &Examples) -> Result<Vec<Vec<f32>>, GalleryError> {
+    let sample = store.first_codes(BACKGROUND)?.into_iter();
+    let others = sample.filter(|(id, _)| !examples.ids.contains(id));
+    Ok(others.map(|(_, code)| code).collect())
 }
 
 fn best_scores(

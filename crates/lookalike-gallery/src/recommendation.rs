@@ -4,6 +4,10 @@ use uuid::Uuid;
 
 use crate::Filter;
 
+mod learned;
+
+pub(crate) use learned::{BACKGROUND, learned};
+
 /// A question by examples: what is like these and unlike those?
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecommendRequest {
@@ -50,15 +54,21 @@ pub enum Example {
     Code(Vec<f32>),
 }
 
-/// How a [`RecommendRequest`]'s examples are weighed. Both mean what they mean in Qdrant.
+/// How a [`RecommendRequest`]'s examples are weighed. The average and the best score mean what they
+/// mean in Qdrant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Strategy {
     /// The points nearest to `p + (p - n)`, where `p` is the mean of the liked codes and `n` that
     /// of the others; to `p`, if there are no others. Under the cosine metric, where lengths mean
     /// nothing, the means are of codes of length 1. A hit's distance is from that code.
-    #[default]
     Average,
+    /// The points nearest to that code corrected by a logistic regression, which tells what is
+    /// liked from what is not, and from some codes of the gallery. A few examples hardly move it, a
+    /// single one without others not at all, and the more there are of both kinds, the more they
+    /// count. A hit's distance is from the corrected code.
+    #[default]
+    Learned,
     /// Each point by the example nearest to it. Points that are nearer to a liked one come first,
     /// the nearest first; then the others, the farthest from their example first. A hit's distance
     /// is from the nearest liked example; its score is `s(-distance)` for the former and

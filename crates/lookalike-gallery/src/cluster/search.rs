@@ -8,7 +8,7 @@ use lookalike_neighbours::Metric;
 use qdrant_client::qdrant::query::Variant;
 use qdrant_client::qdrant::{
     DenseVector, QuantizationSearchParams, Query, QueryPoints, RecommendInput, RecommendStrategy,
-    SearchParams, VectorInput, vector_input,
+    RetrievedPoint, SearchParams, VectorInput, vector_input,
 };
 use uuid::Uuid;
 
@@ -87,23 +87,17 @@ impl Store for ClusterGallery {
         let mut scan = Scan::default();
         loop {
             let last = scan.ids.last().copied();
-            let page = self.page(
-                last,
-                PAGE,
-                filter.map(query::filter),
-                points::no_payload(),
-                points::with_codes(self.manifest.metric),
-            )?;
+            let page = self.page_of_codes(last, PAGE, filter)?;
             let is_last = page.len() < PAGE;
-            for found in page {
-                let id = points::id(found.id).map_err(|why| self.strange(why))?;
-                let code = points::code(found.vectors, points::exact_vector(self.manifest.metric));
-                scan.push(id, &code.map_err(|why| self.strange(why))?);
-            }
+            page.iter().for_each(|(id, code)| scan.push(*id, code));
             if is_last {
                 return Ok(Arc::new(scan));
             }
         }
+    }
+
+    fn first_codes(&self, count: usize) -> Result<Vec<(Uuid, Vec<f32>)>, GalleryError> {
+        self.page_of_codes(None, count, None)
     }
 
     fn points(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError> {
@@ -126,6 +120,32 @@ impl Store for ClusterGallery {
 }
 
 impl ClusterGallery {
+    /// The codes of the next points in the order of their ids.
+    fn page_of_codes(
+        &self,
+        after: Option<Uuid>,
+        limit: usize,
+        filter: Option<&Filter>,
+    ) -> Result<Vec<(Uuid, Vec<f32>)>, GalleryError> {
+        let metric = self.manifest.metric;
+        let page = self.page(
+            after,
+            limit,
+            filter.map(query::filter),
+            points::no_payload(),
+            points::with_codes(metric),
+        )?;
+        let code = |found: RetrievedPoint| {
+            let id = points::id(found.id)?;
+            Ok((
+                id,
+                points::code(found.vectors, points::exact_vector(metric))?,
+            ))
+        };
+        let codes = page.into_iter().map(code).collect::<Result<_, _>>();
+        codes.map_err(|why| self.strange(why))
+    }
+
     /// Refuses to read more points than can be read here.
     pub(super) fn check_readable(
         &self,

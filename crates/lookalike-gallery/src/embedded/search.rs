@@ -96,6 +96,10 @@ impl Store for EmbeddedGallery {
         }
     }
 
+    fn first_codes(&self, count: usize) -> Result<Vec<(Uuid, Vec<f32>)>, GalleryError> {
+        self.read(|shard| shard.scroll_codes(None, count))
+    }
+
     fn points(&self, ids: &[Uuid]) -> Result<Vec<Point>, GalleryError> {
         self.read(|shard| shard.retrieve(ids))
     }

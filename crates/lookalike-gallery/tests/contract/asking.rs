@@ -33,7 +33,7 @@ fn an_indexed_gallery_counts_and_recommends() {
     }
     gallery.upsert(&points).unwrap();
     assert_counts(&gallery, &points);
-    for strategy in [Strategy::Average, Strategy::BestScore] {
+    for strategy in [Strategy::Average, Strategy::BestScore, Strategy::Learned] {
         let mut found = 0;
         for at in 0..50 {
             let example = |at: usize| Example::Id(points[at * 31].id);

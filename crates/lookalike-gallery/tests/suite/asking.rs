@@ -72,6 +72,7 @@ fn truth(points: &[Point], request: &RecommendRequest, metric: Metric) -> Vec<(U
                     _ => (0, liked, liked, p.id),
                 }
             }
+            Strategy::Learned => unreachable!("it has a test of its own"),
         })
         .filter(|(_, _, distance, _)| request.max_distance.is_none_or(|max| *distance <= max))
         .collect();
@@ -154,13 +155,83 @@ fn check(
     truth
 }
 
+/// What tells the examples apart is one direction of the codes, in which they differ least.
+pub fn learns_from_examples(factory: Factory) {
+    let mut points = points(300, DIMS, 84);
+    let is_right = |at: usize| at.is_multiple_of(2);
+    for (at, point) in points.iter_mut().enumerate() {
+        point.code.iter_mut().for_each(|x| *x += 2.0);
+        point.code[0] = if is_right(at) { 0.4 } else { -0.4 };
+        point.payload.label = Some(if at < 200 { "asked" } else { "other" }.into());
+    }
+    let id = |at: usize| Example::Id(points[at].id);
+    let some = |right: bool, count: usize| -> Vec<Example> {
+        let all = (0..points.len()).filter(|at| is_right(*at) == right);
+        all.take(count).map(id).collect()
+    };
+    for of_gallery in Metric::ALL {
+        let subject = filled(factory, of_gallery, &points);
+        let ask = |request: &RecommendRequest| subject.gallery.recommend(request).unwrap();
+        let like = |count: usize, strategy: Strategy| RecommendRequest {
+            unlike: some(false, count),
+            strategy,
+            filter: Some("label=asked".parse().unwrap()),
+            ..RecommendRequest::new(some(true, count), 60)
+        };
+        for metric in Metric::ALL {
+            let asked = |count: usize, strategy: Strategy| {
+                ask(&RecommendRequest {
+                    metric: Some(metric),
+                    ..like(count, strategy)
+                })
+            };
+            let right = |answer: &Answer| {
+                let found: HashSet<Uuid> = ids(answer).into_iter().collect();
+                let right = (0..200).filter(|at| is_right(*at) && found.contains(&points[*at].id));
+                right.count()
+            };
+            let (average, learned) = (asked(30, Strategy::Average), asked(30, Strategy::Learned));
+            assert!(
+                right(&learned) > right(&average),
+                "{of_gallery}, {metric}: {} and {}",
+                right(&learned),
+                right(&average)
+            );
+            // Examples are not among the answers, and all others pass the filter.
+            assert_eq!(learned.neighbours.len(), 60);
+            for hit in &learned.neighbours {
+                assert_eq!(hit.payload.label.as_deref(), Some("asked"));
+                assert!(points[60..200].iter().any(|point| point.id == hit.id));
+            }
+            let distances = learned.neighbours.iter().map(|hit| hit.distance);
+            assert!(distances.is_sorted());
+            // The same once more, and no farther than so far.
+            let near = ask(&RecommendRequest {
+                metric: Some(metric),
+                max_distance: Some(learned.neighbours[19].distance),
+                exact: true,
+                ..like(30, Strategy::Learned)
+            });
+            assert_eq!(ids(&near), ids(&learned)[..20], "{of_gallery}, {metric}");
+        }
+        let one = |strategy| {
+            ask(&RecommendRequest {
+                strategy,
+                ..RecommendRequest::new(some(true, 1), 20)
+            })
+        };
+        let (average, learned) = (one(Strategy::Average), one(Strategy::Learned));
+        assert_eq!(ids(&average), ids(&learned), "{of_gallery}");
+    }
+}
+
 pub fn senseless_recommendations_are_refused(factory: Factory) {
     let points = points(5, DIMS, 82);
     let subject = filled(factory, Metric::Cosine, &points);
     let gallery = &*subject.gallery;
     let like = |like: Vec<Example>| RecommendRequest::new(like, 3);
     let refused = |request: RecommendRequest| {
-        [Strategy::Average, Strategy::BestScore].map(|strategy| {
+        [Strategy::Average, Strategy::BestScore, Strategy::Learned].map(|strategy| {
             let request = RecommendRequest {
                 strategy,
                 ..request.clone()

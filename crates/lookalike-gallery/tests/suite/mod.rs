@@ -31,7 +31,7 @@ macro_rules! with_cases {
             equal_codes_come_in_the_order_of_ids, contents_are_looked_up,
             a_source_is_listed_without_codes, many_are_deleted_at_once, thumbnails_are_kept,
             thumbnails_go_with_the_last_point_that_needs_them, bad_thumbnails_are_refused,
-            recommends_by_examples, senseless_recommendations_are_refused,
+            recommends_by_examples, learns_from_examples, senseless_recommendations_are_refused,
             diverse_neighbours_differ, senseless_diversity_is_refused, values_are_counted
         }
     };
