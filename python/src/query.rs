@@ -38,7 +38,7 @@ impl Asked {
             exclude_self: self.exclude_self,
             rerank: self.rerank.unwrap_or_default(),
             diverse: self.diverse,
-            tiles: false,
+            ..SearchOptions::default()
         })
     }
 }

@@ -269,7 +269,12 @@ fn is_open(method: &Method, path: &str) -> bool {
 /// Whether a request changes the gallery, or what is kept in it.
 fn is_write(method: &Method, path: &str) -> bool {
     let reads = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
-    let changing = ["/api/v1/images", "/api/v1/duplicates", "/api/v1/groups"];
+    let changing = [
+        "/api/v1/images",
+        "/api/v1/duplicates",
+        "/api/v1/groups",
+        "/api/v1/searches",
+    ];
     !reads && changing.iter().any(|start| path.starts_with(start))
 }
 
@@ -552,6 +557,8 @@ mod tests {
         assert!(is_write(&Method::POST, "/api/v1/images/delete"));
         assert!(is_write(&Method::DELETE, "/api/v1/images/x"));
         assert!(is_write(&Method::PUT, "/api/v1/duplicates/decisions"));
+        assert!(is_write(&Method::POST, "/api/v1/searches/x/name"));
+        assert!(!is_write(&Method::GET, "/api/v1/searches"));
         assert!(!is_write(&Method::GET, "/api/v1/duplicates"));
         assert!(is_write(&Method::PUT, "/api/v1/groups/kept"));
         assert!(!is_write(&Method::GET, "/api/v1/groups"));

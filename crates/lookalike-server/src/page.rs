@@ -30,13 +30,14 @@ macro_rules! asset {
 const PAGE: &[u8] = include_bytes!("../web/index.html");
 
 /// Where the page is: each address shows another part of it.
-const PLACES: [&str; 8] = [
+const PLACES: [&str; 9] = [
     "/",
     "/map",
     "/groups",
     "/duplicates",
     "/outliers",
     "/quality",
+    "/labels",
     "/gallery",
     "/api",
 ];
@@ -59,6 +60,7 @@ const ASSETS: &[Asset] = &[
     asset!("heat.js", "text/javascript; charset=utf-8"),
     asset!("icon.svg", "image/svg+xml"),
     asset!("intake.js", "text/javascript; charset=utf-8"),
+    asset!("labels.js", "text/javascript; charset=utf-8"),
     asset!("map.js", "text/javascript; charset=utf-8"),
     asset!("painter.js", "text/javascript; charset=utf-8"),
     asset!("histogram.js", "text/javascript; charset=utf-8"),
@@ -69,6 +71,7 @@ const ASSETS: &[Asset] = &[
     asset!("region.js", "text/javascript; charset=utf-8"),
     asset!("results.js", "text/javascript; charset=utf-8"),
     asset!("review.js", "text/javascript; charset=utf-8"),
+    asset!("saved.js", "text/javascript; charset=utf-8"),
     asset!("scripts.js", "text/javascript; charset=utf-8"),
     asset!("search.js", "text/javascript; charset=utf-8"),
     asset!("selection.js", "text/javascript; charset=utf-8"),

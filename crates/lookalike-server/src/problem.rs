@@ -172,15 +172,15 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         use Error::{
             BadLabel, FewLabels, Full, Gallery, Image, LabelTaken, NoAutoencoder, NoImage,
-            NoOriginals, NoSuchImage, NoText, NotAnUpload, NotOneImage, OriginalGone, OtherReading,
-            OwnGroups, TooManyOnCluster, TooManyPictures, UnknownSource, Unlabelled, Unreadable,
-            Unusable,
+            NoOriginals, NoSuchImage, NoSuchSearch, NoText, NotAnUpload, NotOneImage, OriginalGone,
+            OtherReading, OwnGroups, SearchNameTaken, TooManyOnCluster, TooManyPictures,
+            UnknownSource, Unlabelled, Unreadable, Unusable,
         };
         let status = match error {
             Gallery(error) => return error.into(),
             Image(error) => return error.into(),
-            NoSuchImage { .. } | OriginalGone { .. } => StatusCode::NOT_FOUND,
-            LabelTaken { .. } => StatusCode::CONFLICT,
+            NoSuchImage { .. } | NoSuchSearch { .. } | OriginalGone { .. } => StatusCode::NOT_FOUND,
+            LabelTaken { .. } | SearchNameTaken { .. } => StatusCode::CONFLICT,
             Full { .. } => StatusCode::INSUFFICIENT_STORAGE,
             // What the client asked for, or what the gallery can do.
             BadLabel { .. }

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
+use axum::http::StatusCode;
 use lookalike::gallery::{Filter, Rerank};
+use lookalike::named::NamedSearches;
 use lookalike::neighbours::Metric;
 use lookalike::{Presence, Query, SearchOptions, already_in_gallery};
 
@@ -32,6 +34,7 @@ impl Service {
                 RerankName::None => Rerank::None,
                 RerankName::Diffusion => Rerank::Diffusion,
             },
+            strategy: search.strategy.map(Into::into).unwrap_or_default(),
             diverse: search.diverse,
             tiles: search.tiles,
         };
@@ -46,7 +49,7 @@ impl Service {
                 let answer = self.searcher.search(query, &options)?;
                 (asked.already, answer)
             }
-            None => (None, self.recommend(search, &options)?),
+            None => (None, self.recommend(search, options)?),
         };
         if let Some(own) = &already {
             let note = already_in_gallery(&own.payload, search.exclude_self);
@@ -77,25 +80,53 @@ impl Service {
         })
     }
 
+    /// Answers a search by examples, those of a named search among them.
     fn recommend(
         &self,
         search: &Search,
-        options: &SearchOptions,
+        mut options: SearchOptions,
     ) -> Result<lookalike::gallery::Answer, Problem> {
-        let examples = |references: &[Reference]| -> Result<Vec<Query>, Problem> {
-            let each = references.iter().map(|reference| {
-                let asked = self.asked(reference)?;
-                Ok(match asked.point {
-                    // Points are not among the answers; parts of them may be.
-                    Some(id) if reference.region.is_none() => Query::id(id),
-                    _ => Query::code(asked.code),
-                })
-            });
-            each.collect()
+        let (like, unlike) = (self.examples(&search.like)?, self.examples(&search.unlike)?);
+        let Some(name) = &search.named else {
+            let query = Query::examples(like, unlike);
+            return Ok(self.searcher.search(query, &options)?);
         };
-        let (like, unlike) = (examples(&search.like)?, examples(&search.unlike)?);
-        let query = Query::examples(like, unlike);
-        Ok(self.searcher.search(query, options)?)
+        let named = self.named_searches()?.get(name)?;
+        let asked = named.asked(self.gallery())?;
+        let note = asked.note();
+        options.filter = named.filter(options.filter)?;
+        if search.strategy.is_none() {
+            options.strategy = named.strategy;
+        }
+        let like = asked.like.into_iter().chain(like);
+        let query = Query::examples(like, asked.unlike.into_iter().chain(unlike));
+        let mut answer = self.searcher.search(query, &options)?;
+        answer.notes.extend(note);
+        Ok(answer)
+    }
+
+    /// The searches that are kept under names.
+    pub fn named_searches(&self) -> Result<&NamedSearches, Problem> {
+        match self.options.on_cluster {
+            false => Ok(&self.searches),
+            true => Err(Problem::new(
+                StatusCode::CONFLICT,
+                "a gallery on a cluster has no folder to keep searches in: give the examples themselves",
+            )),
+        }
+    }
+
+    /// Examples as they are asked with.
+    pub fn examples(&self, references: &[Reference]) -> Result<Vec<Query>, Problem> {
+        let each = references.iter().map(|reference| {
+            let asked = self.asked(reference)?;
+            Ok(match asked.point {
+                // Points are not among the answers; parts of them may be.
+                Some(id) if reference.region.is_none() => Query::id(id),
+                _ => Query::code(asked.code),
+            })
+        });
+        each.collect()
     }
 
     /// Refuses searches that mean nothing; says how many neighbours must be found in all.
@@ -120,6 +151,11 @@ impl Service {
                 "{examples} examples are too many: give at most {}",
                 limits.files
             )));
+        }
+        if search.query.is_some() && search.named.is_some() {
+            return Err(Problem::unusable(
+                "give either 'query' or 'named': a named search has its own examples, to which 'like' adds more",
+            ));
         }
         if search.query.is_some() && examples > 0 {
             return Err(Problem::unusable(

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lookalike::duplicates::Decisions;
 use lookalike::gallery::Gallery;
 use lookalike::images::DecodeOptions;
+use lookalike::named::NamedSearches;
 use lookalike::sources::{Limits as SourceLimits, SourceOptions};
 use lookalike::{Originals, Presences, Reading, Searcher, Uploads, reading_of};
 
@@ -30,6 +31,8 @@ pub(crate) struct Service {
     pub uploads: Uploads,
     /// What a person decided about copies.
     pub decisions: Decisions,
+    /// The searches that are kept under names.
+    pub searches: NamedSearches,
     /// Whether originals are still there.
     pub presences: Presences,
     /// How images from outside are read.
@@ -89,6 +92,7 @@ impl Service {
             originals: Originals::read_by(&options.folder.to_string_lossy(), reading.clone()),
             uploads: Uploads::of(&options.folder, reading.clone()),
             decisions: Decisions::in_folder(&options.folder),
+            searches: NamedSearches::in_folder(&options.folder),
             reading,
             workers: Workers::new(limits.at_once, limits.waiting),
             room: Room::new(limits.bodies_bytes),

@@ -1,6 +1,6 @@
 //! What the API takes and gives, as its document describes it.
 
-use lookalike::gallery::{Facts, Hit, Payload};
+use lookalike::gallery::{Facts, Hit, Payload, Strategy};
 use lookalike::images::Region;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -140,6 +140,39 @@ pub(crate) enum RerankName {
     Diffusion,
 }
 
+/// How examples are weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum StrategyName {
+    /// By what tells those that are wanted from those that are not: the average, corrected by a
+    /// linear classifier that counts the more, the more examples there are of both.
+    Learned,
+    /// By their mean, away from the mean of those that are not wanted.
+    Average,
+    /// By the nearest example alone.
+    BestScore,
+}
+
+impl From<StrategyName> for Strategy {
+    fn from(name: StrategyName) -> Self {
+        match name {
+            StrategyName::Learned => Self::Learned,
+            StrategyName::Average => Self::Average,
+            StrategyName::BestScore => Self::BestScore,
+        }
+    }
+}
+
+impl From<Strategy> for StrategyName {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Learned => Self::Learned,
+            Strategy::Average => Self::Average,
+            Strategy::BestScore => Self::BestScore,
+        }
+    }
+}
+
 /// A search: by one image (`query`), or by examples (`like`, `unlike`).
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +185,11 @@ pub(crate) struct Search {
     /// Examples of what is not wanted.
     #[serde(default)]
     pub unlike: Vec<Reference>,
+    /// A search that is kept under this name (see `/searches`), instead of a query: its examples,
+    /// together with those in `like` and `unlike`, and its filter, together with `filter`.
+    pub named: Option<String>,
+    /// How examples are weighed; `learned`, or as the named search says.
+    pub strategy: Option<StrategyName>,
     /// How many neighbours; at least 1.
     #[serde(default = "default_k")]
     #[schema(minimum = 1, default = 20)]
@@ -220,6 +258,8 @@ impl Default for Search {
             query: None,
             like: Vec::new(),
             unlike: Vec::new(),
+            named: None,
+            strategy: None,
             k: default_k(),
             offset: 0,
             max_distance: None,

@@ -966,6 +966,7 @@ fn the_page_and_its_files_are_strictly_served() {
         "/duplicates",
         "/outliers",
         "/quality",
+        "/labels",
         "/gallery",
         "/api",
     ] {

@@ -1182,6 +1182,7 @@ fn a_phone_shows_all_of_it() {
         "duplicates",
         "outliers",
         "quality",
+        "labels",
         "gallery",
         "api",
     ] {

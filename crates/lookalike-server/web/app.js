@@ -16,6 +16,7 @@ const PAGES = {
   '/duplicates': ['Duplicates', () => import('./tidy.js'), 'duplicates'],
   '/outliers': ['Outliers', () => import('./tidy.js'), 'outliers'],
   '/quality': ['Quality', () => import('./quality.js'), 'mount'],
+  '/labels': ['Labels', () => import('./labels.js'), 'mount'],
   '/gallery': ['Gallery', () => import('./gallery.js'), 'mount'],
   '/api': ['API', () => import('./reference.js'), 'mount'],
 };

@@ -1,7 +1,7 @@
 // How to search: how many, how near, among parts, how varied, by diffusion.
 
 import { el, short } from './dom.js';
-import { DEFAULT_K } from './state.js';
+import { byExamples, DEFAULT_K } from './state.js';
 
 /** The threshold reaches so many times as far as the first answers. */
 const BEYOND = 4;
@@ -23,13 +23,12 @@ export function controls({ facts, changed }) {
     node: el('div', { class: 'controls' }, threshold.node, k.node, tiles.node, diverse.node, diffusion.node),
     saw: threshold.saw,
     set(state) {
-      const byExamples = state.like.length + state.unlike.length > 0;
       threshold.set(state.max);
       k.set(state.k ?? DEFAULT_K);
       k.output.textContent = state.k;
-      tiles.set(state, byExamples);
-      diverse.set(state, byExamples);
-      diffusion.set(state, byExamples);
+      tiles.set(state, byExamples(state));
+      diverse.set(state, byExamples(state));
+      diffusion.set(state, byExamples(state));
     },
   };
 }

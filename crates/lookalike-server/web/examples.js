@@ -2,19 +2,25 @@
 
 import { button, el } from './dom.js';
 import { pictureOf } from './intake.js';
-import { refText, sameRef } from './state.js';
+import { saveForm } from './saved.js';
+import { byExamples, refText, sameRef } from './state.js';
 
 /** The tray. `changed` is told the new {like, unlike}. */
 export function examples(changed) {
   const list = el('ul', {});
-  const clear = button({ text: 'Clear all', class: 'bare', click: () => changed({ like: [], unlike: [] }) });
+  const clear = button({ text: 'Clear all', class: 'bare', click: () => changed({ like: [], unlike: [], named: null }) });
+  const saved = el('p', { class: 'row between' });
+  const save = saveForm();
   const node = el('section', { id: 'examples', 'aria-label': 'Examples', hidden: true },
-    el('div', { class: 'row between' }, el('h2', { text: 'Examples' }), clear), list);
+    el('div', { class: 'row between' }, el('h2', { text: 'Examples' }), clear), saved, list, save.node);
   return {
     node,
     set(state) {
       const { like, unlike } = state;
-      node.hidden = like.length + unlike.length === 0;
+      node.hidden = !byExamples(state);
+      save.set(state);
+      saved.hidden = !state.named;
+      saved.replaceChildren(el('span', { text: `Those of “${state.named}”` }), button({ icon: 'close', label: 'Without this saved search', class: 'bare', click: () => changed({ named: null }) }));
       const item = (ref, kind) => example(ref, kind, () => changed(withoutExample(state, ref)));
       list.replaceChildren(...like.map((ref) => item(ref, 'like')), ...unlike.map((ref) => item(ref, 'unlike')));
     },

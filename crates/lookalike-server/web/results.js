@@ -108,7 +108,7 @@ export function results({ facts, signal, act, saw, lost }) {
   }
 
   async function firstAnswer(state, abort) {
-    if (!state.q && !state.like.length) throw new Problem(422, 'These are examples of what is not wanted only. Add one of what is, or search with a picture.');
+    if (!state.q && !state.like.length && !state.named) throw new Problem(422, 'These are examples of what is not wanted only. Add one of what is, or search with a picture.');
     try {
       return await ask(state, 0, abort);
     } catch (error) {

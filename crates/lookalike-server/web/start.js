@@ -4,6 +4,7 @@ import { get } from './api.js';
 import { pagePath } from './base.js';
 import { complain, el, icon, nameOfGallery, plural } from './dom.js';
 import { waysIn } from './intake.js';
+import { savedSearches } from './saved.js';
 import { tile, tileList } from './tiles.js';
 
 /** Images to try. */
@@ -11,6 +12,7 @@ const TRIED = 36;
 
 export function mount(host, { facts, signal }) {
   const tries = tileList({ class: 'some', 'aria-labelledby': 'try' });
+  const saved = savedSearches(signal);
   host.append(
     el('section', { class: 'hero' },
       el('h1', { text: 'What looks like this?' }),
@@ -20,6 +22,7 @@ export function mount(host, { facts, signal }) {
           el('span', { class: 'touch-only', text: 'Choose a picture, or take one.' })),
         waysIn()),
       el('p', { class: 'faint', text: `Compared with ${plural(facts.gallery.points, 'image')} of ${nameOfGallery(facts)}, by what a network learnt from images like these.` })),
+    saved,
     el('section', { class: 'try' }, el('h2', { id: 'try', text: 'Or begin with one of these' }), tries));
   fill(tries, facts, signal).catch(complain);
 }

@@ -64,6 +64,7 @@ export function readSearch(url) {
     region: readRegion(parameters.get('region')),
     like: parameters.getAll('like').map(readRef).filter(Boolean),
     unlike: parameters.getAll('unlike').map(readRef).filter(Boolean),
+    named: parameters.get('named'),
     k: readWhole(parameters.get('k')) ?? DEFAULT_K,
     max: readNumber(parameters.get('max')),
     filter: parameters.get('filter') ?? '',
@@ -89,6 +90,7 @@ export function searchPath(state) {
   if (state.region) put('region', regionText(state.region));
   for (const ref of state.like) put('like', refText(ref));
   for (const ref of state.unlike) put('unlike', refText(ref));
+  put('named', state.named);
   if (state.k !== DEFAULT_K) put('k', state.k);
   put('max', state.max);
   put('filter', state.filter);
@@ -102,23 +104,24 @@ export function searchPath(state) {
 }
 
 /** Whether there is anything to search with. */
-export const asksForSomething = (state) => Boolean(state.q || state.like.length || state.unlike.length);
+export const asksForSomething = (state) => Boolean(state.q || byExamples(state));
+
+/** Whether a search is by examples, those of a saved search among them. */
+export const byExamples = ({ like, unlike, named }) => Boolean(like.length || unlike.length || named);
 
 /** Answers that can be varied at once. */
 export const MAX_VARIED = 100;
 
 /** Whether the answers to a search are to be varied: examples know nothing of that. */
-export const isVaried = ({ diverse, tiles, like, unlike }) => diverse !== null && !tiles && like.length + unlike.length === 0;
+export const isVaried = (state) => state.diverse !== null && !state.tiles && !byExamples(state);
 
 /** The body of a search request, without offset. */
 export function searchBody(state) {
   const body = { k: isVaried(state) ? Math.min(state.k, MAX_VARIED) : state.k };
-  const query = state.q && withRegion(state.q, state.region);
-  if (state.like.length || state.unlike.length) {
-    body.like = query ? [query, ...state.like] : state.like;
-    body.unlike = state.unlike;
+  if (byExamples(state)) {
+    Object.assign(body, examplesOf(state));
   } else {
-    body.query = query;
+    body.query = state.q && withRegion(state.q, state.region);
     if (state.tiles) body.tiles = true;
     else if (state.diverse !== null) body.diverse = state.diverse;
     else if (state.diffusion) body.rerank = 'diffusion';
@@ -126,6 +129,12 @@ export function searchBody(state) {
   if (state.max !== null) body.max_distance = state.max;
   if (state.filter) body.filter = state.filter;
   return body;
+}
+
+/** The examples of a search, as the API takes them: what is asked with is one of what is wanted. */
+export function examplesOf({ q, region, like, unlike, named }) {
+  const all = { like: q ? [withRegion(q, region), ...like] : like, unlike };
+  return named ? { ...all, named } : all;
 }
 
 /** A reference to a part of an image. */

@@ -16,7 +16,7 @@ export const tileList = (props) => el('ul', { ...props, class: `tiles ${props.cl
 
 /** The address that searches with an image. */
 export const searchWithImage = (id, state = newSearch({})) =>
-  searchPath({ ...state, q: { id }, size: null, region: null, like: [], unlike: [], why: null });
+  searchPath({ ...state, q: { id }, size: null, region: null, like: [], unlike: [], named: null, why: null });
 
 /** What a picture is called: its label and its name. */
 export function nameOf(image) {

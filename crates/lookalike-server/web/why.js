@@ -38,6 +38,10 @@ export function whyDialog({ model }, closed, signal) {
     const right = withRegion({ id: state.why }, state.part);
     body.replaceChildren(el('p', { text: 'Comparing…' }));
     if (!dialog.open) dialog.showModal();
+    if (!left) {
+      body.replaceChildren(el('p', { text: 'A saved search has no picture of its own to compare with. Search with one, or add an example.' }));
+      return;
+    }
     try {
       const found = await post('/explain', { query: left, with: right }, leave.signal);
       const size = left.region ? await sizeOf(state, leave.signal) : null;

@@ -259,6 +259,20 @@ pub enum Error {
         /// The gallery.
         gallery: String,
     },
+    /// No search of this name is kept.
+    #[error("no search is kept under the name '{name}'; kept are: {kept}")]
+    NoSuchSearch {
+        /// The name.
+        name: String,
+        /// The names that there are.
+        kept: String,
+    },
+    /// A search cannot be given a name that another has.
+    #[error("a search is kept under the name '{name}' already: choose another, or delete that one")]
+    SearchNameTaken {
+        /// The name.
+        name: String,
+    },
     /// Groups cannot be kept where the images' source has a field of that name.
     #[error(
         "cannot keep groups in the gallery {gallery}: {image} has a field `group` from its source, which they would replace; \

@@ -63,6 +63,7 @@ pub mod groups;
 mod indexing;
 mod judging;
 pub mod map;
+pub mod named;
 mod occlusion;
 mod opening;
 mod originals;

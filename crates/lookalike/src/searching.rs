@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lookalike_autoencoder::DeviceChoice;
 use lookalike_gallery::{
     Answer, Example, Filter, Gallery, Mmr, Payload, Point, RecommendRequest, Rerank, SearchRequest,
-    point_id,
+    Strategy, point_id,
 };
 use lookalike_images::Region;
 use lookalike_neighbours::Metric;
@@ -14,6 +14,7 @@ use lookalike_sources::existing;
 use uuid::Uuid;
 
 use crate::catalogue;
+use crate::named::NamedSearch;
 use crate::query::{Own, Query, Subject};
 use crate::rules::no_tiles_on_cluster;
 use crate::{
@@ -39,6 +40,8 @@ pub struct SearchOptions {
     pub exclude_self: bool,
     /// How the neighbours are put in order.
     pub rerank: Rerank,
+    /// How examples are weighed.
+    pub strategy: Strategy,
     /// Neighbours that differ among themselves: 0, only different, to 1, only near. None: the
     /// plainly nearest.
     pub diverse: Option<f32>,
@@ -84,6 +87,7 @@ impl Default for SearchOptions {
             filter: None,
             exclude_self: false,
             rerank: Rerank::None,
+            strategy: Strategy::default(),
             diverse: None,
             tiles: false,
         }
@@ -365,6 +369,27 @@ impl Searcher {
         }
     }
 
+    /// A search by examples, to be [kept](crate::named::NamedSearches) under a name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`search`](Self::search) with these examples, and of [`NamedSearch::new`].
+    pub fn named(
+        &self,
+        like: Vec<Query>,
+        unlike: Vec<Query>,
+        filter: Option<&Filter>,
+        strategy: Strategy,
+    ) -> Result<NamedSearch, Error> {
+        let (like, unlike) = (self.examples(like)?, self.examples(unlike)?);
+        NamedSearch::new(self.gallery(), &like, &unlike, filter, strategy)
+    }
+
+    fn examples(&self, queries: Vec<Query>) -> Result<Vec<Example>, Error> {
+        let each = queries.into_iter().map(|query| self.example(query));
+        each.collect()
+    }
+
     /// Finds the images that are like some examples and unlike others.
     fn recommend(
         &self,
@@ -385,17 +410,14 @@ impl Searcher {
                     .to_owned(),
             ));
         }
-        let examples = |queries: Vec<Query>| -> Result<Vec<Example>, Error> {
-            let each = queries.into_iter().map(|query| self.example(query));
-            each.collect()
-        };
         Ok(self.gallery.recommend(&RecommendRequest {
-            unlike: examples(unlike)?,
+            unlike: self.examples(unlike)?,
             metric: options.metric,
             exact: options.exact,
             max_distance: options.max_distance,
             filter: options.filter.clone(),
-            ..RecommendRequest::new(examples(like)?, options.k)
+            strategy: options.strategy,
+            ..RecommendRequest::new(self.examples(like)?, options.k)
         })?)
     }
 }

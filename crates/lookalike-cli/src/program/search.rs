@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use lookalike::autoencoder::DeviceChoice;
-use lookalike::gallery::{Answer, Filter, Gallery, Hit, Point, Rerank};
+use lookalike::gallery::{Answer, Filter, Gallery, Hit, Point, Rerank, Strategy};
 use lookalike::images::{Image, Region};
+use lookalike::named::{AskedAgain, NamedSearches};
 use lookalike::neighbours::Metric;
 use lookalike::{
     DEFAULT_THUMBNAIL_SIDE, Encoder, Error, Presence, Presences, Query, QueryImage, Reading,
@@ -61,14 +62,27 @@ pub fn run(
     arguments.reading.refuse_sample("search", instead)?;
     let models = named(&arguments.model, &arguments.encoder);
     let searcher = Searcher::open(&arguments.gallery, &models, device)?;
+    let named = match &arguments.named {
+        Some(name) => Some(searches(&searcher)?.get(name)?),
+        None => None,
+    };
+    let filter = Filter::all(arguments.filters.iter().cloned())?;
     let options = SearchOptions {
         k: arguments.k,
         metric: arguments.metric,
         exact: arguments.exact,
         max_distance: arguments.max_distance,
-        filter: Filter::all(arguments.filters.iter().cloned())?,
+        filter: match &named {
+            Some(named) => named.filter(filter)?,
+            None => filter,
+        },
         exclude_self: !arguments.include_self,
         rerank: arguments.rerank.into(),
+        strategy: match (arguments.strategy, &named) {
+            (Some(strategy), _) => strategy.into(),
+            (None, Some(named)) => named.strategy,
+            (None, None) => Strategy::default(),
+        },
         diverse: arguments.diverse,
         tiles: arguments.tiles,
     };
@@ -101,27 +115,40 @@ pub fn run(
         reading,
         skips: skips.clone(),
     };
+    let by_examples = named.is_some() || !arguments.like.is_empty();
     let text = arguments.text.as_ref();
     let text_code = text
         .map(|text| searcher.encoder().encode_text(text))
         .transpose()?;
-    if let (Some(text), Some(code), true) = (text, &text_code, arguments.like.is_empty()) {
+    if let (Some(text), Some(code), true) = (text, &text_code, !by_examples) {
         let answer = searcher.search(Query::code(code.clone()), &options)?;
         answers.take(text, None, None, &answer)?;
     }
-    if !arguments.like.is_empty() {
+    if by_examples {
         let (mut like, shown) = queries.examples(&arguments.like)?;
         like.extend(text_code.map(Query::code));
-        let (unlike, _) = queries.examples(&arguments.unlike)?;
-        let answer = searcher.search(Query::examples(like, unlike), &options)?;
-        let mut name = format!("like {}", arguments.like.join(", "));
-        if let Some(text) = text {
-            name += &format!(", \"{text}\"");
+        let (mut unlike, _) = queries.examples(&arguments.unlike)?;
+        let asked = named
+            .map(|named| named.asked(searcher.gallery()))
+            .transpose()?;
+        let note = asked.as_ref().and_then(AskedAgain::note);
+        if let Some(asked) = asked {
+            like.splice(..0, asked.like);
+            unlike.splice(..0, asked.unlike);
         }
-        if !arguments.unlike.is_empty() {
-            name += &format!(", unlike {}", arguments.unlike.join(", "));
+        if let Some(name) = &arguments.save {
+            let (like, unlike) = (like.clone(), unlike.clone());
+            let filter = options.filter.as_ref();
+            let search = searcher.named(like, unlike, filter, options.strategy)?;
+            let replaced = searches(&searcher)?.save(name, search)?;
+            console.note(match replaced {
+                true => format!("the search was kept as '{name}', in the place of another"),
+                false => format!("the search was kept as '{name}'"),
+            });
         }
-        answers.take(&name, shown.as_ref(), None, &answer)?;
+        let mut answer = searcher.search(Query::examples(like, unlike), &options)?;
+        answer.notes.extend(note);
+        answers.take(&name_of(&arguments), shown.as_ref(), None, &answer)?;
     }
     for spec in &arguments.images {
         queries.each(spec, |name, asked| {
@@ -166,6 +193,25 @@ pub fn run(
         }
     }
     arguments.reading.conclude(&skips, console)
+}
+
+/// The searches that are kept under names.
+fn searches(searcher: &Searcher) -> Result<NamedSearches, Error> {
+    NamedSearches::of(&searcher.gallery().describe()?)
+}
+
+/// What a search by examples is called.
+fn name_of(arguments: &SearchArguments) -> String {
+    let mut parts = Vec::new();
+    parts.extend(arguments.named.clone());
+    if !arguments.like.is_empty() {
+        parts.push(format!("like {}", arguments.like.join(", ")));
+    }
+    parts.extend(arguments.text.as_ref().map(|text| format!("\"{text}\"")));
+    if !arguments.unlike.is_empty() {
+        parts.push(format!("unlike {}", arguments.unlike.join(", ")));
+    }
+    parts.join(", ")
 }
 
 /// Says so where the model's judge expects diffusion to make answers worse.

@@ -26,6 +26,7 @@ mod findings;
 mod health;
 mod images;
 mod map;
+mod named;
 mod searching;
 mod session;
 
@@ -172,6 +173,10 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(findings::groups::keep_groups))
         .routes(routes!(findings::quality::quality))
         .routes(routes!(findings::check::check))
+        .routes(routes!(findings::mistakes::mistakes))
+        .routes(routes!(named::list))
+        .routes(routes!(named::save, named::delete))
+        .routes(routes!(named::rename))
         .routes(routes!(map::map))
         .routes(routes!(map::points))
         .routes(routes!(map::groups))

@@ -40,9 +40,10 @@ pub(super) async fn search(State(service): Shared, request: Request) -> Answered
             (search, Some(image))
         }
     };
-    if image.is_none() && search.query.is_none() && search.like.is_empty() {
+    if image.is_none() && search.query.is_none() && search.named.is_none() && search.like.is_empty()
+    {
         return Err(Problem::unusable(
-            "a search needs a 'query', or at least one example in 'like'",
+            "a search needs a 'query', a 'named' search, or at least one example in 'like'",
         ));
     }
     let Some(bytes) = image else {
@@ -80,9 +81,10 @@ async fn search_form(mut parts: Multipart, service: &Service) -> Answered<(Searc
             other => return Err(unexpected(other)),
         }
     }
-    if search.query.is_some() || !search.like.is_empty() || !search.unlike.is_empty() {
+    let has_examples = !search.like.is_empty() || !search.unlike.is_empty();
+    if search.query.is_some() || search.named.is_some() || has_examples {
         return Err(Problem::unusable(
-            "the image in the form is the query: leave 'query', 'like' and 'unlike' out",
+            "the image in the form is the query: leave 'query', 'named', 'like' and 'unlike' out",
         ));
     }
     Ok((search, image.ok_or_else(no_image)?))
@@ -129,7 +131,7 @@ async fn fetched(service: &Arc<Service>, mut search: Search) -> Answered<Search>
 }
 
 /// Turns a URL into an image that is kept.
-async fn fetch(service: &Arc<Service>, reference: &mut Reference) -> Answered<()> {
+pub(super) async fn fetch(service: &Arc<Service>, reference: &mut Reference) -> Answered<()> {
     let others = (&reference.id, &reference.upload, &reference.code);
     let (Some(url), (None, None, None)) = (&reference.url, others) else {
         return Ok(());

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{NonEmptyStringValueParser, RangedU64ValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand};
 use lookalike::autoencoder::DeviceChoice;
-use lookalike::gallery::{Filter, Rerank};
-use lookalike::images::Region;
+use lookalike::gallery::Filter;
 use lookalike::neighbours::Metric;
 
 use crate::program::layout::LayoutArguments;
@@ -17,6 +16,7 @@ mod findings;
 mod gallery;
 mod groups;
 mod labels;
+mod search;
 mod serve;
 mod train;
 mod values;
@@ -28,10 +28,11 @@ pub use findings::{
 pub use gallery::*;
 pub use groups::GroupsArguments;
 pub use labels::{SampleArguments, SuggestArguments};
+pub use search::{RerankArgument, SearchArguments};
 pub use serve::{LogArgument, ServeArguments};
 pub use train::TrainArguments;
 
-use values::{finite, positive, share, threads, tiles};
+use values::{positive, threads, tiles};
 
 /// Find images that look alike, with an autoencoder that learns from your own images.
 #[derive(Parser)]
@@ -207,96 +208,6 @@ pub struct IndexArguments {
     pub watch: bool,
     #[command(flatten)]
     pub layout: LayoutArguments,
-    #[command(flatten)]
-    pub reading: ReadingArguments,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum RerankArgument {
-    /// Rank by diffusion on the gallery's neighbour graph
-    Diffusion,
-    /// Rank by distance
-    None,
-}
-
-impl From<RerankArgument> for Rerank {
-    fn from(argument: RerankArgument) -> Self {
-        match argument {
-            RerankArgument::Diffusion => Rerank::Diffusion,
-            RerankArgument::None => Rerank::None,
-        }
-    }
-}
-
-#[derive(Args)]
-pub struct SearchArguments {
-    /// Query images, or sources of many; also images of the gallery, by id or place, whose
-    /// originals are gone
-    #[arg(required_unless_present_any = ["like", "text"], value_name = "IMAGE")]
-    pub images: Vec<String>,
-    /// Ask once for what is like all of these; repeatable
-    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["images", "include_self"])]
-    pub like: Vec<String>,
-    /// And unlike these; repeatable
-    #[arg(
-        long,
-        value_name = "IMAGE",
-        requires = "like",
-        conflicts_with = "images"
-    )]
-    pub unlike: Vec<String>,
-    /// Ask in words, of a gallery whose encoder has learned words too; with --like and --unlike it
-    /// is one example more
-    #[arg(long, value_name = "WORDS", value_parser = NonEmptyStringValueParser::new(), conflicts_with_all = ["images", "region"])]
-    pub text: Option<String>,
-    /// Look only at this part of the query, as X,Y,WIDTH,HEIGHT in its pixels
-    #[arg(long, value_name = "X,Y,W,H")]
-    pub region: Option<Region>,
-    /// Where to search
-    #[arg(long, value_name = "GALLERY")]
-    pub gallery: String,
-    /// The model that the gallery was made with; needed for one on a cluster, which keeps none
-    #[arg(long, value_name = "MODEL")]
-    pub model: Option<PathBuf>,
-    /// Where the gallery's pretrained encoder is, if it has moved
-    #[arg(long, value_name = "ENCODER")]
-    pub encoder: Option<PathBuf>,
-    /// How many neighbours
-    #[arg(short, default_value_t = 5, value_name = "N", value_parser = positive())]
-    pub k: usize,
-    /// Another metric than the gallery's: answered exactly, by comparing with every point
-    #[arg(long, value_name = "NAME")]
-    pub metric: Option<Metric>,
-    /// Compare with every point instead of trusting the index
-    #[arg(long)]
-    pub exact: bool,
-    /// Only neighbours at this distance or nearer
-    #[arg(long, value_name = "D", allow_negative_numbers = true, value_parser = finite)]
-    pub max_distance: Option<f32>,
-    /// Only neighbours whose payload passes, as in label=3 or, in quotes for the shell,
-    /// "width>=100"; repeatable, all must hold
-    #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
-    pub filters: Vec<Filter>,
-    /// Let a query that the gallery has already be among its own answers; otherwise it is left out
-    #[arg(long)]
-    pub include_self: bool,
-    /// What is done anyway; for scripts that asked for it when it was not
-    #[arg(long = "exclude-self", hide = true, conflicts_with = "include_self")]
-    pub _exclude_self: bool,
-    /// Order of the neighbours
-    #[arg(long, value_enum, default_value = "none")]
-    pub rerank: RerankArgument,
-    /// Neighbours that differ among themselves (maximal marginal relevance): 0, only different, to
-    /// 1, only near
-    #[arg(long, value_name = "LAMBDA", num_args = 0..=1, default_missing_value = "0.5", require_equals = true, value_parser = share, conflicts_with = "like")]
-    pub diverse: Option<f32>,
-    /// Find the query also as a part of pictures, in a gallery that was indexed with --tiles; says
-    /// where
-    #[arg(long, conflicts_with_all = ["like", "metric", "diverse"])]
-    pub tiles: bool,
-    /// Draw queries and neighbours there (PNG)
-    #[arg(long, value_name = "PNG")]
-    pub sheet: Option<PathBuf>,
     #[command(flatten)]
     pub reading: ReadingArguments,
 }

@@ -1,5 +1,5 @@
-//! What is found by comparing everything with everything: duplicates, outliers, groups, the quality
-//! of codes. Each is computed once, kept, and listed from what is kept.
+//! What is found by comparing everything with everything: duplicates, outliers, groups, labels
+//! that may be mistakes, the quality of codes. Each is computed once, kept, and listed from what is kept.
 
 use lookalike::Progress;
 use std::collections::HashMap;
@@ -26,6 +26,7 @@ pub(super) mod check;
 pub(super) mod copies;
 pub(super) mod duplicates;
 pub(super) mod groups;
+pub(super) mod mistakes;
 pub(super) mod outliers;
 pub(super) mod quality;
 mod wanted;
@@ -34,6 +35,7 @@ use check::FoundFaults;
 use copies::{PlanOf, Scripts};
 use duplicates::FoundDuplicates;
 use groups::{FoundGroups, KeptGroups};
+use mistakes::FoundMistakes;
 use outliers::{FoundOutliers, Measure};
 use wanted::Wanted;
 
@@ -53,6 +55,7 @@ pub(crate) enum Finding {
     Quality,
     Scripts(Box<PlanOf>),
     Check,
+    Mistakes,
 }
 
 /// What was computed over the whole gallery, and when. It has no facts about images: these are read
@@ -73,6 +76,7 @@ enum What {
     Quality(lookalike::quality::Quality),
     Scripts(Scripts),
     Faults(FoundFaults),
+    Mistakes(FoundMistakes),
 }
 
 impl Weigh for Found {
@@ -84,6 +88,7 @@ impl Weigh for Found {
             What::KeptGroups(_) | What::Quality(_) => 0,
             What::Scripts(scripts) => scripts.bytes(),
             What::Faults(found) => found.bytes(),
+            What::Mistakes(found) => found.bytes(),
         }
     }
 }
@@ -146,6 +151,7 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
         Finding::Quality => What::Quality(quality::find(service, said)?),
         Finding::Scripts(of) => What::Scripts(Scripts::write(service, *of, said)?),
         Finding::Check => What::Faults(check::find(service, said)?),
+        Finding::Mistakes => What::Mistakes(mistakes::find(service, said)?),
     })
 }
 
