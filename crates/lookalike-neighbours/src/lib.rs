@@ -6,8 +6,8 @@
 //! - [`nearest`] and [`nearest_others`] give exact neighbours by blocked matrix products;
 //!   [`map_distances`] hands out whole rows of distances for measures over complete rankings.
 //! - [`Cells`] gives nearly all neighbours of very many codes, in far less time.
-//! - [`Quantised`] keeps codes in 8 bits a float and finds candidates among which the exact
-//!   neighbours are, one query at a time, at a fraction of the cost.
+//! - [`Quantised`] keeps leading coordinates of codes in 8 bits and finds candidates among which the
+//!   exact neighbours are, one query at a time, at a fraction of the cost.
 //! - [`KnnGraph`] joins every code to its nearest, and [`map_diffused`] ranks along that graph.
 //! - [`DiffusionRows`] is the same ranking computed ahead for every code, so that a query costs
 //!   a merge of a few short rows.
@@ -58,5 +58,5 @@ pub use graph::{GraphError, GraphParts, KnnGraph};
 pub use metric::{Metric, MetricError};
 pub use offline::DiffusionRows;
 pub use pca::Pca;
-pub use quantised::{Quantised, Ranges};
+pub use quantised::Quantised;
 pub use spectral::{SpectralConfig, spectral_embedding};

@@ -38,8 +38,8 @@ impl Pca {
     pub fn fit(codes: Codes, components: usize) -> Self {
         let dims = codes.dims();
         let components = components.clamp(1, dims);
-        let mean = mean(codes);
         let count = codes.len().saturating_sub(1).max(1) as f64;
+        let (mean, mut solved) = solve(codes, components, EXACT);
         let total_variance = codes
             .data()
             .chunks_exact(dims)
@@ -47,10 +47,6 @@ impl Pca {
             .map(|(&value, mean)| (f64::from(value) - mean).powi(2))
             .sum::<f64>()
             / count;
-        let mut solved = match dims <= EXACT {
-            true => eigen::symmetric(scatter(codes, &mean), dims, components),
-            false => iterate(codes, &mean, components),
-        };
         solved.values.truncate(components);
         Self {
             dims,
@@ -137,6 +133,24 @@ impl Pca {
         };
         self.variances.iter().map(factor).collect()
     }
+}
+
+/// The mean of codes, and the `count` directions (or as many as there are dimensions) in which they
+/// vary most, one per row, orthonormal but for zeros where codes span fewer; exact up to `exact`
+/// dimensions.
+pub(crate) fn leading_directions(codes: Codes, count: usize, exact: usize) -> (Vec<f64>, Vec<f64>) {
+    let count = count.clamp(1, codes.dims());
+    let (mean, solved) = solve(codes, count, exact);
+    (mean, solved.vectors)
+}
+
+fn solve(codes: Codes, components: usize, exact: usize) -> (Vec<f64>, eigen::Eigen) {
+    let mean = mean(codes);
+    let solved = match codes.dims() <= exact {
+        true => eigen::symmetric(scatter(codes, &mean), codes.dims(), components),
+        false => iterate(codes, &mean, components),
+    };
+    (mean, solved)
 }
 
 fn mean(codes: Codes) -> Vec<f64> {

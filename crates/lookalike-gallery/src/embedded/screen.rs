@@ -1,6 +1,7 @@
-//! Exact neighbours by comparing with every code, kept in memory in 8 bits a float.
+//! Exact neighbours by comparing with every code, of which a few leading coordinates are kept in
+//! memory in 8 bits and the whole in 16 bits a float.
 //!
-//! Up to some ten thousand points that is quicker than walking the engine's graph, and right:
+//! Up to some hundred thousand points that is quicker than walking the engine's graph, and right:
 //! every neighbour is found, with any filter, and new points at once. What is kept is made of the
 //! engine's points once a gallery has been asked a few times, follows every change, and is only
 //! ever a way to find ids: answers are read from the engine.
@@ -9,20 +10,23 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
-use lookalike_neighbours::{Metric, Quantised, Ranges};
+use lookalike_neighbours::{Codes, Metric, Quantised};
 use uuid::Uuid;
 
 use super::EmbeddedGallery;
 use crate::answering::{Store, Wanted};
 use crate::{Filter, GalleryError, Point};
 
-/// Floats of all codes up to which they are kept, by default: 6 MB to be read for every search,
-/// which takes about as long as the engine's graph does, and some 20 MB of memory.
-const DEFAULT_LIMIT: usize = 6 << 20;
+/// Floats of all codes up to which they are kept, by default: some 130 MB of memory. With codes of
+/// 176 floats that is 300,000 points, of which a search reads 6 to 10 MB, about as long as the
+/// engine's graph takes.
+const DEFAULT_LIMIT: usize = 60 << 20;
 /// What a point takes beside its code, in floats of a code: its id, twice, and its place.
 const FLOATS_BESIDE: usize = 24;
-/// Searches that a gallery answers without: a program that asks once does not read all codes.
+/// Searches that a gallery answers without, and points for which there is one more: a program that
+/// asks once does not read all codes.
 const MIN_SEARCHES: usize = 8;
+const POINTS_A_SEARCH: usize = 1_000;
 /// Candidates beyond those wanted whose payloads are read with them.
 const MAX_SPARE: usize = 16;
 /// More candidates than `MAX_SURPLUS` times those wanted and `MAX_EQUAL` are left to the engine:
@@ -40,6 +44,8 @@ pub(super) struct Screen {
     limit: AtomicUsize,
     /// Searches since the codes were last kept, or since the gallery was opened.
     searches: AtomicUsize,
+    /// As many searches are answered without.
+    patience: AtomicUsize,
     /// Rises when a change of the engine's points begins and when the codes have followed it: odd
     /// in between.
     changes: AtomicU64,
@@ -103,6 +109,7 @@ impl Default for Screen {
             kept: RwLock::default(),
             limit: AtomicUsize::new(DEFAULT_LIMIT),
             searches: AtomicUsize::new(0),
+            patience: AtomicUsize::new(MIN_SEARCHES),
             changes: AtomicU64::new(0),
         }
     }
@@ -167,8 +174,8 @@ impl Screen {
 
 impl EmbeddedGallery {
     /// Limits the memory for codes. Galleries of up to this many floats (for each point those of
-    /// its code and 24; 6 million by default) keep their codes in memory, in three bytes a float,
-    /// once they have been asked a few times: searches by the gallery's own metric, unless that is
+    /// its code and 24; 60 million by default) keep their codes in memory, in two bytes a float and
+    /// some 30 a code, once they have been asked a few times: searches by the gallery's own metric, unless that is
     /// Manhattan, are then exact, and faster than by the index. 0 keeps none.
     pub fn set_screen_limit(&self, floats: usize) {
         self.screen.limit.store(floats, Ordering::Relaxed);
@@ -187,8 +194,14 @@ impl EmbeddedGallery {
         wanted: &Wanted,
         k: usize,
     ) -> Result<Option<Vec<Point>>, GalleryError> {
-        if self.screen.searches.fetch_add(1, Ordering::Relaxed) >= MIN_SEARCHES {
-            self.keep_codes()?;
+        let searches = self.screen.searches.fetch_add(1, Ordering::Relaxed);
+        if searches >= self.screen.patience.load(Ordering::Relaxed) {
+            let points = self.read(|shard| Ok(shard.size()?.points))?;
+            let patience = MIN_SEARCHES.max(points / POINTS_A_SEARCH);
+            self.screen.patience.store(patience, Ordering::Relaxed);
+            if searches >= patience {
+                self.keep_codes()?;
+            }
         }
         let kept = self.screen.kept();
         let Some(kept) = &*kept else {
@@ -268,7 +281,7 @@ impl EmbeddedGallery {
         }
         let points = self.read(|shard| Ok(shard.size()?.points))?;
         let kept = match self.screen.fits(points, dims) {
-            true => self.read_codes()?,
+            true => self.read_codes(points)?,
             false => None,
         };
         // Looked at again after some more searches, if it does not fit now.
@@ -278,11 +291,21 @@ impl EmbeddedGallery {
         Ok(())
     }
 
-    /// Reads all codes, twice: the first time for the range of their values.
-    fn read_codes(&self) -> Result<Option<Kept>, GalleryError> {
-        let mut ranges = Ranges::new(self.dims(), self.metric());
-        self.each_code(|_, code| ranges.include(code))?;
-        let Some(codes) = Quantised::new(&ranges) else {
+    /// Reads all codes, twice: the first time for a sample of them.
+    fn read_codes(&self, points: usize) -> Result<Option<Kept>, GalleryError> {
+        let every = (points / Quantised::SAMPLE).max(1);
+        let (mut sample, mut number) = (Vec::new(), 0usize);
+        self.each_code(|_, code| {
+            if number.is_multiple_of(every) {
+                sample.extend_from_slice(code);
+            }
+            number += 1;
+        })?;
+        let sample = match Codes::new(&sample, self.dims()) {
+            Ok(sample) => Quantised::new(sample, self.metric()),
+            Err(_) => None,
+        };
+        let Some(codes) = sample else {
             return Ok(None);
         };
         let mut kept = Kept {

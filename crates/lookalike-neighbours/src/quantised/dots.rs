@@ -16,6 +16,25 @@ pub(super) trait Dots {
     ///
     /// The processor has the instructions, and the caller is compiled for them.
     unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS];
+
+    /// A bit for every key that is not greater than the limit, as a NaN is not; the first key's
+    /// is the lowest.
+    ///
+    /// # Safety
+    ///
+    /// As for `dots`.
+    unsafe fn not_above(keys: &[f32; ROWS], limit: f32) -> u16;
+
+    /// The smallest key that is no NaN, or infinity.
+    ///
+    /// # Safety
+    ///
+    /// As for `dots`.
+    unsafe fn smallest(keys: &[f32; ROWS]) -> f32;
+
+    /// Says that these numbers are about to be read.
+    #[inline(always)]
+    fn prefetch<T>(_numbers: &[T]) {}
 }
 
 /// Any processor.
@@ -33,6 +52,22 @@ impl Dots for Portable {
         }
         sums
     }
+
+    #[inline(always)]
+    unsafe fn not_above(keys: &[f32; ROWS], limit: f32) -> u16 {
+        let mut bits = 0;
+        for (row, key) in keys.iter().enumerate() {
+            #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN is not above")]
+            let is_set = !(*key > limit);
+            bits |= u16::from(is_set) << row;
+        }
+        bits
+    }
+
+    #[inline(always)]
+    unsafe fn smallest(keys: &[f32; ROWS]) -> f32 {
+        keys.iter().copied().fold(f32::INFINITY, f32::min)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -47,10 +82,26 @@ mod x86 {
     /// Sums that do not wait for each other.
     const SUMS: usize = WIDTH / 2;
 
+    /// Bytes of a cache line.
+    const LINE: usize = 64;
+
+    #[inline(always)]
+    fn prefetch<T>(numbers: &[T]) {
+        for line in numbers.chunks(LINE / size_of::<T>()) {
+            // SAFETY: any x86-64 has the instruction, which reads nothing that could be missing.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
+    }
+
     /// AVX-512 with BW and VNNI.
     pub(in super::super) struct Avx512;
 
     impl Dots for Avx512 {
+        #[inline(always)]
+        fn prefetch<T>(numbers: &[T]) {
+            prefetch(numbers);
+        }
+
         #[inline(always)]
         unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
             let blocks = block.as_chunks::<{ 2 * ROWS * SUMS }>().0;
@@ -76,12 +127,38 @@ mod x86 {
                 out
             }
         }
+
+        #[inline(always)]
+        unsafe fn not_above(keys: &[f32; ROWS], limit: f32) -> u16 {
+            // SAFETY: the instructions are there, as the trait demands; the load is of 64 bytes
+            // from an array of 64.
+            unsafe {
+                let keys = _mm512_loadu_ps(keys.as_ptr());
+                _mm512_cmp_ps_mask::<_CMP_NGT_UQ>(keys, _mm512_set1_ps(limit))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn smallest(keys: &[f32; ROWS]) -> f32 {
+            // SAFETY: as above.
+            unsafe {
+                let infinite = _mm512_set1_ps(f32::INFINITY);
+                // A NaN as the first operand gives the second.
+                let keys = _mm512_min_ps(_mm512_loadu_ps(keys.as_ptr()), infinite);
+                _mm512_reduce_min_ps(keys)
+            }
+        }
     }
 
     /// AVX2.
     pub(in super::super) struct Avx2;
 
     impl Dots for Avx2 {
+        #[inline(always)]
+        fn prefetch<T>(numbers: &[T]) {
+            prefetch(numbers);
+        }
+
         #[inline(always)]
         unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
             let blocks = block.as_chunks::<{ 2 * ROWS }>().0;
@@ -104,6 +181,34 @@ mod x86 {
                     _mm256_storeu_si256(out.as_mut_ptr().add(8 * half).cast(), sum);
                 }
                 out
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn not_above(keys: &[f32; ROWS], limit: f32) -> u16 {
+            // SAFETY: the instructions are there, as the trait demands; each load is of 32 bytes
+            // from half of an array of 64.
+            unsafe {
+                let limit = _mm256_set1_ps(limit);
+                let bits = |half: usize| {
+                    let keys = _mm256_loadu_ps(keys.as_ptr().add(8 * half));
+                    _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NGT_UQ>(keys, limit)) as u16
+                };
+                bits(0) | bits(1) << 8
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn smallest(keys: &[f32; ROWS]) -> f32 {
+            // SAFETY: as above.
+            unsafe {
+                let infinite = _mm256_set1_ps(f32::INFINITY);
+                // A NaN as the first operand gives the second.
+                let low = _mm256_min_ps(_mm256_loadu_ps(keys.as_ptr()), infinite);
+                let keys = _mm256_min_ps(_mm256_loadu_ps(keys.as_ptr().add(8)), low);
+                let mut halves = [0.0f32; 8];
+                _mm256_storeu_ps(halves.as_mut_ptr(), keys);
+                halves.into_iter().fold(f32::INFINITY, f32::min)
             }
         }
     }

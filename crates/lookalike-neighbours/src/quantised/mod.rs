@@ -1,64 +1,69 @@
-//! Codes in 8 bits a float, all of which are compared at little cost, and proven bounds on what
-//! that leaves out, so that the answer is the exact one.
+//! Codes of which a few leading coordinates are compared with all, in 8 bits, and proven bounds on
+//! what that leaves out, so that the answer is the exact one.
 //!
-//! A code `x` (of length 1 for the cosine metric) is kept as `a = x - c`, where `c` is the middle
-//! of their ranges, in steps `s` of each dimension's own, rounded to 8 bits and to 16:
-//! `a ≈ s ∘ q` and `a ≈ s ∘ r / 254`. With `b = y - c` for a query `y`, every metric but
-//! Manhattan orders by
+//! Codes vary along some directions far more than along others. A code `x` (of length 1 for the
+//! cosine metric) is taken from the codes' mean, `a = x - c`, and divided into its coordinates `h`
+//! along the leading principal directions and the rest, of length `t`. Kept are `h` in steps `s`
+//! of each direction's own, rounded to 8 bits, `h ≈ s ∘ q`; the length `t`; and all of `a`, in
+//! steps `z` of each dimension's own, rounded to 16 bits, `a ≈ z ∘ r`. With `b = y - c` for a query
+//! `y`, in the same way `g` and `u`, every metric but Manhattan orders by
 //!
 //! ```text
 //! key(x) = bias(x) - a·b        bias = -c·a for cosine and dot, |a|²/2 for Euclidean
 //! ```
 //!
 //! since `x·y` is `a·b + c·a` and something that depends on the query alone, and so is half of
-//! `|x - y|²`. The scan takes `q` for `a/s`, and a query rounded to 16 bits for `w = s ∘ b`: all
-//! products and sums are exact in 32 bits. By Cauchy's inequality it is wrong by at most
-//! `|w| · max |a/s - q|`, plus the rounding of the query. Codes that may be among the nearest by
-//! that are compared again by `r`, which is wrong by some 250 times less; those that are left are
-//! the candidates, of which the caller knows the exact codes.
+//! `|x - y|²`. By Cauchy's inequality `a·b` is within `t u` of `h·g` (the bound of the lower
+//! dimensions in Cha and Chung, *An enhanced technique for k-nearest neighbor queries with
+//! non-spatial selection predicates*, 1998, is of this kind). The scan takes `q` for `h/s`, and a
+//! query rounded to 16 bits for `w = s ∘ g`: all products and sums are exact in 32 bits, and it is
+//! wrong by at most `|w| · max |h/s - q|` besides, plus the rounding of the query. Codes that may
+//! be among the nearest by that, mostly less than one in a hundred, are compared again by `r`,
+//! which is wrong by some ten thousandth; those that are left are the candidates, of which the
+//! caller knows the exact codes.
 
 mod dots;
+mod frame;
 mod scan;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::Metric;
 use crate::metric::dot;
-use dots::{ROWS, WIDTH};
+use crate::{Codes, Metric};
+use dots::ROWS;
+use frame::{Frame, Seen, sum_of_squares};
 
 /// Steps of the coarse numbers on either side of the middle.
 const STEPS: f64 = 127.0;
-/// Steps of the fine numbers within one of the coarse, of which 16 bits hold 129.
-const FINE_STEPS: f64 = 254.0;
-/// How much wider than what was seen the range of values is taken to be.
-const MARGIN: f64 = 1.1;
-/// The narrowest range of a dimension, as a share of the widest.
-const MIN_RANGE: f64 = 1e-3;
+/// Steps of the fine numbers on either side of the middle.
+const FINE_STEPS: f64 = i16::MAX as f64;
 /// Keys that are less exact than this are of no use, and might not be finite.
 const MAX_ERROR: f32 = 1e30;
-/// Rows that may lie outside the range before the steps do not suit the codes any more: this many,
+/// Rows that may lie outside the ranges before these do not suit the codes any more: this many,
 /// and this share.
 const MAX_LOOSE: usize = 64;
 const MAX_LOOSE_SHARE: usize = 100;
 
-/// Codes to be searched for exact neighbours, in 3 bytes a float: rows that can be added, changed
-/// and removed.
+/// Codes to be searched for exact neighbours, in two bytes a float and some 30 beside: rows that
+/// can be added, changed and removed.
 #[derive(Debug)]
 pub struct Quantised {
-    metric: Metric,
-    dims: usize,
+    frame: Frame,
     len: usize,
-    centre: Vec<f64>,
-    steps: Vec<f64>,
-    /// Blocks of [`ROWS`] rows as [`dots`] wants them.
+    /// Leading coordinates: blocks of [`ROWS`] rows as [`dots`] wants them.
     coarse: Vec<i8>,
     /// Row after row.
     fine: Vec<i16>,
-    /// One for each row of the blocks; infinite where a row is not to be found by the scan.
+    /// For each row of the blocks the bias; infinite where a row is not to be found by the scan.
     biases: Vec<f32>,
-    /// Rows outside the range of the steps, and their codes.
+    /// For each row of the blocks the length of what leading coordinates leave out; infinite where
+    /// these are outside the range of their steps.
+    rests: Vec<f32>,
+    /// Rows whose leading coordinates are outside that range.
+    clipped: usize,
+    /// Rows outside the range of the fine steps, and their codes.
     loose: BTreeMap<usize, Vec<f32>>,
     bounds: Bounds,
 }
@@ -66,9 +71,9 @@ pub struct Quantised {
 /// Upper bounds over all rows but the loose ones.
 #[derive(Clone, Copy, Debug, Default)]
 struct Bounds {
-    /// Of what 8 bits leave out.
+    /// Of what 8 bits leave out of leading coordinates, in steps.
     coarse: f64,
-    /// Of what 16 bits leave out.
+    /// Of what 16 bits leave out, in steps.
     fine: f64,
     /// Of the length of `a`.
     length: f64,
@@ -81,7 +86,9 @@ struct Query {
     pairs: Vec<i32>,
     /// What a unit of the products of 16-bit numbers stands for.
     unit: f32,
-    /// `s ∘ b / 254`.
+    /// The length of what leading coordinates leave out.
+    rest: f32,
+    /// `z ∘ b`.
     weights: Vec<f32>,
     /// `b`.
     from_centre: Vec<f64>,
@@ -91,64 +98,22 @@ struct Query {
     rounding: f32,
 }
 
-/// The range of each dimension's values, of the codes that are to be quantised.
-#[derive(Clone, Debug)]
-pub struct Ranges {
-    metric: Metric,
-    /// The least and the most.
-    ranges: Vec<(f64, f64)>,
-}
-
-impl Ranges {
-    /// Of no codes yet, of `dims` floats, which are to be compared by `metric`.
-    pub fn new(dims: usize, metric: Metric) -> Self {
-        Self {
-            metric,
-            ranges: vec![(f64::INFINITY, f64::NEG_INFINITY); dims],
-        }
-    }
-
-    /// Widens the ranges so that they hold a code's values.
-    pub fn include(&mut self, code: &[f32]) {
-        let scale = scale_of(code, self.metric);
-        for ((low, high), &value) in self.ranges.iter_mut().zip(code) {
-            let value = f64::from(value) * scale;
-            (*low, *high) = (low.min(value), high.max(value));
-        }
-    }
-}
-
 impl Quantised {
-    /// No codes yet; the steps are those that suit codes of these ranges. None for the Manhattan
-    /// metric, which is no inner product, and for the ranges of nothing.
-    pub fn new(ranges: &Ranges) -> Option<Self> {
-        let Ranges { metric, ranges } = ranges;
-        let is_empty = ranges.first().is_none_or(|(low, high)| low > high);
-        if *metric == Metric::Manhattan || is_empty {
-            return None;
-        }
-        let widest = ranges.iter().map(|(low, high)| high - low);
-        let widest = widest.fold(0.0, f64::max);
-        // Codes that are all alike have no range: any will do.
-        let narrowest = match widest * MIN_RANGE {
-            narrowest if narrowest > 0.0 => narrowest,
-            _ => 1.0,
-        };
-        let steps = ranges
-            .iter()
-            .map(|(low, high)| (high - low).max(narrowest) * MARGIN / (2.0 * STEPS));
+    /// Codes of a sample that are looked at, at most.
+    pub const SAMPLE: usize = frame::SAMPLE;
+
+    /// No codes yet; directions and steps are those that suit codes like those of the sample, of
+    /// which [`SAMPLE`](Self::SAMPLE) are looked at, at equal distances. None for the Manhattan metric, which is
+    /// no inner product, and for a sample of nothing or of what is not finite.
+    pub fn new(sample: Codes, metric: Metric) -> Option<Self> {
         Some(Self {
-            metric: *metric,
-            dims: ranges.len(),
+            frame: Frame::fit(sample, metric)?,
             len: 0,
-            steps: steps.collect(),
-            centre: ranges
-                .iter()
-                .map(|(low, high)| (low + high) / 2.0)
-                .collect(),
             coarse: Vec::new(),
             fine: Vec::new(),
             biases: Vec::new(),
+            rests: Vec::new(),
+            clipped: 0,
             loose: BTreeMap::new(),
             bounds: Bounds::default(),
         })
@@ -161,7 +126,7 @@ impl Quantised {
 
     /// Floats of a code.
     pub fn dims(&self) -> usize {
-        self.dims
+        self.frame.dims()
     }
 
     /// Whether there are no codes.
@@ -172,7 +137,7 @@ impl Quantised {
     /// Whether the steps suit the codes: where they do not, answers are right, but slow, and all
     /// should be quantised anew.
     pub fn is_apt(&self) -> bool {
-        self.loose.len() <= MAX_LOOSE + self.len / MAX_LOOSE_SHARE
+        self.clipped + self.loose.len() <= MAX_LOOSE + self.len / MAX_LOOSE_SHARE
     }
 
     /// Adds a code as the last row.
@@ -185,8 +150,9 @@ impl Quantised {
         if row.is_multiple_of(ROWS) {
             self.coarse.resize(self.coarse.len() + self.block(), 0);
             self.biases.resize(self.biases.len() + ROWS, f32::INFINITY);
+            self.rests.resize(self.biases.len(), 0.0);
         }
-        self.fine.resize(self.len * self.dims, 0);
+        self.fine.resize(self.len * self.dims(), 0);
         self.write(row, code);
     }
 
@@ -196,7 +162,7 @@ impl Quantised {
     /// If there is no such row, or the code has another number of dimensions.
     pub fn set(&mut self, row: usize, code: &[f32]) {
         assert!(row < self.len, "there is no row {row}");
-        self.loose.remove(&row);
+        self.release(row);
         self.write(row, code);
     }
 
@@ -207,27 +173,30 @@ impl Quantised {
     pub fn swap_remove(&mut self, row: usize) {
         assert!(row < self.len, "there is no row {row}");
         let last = self.len - 1;
-        self.loose.remove(&row);
+        self.release(row);
         if let Some(code) = self.loose.remove(&last) {
             self.loose.insert(row, code);
         }
         let (from, to) = (self.place(last), self.place(row));
-        for pair in 0..self.width() / 2 {
+        for pair in 0..self.frame.leading / 2 {
             for half in 0..2 {
                 let at = pair * 2 * ROWS + half;
                 self.coarse[to + at] = self.coarse[from + at];
             }
         }
-        let fine = last * self.dims;
-        self.fine
-            .copy_within(fine..fine + self.dims, row * self.dims);
+        let dims = self.dims();
+        let fine = last * dims;
+        self.fine.copy_within(fine..fine + dims, row * dims);
         self.fine.truncate(fine);
         self.biases[row] = self.biases[last];
+        self.rests[row] = self.rests[last];
         self.biases[last] = f32::INFINITY;
+        self.rests[last] = 0.0;
         self.len = last;
         if last.is_multiple_of(ROWS) {
             self.biases.truncate(last);
-            self.coarse.truncate(last * self.width());
+            self.rests.truncate(last);
+            self.coarse.truncate(last * self.frame.leading);
         }
     }
 
@@ -242,7 +211,7 @@ impl Quantised {
     pub fn candidates(&self, query: &[f32], k: usize, admitted: Option<&[u64]>) -> Vec<usize> {
         assert_eq!(
             query.len(),
-            self.dims,
+            self.dims(),
             "a query needs the codes' dimensions"
         );
         let words = self.len.div_ceil(64);
@@ -267,14 +236,9 @@ impl Quantised {
         shortlist.into_candidates().collect()
     }
 
-    /// Dimensions, filled up for the scan.
-    fn width(&self) -> usize {
-        self.dims.next_multiple_of(WIDTH)
-    }
-
     /// Bytes of a block.
     fn block(&self) -> usize {
-        ROWS * self.width()
+        ROWS * self.frame.leading
     }
 
     /// Where the first number of a row lies.
@@ -282,63 +246,81 @@ impl Quantised {
         row / ROWS * self.block() + row % ROWS * 2
     }
 
-    fn write(&mut self, row: usize, code: &[f32]) {
-        assert_eq!(code.len(), self.dims, "a code needs the others' dimensions");
-        let scale = scale_of(code, self.metric);
-        let place = self.place(row);
-        // Sums of squares: of what is left by either kind of numbers, and of `a`.
-        let (mut coarse_left, mut fine_left, mut square, mut inner) = (0.0, 0.0, 0.0, 0.0);
-        for (dim, &value) in code.iter().enumerate() {
-            let (step, middle) = (self.steps[dim], self.centre[dim]);
-            let value = f64::from(value) * scale - middle;
-            let exact = value / step;
-            let coarse = exact.round().clamp(-STEPS, STEPS);
-            let fine = (exact * FINE_STEPS)
-                .round()
-                .clamp(-f64::from(i16::MAX), f64::from(i16::MAX));
-            self.coarse[place + dim / 2 * 2 * ROWS + dim % 2] = coarse as i8;
-            self.fine[row * self.dims + dim] = fine as i16;
-            coarse_left += (exact - coarse).powi(2);
-            fine_left += (exact - fine / FINE_STEPS).powi(2);
-            square += value * value;
-            inner += value * middle;
+    fn fine_of(&self, row: usize) -> &[i16] {
+        let dims = self.dims();
+        &self.fine[row * dims..(row + 1) * dims]
+    }
+
+    /// Forgets what a row was that is about to be written anew or moved.
+    fn release(&mut self, row: usize) {
+        self.loose.remove(&row);
+        if std::mem::take(&mut self.rests[row]) == f32::INFINITY {
+            self.clipped -= 1;
         }
-        let bias = match self.metric {
-            Metric::Euclidean => square / 2.0,
-            _ => -inner,
-        };
+    }
+
+    fn write(&mut self, row: usize, code: &[f32]) {
+        let seen = self.frame.see(code);
+        let (place, dims) = (self.place(row), self.dims());
+        let most = |count: usize| count as f64 / 4.0 * 1.000_001;
+        let mut fine_left = 0.0;
+        for (dim, (value, step)) in seen
+            .from_centre
+            .iter()
+            .zip(&self.frame.fine_steps)
+            .enumerate()
+        {
+            let exact = value / step;
+            let fine = exact.round().clamp(-FINE_STEPS, FINE_STEPS);
+            self.fine[row * dims + dim] = fine as i16;
+            fine_left += (exact - fine).powi(2);
+        }
+        let bias = self.bias(&seen);
         // Values within the range leave at most half a step.
-        let most = self.dims as f64 / 4.0;
-        let is_within = coarse_left <= most && fine_left * FINE_STEPS * FINE_STEPS <= most * 1.001;
-        let is_loose = !(is_within && bias.abs() < f64::from(MAX_ERROR));
-        if is_loose {
+        if !(fine_left <= most(dims) && bias.abs() < f64::from(MAX_ERROR)) {
             self.biases[row] = f32::INFINITY;
             self.loose.insert(row, code.to_vec());
             return;
         }
-        self.biases[row] = bias as f32;
+        let mut coarse_left = 0.0;
+        for (at, (value, step)) in seen
+            .leading
+            .iter()
+            .zip(&self.frame.leading_steps)
+            .enumerate()
+        {
+            let exact = value / step;
+            let coarse = exact.round().clamp(-STEPS, STEPS);
+            self.coarse[place + at / 2 * 2 * ROWS + at % 2] = coarse as i8;
+            coarse_left += (exact - coarse).powi(2);
+        }
         let bounds = &mut self.bounds;
-        bounds.coarse = bounds.coarse.max(coarse_left.sqrt());
+        if coarse_left <= most(seen.leading.len()) {
+            bounds.coarse = bounds.coarse.max(coarse_left.sqrt());
+            self.rests[row] = round_up(seen.rest);
+        } else {
+            self.rests[row] = f32::INFINITY;
+            self.clipped += 1;
+        }
         bounds.fine = bounds.fine.max(fine_left.sqrt());
-        bounds.length = bounds.length.max(square.sqrt());
+        bounds.length = bounds.length.max(seen.square.sqrt());
         bounds.bias = bounds.bias.max(bias.abs());
+        self.biases[row] = bias as f32;
+    }
+
+    fn bias(&self, seen: &Seen) -> f64 {
+        match self.frame.metric {
+            Metric::Euclidean => seen.square / 2.0,
+            _ => -product(&seen.from_centre, &self.frame.centre),
+        }
     }
 
     /// None for a query whose keys would leave the range of `f32`.
     fn query(&self, code: &[f32]) -> Option<Query> {
-        let scale = scale_of(code, self.metric);
-        let from_centre: Vec<f64> = code
-            .iter()
-            .zip(&self.centre)
-            .map(|(&value, middle)| f64::from(value) * scale - middle)
-            .collect();
-        let weights: Vec<f64> = from_centre
-            .iter()
-            .zip(&self.steps)
-            .map(|(value, step)| value * step)
-            .collect();
+        let seen = self.frame.see(code);
+        let weights = weigh(&seen.leading, &self.frame.leading_steps);
         // So that no sum of products leaves 32 bits.
-        let most = (f64::from(i32::MAX) / (STEPS * self.dims as f64)).floor();
+        let most = (f64::from(i32::MAX) / (STEPS * weights.len() as f64)).floor();
         let most = most.clamp(1.0, f64::from(i16::MAX));
         let largest = weights.iter().fold(0.0f64, |most, w| most.max(w.abs()));
         let unit = match largest > 0.0 {
@@ -354,43 +336,43 @@ impl Quantised {
             .zip(&rounded)
             .map(|(w, rounded)| (w - rounded * unit).abs())
             .sum();
-        let mut pairs = vec![0; self.width() / 2];
-        for (pair, two) in pairs.iter_mut().zip(rounded.chunks(2)) {
-            let high = two.get(1).copied().unwrap_or_default();
-            *pair = i32::from(two[0] as i16 as u16) | (i32::from(high as i16) << 16);
-        }
-        let square = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>();
-        let weight = square(&weights).sqrt();
+        let pairs = rounded.as_chunks::<2>().0.iter();
+        let pairs = pairs
+            .map(|&[low, high]| i32::from(low as i16 as u16) | (i32::from(high as i16) << 16))
+            .collect();
+        let fine_weights = weigh(&seen.from_centre, &self.frame.fine_steps);
         // Sums of `f32` and of what is rounded to it, here and in exact distances: as in `screen`.
-        let rounding = (self.dims + 16) as f64 * f64::from(f32::EPSILON);
-        let length = self.bounds.length + square(&from_centre).sqrt();
-        let centre = square(&self.centre).sqrt();
-        let size = match self.metric {
+        let rounding = (self.dims() + 16) as f64 * f64::from(f32::EPSILON);
+        let length = self.bounds.length + seen.square.sqrt();
+        let centre = sum_of_squares(&self.frame.centre).sqrt();
+        let size = match self.frame.metric {
             Metric::Euclidean => length * length,
             // The distance has what the key leaves out, too.
             _ => (length + centre) * (length + centre),
         };
         let rounding = rounding * (size + self.bounds.bias) + f64::from(f32::MIN_POSITIVE);
-        let error = |left: f64| ((weight * left + rounding) * 1.001) as f32;
-        let fine_weight = |w: f64| (w / FINE_STEPS) as f32;
+        let error = |weights: &[f64], left: f64| {
+            ((sum_of_squares(weights).sqrt() * left + rounding) * 1.001) as f32
+        };
         let query = Query {
             pairs,
             unit: unit as f32,
-            coarse_error: error(self.bounds.coarse) + (STEPS * lost * 1.001) as f32,
-            fine_error: error(self.bounds.fine),
-            rounding: error(0.0),
-            weights: weights.into_iter().map(fine_weight).collect(),
-            from_centre,
+            rest: round_up(seen.rest),
+            coarse_error: error(&weights, self.bounds.coarse) + (STEPS * lost * 1.001) as f32,
+            fine_error: error(&fine_weights, self.bounds.fine),
+            rounding: error(&[], 0.0),
+            weights: fine_weights.into_iter().map(|w| w as f32).collect(),
+            from_centre: seen.from_centre,
         };
-        (query.coarse_error < MAX_ERROR).then_some(query)
+        (query.coarse_error < MAX_ERROR && query.rest < MAX_ERROR).then_some(query)
     }
 
     /// The key of a code that is known.
     fn key(&self, query: &Query, code: &[f32]) -> f32 {
-        let scale = scale_of(code, self.metric);
+        let scale = scale_of(code, self.frame.metric);
         let values = code.iter().map(|&value| f64::from(value) * scale);
-        let terms = values.zip(&self.centre).zip(&query.from_centre);
-        let key: f64 = match self.metric {
+        let terms = values.zip(&self.frame.centre).zip(&query.from_centre);
+        let key: f64 = match self.frame.metric {
             Metric::Euclidean => terms
                 .map(|((value, middle), b)| (value - middle) * ((value - middle) / 2.0 - b))
                 .sum(),
@@ -411,4 +393,17 @@ fn scale_of(code: &[f32], metric: Metric) -> f64 {
         norm if norm > 0.0 => 1.0 / norm,
         _ => 0.0,
     }
+}
+
+fn weigh(values: &[f64], steps: &[f64]) -> Vec<f64> {
+    values.iter().zip(steps).map(|(v, step)| v * step).collect()
+}
+
+fn product(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// At least the value.
+fn round_up(value: f64) -> f32 {
+    (value * (1.0 + 1e-6)) as f32
 }

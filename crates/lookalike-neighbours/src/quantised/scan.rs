@@ -1,4 +1,4 @@
-//! Comparing a query with every row, and keeping those that may be among the nearest.
+//! Comparing a query with every row, and those again that may be among the nearest.
 
 #[cfg(target_arch = "x86_64")]
 use super::dots::{Avx2, Avx512};
@@ -45,6 +45,10 @@ fn scan_avx2(codes: &Quantised, query: &Query, k: usize, admitted: Option<&[u64]
     unsafe { scan::<Avx2>(codes, query, k, admitted) }
 }
 
+/// Blocks that are scanned before rows are compared again: what is written down of them stays in
+/// the processor's innermost caches.
+const CHUNK: usize = 512;
+
 /// # Safety
 ///
 /// That of [`Dots::dots`].
@@ -56,39 +60,129 @@ unsafe fn scan<D: Dots>(
     admitted: Option<&[u64]>,
 ) -> Shortlist {
     let mut list = Shortlist::new(k);
-    let (size, error) = (codes.block(), query.coarse_error);
-    let biases = codes.biases.as_chunks::<ROWS>().0;
-    for (block, biases) in biases.iter().enumerate() {
-        let mask = match admitted {
-            Some(admitted) => (admitted[block / 4] >> (block % 4 * ROWS)) as u16,
-            None => u16::MAX,
-        };
-        if mask == 0 {
-            continue;
+    let blocks = codes.biases.len() / ROWS;
+    let mut lowers = [[0.0f32; ROWS]; CHUNK];
+    let mut near: Vec<(f32, usize)> = Vec::new();
+    for first in (0..blocks).step_by(CHUNK) {
+        let lowers = &mut lowers[..CHUNK.min(blocks - first)];
+        for (block, lowers) in (first..).zip(&mut *lowers) {
+            // SAFETY: the caller's promise is that of `dots`.
+            *lowers = unsafe { lower_bounds::<D>(codes, query, block, admitted) };
         }
-        let numbers = &codes.coarse[block * size..(block + 1) * size];
-        // SAFETY: the caller's promise is that of `dots`.
-        let dots = unsafe { D::dots(numbers, &query.pairs) };
-        let keys: [f32; ROWS] =
-            std::array::from_fn(|row| biases[row] - query.unit * dots[row] as f32);
-        // One look at all of them, because most codes are far from most queries.
-        let may = keys.map(|key| key - error <= list.limit);
-        if !may.iter().fold(false, |any, &may| any | may) {
-            continue;
+        if list.limit == f32::INFINITY {
+            // What seems nearest first, so that little else has to be compared again.
+            // SAFETY: as above.
+            let seeming = unsafe { seeming_nearest::<D>(codes, query, first, lowers, k) };
+            for (block, row) in seeming {
+                compare_again(codes, query, (first + block) * ROWS + row, &mut list);
+                lowers[block][row] = f32::INFINITY;
+            }
         }
-        for (row, key) in keys.into_iter().enumerate() {
-            if mask >> row & 1 == 1 && key < f32::INFINITY {
-                list.offer(block * ROWS + row, key - error, key + error, None);
+        for (block, lowers) in (first..).zip(&*lowers) {
+            // SAFETY: as above.
+            let mut bits = unsafe { D::not_above(lowers, list.limit) };
+            while bits != 0 {
+                let row = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if lowers[row] != f32::INFINITY {
+                    D::prefetch(codes.fine_of(block * ROWS + row));
+                    near.push((lowers[row], block * ROWS + row));
+                }
+            }
+        }
+        for (lower, row) in near.drain(..) {
+            #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN must be compared")]
+            if !(lower > list.limit) {
+                compare_again(codes, query, row, &mut list);
             }
         }
     }
-    let mut again = Shortlist::new(k);
-    for row in list.into_candidates() {
-        let fine = &codes.fine[row * codes.dims..(row + 1) * codes.dims];
-        let key = codes.biases[row] - product(fine, &query.weights);
-        again.offer(row, key - query.fine_error, key + query.fine_error, None);
+    list
+}
+
+/// Lower bounds of the keys of a block's rows; infinite for rows that are not admitted.
+///
+/// # Safety
+///
+/// That of [`Dots::dots`].
+#[inline(always)]
+unsafe fn lower_bounds<D: Dots>(
+    codes: &Quantised,
+    query: &Query,
+    block: usize,
+    admitted: Option<&[u64]>,
+) -> [f32; ROWS] {
+    let mask = match admitted {
+        Some(admitted) => (admitted[block / 4] >> (block % 4 * ROWS)) as u16,
+        None => u16::MAX,
+    };
+    if mask == 0 {
+        return [f32::INFINITY; ROWS];
     }
-    again
+    let size = codes.block();
+    let numbers = &codes.coarse[block * size..(block + 1) * size];
+    // SAFETY: the caller's promise is that of `dots`.
+    let dots = unsafe { D::dots(numbers, &query.pairs) };
+    let biases = &codes.biases.as_chunks::<ROWS>().0[block];
+    let rests = &codes.rests.as_chunks::<ROWS>().0[block];
+    let mut lowers = [0.0; ROWS];
+    for row in 0..ROWS {
+        let error = query.coarse_error + query.rest * rests[row];
+        lowers[row] = biases[row] - query.unit * dots[row] as f32 - error;
+    }
+    if mask != u16::MAX {
+        for (row, lower) in lowers.iter_mut().enumerate() {
+            if mask >> row & 1 == 0 {
+                *lower = f32::INFINITY;
+            }
+        }
+    }
+    lowers
+}
+
+/// Of the blocks from `first` on, the places of those rows, at most one of a block, whose keys are
+/// the smallest if what leading coordinates leave out has no part in them.
+///
+/// # Safety
+///
+/// That of [`Dots::smallest`].
+#[inline(always)]
+unsafe fn seeming_nearest<D: Dots>(
+    codes: &Quantised,
+    query: &Query,
+    first: usize,
+    lowers: &[[f32; ROWS]],
+    count: usize,
+) -> Vec<(usize, usize)> {
+    let rests = &codes.rests.as_chunks::<ROWS>().0[first..];
+    let keys = |block: usize| {
+        let mut keys = lowers[block];
+        for (key, rest) in keys.iter_mut().zip(&rests[block]) {
+            *key += query.rest * rest;
+        }
+        keys
+    };
+    let mut least: Vec<(f32, usize)> = Vec::with_capacity(lowers.len());
+    for block in 0..lowers.len() {
+        // SAFETY: the caller's promise is that of `smallest`.
+        least.push((unsafe { D::smallest(&keys(block)) }, block));
+    }
+    if count < least.len() {
+        least.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0));
+        least.truncate(count);
+    }
+    let place = |(key, block): (f32, usize)| {
+        let row = keys(block).iter().position(|&other| other == key);
+        row.filter(|_| key < f32::INFINITY).map(|row| (block, row))
+    };
+    least.into_iter().filter_map(place).collect()
+}
+
+/// Offers a row by its fine numbers.
+#[inline(always)]
+fn compare_again(codes: &Quantised, query: &Query, row: usize, list: &mut Shortlist) {
+    let key = codes.biases[row] - product(codes.fine_of(row), &query.weights);
+    list.offer(row, key - query.fine_error, key + query.fine_error, None);
 }
 
 /// Sixteen running sums, because a single one could not be vectorised.

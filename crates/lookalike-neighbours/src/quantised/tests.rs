@@ -15,7 +15,7 @@ fn answer(
     let mut found: Vec<_> = candidates
         .map(|index| Neighbour {
             index,
-            distance: quantised.metric.distance(codes.row(index), query),
+            distance: quantised.frame.metric.distance(codes.row(index), query),
         })
         .collect();
     found.sort_by(Neighbour::order);
@@ -23,15 +23,9 @@ fn answer(
     found
 }
 
-fn ranges(codes: Codes, metric: Metric) -> Ranges {
-    let mut ranges = Ranges::new(codes.dims(), metric);
-    (0..codes.len()).for_each(|row| ranges.include(codes.row(row)));
-    ranges
-}
-
 /// All codes, in steps that suit the first of them.
 fn filled(codes: Codes, sample: usize, metric: Metric) -> Quantised {
-    let mut quantised = Quantised::new(&ranges(codes.rows(0, sample), metric)).unwrap();
+    let mut quantised = Quantised::new(codes.rows(0, sample), metric).unwrap();
     for row in 0..codes.len() {
         quantised.push(codes.row(row));
     }
@@ -99,7 +93,7 @@ proptest! {
     ) {
         let codes = Codes::new(&values, 5).unwrap();
         for metric in METRICS {
-            let mut quantised = Quantised::new(&ranges(codes.rows(0, 7), metric)).unwrap();
+            let mut quantised = Quantised::new(codes.rows(0, 7), metric).unwrap();
             let mut kept: Vec<f32> = Vec::new();
             for &(row, from, kind) in &changes {
                 let (code, len) = (codes.row(from), kept.len() / 5);
@@ -160,8 +154,7 @@ fn few_rows_are_candidates() {
 fn what_the_sample_did_not_show_is_found() {
     let mut values = vec![0.5f32; 40];
     values[7] = 0.25;
-    let mut quantised =
-        Quantised::new(&ranges(Codes::new(&values, 4).unwrap(), Metric::Euclidean)).unwrap();
+    let mut quantised = Quantised::new(Codes::new(&values, 4).unwrap(), Metric::Euclidean).unwrap();
     values.extend((0..400).map(|i| 1e30 * (i % 7) as f32));
     let codes = Codes::new(&values, 4).unwrap();
     for row in 0..codes.len() {
@@ -178,8 +171,10 @@ fn what_the_sample_did_not_show_is_found() {
 #[test]
 fn what_it_cannot_do_it_does_not_begin() {
     let codes = Codes::new(&[1.0, 2.0], 2).unwrap();
-    assert!(Quantised::new(&ranges(codes, Metric::Manhattan)).is_none());
-    assert!(Quantised::new(&Ranges::new(2, Metric::Dot)).is_none());
-    let empty = Quantised::new(&ranges(codes, Metric::Dot)).unwrap();
+    assert!(Quantised::new(codes, Metric::Manhattan).is_none());
+    assert!(Quantised::new(codes.rows(0, 0), Metric::Dot).is_none());
+    let infinite = Codes::from_rows(&[f32::INFINITY, 0.0], 2);
+    assert!(Quantised::new(infinite, Metric::Dot).is_none());
+    let empty = Quantised::new(codes, Metric::Dot).unwrap();
     assert!(empty.is_empty() && empty.candidates(&[1.0, 1.0], 3, None).is_empty());
 }
