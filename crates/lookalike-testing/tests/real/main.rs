@@ -4,7 +4,7 @@
 //! it is asked for: `cargo test --release -p lookalike-testing --test real -- --ignored`. Makes and removes collections there whose names begin with `lookalike-testing-`.
 
 mod collections;
-#[path = "../common/mod.rs"]
+#[path = "../suite/common/mod.rs"]
 mod common;
 mod points;
 mod scene;

@@ -1,10 +1,8 @@
 //! Collections of the server, as plain Qdrant clients see them, and the server itself.
 
-mod common;
-
 use std::collections::HashMap;
 
-use common::{NAME, client, client_with_key, create, point, refusal, upsert};
+use crate::common::{NAME, client, client_with_key, create, point, refusal, upsert};
 use lookalike_testing::{Options, Qdrant};
 use qdrant_client::qdrant::{
     CollectionStatus, CountPointsBuilder, CreateAliasBuilder, CreateCollectionBuilder, Distance,

@@ -1,11 +1,9 @@
 //! The proxy, before the server, as plain Qdrant clients see it.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{NAME, client, create, point, refusal, upsert};
+use crate::common::{NAME, client, create, point, refusal, upsert};
 use lookalike_testing::{Fault, Faults, Handled, Proxy, Qdrant};
 use qdrant_client::qdrant::{CountPointsBuilder, Distance};
 use qdrant_client::{Qdrant as Client, QdrantError};

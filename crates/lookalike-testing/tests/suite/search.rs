@@ -1,8 +1,6 @@
 //! Searching and filtering, as plain Qdrant clients see it.
 
-mod common;
-
-use common::{NAME, client, create, point, refusal, upsert};
+use crate::common::{NAME, client, create, point, refusal, upsert};
 use lookalike_testing::Qdrant;
 use qdrant_client::qdrant::r#match::MatchValue;
 use qdrant_client::qdrant::{

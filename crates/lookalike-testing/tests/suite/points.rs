@@ -1,10 +1,8 @@
 //! Points of the server, as plain Qdrant clients see them.
 
-mod common;
-
 use std::collections::HashMap;
 
-use common::{NAME, client, create, point, refusal, upsert};
+use crate::common::{NAME, client, create, point, refusal, upsert};
 use lookalike_testing::{Id, Qdrant};
 use qdrant_client::qdrant::facet_value::Variant;
 use qdrant_client::qdrant::vectors_output::VectorsOptions;
