@@ -339,6 +339,8 @@ fn approximate(codes: Codes, queries: Codes, truth: &[u32], singles: usize) -> O
         gallery.upsert(&points)?;
     }
     gallery.optimise()?;
+    // As a server does when it starts.
+    gallery.keep_codes()?;
     println!("build seconds {:.2}", start.elapsed().as_secs_f64());
     let info = gallery.describe()?;
     if info.indexed < info.points {
