@@ -95,7 +95,7 @@ impl Model {
                 ));
             }
             let collection = &images.collection;
-            let mut config: TrainConfig = wishes.options.config(collection);
+            let mut config: TrainConfig = wishes.options.config(collection, device);
             config.teacher = teacher.as_deref().map(teacher_record);
             let checkpointing = Checkpointing {
                 path: wishes.checkpoint,

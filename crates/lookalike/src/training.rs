@@ -2,8 +2,8 @@
 //! recipe that suits them.
 
 use lookalike_autoencoder::{
-    Architecture, Augmentation, AugmentationChoice, Effort, Loss, Objective, Optimiser, Precision,
-    Schedule, TrainConfig, choose_augmentation,
+    Architecture, Augmentation, AugmentationChoice, DeviceChoice, Effort, Loss, Objective,
+    Optimiser, PrecisionChoice, Schedule, TrainConfig, choose_augmentation,
 };
 use lookalike_images::{Collection, Fit, GreyRange, Image, InputShape};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub struct TrainOptions {
     /// Decides everything random.
     pub seed: u64,
     /// What products are made of.
-    pub precision: Precision,
+    pub precision: PrecisionChoice,
     /// Width and height of the network's input; none: what suits the images.
     pub size: Option<(usize, usize)>,
     /// Channels of the network's input, 1 or 3; none: what suits the images.
@@ -82,7 +82,7 @@ impl Default for TrainOptions {
             objective: None,
             effort: Effort::Default,
             seed: 0,
-            precision: Precision::default(),
+            precision: PrecisionChoice::default(),
             size: None,
             channels: None,
             fit: Fit::default(),
@@ -175,8 +175,8 @@ impl TrainOptions {
         })
     }
 
-    /// The recipe that suits these images, with the changes asked for.
-    pub fn config(&self, collection: &Collection) -> TrainConfig {
+    /// The recipe that suits these images and the device, with the changes asked for.
+    pub fn config(&self, collection: &Collection, device: DeviceChoice) -> TrainConfig {
         let mut config = TrainConfig::suited(
             self.architecture,
             self.objective(),
@@ -185,7 +185,7 @@ impl TrainOptions {
         )
         .with_effort(self.effort);
         config.seed = self.seed;
-        config.precision = self.precision;
+        config.precision = self.precision.resolve(device);
         config.fit = self.fit;
         macro_rules! change {
             ($($field:ident),+) => { $(if let Some(value) = self.$field { config.$field = value; })+ };
@@ -277,7 +277,7 @@ mod tests {
             epochs: Some(7),
             ..TrainOptions::default()
         };
-        let config = asked.config(&images);
+        let config = asked.config(&images, DeviceChoice::Cpu);
         assert_eq!(config.objective, Objective::Look);
         assert_eq!(config.epochs, 7);
         assert!(config.augmentation.mirror);

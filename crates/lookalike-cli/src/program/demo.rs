@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lookalike::autoencoder::{
     Architecture, Autoencoder, AutoencoderError, Checkpointing, DeviceChoice, EpochRecord,
-    TrainConfig, train,
+    PrecisionChoice, TrainConfig, train,
 };
 use lookalike::eval::Scores;
 use lookalike::gallery::{Answer, Rerank};
@@ -149,6 +149,7 @@ impl<'a> Demo<'a> {
     fn learn(&self, architecture: Architecture, file: &str) -> Result<Autoencoder, Failure> {
         let mut config = TrainConfig {
             seed: self.arguments.seed,
+            precision: PrecisionChoice::Auto.resolve(self.device),
             ..TrainConfig::new(architecture)
         };
         if let (Architecture::Bottleneck, Some(epochs)) = (architecture, self.arguments.epochs) {

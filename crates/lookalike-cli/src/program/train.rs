@@ -58,7 +58,7 @@ pub fn run(
         ..
     } = load(&arguments, console)?;
     let teacher = teacher(&arguments, device)?;
-    let mut config = options(&arguments).config(&collection);
+    let mut config = options(&arguments).config(&collection, device);
     config.teacher = teacher.as_deref().map(teacher_record);
     if let Some(chosen) = &config.chosen {
         console.note(format!("distortions, {chosen}"));
@@ -266,7 +266,7 @@ fn options(a: &TrainArguments) -> TrainOptions {
         objective: Some(objective(a)),
         effort: a.effort,
         seed: a.seed,
-        precision: a.precision.resolve(),
+        precision: a.precision,
         size: a.size,
         channels: a.channels,
         fit: a.fit,
