@@ -262,6 +262,70 @@ mod tests {
         }
     }
 
+    /// NaN is above nothing, and not the smallest.
+    #[test]
+    fn all_ways_compare_alike() {
+        let nan = f32::NAN;
+        let inf = f32::INFINITY;
+        let kinds = [
+            [
+                0.5, -1.0, inf, nan, 2.0, 2.5, -inf, 0.0, 1.0, nan, 7.0, 2.0, 3.0, -0.0, 1e30, 2.1,
+            ],
+            [nan; ROWS],
+            [inf; ROWS],
+            [
+                4.0, 3.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.5, 3.5, 2.5, 9.5, 8.5, 7.5, 6.5, 5.5, nan,
+            ],
+        ];
+        for keys in kinds {
+            let smallest = keys.iter().copied().fold(inf, f32::min);
+            for limit in [2.0, -3.0, inf, 8.0] {
+                let mut expected = 0u16;
+                for (row, key) in keys.iter().enumerate() {
+                    expected |= u16::from(key.is_nan() || *key <= limit) << row;
+                }
+                // SAFETY: any processor has what this needs.
+                let found = unsafe { compared::<Portable>(&keys, limit) };
+                assert_eq!(found, (expected, smallest), "{keys:?}, {limit}");
+                #[cfg(target_arch = "x86_64")]
+                {
+                    if is_x86_feature_detected!("avx2") {
+                        // SAFETY: the processor has AVX2, checked on the line above.
+                        let found = unsafe { compared_avx2(&keys, limit) };
+                        assert_eq!(found, (expected, smallest), "{keys:?}, {limit}");
+                    }
+                    if is_x86_feature_detected!("avx512bw")
+                        && is_x86_feature_detected!("avx512vnni")
+                    {
+                        // SAFETY: the processor has both, checked on the line above.
+                        let found = unsafe { compared_avx512(&keys, limit) };
+                        assert_eq!(found, (expected, smallest), "{keys:?}, {limit}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn compared<D: Dots>(keys: &[f32; ROWS], limit: f32) -> (u16, f32) {
+        // SAFETY: the caller's promise.
+        unsafe { (D::not_above(keys, limit), D::smallest(keys)) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn compared_avx2(keys: &[f32; ROWS], limit: f32) -> (u16, f32) {
+        // SAFETY: compiled for AVX2, and so is whoever calls this.
+        unsafe { compared::<Avx2>(keys, limit) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn compared_avx512(keys: &[f32; ROWS], limit: f32) -> (u16, f32) {
+        // SAFETY: compiled for these, and so is whoever calls this.
+        unsafe { compared::<Avx512>(keys, limit) }
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
     fn avx2(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
