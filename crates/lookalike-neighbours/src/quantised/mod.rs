@@ -103,8 +103,8 @@ impl Quantised {
     pub const SAMPLE: usize = frame::SAMPLE;
 
     /// No codes yet; directions and steps are those that suit codes like those of the sample, of
-    /// which [`SAMPLE`](Self::SAMPLE) are looked at, at equal distances. None for the Manhattan metric, which is
-    /// no inner product, and for a sample of nothing or of what is not finite.
+    /// which [`SAMPLE`](Self::SAMPLE) are looked at, at equal distances. None for the Manhattan
+    /// metric, which is no inner product, and for a sample of nothing or of what is not finite.
     pub fn new(sample: Codes, metric: Metric) -> Option<Self> {
         Some(Self {
             frame: Frame::fit(sample, metric)?,
