@@ -8,16 +8,13 @@ use std::time::{Duration, SystemTime};
 use crate::browser::Page;
 use crate::support::{Answer, Running, TOKEN, digit, digits, finished, gallery, model};
 use lookalike::images::{InputShape, Turn, fit};
-use lookalike::{IndexOptions, index, open, open_gallery};
+use lookalike::{IndexOptions, create_gallery, index, open, open_gallery};
 use serde_json::{Value, json};
 
-/// A server on a gallery with a folder of files as well: some digits in `keep`, the first two of
-/// them in `other` too, and digit 9 once more, larger and blurred; digit 6 mirrored.
-fn server() -> Running {
-    let folder = tempfile::tempdir().unwrap();
-    let name = folder.path().join("g");
-    gallery(&name);
-    let photos = folder.path().join("photos");
+/// A folder `photos` in `folder`: some digits in `keep`, the first two of them in `other` too, and
+/// digit 9 once more, larger and blurred.
+fn write_photos(folder: &Path) -> PathBuf {
+    let photos = folder.join("photos");
     for part in ["keep", "other"] {
         fs::create_dir_all(photos.join(part)).unwrap();
     }
@@ -34,10 +31,6 @@ fn server() -> Running {
     };
     let blurred = fit(&fit(&digits(10).picture(9), shape(20)), shape(56));
     blurred.write_png(photos.join("other/9 large.png")).unwrap();
-    let mirrored = digits(10).picture(6).turned(Turn::Mirrored);
-    mirrored
-        .write_png(photos.join("other/6 mirrored.png"))
-        .unwrap();
     for (part, seconds) in [("keep", 1_600_000_000), ("other", 1_700_000_000)] {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         for file in fs::read_dir(photos.join(part)).unwrap() {
@@ -45,9 +38,46 @@ fn server() -> Running {
             file.unwrap().set_modified(time).unwrap();
         }
     }
+    photos
+}
+
+/// A server on a gallery of digits and the folder of photos.
+fn server() -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("g");
+    gallery(&name);
+    let photos = write_photos(folder.path());
     let gallery = open_gallery(&name).unwrap();
     let source = open(photos.to_str().unwrap()).unwrap();
     index(source, &model(), &*gallery, IndexOptions::default()).unwrap();
+    drop(gallery);
+    Running::on(folder, |_| {})
+}
+
+/// A server on the folder of photos alone, all of which have thumbnails, with more digits, one of
+/// them mirrored, and digit 8 enlarged in place of digit 9.
+fn server_of_files() -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = write_photos(folder.path());
+    for number in 12..80 {
+        fs::write(photos.join(format!("keep/{number}.png")), digit(number)).unwrap();
+    }
+    fs::remove_file(photos.join("other/9 large.png")).unwrap();
+    let large = InputShape {
+        channels: 1,
+        height: 56,
+        width: 56,
+    };
+    let large = fit(&digits(10).picture(8), large);
+    large.write_png(photos.join("other/8 large.png")).unwrap();
+    let mirrored = digits(10).picture(6).turned(Turn::Mirrored);
+    mirrored
+        .write_png(photos.join("other/6 mirrored.png"))
+        .unwrap();
+    let model = model();
+    let gallery = create_gallery(folder.path().join("g"), &model, &Default::default()).unwrap();
+    let source = open(photos.to_str().unwrap()).unwrap();
+    index(source, &model, &*gallery, IndexOptions::default()).unwrap();
     drop(gallery);
     Running::on(folder, |_| {})
 }
@@ -249,7 +279,7 @@ fn turns(found: &Value, key: &str) -> Vec<Value> {
 
 #[test]
 fn copies_are_looked_for_turned_across_and_within() {
-    let server = server();
+    let server = server_of_files();
     let plain = finished(&server, "/api/v1/duplicates?limit=1000");
     assert!(turns(&plain, "other/6 mirrored.png").is_empty());
     let turned = finished(&server, "/api/v1/duplicates?limit=1000&turned=true");
@@ -303,7 +333,7 @@ fn copies_are_looked_for_turned_across_and_within() {
 
 #[test]
 fn the_page_looks_for_turned_copies_and_across_parts() {
-    let server = server();
+    let server = server_of_files();
     let page = Page::new(format!("http://{}", server.address));
     page.open("/duplicates");
     page.wait_for(".group");
