@@ -69,6 +69,8 @@ fn labels_that_neighbours_contradict_are_listed() {
     page.wait("document.querySelectorAll('#mistakes .tile').length === 1");
     page.click("#mistakes .frame");
     page.wait_address("/?q=id:");
+    page.wait("document.querySelectorAll('.answer').length > 0");
+    drop(page);
 
     // An image that is gone is left out.
     assert_eq!(
