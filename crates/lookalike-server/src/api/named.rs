@@ -123,8 +123,8 @@ fn listed(service: &Service, name: String, search: NamedSearch) -> Answered<List
     })
 }
 
-/// Keeps a search by examples under a name, in the gallery's folder, in the place of another of that
-/// name. Pictures that were sent are kept by their codes.
+/// Keeps a search by examples under a name, in the gallery's folder, in the place of another of
+/// that name. Pictures that were sent are kept by their codes.
 #[utoipa::path(
     put, path = "/searches/{name}", tag = "search", request_body = SearchToKeep, security(("token" = [])),
     params(("name" = String, Path, description = "1 to 100 characters")),
