@@ -399,9 +399,9 @@ mod tests {
             distances: distances.to_vec(),
         };
         let places = [
-            place([0.0, 1.0], &[2, 1], &[0.25, 0.5]),
+            place([0.25, 1.0], &[2, 1], &[0.25, 0.5]),
             place([0.5, 0.5], &[], &[]),
-            place([1.0, 0.0], &[0], &[0.25]),
+            place([1.0, 0.75], &[0], &[0.25]),
         ];
         let rows = points(3, 4).zip(places);
         let bytes = write_parquet(Vec::new(), &info(4), columns, rows).unwrap();
@@ -421,9 +421,9 @@ mod tests {
         assert_eq!(
             read,
             [
-                "0.0 1.0 {ids: [2, 1], distances: [0.25, 0.5]}",
+                "0.25 1.0 {ids: [2, 1], distances: [0.25, 0.5]}",
                 "0.5 0.5 {ids: [], distances: []}",
-                "1.0 0.0 {ids: [0], distances: [0.25]}",
+                "1.0 0.75 {ids: [0], distances: [0.25]}",
             ]
         );
     }
