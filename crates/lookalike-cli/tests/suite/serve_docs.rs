@@ -111,7 +111,7 @@ fn the_documentations_examples_work() {
     let output = run(&place, url, &["bash", "-euo", "pipefail"], &script);
     // What is piped away does not end bash: that the answers mean something is seen here.
     let output = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(output.matches("\"neighbours\":[{").count(), 4, "{output}");
+    assert_eq!(output.matches("\"neighbours\":[{").count(), 5, "{output}");
     assert!(output.contains("\"added\":3,"), "{output}");
     assert!(output.contains("\"status\":\"changed\""), "{output}");
     assert!(place.path("work/thumbnail").metadata().unwrap().len() > 0);
