@@ -78,6 +78,8 @@ impl Exif {
         };
         let mut limits = Limits::default();
         limits.ifd_value_size = MAX_FIELD_BYTES;
+        // What holds for strings.
+        limits.decoding_buffer_size = MAX_FIELD_BYTES;
         let mut decoder = decoder.with_limits(limits);
         let mut fields = Vec::new();
         take(decoder.image_ifd(), &OWN_FIELDS, &mut fields);

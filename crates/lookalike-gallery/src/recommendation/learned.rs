@@ -370,7 +370,8 @@ mod tests {
         let mut random = Random(1);
         let (right, wrong) = (random.codes(300, 0.5), random.codes(300, -0.5));
         let background: Vec<_> = right[200..].iter().chain(&wrong[200..]).cloned().collect();
-        for metric in Metric::ALL {
+        // Under Manhattan's it is learned by another.
+        for metric in [Metric::Cosine, Metric::Euclidean, Metric::Dot] {
             let mut before = 0;
             for count in [4, 16, 64] {
                 let (like, unlike) = (&right[..count], &wrong[..count]);
