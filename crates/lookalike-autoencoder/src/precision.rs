@@ -13,8 +13,8 @@ use crate::error::AutoencoderError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
-    /// [`Precision::Bf16`] on a CPU that has AVX512-BF16: models trained in it find as well, in half
-    /// to two thirds of the time (`docs/quality.md`). [`Precision::F32`] everywhere else.
+    /// [`Precision::Bf16`] on a CPU that has AVX512-BF16: models trained in it find as well, in
+    /// half to two thirds of the time (`docs/quality.md`). [`Precision::F32`] everywhere else.
     #[default]
     Auto,
     /// [`Precision::F32`].

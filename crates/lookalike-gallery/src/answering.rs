@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use lookalike_neighbours::examples::{BACKGROUND, average, learned};
 use lookalike_neighbours::{Codes, Metric, nearest};
 use rayon::prelude::*;
 use uuid::Uuid;
 
 use crate::point::check_code;
-use crate::recommendation::{BACKGROUND, Between, average, learned};
+use crate::recommendation::Between;
 use crate::{
     Answer, Example, Filter, GalleryError, Hit, Mmr, Point, RecommendRequest, Rerank,
     SearchRequest, Strategy,

@@ -6,14 +6,15 @@
 //! - [`nearest`] and [`nearest_others`] give exact neighbours by blocked matrix products;
 //!   [`map_distances`] hands out whole rows of distances for measures over complete rankings.
 //! - [`Cells`] gives nearly all neighbours of very many codes, in far less time.
-//! - [`Quantised`] keeps leading coordinates of codes in 8 bits and finds candidates among which the
-//!   exact neighbours are, one query at a time, at a fraction of the cost.
+//! - [`Quantised`] keeps leading coordinates of codes in 8 bits and finds candidates among which
+//!   the exact neighbours are, one query at a time, at a fraction of the cost.
 //! - [`KnnGraph`] joins every code to its nearest, and [`map_diffused`] ranks along that graph.
 //! - [`DiffusionRows`] is the same ranking computed ahead for every code, so that a query costs
 //!   a merge of a few short rows.
 //! - [`Communities`] divides codes into groups by how they hang together; [`farthest_first`]
 //!   chooses
 //!   a few that cover all.
+//! - [`examples`] says what to search with for what is like some codes and unlike others.
 //! - [`Pca`] finds the directions in which codes vary most, [`spectral_embedding`] the slowest
 //!   waves of the neighbour graph, which tell its clusters apart.
 //!
@@ -37,6 +38,7 @@ mod cover;
 mod diffusion;
 mod eigen;
 mod exact;
+pub mod examples;
 mod graph;
 mod matrix;
 mod metric;

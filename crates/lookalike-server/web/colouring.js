@@ -1,4 +1,5 @@
-// By what the points of the map are coloured: labels or any other field, with a legend that counts and chooses.
+// By what the points of the map are coloured: labels or any other field, with a legend that counts
+// and chooses.
 
 import { get } from './api.js';
 import { complain, el, whole } from './dom.js';
@@ -12,8 +13,9 @@ const OTHERS = '#8a8a8a';
 export const BY_LABEL = 'label';
 
 /**
- * The colours of a cloud's points. `changed` is called when they are others, or another group is chosen by hand. `groups` has the
- * number of each point's group, `colours` those of groups and behind them that of the rest, `only` the group that is meant or -1.
+ * The colours of a cloud's points. `changed` is called when they are others, or another group is
+ * chosen by hand. `groups` has the number of each point's group, `colours` those of groups and
+ * behind them that of the rest, `only` the group that is meant or -1.
  */
 export class Colouring {
   constructor({ cloud, labels, fields, version, signal, changed }) {

@@ -1,4 +1,5 @@
-// Labels that may be mistakes: images whose neighbours disagree with their label. Nothing is changed from here.
+// Labels that may be mistakes: images whose neighbours disagree with their label. Nothing is
+// changed from here.
 
 import { address, noteContent } from './api.js';
 import { el, percent, plural, whole } from './dom.js';

@@ -1,4 +1,5 @@
-// Draws the points of the map: by WebGL where there is one, else on a plain canvas, more slowly and just the same.
+// Draws the points of the map: by WebGL where there is one, else on a plain canvas, more slowly and
+// just the same.
 
 import { STRIDE } from './cloud.js';
 
@@ -47,10 +48,12 @@ void main() {
 }`;
 
 /**
- * A painter of a cloud's points on a canvas. `paint(scene)` draws {view, width, height, ratio, size, groups, colours, only, marks,
- * selecting}: view {x, y, scale} (the place in the middle, pixels per unit), sizes in CSS pixels, `groups` a Uint8Array with the
- * number of each point's group, `colours` those of the groups and behind them that of points in none, `only` the number of a group
- * or -1, `marks` a Uint8Array with what is so of each point, or null, `selecting` whether any is selected.
+ * A painter of a cloud's points on a canvas. `paint(scene)` draws {view, width, height, ratio,
+ * size, groups, colours, only, marks, selecting}: view {x, y, scale} (the place in the middle,
+ * pixels per unit), sizes in CSS pixels, `groups` a Uint8Array with the number of each point's
+ * group, `colours` those of the groups and behind them that of points in none, `only` the number of
+ * a group or -1, `marks` a Uint8Array with what is so of each point, or null, `selecting` whether
+ * any is selected.
  */
 export function painterOn(canvas, cloud) {
   const gl = canvas.getContext('webgl2', { antialias: false, alpha: true });

@@ -1,4 +1,5 @@
-// Only the images within a range of a field: of time, or of any number. What the map shows, and what is searched from it.
+// Only the images within a range of a field: of time, or of any number. What the map shows, and
+// what is searched from it.
 
 import { get } from './api.js';
 import { complain, el, plural, short } from './dom.js';
@@ -9,8 +10,8 @@ const STEPS = 500;
 const NO_RANGE = new Set(['label', 'source', 'camera', 'lens', 'modified']);
 
 /**
- * Two sliders over the values of a field. `changed` is called when the range is another. `hidden` has 1 for each point that is
- * outside of it, or is null; `filter()` is the same as a condition.
+ * Two sliders over the values of a field. `changed` is called when the range is another. `hidden`
+ * has 1 for each point that is outside of it, or is null; `filter()` is the same as a condition.
  */
 export class Ranging {
   constructor({ cloud, fields, version, signal, changed }) {

@@ -1,4 +1,5 @@
-// Searches by examples that are kept in the gallery under names: listing, running, saving, renaming, deleting them.
+// Searches by examples that are kept in the gallery under names: listing, running, saving,
+// renaming, deleting them.
 
 import { get, post, put, remove } from './api.js';
 import { button, complain, el, plural, toast } from './dom.js';

@@ -9,9 +9,9 @@
 //!
 //! Labels stand for the user alone. Each query is an image; going down its answers, the user marks
 //! the first so many of the same label as right and the first so many of others as wrong. The
-//! tables have, for every strategy, the precision of the first 20 answers that were not marked, and the
-//! mean average precision of all of these in brackets; *Rocchio* is his classic weighting (query +
-//! 0.75 right - 0.15 wrong). `time` takes the time of a search by 16 examples.
+//! tables have, for every strategy, the precision of the first 20 answers that were not marked, and
+//! the mean average precision of all of these in brackets; *Rocchio* is his classic weighting
+//! (query + 0.75 right - 0.15 wrong). `time` takes the time of a search by 16 examples.
 
 use std::collections::{BTreeMap, HashSet};
 use std::error::Error;

@@ -175,8 +175,8 @@ impl Screen {
 impl EmbeddedGallery {
     /// Limits the memory for codes. Galleries of up to this many floats (for each point those of
     /// its code and 24; 60 million by default) keep their codes in memory, in two bytes a float and
-    /// some 30 a code, once they have been asked a few times: searches by the gallery's own metric, unless that is
-    /// Manhattan, are then exact, and faster than by the index. 0 keeps none.
+    /// some 30 a code, once they have been asked a few times: searches by the gallery's own metric,
+    /// unless that is Manhattan, are then exact, and faster than by the index. 0 keeps none.
     pub fn set_screen_limit(&self, floats: usize) {
         self.screen.limit.store(floats, Ordering::Relaxed);
         let mut kept = self.screen.kept_mut();
@@ -194,14 +194,8 @@ impl EmbeddedGallery {
         wanted: &Wanted,
         k: usize,
     ) -> Result<Option<Vec<Point>>, GalleryError> {
-        let searches = self.screen.searches.fetch_add(1, Ordering::Relaxed);
-        if searches >= self.screen.patience.load(Ordering::Relaxed) {
-            let points = self.read(|shard| Ok(shard.size()?.points))?;
-            let patience = MIN_SEARCHES.max(points / POINTS_A_SEARCH);
-            self.screen.patience.store(patience, Ordering::Relaxed);
-            if searches >= patience {
-                self.keep_codes()?;
-            }
+        if self.screen.kept().is_none() {
+            self.keep_codes_when_asked_enough()?;
         }
         let kept = self.screen.kept();
         let Some(kept) = &*kept else {
@@ -243,6 +237,23 @@ impl EmbeddedGallery {
         })
     }
 
+    /// Begins to keep the codes once there have been enough searches for so many points.
+    fn keep_codes_when_asked_enough(&self) -> Result<(), GalleryError> {
+        let screen = &self.screen;
+        let searches = screen.searches.fetch_add(1, Ordering::Relaxed);
+        // Points are counted only when the count that was last found enough is reached.
+        if searches < screen.patience.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let points = self.read(|shard| Ok(shard.size()?.points))?;
+        let patience = MIN_SEARCHES.max(points / POINTS_A_SEARCH);
+        screen.patience.store(patience, Ordering::Relaxed);
+        match searches < patience {
+            true => Ok(()),
+            false => self.keep_codes(),
+        }
+    }
+
     /// The rows whose payloads pass, as the engine's index of payloads knows them.
     fn admitted(&self, kept: &Kept, filter: &Filter) -> Result<Arc<Admitted>, GalleryError> {
         if let Some(admitted) = kept.remembered(filter) {
@@ -281,7 +292,7 @@ impl EmbeddedGallery {
         }
         let points = self.read(|shard| Ok(shard.size()?.points))?;
         let kept = match self.screen.fits(points, dims) {
-            true => self.read_codes(points)?,
+            true => self.read_codes()?,
             false => None,
         };
         // Looked at again after some more searches, if it does not fit now.
@@ -291,21 +302,15 @@ impl EmbeddedGallery {
         Ok(())
     }
 
-    /// Reads all codes, twice: the first time for a sample of them.
-    fn read_codes(&self, points: usize) -> Result<Option<Kept>, GalleryError> {
-        let every = (points / Quantised::SAMPLE).max(1);
-        let (mut sample, mut number) = (Vec::new(), 0usize);
-        self.each_code(|_, code| {
-            if number.is_multiple_of(every) {
-                sample.extend_from_slice(code);
-            }
-            number += 1;
-        })?;
-        let sample = match Codes::new(&sample, self.dims()) {
-            Ok(sample) => Quantised::new(sample, self.metric()),
-            Err(_) => None,
-        };
-        let Some(codes) = sample else {
+    /// Reads all codes, and before a sample of them.
+    fn read_codes(&self) -> Result<Option<Kept>, GalleryError> {
+        let sample: Vec<f32> = self
+            .first_codes(Quantised::SAMPLE)?
+            .into_iter()
+            .flat_map(|(_, code)| code)
+            .collect();
+        let sample = Codes::new(&sample, self.dims()).ok();
+        let Some(codes) = sample.and_then(|sample| Quantised::new(sample, self.metric())) else {
             return Ok(None);
         };
         let mut kept = Kept {

@@ -41,6 +41,7 @@ pub(super) trait Dots {
 pub(super) struct Portable;
 
 impl Dots for Portable {
+    // SAFETY: safe with any processor; unsafe as the trait has it.
     #[inline(always)]
     unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
         let mut sums = [0i32; ROWS];
@@ -53,6 +54,7 @@ impl Dots for Portable {
         sums
     }
 
+    // SAFETY: safe with any processor; unsafe as the trait has it.
     #[inline(always)]
     unsafe fn not_above(keys: &[f32; ROWS], limit: f32) -> u16 {
         let mut bits = 0;
@@ -64,6 +66,7 @@ impl Dots for Portable {
         bits
     }
 
+    // SAFETY: safe with any processor; unsafe as the trait has it.
     #[inline(always)]
     unsafe fn smallest(keys: &[f32; ROWS]) -> f32 {
         keys.iter().copied().fold(f32::INFINITY, f32::min)
@@ -102,6 +105,7 @@ mod x86 {
             prefetch(numbers);
         }
 
+        // SAFETY: the caller's promise is that of the trait.
         #[inline(always)]
         unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
             let blocks = block.as_chunks::<{ 2 * ROWS * SUMS }>().0;
@@ -128,6 +132,7 @@ mod x86 {
             }
         }
 
+        // SAFETY: the caller's promise is that of the trait.
         #[inline(always)]
         unsafe fn not_above(keys: &[f32; ROWS], limit: f32) -> u16 {
             // SAFETY: the instructions are there, as the trait demands; the load is of 64 bytes
@@ -138,6 +143,7 @@ mod x86 {
             }
         }
 
+        // SAFETY: the caller's promise is that of the trait.
         #[inline(always)]
         unsafe fn smallest(keys: &[f32; ROWS]) -> f32 {
             // SAFETY: as above.
@@ -159,6 +165,7 @@ mod x86 {
             prefetch(numbers);
         }
 
+        // SAFETY: the caller's promise is that of the trait.
         #[inline(always)]
         unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS] {
             let blocks = block.as_chunks::<{ 2 * ROWS }>().0;
@@ -184,6 +191,7 @@ mod x86 {
             }
         }
 
+        // SAFETY: the caller's promise is that of the trait.
         #[inline(always)]
         unsafe fn not_above(keys: &[f32; ROWS], limit: f32) -> u16 {
             // SAFETY: the instructions are there, as the trait demands; each load is of 32 bytes
@@ -198,6 +206,7 @@ mod x86 {
             }
         }
 
+        // SAFETY: the caller's promise is that of the trait.
         #[inline(always)]
         unsafe fn smallest(keys: &[f32; ROWS]) -> f32 {
             // SAFETY: as above.

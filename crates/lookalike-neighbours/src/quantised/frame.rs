@@ -2,6 +2,7 @@
 
 use super::dots::WIDTH;
 use super::{FINE_STEPS, STEPS, scale_of};
+use crate::eigen::dot;
 use crate::pca::leading_directions;
 use crate::{Codes, Metric};
 
@@ -134,8 +135,8 @@ impl Frame {
                 *sum += value * share;
             }
         }
-        let square = sum_of_squares(&from_centre);
-        let rest = rest(square, sum_of_squares(&leading));
+        let square = squared_length(&from_centre);
+        let rest = rest(square, squared_length(&leading));
         Seen {
             from_centre,
             leading,
@@ -166,11 +167,11 @@ impl Frame {
             let mut query_rest = query.square;
             for (at, count) in counts.iter().enumerate() {
                 let new = count - WIDTH..*count;
-                query_rest -= sum_of_squares(&query.leading[new.clone()]);
+                query_rest -= squared_length(&query.leading[new.clone()]);
                 let others = seen.iter().enumerate().filter(|(row, _)| *row != own);
                 for (part, (_, other)) in parts.iter_mut().zip(others) {
                     part.0 += distance(&query.leading[new.clone()], &other.leading[new.clone()]);
-                    part.2 -= sum_of_squares(&other.leading[new.clone()]);
+                    part.2 -= squared_length(&other.leading[new.clone()]);
                     let rest = query_rest.max(0.0).sqrt() - part.2.max(0.0).sqrt();
                     again[at] += usize::from(part.0 + rest * rest <= nearest);
                 }
@@ -209,8 +210,8 @@ fn steps(ranges: &[f64], share: f64) -> Vec<f64> {
     ranges.iter().map(step).collect()
 }
 
-pub(super) fn sum_of_squares(values: &[f64]) -> f64 {
-    values.iter().map(|v| v * v).sum()
+fn squared_length(values: &[f64]) -> f64 {
+    dot(values, values)
 }
 
 fn distance(a: &[f64], b: &[f64]) -> f64 {

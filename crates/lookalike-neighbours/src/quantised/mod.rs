@@ -30,10 +30,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use crate::eigen;
 use crate::metric::dot;
 use crate::{Codes, Metric};
 use dots::ROWS;
-use frame::{Frame, Seen, sum_of_squares};
+use frame::{Frame, Seen};
 
 /// Steps of the coarse numbers on either side of the middle.
 const STEPS: f64 = 127.0;
@@ -311,7 +312,7 @@ impl Quantised {
     fn bias(&self, seen: &Seen) -> f64 {
         match self.frame.metric {
             Metric::Euclidean => seen.square / 2.0,
-            _ => -product(&seen.from_centre, &self.frame.centre),
+            _ => -eigen::dot(&seen.from_centre, &self.frame.centre),
         }
     }
 
@@ -344,16 +345,15 @@ impl Quantised {
         // Sums of `f32` and of what is rounded to it, here and in exact distances: as in `screen`.
         let rounding = (self.dims() + 16) as f64 * f64::from(f32::EPSILON);
         let length = self.bounds.length + seen.square.sqrt();
-        let centre = sum_of_squares(&self.frame.centre).sqrt();
+        let centre = length_of(&self.frame.centre);
         let size = match self.frame.metric {
             Metric::Euclidean => length * length,
             // The distance has what the key leaves out, too.
             _ => (length + centre) * (length + centre),
         };
         let rounding = rounding * (size + self.bounds.bias) + f64::from(f32::MIN_POSITIVE);
-        let error = |weights: &[f64], left: f64| {
-            ((sum_of_squares(weights).sqrt() * left + rounding) * 1.001) as f32
-        };
+        let error =
+            |weights: &[f64], left: f64| ((length_of(weights) * left + rounding) * 1.001) as f32;
         let query = Query {
             pairs,
             unit: unit as f32,
@@ -399,8 +399,8 @@ fn weigh(values: &[f64], steps: &[f64]) -> Vec<f64> {
     values.iter().zip(steps).map(|(v, step)| v * step).collect()
 }
 
-fn product(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+fn length_of(values: &[f64]) -> f64 {
+    eigen::dot(values, values).sqrt()
 }
 
 /// At least the value.

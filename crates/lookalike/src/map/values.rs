@@ -39,9 +39,9 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// When the values are neither all numbers nor the times of the fact `taken`, the only ones that
-    /// filters compare; when the gallery cannot be read, or is on a cluster and has too many points
-    /// to be.
+    /// When the values are neither all numbers nor the times of the fact `taken`, the only ones
+    /// that filters compare; when the gallery cannot be read, or is on a cluster and has too many
+    /// points to be.
     pub fn values(&self, gallery: &dyn Gallery, field: &str) -> Result<Values, Error> {
         let of = self.read(gallery, field)?;
         let kind = kind_of(&of).filter(|kind| *kind == ValueKind::Number || field == TAKEN);

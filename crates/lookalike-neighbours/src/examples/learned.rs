@@ -1,5 +1,4 @@
-//! The code of [`Strategy::Learned`](super::Strategy::Learned): the average of the examples,
-//! corrected by a logistic regression.
+//! The average of examples, corrected by a logistic regression.
 //!
 //! Rocchio's method (*Relevance feedback in information retrieval*, 1971) moves a query towards the
 //! mean of what is wanted. What tells the examples apart may be a few directions of the codes only,
@@ -14,12 +13,12 @@
 //! again a query, which is searched with like any other. Under the Manhattan metric it is learned
 //! by Euclidean distances.
 
-use lookalike_neighbours::Metric;
-
 use super::average;
+use crate::Metric;
+use crate::eigen::dot;
 
 /// Codes of the collection by which the spread of nearness is estimated.
-pub(crate) const BACKGROUND: usize = 256;
+pub const BACKGROUND: usize = 256;
 /// So many of them are examples of what is not wanted, together as much as one example.
 const NEGATIVES: usize = 64;
 /// How many units of log odds are one standard deviation of the collection's nearness to the
@@ -39,7 +38,7 @@ const TOLERANCE: f64 = 1e-5;
 /// The code to search with for what is like some examples and unlike others, learned beside some
 /// codes of the collection. It is the [`average`] for a single liked example and where all codes
 /// of the collection are equally near; `like` must not be empty.
-pub(crate) fn learned(
+pub fn learned(
     like: &[Vec<f32>],
     unlike: &[Vec<f32>],
     background: &[Vec<f32>],
@@ -295,21 +294,6 @@ impl Problem {
         }
         curved
     }
-}
-
-/// In several sums at a time, for vector instructions.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    const LANES: usize = 8;
-    let mut sums = [0.0; LANES];
-    let (a_lanes, b_lanes) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest = a_lanes.remainder().iter().zip(b_lanes.remainder());
-    let rest: f64 = rest.map(|(a, b)| a * b).sum();
-    for (a, b) in a_lanes.zip(b_lanes) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    sums.iter().sum::<f64>() + rest
 }
 
 fn add(to: &mut [f64], factor: f64, what: &[f64]) {
