@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use lookalike_kernels::{self as kernels, has_bf16};
+use lookalike_kernels::{self as kernels, bf16_pays, has_bf16};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceChoice, Processor};
@@ -13,8 +13,8 @@ use crate::error::AutoencoderError;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
-    /// [`Precision::Bf16`] on a CPU that has AVX512-BF16: models trained in it find as well, in
-    /// half to two thirds of the time (`docs/quality.md`). [`Precision::F32`] everywhere else.
+    /// [`Precision::Bf16`] on a CPU that is faster in it ([`bf16_pays`]): models trained in it find
+    /// as well (`docs/quality.md`). [`Precision::F32`] everywhere else.
     #[default]
     Auto,
     /// [`Precision::F32`].
@@ -30,7 +30,7 @@ impl PrecisionChoice {
     /// What a run with this choice is trained in on a device of this machine.
     pub fn resolve(self, device: DeviceChoice) -> Precision {
         match self {
-            Self::Auto if device.resolve() == DeviceChoice::Cpu && has_bf16() => Precision::Bf16,
+            Self::Auto if device.resolve() == DeviceChoice::Cpu && bf16_pays() => Precision::Bf16,
             Self::Auto | Self::F32 => Precision::F32,
             Self::Bf16 => Precision::Bf16,
         }
@@ -112,7 +112,7 @@ mod tests {
         let error = "f16".parse::<PrecisionChoice>().unwrap_err().to_string();
         assert!(error.contains("auto, f32, bf16"), "{error}");
         let auto = PrecisionChoice::default();
-        let suited = match has_bf16() {
+        let suited = match bf16_pays() {
             true => Precision::Bf16,
             false => Precision::F32,
         };

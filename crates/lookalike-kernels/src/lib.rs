@@ -155,5 +155,5 @@ pub use dispatch::InstructionSet;
 pub use linear::{linear_backward, linear_forward};
 pub use loss::{Loss, sigmoid};
 pub use network::{BatchNorm, Example, Gradient, Input, Layer, Network, Workspace};
-pub use precision::{Precision, has_bf16};
+pub use precision::{Precision, bf16_pays, has_bf16};
 pub use threads::{FlushedDenormals, in_pool, pool, set_threads};

@@ -16,7 +16,7 @@
 //! The products are exact (8 bits by 8 bits of significand in 24), so with the factors rounded the
 //! sums are as good as those in `f32`. Where the instruction is missing, `pairs::Split` does the
 //! same in two multiply-adds on the two halves of every 32-bit lane. So every processor can run and
-//! test it; only [`has_bf16`](crate::has_bf16) says whether it pays.
+//! test it; only [`bf16_pays`](crate::bf16_pays) says whether it pays.
 //!
 //! # How pairs are formed
 //!

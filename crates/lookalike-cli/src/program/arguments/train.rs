@@ -76,7 +76,7 @@ pub struct TrainArguments {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
     /// Numbers that training multiplies: f32, bf16 (only on a CPU with AVX512-BF16) or auto, which
-    /// is bf16 where the CPU has it; encoding is always f32
+    /// is bf16 where the CPU is faster in it; encoding is always f32
     #[arg(long, default_value = "auto", value_name = "NAME")]
     pub precision: PrecisionChoice,
     /// Distortions of objectives look, distil and augment: auto (those that make nothing which the
