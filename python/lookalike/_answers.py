@@ -65,15 +65,24 @@ class Hit(Point):
     distance : float
         From the query, by the answer's metric; smaller is nearer.
     score : float or None
-        Of diffusion; larger is better.
+        Of diffusion, or of examples by "best_score"; larger is better.
+    region : (int, int, int, int) or None
+        Where in the original a search among tiles found the query: left, top, width and height in
+        pixels; None where it is the whole image.
     """
 
-    __slots__ = ("distance", "score")
+    __slots__ = ("distance", "region", "score")
 
     def __init__(self, found: dict[str, Any]) -> None:
         super().__init__({"id": found["id"], **found["payload"]})
         self.distance: float = found["distance"]
         self.score: float | None = found.get("score")
+        region = found.get("region")
+        self.region: tuple[int, int, int, int] | None = (
+            None
+            if region is None
+            else (region["x"], region["y"], region["width"], region["height"])
+        )
 
     def __repr__(self) -> str:
         label = f", label={self.label!r}" if self.label is not None else ""

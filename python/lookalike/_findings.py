@@ -1,15 +1,16 @@
-"""What a gallery says of itself: copies, outliers, a map, clusters."""
+"""What a gallery says of itself: copies, outliers, groups, faults, labels, a map."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import _lookalike
 from ._answers import Table
 from ._inputs import need
 from ._progress import Observer
-from .errors import GalleryError
+from .errors import GalleryError, ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,9 @@ class Findings:
         *,
         threshold: float | None = None,
         exact_only: bool = False,
+        turned: bool = False,
+        within_folder: bool = False,
+        across: Sequence[str] | None = None,
         where: str | None = None,
         progress: bool | None = None,
     ) -> Table:
@@ -47,6 +51,13 @@ class Findings:
             compared.
         exact_only : bool
             Only files of the same content.
+        turned : bool
+            Mirrored and rotated copies, too; costs seven encodings for each image.
+        within_folder : bool
+            Only copies whose files lie in one folder.
+        across : (str, str), optional
+            Only copies of which each part has some: two sources, or two filters, as in
+            ("split=train", "split=test").
         where : str, optional
             A filter, as for `search`.
         progress : bool, optional
@@ -57,12 +68,22 @@ class Findings:
         Table
             `id`, `key`, `group` (int64, the largest group first), `kind` ("representative",
             "exact", "near", "same-file", "gone"), `distance` (float64, from the representative),
-            `location`.
+            `turned` (how the representative is turned to be this one, or None), `location`.
         """
         import numpy as np
 
-        with Observer(progress) as observer:
-            found = json.loads(self._store.duplicates(threshold, exact_only, where, observer))
+        if across is not None and (isinstance(across, str) or len(across) != 2):
+            raise ParameterError(f"across={across!r}: expected two sources or filters")
+        if across is not None and within_folder:
+            raise ParameterError("across and within_folder exclude each other: give one")
+        wishes = {
+            "threshold": threshold,
+            "exact_only": exact_only,
+            "turned": turned,
+            "within_folder": within_folder,
+            "across": None if across is None else list(across),
+        }
+        found = self._found(_lookalike.find_duplicates, json.dumps(wishes), where, progress)
         groups = found.pop("groups")
         members = [
             (number, member) for number, group in enumerate(groups) for member in group["members"]
@@ -73,10 +94,13 @@ class Findings:
             "group": np.array([number for number, _ in members], np.int64),
             "kind": _texts(member["kind"] for _, member in members),
             "distance": np.array([member["distance"] for _, member in members], np.float64),
+            "turned": _texts(member.get("turned") for _, member in members),
             "location": _texts(member.get("location") for _, member in members),
         }
-        about = {
-            name: found[name] for name in ("points", "contents", "group_count", "exact", "near")
+        about: dict[str, Any] = {
+            name: found[name]
+            for name in ("points", "contents", "group_count", "exact", "near", "overlap")
+            if name in found
         }
         return Table("Duplicates", columns, about, self._pictures)
 
@@ -110,27 +134,15 @@ class Findings:
             `id`, `key`, `score` (float64, robust standard deviations; 3 or less is nothing
             remarkable), `mean_distance`, `error` (float64, NaN where not known), `location`.
         """
-        import numpy as np
-
-        with Observer(progress) as observer:
-            found = json.loads(
-                self._store.outliers(
-                    json.dumps({"k": k, "by": by, "count": count}), where, observer
-                )
-            )
+        wishes = json.dumps({"k": k, "by": by, "count": count})
+        found = self._found(_lookalike.rank_outliers, wishes, where, progress)
         rows = found.pop("outliers")
-
-        def floats(name: str) -> np.ndarray:
-            return np.array(
-                [np.nan if row.get(name) is None else row[name] for row in rows], np.float64
-            )
-
         columns = {
             "id": _texts(row["id"] for row in rows),
             "key": _texts(row["key"] for row in rows),
-            "score": floats("score"),
-            "mean_distance": floats("distance"),
-            "error": floats("error"),
+            "score": _floats(row.get("score") for row in rows),
+            "mean_distance": _floats(row.get("distance") for row in rows),
+            "error": _floats(row.get("error") for row in rows),
             "location": _texts(row.get("location") for row in rows),
         }
         about = {name: found[name] for name in ("points", "contents", "by")}
@@ -149,7 +161,7 @@ class Findings:
         import numpy as np
 
         with Observer(progress) as observer:
-            ids, places = self._store.map(observer)
+            ids, places = _lookalike.lay_out_map(self._store, observer)
         known = {payload["id"]: payload for payload in self._read(None)[0]}
         columns = {
             "id": _texts(ids),
@@ -158,6 +170,220 @@ class Findings:
             "position": np.frombuffer(places, np.float32).reshape(len(ids), 2),
         }
         return Table("Map", columns, {}, self._pictures)
+
+    def groups(
+        self,
+        count: int | None = None,
+        *,
+        min_size: int = 5,
+        keep: bool = False,
+        where: str | None = None,
+        progress: bool | None = None,
+    ) -> Table:
+        """Divide the gallery into groups of what looks alike, by communities of the neighbour graph
+        (Leiden: Traag et al. 2019). The number of groups follows from the images unless it is given.
+
+        Parameters
+        ----------
+        count : int, optional
+            How many there are to be.
+        min_size : int
+            Different images that a group has at least.
+        keep : bool
+            Keep each image's group in the gallery, as the field `group`, which filters know:
+            "group=3".
+        where : str, optional
+            A filter, as for `search`.
+        progress : bool, optional
+            Whether to show a bar.
+
+        Returns
+        -------
+        Table
+            Of the images in groups, group by group, the largest first, and in each the most typical
+            first: `id`, `key`, `label`, `group` (int64, from 1), `score` (float64, how typical: 1
+            to 0), `outlier` (bool). `about["groups"]` has of each group its `number`, `size`, `name`
+            (the label of most, or None), `labels`, `typical` (ids) and `outliers` (how many).
+        """
+        import numpy as np
+
+        wishes = json.dumps({"count": count, "min_size": min_size, "keep": keep})
+        about = self._found(_lookalike.find_groups, wishes, where, progress)
+        known = {payload["id"]: payload for payload in self._read(where)[0]}
+        rows = []
+        for group in about["groups"]:
+            members = group.pop("members")
+            sound = len(members) - group["outliers"]
+            rows += [(group["number"], at >= sound, member) for at, member in enumerate(members)]
+        ids = [member["id"] for _, _, member in rows]
+        columns = {
+            "id": _texts(ids),
+            "key": _texts(known.get(one, {}).get("key") for one in ids),
+            "label": _texts(known.get(one, {}).get("label") for one in ids),
+            "group": np.array([number for number, _, _ in rows], np.int64),
+            "score": np.array([member["score"] for _, _, member in rows], np.float64),
+            "outlier": np.array([outlier for _, outlier, _ in rows], bool),
+        }
+        return Table("Groups", columns, about, self._pictures)
+
+    def check(
+        self, limit: int = 20, *, where: str | None = None, progress: bool | None = None
+    ) -> Table:
+        """Find images with something wrong: blank, dark, bright, blurred, half-decoded and the like.
+
+        What is usual follows from the gallery itself; see ``lookalike check``.
+
+        Parameters
+        ----------
+        limit : int
+            How many images are given for each fault, the worst first.
+        where : str, optional
+            A filter, as for `search`.
+        progress : bool, optional
+            Whether to show a bar.
+
+        Returns
+        -------
+        Table
+            A row for each fault of an image: `id`, `key`, `fault`, `measure`, `value` (float64, of
+            that measure), `location`. `about["findings"]` has of every fault its `threshold`,
+            `median`, `count` and `histogram`.
+        """
+        import numpy as np
+
+        about = self._found(_lookalike.check_pictures, limit, where, progress)
+        rows = [
+            (finding, image) for finding in about["findings"] for image in finding.pop("images")
+        ]
+        columns = {
+            "id": _texts(image["id"] for _, image in rows),
+            "key": _texts(image["key"] for _, image in rows),
+            "fault": _texts(finding["fault"] for finding, _ in rows),
+            "measure": _texts(finding["measure"] for finding, _ in rows),
+            "value": np.array([image["value"] for _, image in rows], np.float64),
+            "location": _texts(image.get("location") for _, image in rows),
+        }
+        return Table("Faults", columns, about, self._pictures)
+
+    def sample(
+        self, count: int, *, where: str | None = None, progress: bool | None = None
+    ) -> Table:
+        """Choose images that cover the gallery, for instance to label them: each is the one that is
+        least like those before it (k-centre: Gonzalez 1985).
+
+        Parameters
+        ----------
+        count : int
+            How many.
+        where : str, optional
+            A filter, as for `search`.
+        progress : bool, optional
+            Whether to show a bar.
+
+        Returns
+        -------
+        Table
+            In the order in which they were chosen: `id`, `key`, `label`, `distance` (float64, from
+            the nearest of those before; NaN for the first), `location`.
+        """
+        about = self._found(_lookalike.choose_sample, count, where, progress)
+        rows = about.pop("chosen")
+        columns = {
+            "id": _texts(row["id"] for row in rows),
+            "key": _texts(row["key"] for row in rows),
+            "label": _texts(row.get("label") for row in rows),
+            "distance": _floats(row.get("distance") for row in rows),
+            "location": _texts(row.get("location") for row in rows),
+        }
+        return Table("Sample", columns, about, self._pictures)
+
+    def suggest_labels(
+        self,
+        labels: Mapping[Any, Any] | None = None,
+        *,
+        k: int = 10,
+        own: bool = True,
+        where: str | None = None,
+        progress: bool | None = None,
+    ) -> Table:
+        """Suggest a label for each image without one, by its nearest labelled neighbours.
+
+        Parameters
+        ----------
+        labels : dict, optional
+            Labels by the id or the key of their images. They count before those of the gallery.
+        k : int
+            Labelled neighbours that vote.
+        own : bool
+            Whether the gallery's own labels count where none is given.
+        where : str, optional
+            A filter, as for `search`.
+        progress : bool, optional
+            Whether to show a bar.
+
+        Returns
+        -------
+        Table
+            The most confident first: `id`, `key`, `own` (None), `suggested`, `confidence` (float64, 0
+            to 1), `because_of` (the id of the nearest image with that label), `location`.
+
+        See Also
+        --------
+        suspect_labels : labels that may be mistakes.
+        """
+        return self._labels("suggestions", labels, k, own, where, progress)
+
+    def suspect_labels(
+        self,
+        labels: Mapping[Any, Any] | None = None,
+        *,
+        k: int = 10,
+        own: bool = True,
+        where: str | None = None,
+        progress: bool | None = None,
+    ) -> Table:
+        """Find labels that may be mistakes, because the neighbours contradict them.
+
+        Parameters and columns are those of `suggest_labels`; `own` is the label that the image has.
+
+        Returns
+        -------
+        Table
+        """
+        return self._labels("mistakes", labels, k, own, where, progress)
+
+    def _labels(
+        self,
+        which: str,
+        labels: Mapping[Any, Any] | None,
+        k: int,
+        own: bool,
+        where: str | None,
+        progress: bool | None,
+    ) -> Table:
+        given = {str(getattr(one, "id", one)): str(label) for one, label in (labels or {}).items()}
+        wishes = json.dumps({"k": k, "own": own, "given": given})
+        found = self._found(_lookalike.suggest_labels, wishes, where, progress)
+        rows = found[which]
+        columns = {
+            "id": _texts(row["id"] for row in rows),
+            "key": _texts(row["key"] for row in rows),
+            "own": _texts(row.get("own") for row in rows),
+            "suggested": _texts(row["suggested"] for row in rows),
+            "confidence": _floats(row["confidence"] for row in rows),
+            "because_of": _texts(row["because_of"] for row in rows),
+            "location": _texts(row.get("location") for row in rows),
+        }
+        names = ("labelled", "labels", "agreement", "calibrated", "unknown")
+        about = {name: found["about"][name] for name in names}
+        return Table(which.capitalize(), columns, about, self._pictures)
+
+    def _found(
+        self, find: Any, wishes: Any, where: str | None, progress: bool | None
+    ) -> dict[str, Any]:
+        with Observer(progress) as observer:
+            found: dict[str, Any] = json.loads(find(self._store, wishes, where, observer))
+        return found
 
     def clusters(self, clusterer: Any = None, *, where: str | None = None) -> Table:
         """Group images by their codes, with scikit-learn or any other clusterer.
@@ -200,3 +426,10 @@ def _texts(values: Iterable[Any]) -> np.ndarray:
     import numpy as np
 
     return np.array(list(values), dtype=object)
+
+
+def _floats(values: Iterable[float | None]) -> np.ndarray:
+    """Numbers, and NaN where there is none."""
+    import numpy as np
+
+    return np.array([np.nan if value is None else value for value in values], np.float64)

@@ -10,14 +10,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from . import _lookalike
 from ._answers import Answer, Point
 from ._display import describe, query_picture
 from ._encoder import Encoder
 from ._findings import Findings
-from ._inputs import Batches, as_input, need
+from ._inputs import Batches, as_input
 from ._lookalike import Store
 from ._progress import Observer
 from ._queries import as_examples, as_query, in_words
+from ._tables import Tables
 from .errors import (
     GalleryClosedError,
     InputError,
@@ -28,8 +30,6 @@ from .errors import (
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
-    import pyarrow as pa
     from typing_extensions import Self
 
 logger = logging.getLogger("lookalike")
@@ -40,7 +40,7 @@ _PAGE = 1000
 _SIDE = 128
 
 
-class Gallery(Findings):
+class Gallery(Findings, Tables):
     """Images' codes, what is known about them and small pictures, kept in a folder or on a Qdrant
     cluster.
 
@@ -164,6 +164,7 @@ class Gallery(Findings):
         reread: bool = False,
         diffusion: bool = False,
         thumbnail: int = _SIDE,
+        tiles: int | None = None,
         progress: bool | None = None,
     ) -> dict[str, Any]:
         """Bring the gallery in step with a source: what is new or changed is read, encoded and
@@ -191,6 +192,9 @@ class Gallery(Findings):
             Build the neighbour graph that `search(rerank="diffusion")` needs.
         thumbnail : int
             The longer side of the small pictures that are kept, in pixels; 0: none.
+        tiles : int, optional
+            Keep codes of so many overlapping windows of each image, 30 or more, in which
+            `search(tiles=True)` finds parts of images; 0: keep none any more. By default as before.
         progress : bool, optional
             Whether to show a bar; by default on a terminal and in notebooks.
 
@@ -213,6 +217,7 @@ class Gallery(Findings):
             "reread": reread,
             "diffusion": diffusion,
             "thumbnail": int(thumbnail),
+            "tiles": None if tiles is None else int(tiles),
         }
         with Observer(progress) as observer:
             text, why = self._store.index(images, json.dumps(filling), observer)
@@ -265,6 +270,9 @@ class Gallery(Findings):
         exclude_self: bool = False,
         rerank: str | None = None,
         diverse: float | None = None,
+        strategy: str | None = None,
+        tiles: bool = False,
+        named: str | None = None,
     ) -> Answer:
         """Find the images that are most like a query.
 
@@ -296,6 +304,14 @@ class Gallery(Findings):
             Rank along the neighbour graph, which `index(diffusion=True)` builds.
         diverse : float, optional
             Neighbours that differ among themselves: 0, only different, to 1, only near.
+        strategy : {"learned", "average", "best_score"}, optional
+            How examples are weighed: by a classifier that they teach, by their mean, or by the
+            nearest of them.
+        tiles : bool
+            Find the query as a part of images, too, where `index(tiles=...)` kept windows of them.
+            A hit's `region` says where.
+        named : str, optional
+            A search that `save_search` kept, asked again; further examples count as well.
 
         Returns
         -------
@@ -307,17 +323,22 @@ class Gallery(Findings):
             for name, value in (("query", query), ("like", like), ("text", text))
             if value is not None
         ]
-        if len(given) != 1:
+        if named is not None and set(given) - {"like"}:
+            raise QueryError(f"named is a search by examples, and cannot go with {given[0]}")
+        if named is None and len(given) != 1:
             raise QueryError(
                 f"ask with one of query, like and text; given {'are ' + ', '.join(given) if given else 'is none of them'}"
             )
         if region is not None and query is None:
-            raise QueryError(f"region is a part of query, and cannot go with {given[0]}")
+            without = given[0] if given else "named"
+            raise QueryError(f"region is a part of query, and cannot go with {without}")
         if rerank not in (None, "none", "diffusion"):
             raise QueryError(f"rerank={rerank!r}: expected 'diffusion' or None")
         if isinstance(k, bool) or int(k) < 1:
             raise QueryError(f"k={k}: expected at least 1")
-        if like is not None:
+        if named is not None:
+            asked, words = as_examples(like, unlike, more=True), named
+        elif like is not None:
             asked = as_examples(like, unlike)
             words = "examples"
         elif unlike is not None:
@@ -335,9 +356,53 @@ class Gallery(Findings):
             "exclude_self": exclude_self,
             "rerank": rerank,
             "diverse": None if diverse is None else float(diverse),
+            "strategy": strategy,
+            "tiles": tiles,
+            "named": named,
         }
         found = json.loads(self._store.search(asked, json.dumps(wishes)))
         return Answer(words, found, self._pictures, query_picture(asked))
+
+    def searches(self) -> dict[str, dict[str, Any]]:
+        """The searches that are kept: of each name how many examples are `like` and `unlike`, and
+        its `filter` and `strategy`."""
+        found = json.loads(_lookalike.named_searches(self._store))
+        return {search.pop("name"): search for search in found}
+
+    def save_search(
+        self,
+        name: str,
+        like: Any,
+        unlike: Any = None,
+        *,
+        where: str | None = None,
+        strategy: str | None = None,
+    ) -> bool:
+        """Keep a search by examples under a name, in the gallery's folder; `search(named=...)` asks
+        with it. Their codes are kept, so that it outlives images that are removed.
+
+        Parameters
+        ----------
+        name : str
+            Of at most 100 characters.
+        like, unlike, where, strategy
+            As for `search`.
+
+        Returns
+        -------
+        bool
+            Whether another search of that name gave way.
+        """
+        keeping = json.dumps({"filter": where, "strategy": strategy})
+        return _lookalike.save_search(self._store, name, as_examples(like, unlike), keeping)
+
+    def rename_search(self, name: str, to: str) -> None:
+        """Give a search that is kept another name."""
+        _lookalike.rename_search(self._store, name, to)
+
+    def delete_search(self, name: str) -> None:
+        """Forget a search that is kept."""
+        _lookalike.delete_search(self._store, name)
 
     def find(self, name: str) -> Point | None:
         """The image that a name means: an id, a path, "SOURCE#KEY", or a key that only one source
@@ -421,75 +486,6 @@ class Gallery(Findings):
         """The encoder of its codes, fitted."""
         return Encoder._of_model(self._store.model())
 
-    def to_pandas(self, where: str | None = None, *, codes: bool = False) -> pd.DataFrame:
-        """What is known of all images, as a data frame with their ids as its index.
-
-        Parameters
-        ----------
-        where : str, optional
-            A filter, as for `search`.
-        codes : bool
-            Whether to add a column `code` of arrays, which share memory.
-
-        Returns
-        -------
-        DataFrame
-            `source`, `key`, `label`, `location`, `width`, `height`, `bytes`, `blake3`, `extra`.
-        """
-        pandas = need("pandas", "to_pandas")
-        payloads, values = self._read(where)
-        columns = {name: [payload.get(name) for payload in payloads] for name in _COLUMNS}
-        if codes:
-            columns["code"] = list(values)
-        return pandas.DataFrame(
-            columns, index=pandas.Index([payload["id"] for payload in payloads], name="id")
-        )
-
-    def to_arrow(self, where: str | None = None) -> pa.Table:
-        """All images as a table of Arrow: `id`, `source`, `key`, `label`, `location`, `width`,
-        `height`, `bytes`, `blake3`, `extra` (JSON), and `code`, a list of `dims` floats, which is
-        not copied.
-
-        Parameters
-        ----------
-        where : str, optional
-            A filter, as for `search`.
-        """
-        arrow = need("pyarrow", "to_arrow")
-        payloads, values = self._read(where)
-        kinds = {"width": arrow.uint32(), "height": arrow.uint32(), "bytes": arrow.uint64()}
-        columns = {"id": arrow.array([payload["id"] for payload in payloads], arrow.string())}
-        for name in _COLUMNS:
-            found = [payload.get(name) for payload in payloads]
-            if name == "extra":
-                found = [None if value is None else json.dumps(value) for value in found]
-            columns[name] = arrow.array(found, kinds.get(name, arrow.string()))
-        flat = arrow.Array.from_buffers(
-            arrow.float32(), values.size, [None, arrow.py_buffer(values)]
-        )
-        columns["code"] = arrow.FixedSizeListArray.from_arrays(flat, self.dims)
-        metadata = {"lookalike.metric": self.metric, "lookalike.dims": str(self.dims)}
-        return arrow.table(columns, metadata=metadata)
-
-    def to_parquet(
-        self,
-        path: str | os.PathLike[str],
-        where: str | None = None,
-        *,
-        map: bool = False,
-        neighbors: int = 0,
-        progress: bool | None = None,
-    ) -> int:
-        """Write all images to a Parquet file, some at a time; gives how many.
-
-        ``map`` adds the columns ``x`` and ``y``, the place on the map; ``neighbors`` adds a column of that name, a
-        struct of ``ids`` (numbers of rows in the file) and ``distances`` of so many nearest others.
-        """
-        if not 0 <= neighbors <= 1000:
-            raise ValueError(f"neighbors is from 0 to 1000, not {neighbors}")
-        with Observer(progress) as observer:
-            return self._store.to_parquet(os.fspath(path), where, map, neighbors, observer)
-
     # Inner workings.
 
     def _points_of(self, found: tuple[str, bytearray]) -> list[Point]:
@@ -523,9 +519,6 @@ class Gallery(Findings):
         if self.closed:
             return describe(repr(self), {})
         return describe(repr(self), {"images": len(self), **self.sources()})
-
-
-_COLUMNS = ("source", "key", "label", "location", "width", "height", "bytes", "blake3", "extra")
 
 
 def _id(one: Any) -> str:

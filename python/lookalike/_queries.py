@@ -47,10 +47,10 @@ def as_query(query: Any, region: Sequence[int] | None = None) -> Asked:
     return ("path" if isinstance(content, str) else "bytes"), content, part
 
 
-def as_examples(like: Any, unlike: Any) -> Asked:
-    """A query by examples."""
+def as_examples(like: Any, unlike: Any, *, more: bool = False) -> Asked:
+    """A query by examples, or more of them for one that is kept, which may be none."""
     liked, disliked = _several(like), _several(unlike)
-    if not liked:
+    if not (liked or more):
         raise QueryError("a search by examples needs at least one that is liked: like=[...]")
     return (
         "examples",

@@ -50,8 +50,13 @@ fn class_of(error: &Error) -> &'static str {
         | Error::NotOneImage { .. }
         | Error::NoText
         | Error::OriginalGone { .. }
+        | Error::NoSuchSearch { .. }
         | Error::Unusable(_) => "QueryError",
-        Error::UnknownSource { .. } | Error::CannotMove { .. } => "GalleryError",
+        Error::UnknownSource { .. }
+        | Error::CannotMove { .. }
+        | Error::SearchNameTaken { .. }
+        | Error::FewLabels { .. }
+        | Error::OwnGroups { .. } => "GalleryError",
         _ => "LookalikeError",
     }
 }

@@ -4,13 +4,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use lookalike::autoencoder::Autoencoder;
-use lookalike::duplicates::{self, DuplicateOptions};
 use lookalike::gallery::{Filter, Payload, Point, Points};
 use lookalike::images::{Pixels, thumbnail};
-use lookalike::outliers::{self, OutlierOptions, RankBy};
 use lookalike::{
-    Encoder, Error, GalleryOptions, IndexOptions, Originals, Searcher, Skips, create_gallery,
-    export, forget_source, load_encoder, map, sources_in,
+    Encoder, Error, GalleryOptions, IndexOptions, Originals, RuleOverrides, Searcher, Skips,
+    create_gallery, export, forget_source, load_encoder, sources_in,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
@@ -21,7 +19,7 @@ use crate::encoder::{Model, device_of};
 use crate::errors::{exception, raise};
 use crate::inputs::Input;
 use crate::neighbours::{float_bytes, metric_of};
-use crate::query::{Asked, query_of};
+use crate::query::{Asked, examples_of, query_of};
 use crate::watch::{refuse_forked, watched};
 
 /// Pictures up to this side are shown as they are, larger ones as JPEG.
@@ -44,15 +42,8 @@ struct Filling {
     reread: bool,
     diffusion: bool,
     thumbnail: usize,
-}
-
-/// What outliers are asked for.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OutlierWishes {
-    k: usize,
-    by: RankBy,
-    count: usize,
+    /// Tiles that are kept of each image, from now on; as before if none is given.
+    tiles: Option<usize>,
 }
 
 /// A point as Python reads it.
@@ -158,6 +149,10 @@ impl Store {
                 prune: filling.prune,
                 reread: filling.reread,
                 thumbnail: filling.thumbnail,
+                rules: RuleOverrides {
+                    tiles: filling.tiles,
+                    ..RuleOverrides::default()
+                },
                 stop: Some(teller.stop()),
                 progress: Some(&progress),
                 ..IndexOptions::default()
@@ -175,9 +170,20 @@ impl Store {
     /// The answer to a query, as JSON. `asked` is JSON, see [`Asked`].
     fn search(&self, py: Python<'_>, query: &Bound<'_, PyAny>, asked: &str) -> PyResult<String> {
         let asked: Asked = read(py, asked)?;
+        let again = asked.again();
         let options = asked.options(py)?;
-        let query = query_of(query)?;
-        self.ask(py, |searcher| Ok(json(&searcher.search(query, &options)?)))
+        match again {
+            Some(again) => {
+                let (like, unlike) = examples_of(query)?;
+                self.ask(py, |searcher| {
+                    Ok(json(&again.search(searcher, like, unlike, options)?))
+                })
+            }
+            None => {
+                let query = query_of(query)?;
+                self.ask(py, |searcher| Ok(json(&searcher.search(query, &options)?)))
+            }
+        }
     }
 
     /// The id of the point that a user's words name: an id, a path, `SOURCE#KEY`, a key.
@@ -290,71 +296,6 @@ impl Store {
         Ok(pictures.into_iter().map(bytes).collect())
     }
 
-    /// Copies and near copies, as JSON.
-    fn duplicates(
-        &self,
-        py: Python<'_>,
-        threshold: Option<f32>,
-        exact_only: bool,
-        filter: Option<&str>,
-        observer: &Bound<'_, PyAny>,
-    ) -> PyResult<String> {
-        let options = DuplicateOptions {
-            threshold,
-            exact_only,
-            filter: filter_of(py, filter)?,
-            ..DuplicateOptions::default()
-        };
-        let searcher = self.searcher(py)?;
-        let found = watched(py, Some(observer), |teller| {
-            let tell = |progress| teller.progress_or_end(progress);
-            duplicates::find(searcher.gallery(), &options, tell).map(|found| json(&found))
-        })?;
-        found.map_err(|error| exception(py, error))
-    }
-
-    /// Pictures unlike the rest, as JSON.
-    fn outliers(
-        &self,
-        py: Python<'_>,
-        wishes: &str,
-        filter: Option<&str>,
-        observer: &Bound<'_, PyAny>,
-    ) -> PyResult<String> {
-        let wishes: OutlierWishes = read(py, wishes)?;
-        let options = OutlierOptions {
-            k: wishes.k,
-            by: wishes.by,
-            count: wishes.count,
-            filter: filter_of(py, filter)?,
-        };
-        let searcher = self.searcher(py)?;
-        let found = watched(py, Some(observer), |teller| {
-            let model = searcher.encoder().autoencoder();
-            let tell = |progress| teller.progress_or_end(progress);
-            outliers::rank(searcher.gallery(), model, &options, tell).map(|found| json(&found))
-        })?;
-        found.map_err(|error| exception(py, error))
-    }
-
-    /// Where each point lies on the map of the gallery: ids, and x and y one after another.
-    fn map<'py>(
-        &self,
-        py: Python<'py>,
-        observer: &Bound<'py, PyAny>,
-    ) -> PyResult<(Vec<String>, Bound<'py, PyByteArray>)> {
-        let searcher = self.searcher(py)?;
-        let laid_out = watched(py, Some(observer), |teller| -> Result<_, Error> {
-            let tell = |progress| teller.progress_or_end(progress);
-            let map = map::lay_out(searcher.gallery(), tell)?;
-            let ids = map.points().iter().map(|point| point.id.to_string());
-            let places: Vec<f32> = map.points().iter().flat_map(|p| [p.x, p.y]).collect();
-            Ok((ids.collect(), places))
-        })?;
-        let (ids, places) = laid_out.map_err(|error| exception(py, error))?;
-        Ok((ids, float_bytes(py, &places)?))
-    }
-
     /// Writes all points to a Parquet file, with their places on the map and so many neighbours if
     /// wanted; says how many.
     fn to_parquet(
@@ -412,7 +353,7 @@ impl Store {
     }
 
     /// The open gallery.
-    fn searcher(&self, py: Python<'_>) -> PyResult<Arc<Searcher>> {
+    pub fn searcher(&self, py: Python<'_>) -> PyResult<Arc<Searcher>> {
         refuse_forked(py)?;
         self.get().ok_or_else(|| {
             let message = format!("the gallery {} was closed: open it again", self.name);
@@ -421,7 +362,7 @@ impl Store {
     }
 
     /// Does something short with it, without the interpreter's lock.
-    fn ask<T: Send>(
+    pub fn ask<T: Send>(
         &self,
         py: Python<'_>,
         work: impl FnOnce(&Searcher) -> Result<T, Error> + Send,
@@ -469,11 +410,13 @@ fn small(pixels: &Pixels, side: usize) -> Result<Vec<u8>, Error> {
     })
 }
 
-fn json(value: &impl Serialize) -> String {
+/// What Python reads.
+pub fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("answers serialise")
 }
 
-fn read<T: serde::de::DeserializeOwned>(py: Python<'_>, text: &str) -> PyResult<T> {
+/// What Python wrote.
+pub fn read<T: serde::de::DeserializeOwned>(py: Python<'_>, text: &str) -> PyResult<T> {
     serde_json::from_str(text).map_err(|error| raise(py, "ParameterError", error.to_string()))
 }
 

@@ -7,11 +7,13 @@
 
 mod encoder;
 mod errors;
+mod findings;
 mod gallery;
 mod inputs;
 mod memory;
 mod neighbours;
 mod query;
+mod searches;
 mod watch;
 
 use std::ffi::OsString;
@@ -37,6 +39,17 @@ fn _lookalike(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<encoder::Model>()?;
     module.add_class::<gallery::Store>()?;
+    module.add_function(wrap_pyfunction!(findings::find_duplicates, module)?)?;
+    module.add_function(wrap_pyfunction!(findings::rank_outliers, module)?)?;
+    module.add_function(wrap_pyfunction!(findings::lay_out_map, module)?)?;
+    module.add_function(wrap_pyfunction!(findings::find_groups, module)?)?;
+    module.add_function(wrap_pyfunction!(findings::check_pictures, module)?)?;
+    module.add_function(wrap_pyfunction!(findings::choose_sample, module)?)?;
+    module.add_function(wrap_pyfunction!(findings::suggest_labels, module)?)?;
+    module.add_function(wrap_pyfunction!(searches::named_searches, module)?)?;
+    module.add_function(wrap_pyfunction!(searches::save_search, module)?)?;
+    module.add_function(wrap_pyfunction!(searches::rename_search, module)?)?;
+    module.add_function(wrap_pyfunction!(searches::delete_search, module)?)?;
     module.add_function(wrap_pyfunction!(neighbours::nearest_neighbours, module)?)?;
     module.add_function(wrap_pyfunction!(inputs::load_images, module)?)?;
     module.add_function(wrap_pyfunction!(run_program, module)?)?;

@@ -1,6 +1,6 @@
 //! What a gallery is asked, as `lookalike/_queries.py` says it.
 
-use lookalike::gallery::Rerank;
+use lookalike::gallery::{Rerank, Strategy};
 use lookalike::images::{Pixels, Region};
 use lookalike::{Query, SearchOptions};
 use pyo3::prelude::*;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 use crate::errors::{exception, raise};
 use crate::gallery::{filter_of, id_of};
 use crate::neighbours::{floats_of, metric_of};
+use crate::searches::Again;
 
 /// What is wanted besides the query.
 #[derive(Deserialize)]
@@ -23,9 +24,20 @@ pub struct Asked {
     exclude_self: bool,
     rerank: Option<Rerank>,
     diverse: Option<f32>,
+    strategy: Option<Strategy>,
+    tiles: bool,
+    named: Option<String>,
 }
 
 impl Asked {
+    /// The search that is kept and asked again, if it is one.
+    pub fn again(&self) -> Option<Again> {
+        self.named.clone().map(|name| Again {
+            name,
+            strategy: self.strategy,
+        })
+    }
+
     /// The same as the library takes it.
     pub fn options(self, py: Python<'_>) -> PyResult<SearchOptions> {
         let metric = self.metric.map(|name| metric_of(py, &name)).transpose()?;
@@ -37,8 +49,9 @@ impl Asked {
             filter: filter_of(py, self.filter.as_deref())?,
             exclude_self: self.exclude_self,
             rerank: self.rerank.unwrap_or_default(),
+            strategy: self.strategy.unwrap_or_default(),
             diverse: self.diverse,
-            ..SearchOptions::default()
+            tiles: self.tiles,
         })
     }
 }
@@ -46,10 +59,10 @@ impl Asked {
 /// A query: a tuple of its kind, what it consists of, and a region or `None`.
 pub fn query_of(query: &Bound<'_, PyAny>) -> PyResult<Query> {
     let py = query.py();
-    let query = query.cast::<PyTuple>()?;
-    let kind: String = query.get_item(0)?.extract()?;
-    let subject = query.get_item(1)?;
-    let region: Option<[usize; 4]> = query.get_item(2)?.extract()?;
+    let asked = query.cast::<PyTuple>()?;
+    let kind: String = asked.get_item(0)?.extract()?;
+    let subject = asked.get_item(1)?;
+    let region: Option<[usize; 4]> = asked.get_item(2)?.extract()?;
     let query = match kind.as_str() {
         "path" => Query::path(subject.extract::<String>()?),
         "bytes" => Query::bytes(subject.cast::<PyBytes>()?.as_bytes()),
@@ -63,11 +76,8 @@ pub fn query_of(query: &Bound<'_, PyAny>) -> PyResult<Query> {
         "code" => Query::code(floats_of(subject.cast::<PyBytes>()?.as_bytes())),
         "text" => Query::text(subject.extract::<String>()?),
         "examples" => {
-            let (like, unlike): (Bound<'_, PyList>, Bound<'_, PyList>) = subject.extract()?;
-            let all = |examples: Bound<'_, PyList>| -> PyResult<Vec<Query>> {
-                examples.iter().map(|example| query_of(&example)).collect()
-            };
-            Query::examples(all(like)?, all(unlike)?)
+            let (like, unlike) = examples_of(query)?;
+            Query::examples(like, unlike)
         }
         other => return Err(raise(py, "QueryError", format!("unknown query {other}"))),
     };
@@ -78,4 +88,14 @@ pub fn query_of(query: &Bound<'_, PyAny>) -> PyResult<Query> {
         height,
     });
     Ok(query.region(region))
+}
+
+/// The examples of a query by examples, what is wanted and what is not.
+pub fn examples_of(query: &Bound<'_, PyAny>) -> PyResult<(Vec<Query>, Vec<Query>)> {
+    let subject = query.cast::<PyTuple>()?.get_item(1)?;
+    let (like, unlike): (Bound<'_, PyList>, Bound<'_, PyList>) = subject.extract()?;
+    let all = |examples: Bound<'_, PyList>| -> PyResult<Vec<Query>> {
+        examples.iter().map(|example| query_of(&example)).collect()
+    };
+    Ok((all(like)?, all(unlike)?))
 }

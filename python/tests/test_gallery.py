@@ -362,38 +362,6 @@ def test_tables(gallery):
     assert isinstance(gallery.map(progress=False).to_pandas(), pandas.DataFrame)
 
 
-def test_findings(gallery, digits):
-    gallery.index(digits.images[:5], name="copies", progress=False)
-    noise = np.random.default_rng(0).integers(0, 256, (2, 28, 28), np.uint8)
-    gallery.index(noise, name="noise", progress=False)
-    copies = gallery.duplicates(exact_only=True, progress=False)
-    assert copies.about["exact"] == 5 and len(copies) == 10
-    assert copies.group.tolist() == sorted(copies.group.tolist()) and set(copies.kind) == {
-        "representative",
-        "exact",
-    }
-    strange = gallery.outliers(5, by="neighbours", progress=False)
-    assert len(strange) == 5 and "noise" in {gallery[one].source for one in strange.id}
-    assert (np.diff(strange.score) <= 0).all() and np.isnan(strange.error).all()
-    with pytest.raises(errors.ParameterError, match="luck"):
-        gallery.outliers(by="luck")
-    layout = gallery.map(progress=False)
-    assert (
-        layout.position.shape == (407, 2)
-        and 0 <= layout.position.min()
-        and layout.position.max() <= 1
-    )
-    with pytest.raises(AttributeError, match="columns are"):
-        layout.nothing
-
-
-def test_clusters(gallery):
-    cluster = pytest.importorskip("sklearn.cluster")
-    assert len(gallery.clusters()) == 400
-    found = gallery.clusters(cluster.KMeans(10, random_state=0), where="label!=3")
-    assert found.about["clusters"] == 10 and set(found.cluster) == set(range(10))
-
-
 def test_contact_sheets(gallery, digits, encoder):
     answer = gallery.search(digits.images[0], k=3)
     sheet = answer._repr_html_()
@@ -421,25 +389,6 @@ def test_an_interrupted_index_is_completed(encoder, digits):
             gallery.index(images(), name="digits", progress=False)
         gallery.index(digits.images, name="digits", progress=False)
         assert len(gallery) == 400
-
-
-def test_interrupted_findings_leave_the_gallery_as_it_was(gallery, monkeypatch, tmp_path):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Observer, "progress", interrupt)
-    for use in (
-        gallery.duplicates,
-        lambda: gallery.outliers(5, by="neighbours"),
-        gallery.map,
-        lambda: gallery.to_parquet(tmp_path / "all.parquet"),
-    ):
-        with pytest.raises(KeyboardInterrupt):
-            use()
-    monkeypatch.undo()
-    assert len(gallery) == 400
-    assert gallery.duplicates(exact_only=True, progress=False).about["exact"] == 0
-    assert gallery.map(progress=False).position.shape == (400, 2)
 
 
 def test_what_a_callback_raises_stops_the_run_where_it_is(digits):

@@ -1,0 +1,99 @@
+"""A gallery as the tables of other packages."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from ._inputs import need
+from ._progress import Observer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    from ._lookalike import Store
+
+_COLUMNS = ("source", "key", "label", "location", "width", "height", "bytes", "blake3", "extra")
+
+
+class Tables:
+    """The part of `Gallery` that writes all of it for other packages."""
+
+    _store: Store
+    dims: int
+    metric: str
+
+    def _read(self, where: str | None) -> tuple[list[dict[str, Any]], np.ndarray]:
+        raise NotImplementedError
+
+    def to_pandas(self, where: str | None = None, *, codes: bool = False) -> pd.DataFrame:
+        """What is known of all images, as a data frame with their ids as its index.
+
+        Parameters
+        ----------
+        where : str, optional
+            A filter, as for `search`.
+        codes : bool
+            Whether to add a column `code` of arrays, which share memory.
+
+        Returns
+        -------
+        DataFrame
+            `source`, `key`, `label`, `location`, `width`, `height`, `bytes`, `blake3`, `extra`.
+        """
+        pandas = need("pandas", "to_pandas")
+        payloads, values = self._read(where)
+        columns = {name: [payload.get(name) for payload in payloads] for name in _COLUMNS}
+        if codes:
+            columns["code"] = list(values)
+        return pandas.DataFrame(
+            columns, index=pandas.Index([payload["id"] for payload in payloads], name="id")
+        )
+
+    def to_arrow(self, where: str | None = None) -> pa.Table:
+        """All images as a table of Arrow: `id`, `source`, `key`, `label`, `location`, `width`,
+        `height`, `bytes`, `blake3`, `extra` (JSON), and `code`, a list of `dims` floats, which is
+        not copied.
+
+        Parameters
+        ----------
+        where : str, optional
+            A filter, as for `search`.
+        """
+        arrow = need("pyarrow", "to_arrow")
+        payloads, values = self._read(where)
+        kinds = {"width": arrow.uint32(), "height": arrow.uint32(), "bytes": arrow.uint64()}
+        columns = {"id": arrow.array([payload["id"] for payload in payloads], arrow.string())}
+        for name in _COLUMNS:
+            found = [payload.get(name) for payload in payloads]
+            if name == "extra":
+                found = [None if value is None else json.dumps(value) for value in found]
+            columns[name] = arrow.array(found, kinds.get(name, arrow.string()))
+        flat = arrow.Array.from_buffers(
+            arrow.float32(), values.size, [None, arrow.py_buffer(values)]
+        )
+        columns["code"] = arrow.FixedSizeListArray.from_arrays(flat, self.dims)
+        metadata = {"lookalike.metric": self.metric, "lookalike.dims": str(self.dims)}
+        return arrow.table(columns, metadata=metadata)
+
+    def to_parquet(
+        self,
+        path: str | os.PathLike[str],
+        where: str | None = None,
+        *,
+        map: bool = False,
+        neighbors: int = 0,
+        progress: bool | None = None,
+    ) -> int:
+        """Write all images to a Parquet file, some at a time; gives how many.
+
+        ``map`` adds the columns ``x`` and ``y``, the place on the map; ``neighbors`` adds a column of that name, a
+        struct of ``ids`` (numbers of rows in the file) and ``distances`` of so many nearest others.
+        """
+        if not 0 <= neighbors <= 1000:
+            raise ValueError(f"neighbors is from 0 to 1000, not {neighbors}")
+        with Observer(progress) as observer:
+            return self._store.to_parquet(os.fspath(path), where, map, neighbors, observer)

@@ -1,0 +1,270 @@
+//! What a gallery says of itself, by comparing all its images with each other.
+//!
+//! Functions take the gallery, what is wanted as JSON, a filter as it is written and who watches;
+//! they give JSON.
+
+use std::collections::BTreeMap;
+
+use lookalike::check::{self, CheckOptions};
+use lookalike::duplicates::{self, DuplicateOptions, Scope};
+use lookalike::gallery::Payload;
+use lookalike::groups::{self, GroupOptions, Groups, Kept};
+use lookalike::outliers::{self, OutlierOptions, RankBy};
+use lookalike::suggest::{self, SuggestOptions, Suggestion, Suggestions};
+use lookalike::{Error, Searcher, map, sample};
+use pyo3::prelude::*;
+use pyo3::types::PyByteArray;
+use serde::{Deserialize, Serialize};
+
+use crate::errors::exception;
+use crate::gallery::{Store, filter_of, json, read};
+use crate::neighbours::float_bytes;
+use crate::watch::{Teller, watched};
+
+/// What copies are looked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DuplicateWishes {
+    threshold: Option<f32>,
+    exact_only: bool,
+    turned: bool,
+    within_folder: bool,
+    across: Option<[String; 2]>,
+}
+
+/// Copies and near copies.
+#[pyfunction]
+pub fn find_duplicates(
+    store: &Bound<'_, Store>,
+    wishes: &str,
+    filter: Option<&str>,
+    observer: &Bound<'_, PyAny>,
+) -> PyResult<String> {
+    let py = store.py();
+    let wishes: DuplicateWishes = read(py, wishes)?;
+    let filter = filter_of(py, filter)?;
+    compute(store, observer, |searcher, teller| {
+        let gallery = searcher.gallery();
+        let options = DuplicateOptions {
+            threshold: wishes.threshold,
+            exact_only: wishes.exact_only,
+            filter,
+            scope: match (wishes.within_folder, &wishes.across) {
+                (true, _) => Scope::WithinFolder,
+                (false, Some([one, other])) => Scope::across(gallery, [one, other])?,
+                (false, None) => Scope::All,
+            },
+            ..DuplicateOptions::default()
+        };
+        let tell = |progress| teller.progress_or_end(progress);
+        let found = match wishes.turned {
+            true => duplicates::find_turned(gallery, &options, searcher.encoder(), tell),
+            false => duplicates::find(gallery, &options, tell),
+        };
+        Ok(json(&found?))
+    })
+}
+
+/// What outliers are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutlierWishes {
+    k: usize,
+    by: RankBy,
+    count: usize,
+}
+
+/// Pictures unlike the rest.
+#[pyfunction]
+pub fn rank_outliers(
+    store: &Bound<'_, Store>,
+    wishes: &str,
+    filter: Option<&str>,
+    observer: &Bound<'_, PyAny>,
+) -> PyResult<String> {
+    let py = store.py();
+    let wishes: OutlierWishes = read(py, wishes)?;
+    let options = OutlierOptions {
+        k: wishes.k,
+        by: wishes.by,
+        count: wishes.count,
+        filter: filter_of(py, filter)?,
+    };
+    compute(store, observer, |searcher, teller| {
+        let model = searcher.encoder().autoencoder();
+        let tell = |progress| teller.progress_or_end(progress);
+        let found = outliers::rank(searcher.gallery(), model, &options, tell)?;
+        Ok(json(&found))
+    })
+}
+
+/// Where each point lies on the map of the gallery: ids, and x and y one after another.
+#[pyfunction]
+pub fn lay_out_map<'py>(
+    store: &Bound<'py, Store>,
+    observer: &Bound<'py, PyAny>,
+) -> PyResult<(Vec<String>, Bound<'py, PyByteArray>)> {
+    let (ids, places) = compute(store, observer, |searcher, teller| {
+        let tell = |progress| teller.progress_or_end(progress);
+        let map = map::lay_out(searcher.gallery(), tell)?;
+        let ids = map.points().iter().map(|point| point.id.to_string());
+        let places: Vec<f32> = map.points().iter().flat_map(|p| [p.x, p.y]).collect();
+        Ok((ids.collect(), places))
+    })?;
+    Ok((ids, float_bytes(store.py(), &places)?))
+}
+
+/// What groups are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GroupWishes {
+    count: Option<usize>,
+    min_size: usize,
+    keep: bool,
+}
+
+/// Groups, and what keeping them did.
+#[derive(Serialize)]
+struct FoundGroups {
+    #[serde(flatten)]
+    groups: Groups,
+    kept: Option<Kept>,
+}
+
+/// Groups of what looks alike.
+#[pyfunction]
+pub fn find_groups(
+    store: &Bound<'_, Store>,
+    wishes: &str,
+    filter: Option<&str>,
+    observer: &Bound<'_, PyAny>,
+) -> PyResult<String> {
+    let py = store.py();
+    let wishes: GroupWishes = read(py, wishes)?;
+    let options = GroupOptions {
+        count: wishes.count,
+        min_size: wishes.min_size,
+        filter: filter_of(py, filter)?,
+    };
+    compute(store, observer, |searcher, teller| {
+        let gallery = searcher.gallery();
+        let tell = |progress| teller.progress_or_end(progress);
+        let groups = groups::find(gallery, &options, tell)?;
+        let kept = match wishes.keep {
+            true => Some(groups::keep(gallery, &groups, tell)?),
+            false => None,
+        };
+        Ok(json(&FoundGroups { groups, kept }))
+    })
+}
+
+/// Pictures with something wrong.
+#[pyfunction]
+pub fn check_pictures(
+    store: &Bound<'_, Store>,
+    limit: usize,
+    filter: Option<&str>,
+    observer: &Bound<'_, PyAny>,
+) -> PyResult<String> {
+    let filter = filter_of(store.py(), filter)?;
+    let options = CheckOptions { filter, limit };
+    compute(store, observer, |searcher, teller| {
+        let tell = |progress| teller.progress_or_end(progress);
+        Ok(json(&check::check(searcher.gallery(), &options, tell)?))
+    })
+}
+
+/// Pictures that cover the gallery.
+#[pyfunction]
+pub fn choose_sample(
+    store: &Bound<'_, Store>,
+    count: usize,
+    filter: Option<&str>,
+    observer: &Bound<'_, PyAny>,
+) -> PyResult<String> {
+    let filter = filter_of(store.py(), filter)?;
+    compute(store, observer, |searcher, teller| {
+        let tell = |progress| teller.progress_or_end(progress);
+        let chosen = sample::cover(searcher.gallery(), count, filter.as_ref(), tell)?;
+        Ok(json(&chosen))
+    })
+}
+
+/// What labels are suggested by.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SuggestWishes {
+    k: usize,
+    own: bool,
+    given: BTreeMap<String, String>,
+}
+
+/// A suggestion with what is known of its image.
+#[derive(Serialize)]
+struct Suggested<'a> {
+    #[serde(flatten)]
+    suggestion: &'a Suggestion,
+    #[serde(flatten)]
+    payload: Payload,
+}
+
+#[derive(Serialize)]
+struct FoundLabels<'a> {
+    about: &'a Suggestions,
+    suggestions: Vec<Suggested<'a>>,
+    mistakes: Vec<Suggested<'a>>,
+}
+
+/// Labels that neighbours suggest, and labels that they contradict.
+#[pyfunction]
+pub fn suggest_labels(
+    store: &Bound<'_, Store>,
+    wishes: &str,
+    filter: Option<&str>,
+    observer: &Bound<'_, PyAny>,
+) -> PyResult<String> {
+    let py = store.py();
+    let wishes: SuggestWishes = read(py, wishes)?;
+    let options = SuggestOptions {
+        k: wishes.k,
+        given: wishes.given,
+        own: wishes.own,
+        filter: filter_of(py, filter)?,
+    };
+    compute(store, observer, |searcher, teller| {
+        let gallery = searcher.gallery();
+        let tell = |progress| teller.progress_or_end(progress);
+        let mut found = suggest::find(gallery, &options, tell)?;
+        let suggestions = std::mem::take(&mut found.suggestions);
+        let mistakes = std::mem::take(&mut found.mistakes);
+        Ok(json(&FoundLabels {
+            about: &found,
+            suggestions: known(searcher, &suggestions)?,
+            mistakes: known(searcher, &mistakes)?,
+        }))
+    })
+}
+
+fn known<'a>(
+    searcher: &Searcher,
+    suggestions: &'a [Suggestion],
+) -> Result<Vec<Suggested<'a>>, Error> {
+    let known = suggest::payloads(searcher.gallery(), suggestions)?;
+    let joined = known.into_iter().map(|(suggestion, payload)| Suggested {
+        suggestion,
+        payload,
+    });
+    Ok(joined.collect())
+}
+
+/// Does something long with a gallery, without the interpreter's lock, and hears Ctrl-C.
+fn compute<T: Send>(
+    store: &Bound<'_, Store>,
+    observer: &Bound<'_, PyAny>,
+    work: impl FnOnce(&Searcher, &Teller) -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    let py = store.py();
+    let searcher = store.get().searcher(py)?;
+    let done = watched(py, Some(observer), |teller| work(&searcher, &teller))?;
+    done.map_err(|error| exception(py, error))
+}
