@@ -4,8 +4,8 @@
 //! describe, but describes it less exactly: of 106 textures it finds .89 right answers among five,
 //! where the colours' components alone find .97. So an image's shape and its colours stand in its
 //! code once more, exactly: their leading principal components over the collection, each brought to
-//! a length of its own behind what was learned, which has length 1. docs/quality.md has the
-//! figures.
+//! a length of its own behind what was learned, which has length 1. docs/quality-tried.md
+//! has the figures.
 
 use lookalike_images::{FINE_COLOURS, Gradients, InputShape, fine_colours};
 use lookalike_neighbours::Pca;

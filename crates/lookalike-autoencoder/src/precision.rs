@@ -14,7 +14,7 @@ use crate::error::AutoencoderError;
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionChoice {
     /// [`Precision::Bf16`] on a CPU that is faster in it ([`bf16_pays`]): models trained in it find
-    /// as well (`docs/quality.md`). [`Precision::F32`] everywhere else.
+    /// as well (`docs/quality-tried.md`). [`Precision::F32`] everywhere else.
     #[default]
     Auto,
     /// [`Precision::F32`].

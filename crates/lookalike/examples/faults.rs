@@ -1,5 +1,5 @@
 //! How many made faults `check` finds in a collection of sound images, and how many sound ones it
-//! calls faulty: the table in docs/quality.md.
+//! calls faulty: the table in docs/quality-findings.md.
 //!
 //! ```sh
 //! cargo run --release -p lookalike --example faults -- signs

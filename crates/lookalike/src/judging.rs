@@ -1,10 +1,10 @@
 //! Judging codes where there are no labels.
 //!
 //! No criterion tells good codes from bad ones on every kind of image. What ranks models and simple
-//! descriptors best of all that was tried (docs/quality.md) is how many neighbours codes share with
-//! coarse structure (and with colours, as far as those count in the collection), and how surely a
-//! distorted copy is nearer to its original than to others. Neighbours shared with shape are
-//! counted too, to say whether diffusion may help.
+//! descriptors best of all that was tried (docs/quality-tried.md) is how many neighbours codes
+//! share with coarse structure (and with colours, as far as those count in the collection), and how
+//! surely a distorted copy is nearer to its original than to others. Neighbours shared with shape
+//! are counted too, to say whether diffusion may help.
 
 use lookalike_autoencoder::{
     Augmentation, Autoencoder, COLOURS, Comparison, Judgement, PartNeighbours, overlap,

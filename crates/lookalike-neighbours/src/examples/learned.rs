@@ -22,7 +22,8 @@ pub const BACKGROUND: usize = 256;
 /// So many of them are examples of what is not wanted, together as much as one example.
 const NEGATIVES: usize = 64;
 /// How many units of log odds are one standard deviation of the collection's nearness to the
-/// average. This and the penalty were chosen on two labelled collections (docs/quality.md).
+/// average. This and the penalty were chosen on two labelled collections
+/// (docs/quality-findings.md).
 const GAIN: f64 = 4.0;
 /// The penalty on the squared distance from the average, in spreads of the collection's codes.
 const PENALTY: f64 = 0.1;

@@ -229,7 +229,7 @@ const RARE: f64 = 0.02;
 pub(super) const MIN_PICTURES: usize = 20;
 
 /// By the fault's number. The bounds were set on photographs, scans and drawings (see
-/// docs/quality.md).
+/// docs/quality-findings.md).
 static RULES: [Rule; 10] = [
     Rule {
         measure: Measure::Contrast,

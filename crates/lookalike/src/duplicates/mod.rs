@@ -19,7 +19,8 @@
 //! reported.
 //!
 //! All different contents are compared with each other, exactly, so time grows with the square of
-//! their number: see `docs/quality.md`. Memory holds their codes, and some tens of bytes a point.
+//! their number: see `docs/quality-findings.md`. Memory holds their codes, and some tens of bytes a
+//! point.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
