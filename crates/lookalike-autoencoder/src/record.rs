@@ -20,7 +20,8 @@ pub struct EpochRecord {
 #[serde(deny_unknown_fields)]
 pub struct StageRecord {
     /// `refine`: the encoder, with coordinates along the neighbour graph as further targets;
-    /// `decode`: the decoder, from finished codes.
+    /// `refine again`: the same, along the graph of the codes by then; `decode`: the decoder, from
+    /// finished codes.
     pub name: String,
     /// Its epochs in order; losses of different stages cannot be compared.
     pub epochs: Vec<EpochRecord>,

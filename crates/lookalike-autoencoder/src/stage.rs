@@ -1,8 +1,9 @@
 //! The stages of a training run: what is learned, from which inputs and towards which targets.
 //!
 //! The article's objectives have one stage, the whole network at once. [`Objective::Look`] has
-//! three: the encoder learns to describe images; then also to point where the eigenvectors of their
-//! neighbour graph do; then the decoder learns to draw images from the finished codes.
+//! four: the encoder learns to describe images; then also to point where the eigenvectors of their
+//! neighbour graph do; then the same by the better graph of these codes; then the decoder learns to
+//! draw images from the finished codes.
 //! [`Objective::Distil`] has two: the encoder learns a teacher's codes, then the decoder learns.
 
 use lookalike_images::Collection;
@@ -44,8 +45,10 @@ pub(crate) enum Stage {
     Look,
     /// The encoder: a teacher's codes of undistorted images.
     Distil,
-    /// The encoder: descriptions, and coordinates along the neighbour graph.
+    /// The encoder: descriptions, and coordinates along the neighbour graph of its descriptions.
     Refine,
+    /// The encoder: the same, along the neighbour graph of the codes that it gives by then.
+    RefineAgain,
     /// The decoder: images from codes.
     Decode,
 }
@@ -54,7 +57,7 @@ impl Stage {
     /// The stages of a recipe, in order.
     pub fn all(config: &TrainConfig) -> &'static [Self] {
         match config.objective {
-            Objective::Look => &[Self::Look, Self::Refine, Self::Decode],
+            Objective::Look => &[Self::Look, Self::Refine, Self::RefineAgain, Self::Decode],
             Objective::Distil => &[Self::Distil, Self::Decode],
             _ => &[Self::Whole],
         }
@@ -67,6 +70,7 @@ impl Stage {
             Self::Look => "look",
             Self::Distil => "distil",
             Self::Refine => "refine",
+            Self::RefineAgain => "refine again",
             Self::Decode => "decode",
         }
     }
@@ -75,7 +79,7 @@ impl Stage {
     pub fn image_count(self, count: usize) -> usize {
         match self {
             Self::Whole | Self::Look | Self::Distil => count,
-            Self::Refine | Self::Decode => count.min(MAX_GRAPH_IMAGES),
+            Self::Refine | Self::RefineAgain | Self::Decode => count.min(MAX_GRAPH_IMAGES),
         }
     }
 
@@ -90,7 +94,7 @@ impl Stage {
     /// Whether a checkpoint has the targets: they follow from weights that are gone, or from a
     /// teacher that is slow.
     pub fn keeps_targets(self) -> bool {
-        matches!(self, Self::Distil | Self::Refine)
+        matches!(self, Self::Distil | Self::Refine | Self::RefineAgain)
     }
 
     /// Passes over the stage's images.
@@ -98,7 +102,7 @@ impl Stage {
         let share = |share: f64| ((config.epochs as f64 * share).ceil() as usize).max(1);
         match self {
             Self::Whole | Self::Look | Self::Distil => config.epochs,
-            Self::Refine => share(REFINE_SHARE),
+            Self::Refine | Self::RefineAgain => share(REFINE_SHARE),
             Self::Decode => share(DECODE_SHARE),
         }
     }
@@ -106,7 +110,7 @@ impl Stage {
     /// The highest learning rate.
     pub fn learning_rate(self, config: &TrainConfig) -> f64 {
         match self {
-            Self::Refine => config.learning_rate * REFINE_RATE,
+            Self::Refine | Self::RefineAgain => config.learning_rate * REFINE_RATE,
             _ => config.learning_rate,
         }
     }
@@ -115,7 +119,9 @@ impl Stage {
     pub fn loss(self, config: &TrainConfig) -> Loss {
         match self {
             Self::Whole | Self::Decode => config.loss.kernel(),
-            Self::Look | Self::Distil | Self::Refine => Loss::LinearSquaredError,
+            Self::Look | Self::Distil | Self::Refine | Self::RefineAgain => {
+                Loss::LinearSquaredError
+            }
         }
     }
 
@@ -123,7 +129,7 @@ impl Stage {
     pub fn plan(self, plan: &Plan) -> Plan {
         match self {
             Self::Whole => plan.clone(),
-            Self::Look | Self::Distil | Self::Refine => plan.encoder_alone(),
+            Self::Look | Self::Distil | Self::Refine | Self::RefineAgain => plan.encoder_alone(),
             Self::Decode => plan.decoder_alone(),
         }
     }
@@ -133,7 +139,7 @@ impl Stage {
         let (parameters, statistics) = plan.encoder_ends();
         match self {
             Self::Whole => weights.clone(),
-            Self::Look | Self::Distil | Self::Refine => Weights {
+            Self::Look | Self::Distil | Self::Refine | Self::RefineAgain => Weights {
                 parameters: weights.parameters[..parameters].to_vec(),
                 means: weights.means[..statistics].to_vec(),
                 variances: weights.variances[..statistics].to_vec(),
@@ -151,7 +157,9 @@ impl Stage {
         let (parameters, statistics) = plan.encoder_ends();
         let (parameters, statistics) = match self {
             Self::Whole => return learned,
-            Self::Look | Self::Distil | Self::Refine => (0..parameters, 0..statistics),
+            Self::Look | Self::Distil | Self::Refine | Self::RefineAgain => {
+                (0..parameters, 0..statistics)
+            }
             Self::Decode => (
                 parameters..all.parameters.len(),
                 statistics..all.means.len(),
@@ -197,8 +205,7 @@ pub(crate) struct Task {
     pub images: Vec<u32>,
     /// Codes to decode, for [`Stage::Decode`], a row for each of `images`.
     codes: Vec<f32>,
-    /// Targets for [`Stage::Look`], [`Stage::Distil`] and [`Stage::Refine`], a row for each of
-    /// `images`.
+    /// Targets of the stages in which the encoder learns alone, a row for each of `images`.
     pub targets: Vec<f32>,
     width: usize,
 }
@@ -233,8 +240,9 @@ impl Making<'_> {
             (Stage::Look, Some(look)) => {
                 task.targets = look.describe(self.collection, self.plan.code_dim);
             }
-            (Stage::Refine, Some(look)) if task.targets.is_empty() => {
-                task.targets = self.refined(&task.images, weights, look)?;
+            (Stage::Refine | Stage::RefineAgain, Some(look)) if task.targets.is_empty() => {
+                let again = stage == Stage::RefineAgain;
+                task.targets = self.refined(&task.images, weights, look, again)?;
             }
             (Stage::Decode, _) => task.codes = self.codes(&task.images, weights)?,
             _ => {}
@@ -242,14 +250,16 @@ impl Making<'_> {
         Ok(task)
     }
 
-    /// Descriptions, and behind them the spectral coordinates of the encoder's codes.
+    /// Descriptions, and behind them the spectral coordinates of the descriptions in the encoder's
+    /// codes, or of these and the coordinates that the codes have already.
     fn refined(
         &self,
         images: &[u32],
         weights: &Weights,
         look: &Look,
+        again: bool,
     ) -> Result<Vec<f32>, AutoencoderError> {
-        let (width, dims) = (self.plan.code_dim, look_dim(self.plan.code_dim));
+        let width = self.plan.code_dim;
         let described = look.describe(self.collection, width);
         let mut targets: Vec<f32> = images
             .iter()
@@ -257,13 +267,21 @@ impl Making<'_> {
             .copied()
             .collect();
         drop(described);
-        let codes: Vec<f32> = self
-            .codes(images, weights)?
-            .chunks_exact(width)
-            .flat_map(|code| &code[..dims])
-            .copied()
-            .collect();
-        put_coordinates(&codes, dims, &mut targets, width)?;
+        let codes = self.codes(images, weights)?;
+        let mut taken = Vec::new();
+        for code in codes.chunks_exact(width) {
+            let (description, coordinates) = code.split_at(look_dim(width));
+            let parts: &[&[f32]] = match again {
+                true => &[description, coordinates],
+                false => &[description],
+            };
+            for part in parts {
+                // One counts as much as the other, however short the network leaves it.
+                let length = part.iter().map(|v| v * v).sum::<f32>().sqrt().max(1e-12);
+                taken.extend(part.iter().map(|value| value / length));
+            }
+        }
+        put_coordinates(&taken, taken.len() / images.len(), &mut targets, width)?;
         Ok(targets)
     }
 
@@ -310,7 +328,7 @@ impl Task {
         };
         match self.stage {
             Stage::Whole => prepare(collection, &images, config, epoch),
-            Stage::Look | Stage::Distil | Stage::Refine => Batch {
+            Stage::Look | Stage::Distil | Stage::Refine | Stage::RefineAgain => Batch {
                 inputs: views(collection, &images, config, epoch),
                 targets: Some(rows(&self.targets)),
             },
@@ -402,13 +420,19 @@ mod tests {
             ..TrainConfig::new(Architecture::Bottleneck)
         };
         let stages = Stage::all(&config);
-        assert_eq!(stages, [Stage::Look, Stage::Refine, Stage::Decode]);
-        // 10, 4 and 1 epochs: of all images, then of 60,000.
+        let expected = [
+            Stage::Look,
+            Stage::Refine,
+            Stage::RefineAgain,
+            Stage::Decode,
+        ];
+        assert_eq!(stages, expected);
+        // 10, 4, 4 and 1 epochs: of all images, then of 60,000.
         let extent = Extent::of(stages, &config, 200_000);
         let expected = Extent {
-            epochs: 15,
-            steps: 10 * 200 + 5 * 60,
-            images: 10 * 200_000 + 5 * 60_000,
+            epochs: 19,
+            steps: 10 * 200 + 9 * 60,
+            images: 10 * 200_000 + 9 * 60_000,
         };
         assert_eq!(extent, expected);
         assert_eq!(Extent::of(&[], &config, 200_000), Extent::default());

@@ -187,16 +187,16 @@ fn a_run_stopped_in_any_of_its_stages_resumes_exactly() {
             .iter()
             .map(|s| s.name.as_str())
             .collect();
-        assert_eq!(stages, ["refine", "decode"]);
+        assert_eq!(stages, ["refine", "refine again", "decode"]);
         let checkpointing = Checkpointing {
             path: folder.path().join(name),
             every: Duration::from_secs(3600),
             resume: true,
         };
         let pool = lookalike_kernels::pool(threads);
-        // Stages of 21, 14 and 7 steps, 7 an epoch: stops within the first, at its last step,
-        // within the second, at its last step, and within the third.
-        for steps in [3, 18, 5, 9, 2] {
+        // Stages of 21, 14, 14 and 7 steps, 7 an epoch: stops within each of the first three and at
+        // its last step, and within the fourth.
+        for steps in [3, 18, 5, 9, 2, 12, 2] {
             let stopped = pool.install(|| {
                 let observer = &mut StopAfter(steps);
                 train(&collection, &config, CPU, Some(&checkpointing), observer)
@@ -208,7 +208,7 @@ fn a_run_stopped_in_any_of_its_stages_resumes_exactly() {
         }
         let resumed = train(&collection, &config, CPU, Some(&checkpointing), &mut ()).unwrap();
         assert_eq!(losses(&resumed), losses(&whole));
-        assert_eq!(losses(&resumed).len(), 6);
+        assert_eq!(losses(&resumed).len(), 8);
         assert_eq!(resumed.record().parts, whole.record().parts);
         assert!(tensors(&resumed) == tensors(&whole));
         let codes = |m: &Autoencoder| m.encode_collection(&collection, |_| {}).unwrap();
@@ -249,16 +249,16 @@ fn places_that_are_not_in_the_run_are_refused() {
     };
     let epoch = || serde_json::json!({"loss": 1.0, "seconds": 1.0});
     let epochs = |count: usize| (0..count).map(|_| epoch()).collect::<Vec<_>>();
-    // In each stage in turn: [3, 2, 1] are the epochs of a whole run.
-    for (steps, stage) in [(3, 0), (21, 1), (14, 2)] {
+    // In each stage in turn: [3, 2, 2, 1] are the epochs of a whole run.
+    for (steps, stage) in [(3, 0), (21, 1), (14, 2), (14, 3)] {
         assert!(go(steps).contains("stopped"));
         let bytes = std::fs::read(&checkpointing.path).unwrap();
         let mut places = vec![
-            vec![3, 2, 1],
-            vec![3, 2, 1, 1],
-            vec![3, 2, 1, 0, 0, 0, 0, 0],
+            vec![3, 2, 2, 1],
+            vec![3, 2, 2, 1, 1],
+            vec![3, 2, 2, 1, 0, 0, 0, 0, 0],
             // Those of another stage, to which the tensors do not belong.
-            [vec![3], vec![], vec![3]][stage].clone(),
+            [vec![3], vec![], vec![3, 2, 2], vec![3, 2]][stage].clone(),
         ];
         if stage > 0 {
             places.extend([vec![4, 2], vec![0, 0], vec![2], vec![0]]);
