@@ -138,12 +138,11 @@ class Findings:
         found = self._found(_lookalike.rank_outliers, wishes, where, progress)
         rows = found.pop("outliers")
         columns = {
-            "id": _texts(row["id"] for row in rows),
-            "key": _texts(row["key"] for row in rows),
+            **_text_columns(rows, "id", "key"),
             "score": _floats(row.get("score") for row in rows),
             "mean_distance": _floats(row.get("distance") for row in rows),
             "error": _floats(row.get("error") for row in rows),
-            "location": _texts(row.get("location") for row in rows),
+            **_text_columns(rows, "location"),
         }
         about = {name: found[name] for name in ("points", "contents", "by")}
         return Table("Outliers", columns, about, self._pictures)
@@ -249,19 +248,17 @@ class Findings:
             that measure), `location`. `about["findings"]` has of every fault its `threshold`,
             `median`, `count` and `histogram`.
         """
-        import numpy as np
-
         about = self._found(_lookalike.check_pictures, limit, where, progress)
         rows = [
             (finding, image) for finding in about["findings"] for image in finding.pop("images")
         ]
+        images = [image for _, image in rows]
         columns = {
-            "id": _texts(image["id"] for _, image in rows),
-            "key": _texts(image["key"] for _, image in rows),
+            **_text_columns(images, "id", "key"),
             "fault": _texts(finding["fault"] for finding, _ in rows),
             "measure": _texts(finding["measure"] for finding, _ in rows),
-            "value": np.array([image["value"] for _, image in rows], np.float64),
-            "location": _texts(image.get("location") for _, image in rows),
+            "value": _floats(image["value"] for image in images),
+            **_text_columns(images, "location"),
         }
         return Table("Faults", columns, about, self._pictures)
 
@@ -289,11 +286,9 @@ class Findings:
         about = self._found(_lookalike.choose_sample, count, where, progress)
         rows = about.pop("chosen")
         columns = {
-            "id": _texts(row["id"] for row in rows),
-            "key": _texts(row["key"] for row in rows),
-            "label": _texts(row.get("label") for row in rows),
+            **_text_columns(rows, "id", "key", "label"),
             "distance": _floats(row.get("distance") for row in rows),
-            "location": _texts(row.get("location") for row in rows),
+            **_text_columns(rows, "location"),
         }
         return Table("Sample", columns, about, self._pictures)
 
@@ -331,7 +326,7 @@ class Findings:
         --------
         suspect_labels : labels that may be mistakes.
         """
-        return self._labels("suggestions", labels, k, own, where, progress)
+        return self._labels(False, labels, k, own, where, progress)
 
     def suspect_labels(
         self,
@@ -350,11 +345,11 @@ class Findings:
         -------
         Table
         """
-        return self._labels("mistakes", labels, k, own, where, progress)
+        return self._labels(True, labels, k, own, where, progress)
 
     def _labels(
         self,
-        which: str,
+        mistakes: bool,
         labels: Mapping[Any, Any] | None,
         k: int,
         own: bool,
@@ -362,21 +357,18 @@ class Findings:
         progress: bool | None,
     ) -> Table:
         given = {str(getattr(one, "id", one)): str(label) for one, label in (labels or {}).items()}
-        wishes = json.dumps({"k": k, "own": own, "given": given})
+        wishes = json.dumps({"k": k, "own": own, "given": given, "mistakes": mistakes})
         found = self._found(_lookalike.suggest_labels, wishes, where, progress)
-        rows = found[which]
+        rows = found["found"]
         columns = {
-            "id": _texts(row["id"] for row in rows),
-            "key": _texts(row["key"] for row in rows),
-            "own": _texts(row.get("own") for row in rows),
-            "suggested": _texts(row["suggested"] for row in rows),
+            **_text_columns(rows, "id", "key", "own", "suggested"),
             "confidence": _floats(row["confidence"] for row in rows),
-            "because_of": _texts(row["because_of"] for row in rows),
-            "location": _texts(row.get("location") for row in rows),
+            **_text_columns(rows, "because_of", "location"),
         }
         names = ("labelled", "labels", "agreement", "calibrated", "unknown")
         about = {name: found["about"][name] for name in names}
-        return Table(which.capitalize(), columns, about, self._pictures)
+        title = "Mistakes" if mistakes else "Suggestions"
+        return Table(title, columns, about, self._pictures)
 
     def _found(
         self, find: Any, wishes: Any, where: str | None, progress: bool | None
@@ -412,9 +404,7 @@ class Findings:
             values = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-30)
         found = np.asarray(clusterer.fit_predict(values), np.int64)
         columns = {
-            "id": _texts(payload["id"] for payload in payloads),
-            "key": _texts(payload["key"] for payload in payloads),
-            "label": _texts(payload.get("label") for payload in payloads),
+            **_text_columns(payloads, "id", "key", "label"),
             "cluster": found,
         }
         return Table(
@@ -426,6 +416,10 @@ def _texts(values: Iterable[Any]) -> np.ndarray:
     import numpy as np
 
     return np.array(list(values), dtype=object)
+
+
+def _text_columns(rows: list[dict[str, Any]], *names: str) -> dict[str, np.ndarray]:
+    return {name: _texts(row.get(name) for row in rows) for name in names}
 
 
 def _floats(values: Iterable[float | None]) -> np.ndarray:

@@ -11,7 +11,7 @@ use lookalike::gallery::Payload;
 use lookalike::groups::{self, GroupOptions, Groups, Kept};
 use lookalike::outliers::{self, OutlierOptions, RankBy};
 use lookalike::suggest::{self, SuggestOptions, Suggestion, Suggestions};
-use lookalike::{Error, Searcher, map, sample};
+use lookalike::{Error, Progress, Searcher, map, sample};
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::errors::exception;
 use crate::gallery::{Store, filter_of, json, read};
 use crate::neighbours::float_bytes;
-use crate::watch::{Teller, watched};
+use crate::watch::watched;
 
 /// What copies are looked for.
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ pub fn find_duplicates(
     let py = store.py();
     let wishes: DuplicateWishes = read(py, wishes)?;
     let filter = filter_of(py, filter)?;
-    compute(store, observer, |searcher, teller| {
+    compute(store, observer, |searcher, tell| {
         let gallery = searcher.gallery();
         let options = DuplicateOptions {
             threshold: wishes.threshold,
@@ -56,7 +56,6 @@ pub fn find_duplicates(
             },
             ..DuplicateOptions::default()
         };
-        let tell = |progress| teller.progress_or_end(progress);
         let found = match wishes.turned {
             true => duplicates::find_turned(gallery, &options, searcher.encoder(), tell),
             false => duplicates::find(gallery, &options, tell),
@@ -90,9 +89,8 @@ pub fn rank_outliers(
         count: wishes.count,
         filter: filter_of(py, filter)?,
     };
-    compute(store, observer, |searcher, teller| {
+    compute(store, observer, |searcher, tell| {
         let model = searcher.encoder().autoencoder();
-        let tell = |progress| teller.progress_or_end(progress);
         let found = outliers::rank(searcher.gallery(), model, &options, tell)?;
         Ok(json(&found))
     })
@@ -104,8 +102,7 @@ pub fn lay_out_map<'py>(
     store: &Bound<'py, Store>,
     observer: &Bound<'py, PyAny>,
 ) -> PyResult<(Vec<String>, Bound<'py, PyByteArray>)> {
-    let (ids, places) = compute(store, observer, |searcher, teller| {
-        let tell = |progress| teller.progress_or_end(progress);
+    let (ids, places) = compute(store, observer, |searcher, tell| {
         let map = map::lay_out(searcher.gallery(), tell)?;
         let ids = map.points().iter().map(|point| point.id.to_string());
         let places: Vec<f32> = map.points().iter().flat_map(|p| [p.x, p.y]).collect();
@@ -146,9 +143,8 @@ pub fn find_groups(
         min_size: wishes.min_size,
         filter: filter_of(py, filter)?,
     };
-    compute(store, observer, |searcher, teller| {
+    compute(store, observer, |searcher, tell| {
         let gallery = searcher.gallery();
-        let tell = |progress| teller.progress_or_end(progress);
         let groups = groups::find(gallery, &options, tell)?;
         let kept = match wishes.keep {
             true => Some(groups::keep(gallery, &groups, tell)?),
@@ -168,8 +164,7 @@ pub fn check_pictures(
 ) -> PyResult<String> {
     let filter = filter_of(store.py(), filter)?;
     let options = CheckOptions { filter, limit };
-    compute(store, observer, |searcher, teller| {
-        let tell = |progress| teller.progress_or_end(progress);
+    compute(store, observer, |searcher, tell| {
         Ok(json(&check::check(searcher.gallery(), &options, tell)?))
     })
 }
@@ -183,8 +178,7 @@ pub fn choose_sample(
     observer: &Bound<'_, PyAny>,
 ) -> PyResult<String> {
     let filter = filter_of(store.py(), filter)?;
-    compute(store, observer, |searcher, teller| {
-        let tell = |progress| teller.progress_or_end(progress);
+    compute(store, observer, |searcher, tell| {
         let chosen = sample::cover(searcher.gallery(), count, filter.as_ref(), tell)?;
         Ok(json(&chosen))
     })
@@ -197,6 +191,8 @@ struct SuggestWishes {
     k: usize,
     own: bool,
     given: BTreeMap<String, String>,
+    /// Labels that may be mistakes, instead of labels for images without one.
+    mistakes: bool,
 }
 
 /// A suggestion with what is known of its image.
@@ -211,8 +207,7 @@ struct Suggested<'a> {
 #[derive(Serialize)]
 struct FoundLabels<'a> {
     about: &'a Suggestions,
-    suggestions: Vec<Suggested<'a>>,
-    mistakes: Vec<Suggested<'a>>,
+    found: Vec<Suggested<'a>>,
 }
 
 /// Labels that neighbours suggest, and labels that they contradict.
@@ -231,40 +226,38 @@ pub fn suggest_labels(
         own: wishes.own,
         filter: filter_of(py, filter)?,
     };
-    compute(store, observer, |searcher, teller| {
+    compute(store, observer, |searcher, tell| {
         let gallery = searcher.gallery();
-        let tell = |progress| teller.progress_or_end(progress);
         let mut found = suggest::find(gallery, &options, tell)?;
         let suggestions = std::mem::take(&mut found.suggestions);
         let mistakes = std::mem::take(&mut found.mistakes);
+        let asked_for = if wishes.mistakes {
+            mistakes
+        } else {
+            suggestions
+        };
+        let known = suggest::payloads(gallery, &asked_for)?;
+        let joined = known.into_iter().map(|(suggestion, payload)| Suggested {
+            suggestion,
+            payload,
+        });
         Ok(json(&FoundLabels {
             about: &found,
-            suggestions: known(searcher, &suggestions)?,
-            mistakes: known(searcher, &mistakes)?,
+            found: joined.collect(),
         }))
     })
-}
-
-fn known<'a>(
-    searcher: &Searcher,
-    suggestions: &'a [Suggestion],
-) -> Result<Vec<Suggested<'a>>, Error> {
-    let known = suggest::payloads(searcher.gallery(), suggestions)?;
-    let joined = known.into_iter().map(|(suggestion, payload)| Suggested {
-        suggestion,
-        payload,
-    });
-    Ok(joined.collect())
 }
 
 /// Does something long with a gallery, without the interpreter's lock, and hears Ctrl-C.
 fn compute<T: Send>(
     store: &Bound<'_, Store>,
     observer: &Bound<'_, PyAny>,
-    work: impl FnOnce(&Searcher, &Teller) -> Result<T, Error> + Send,
+    work: impl FnOnce(&Searcher, &dyn Fn(Progress)) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
     let py = store.py();
     let searcher = store.get().searcher(py)?;
-    let done = watched(py, Some(observer), |teller| work(&searcher, &teller))?;
+    let done = watched(py, Some(observer), |teller| {
+        work(&searcher, &|progress| teller.progress_or_end(progress))
+    })?;
     done.map_err(|error| exception(py, error))
 }

@@ -20,6 +20,7 @@ use crate::errors::{exception, raise};
 use crate::inputs::Input;
 use crate::neighbours::{float_bytes, metric_of};
 use crate::query::{Asked, examples_of, query_of};
+use crate::searches::kept;
 use crate::watch::{refuse_forked, watched};
 
 /// Pictures up to this side are shown as they are, larger ones as JPEG.
@@ -170,20 +171,19 @@ impl Store {
     /// The answer to a query, as JSON. `asked` is JSON, see [`Asked`].
     fn search(&self, py: Python<'_>, query: &Bound<'_, PyAny>, asked: &str) -> PyResult<String> {
         let asked: Asked = read(py, asked)?;
-        let again = asked.again();
-        let options = asked.options(py)?;
-        match again {
-            Some(again) => {
-                let (like, unlike) = examples_of(query)?;
-                self.ask(py, |searcher| {
-                    Ok(json(&again.search(searcher, like, unlike, options)?))
-                })
-            }
-            None => {
-                let query = query_of(query)?;
-                self.ask(py, |searcher| Ok(json(&searcher.search(query, &options)?)))
-            }
-        }
+        let mut options = asked.options(py)?;
+        let Some(name) = asked.named else {
+            let query = query_of(query)?;
+            return self.ask(py, |searcher| Ok(json(&searcher.search(query, &options)?)));
+        };
+        let (like, unlike) = examples_of(query)?;
+        self.ask(py, |searcher| {
+            let search = kept(searcher)?.get(&name)?;
+            options.strategy = asked.strategy.unwrap_or(search.strategy);
+            Ok(json(
+                &searcher.search_again(&search, like, unlike, options)?,
+            ))
+        })
     }
 
     /// The id of the point that a user's words name: an id, a path, `SOURCE#KEY`, a key.

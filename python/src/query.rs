@@ -10,7 +10,6 @@ use serde::Deserialize;
 use crate::errors::{exception, raise};
 use crate::gallery::{filter_of, id_of};
 use crate::neighbours::{floats_of, metric_of};
-use crate::searches::Again;
 
 /// What is wanted besides the query.
 #[derive(Deserialize)]
@@ -24,23 +23,17 @@ pub struct Asked {
     exclude_self: bool,
     rerank: Option<Rerank>,
     diverse: Option<f32>,
-    strategy: Option<Strategy>,
+    pub strategy: Option<Strategy>,
     tiles: bool,
-    named: Option<String>,
+    /// The search that is kept and asked again.
+    pub named: Option<String>,
 }
 
 impl Asked {
-    /// The search that is kept and asked again, if it is one.
-    pub fn again(&self) -> Option<Again> {
-        self.named.clone().map(|name| Again {
-            name,
-            strategy: self.strategy,
-        })
-    }
-
     /// The same as the library takes it.
-    pub fn options(self, py: Python<'_>) -> PyResult<SearchOptions> {
-        let metric = self.metric.map(|name| metric_of(py, &name)).transpose()?;
+    pub fn options(&self, py: Python<'_>) -> PyResult<SearchOptions> {
+        let metric = self.metric.as_deref();
+        let metric = metric.map(|name| metric_of(py, name)).transpose()?;
         Ok(SearchOptions {
             k: self.k,
             metric,

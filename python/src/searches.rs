@@ -1,8 +1,8 @@
 //! Searches that a gallery keeps under names.
 
-use lookalike::gallery::{Answer, Strategy};
-use lookalike::named::{AskedAgain, NamedSearches};
-use lookalike::{Error, Query, SearchOptions, Searcher};
+use lookalike::gallery::Strategy;
+use lookalike::named::NamedSearches;
+use lookalike::{Error, Searcher};
 use pyo3::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -76,36 +76,7 @@ pub fn delete_search(store: &Bound<'_, Store>, name: &str) -> PyResult<()> {
     store.get().ask(store.py(), delete)
 }
 
-/// A search that is kept, asked again.
-pub struct Again {
-    /// Its name.
-    pub name: String,
-    /// How its examples are weighed; without one, as was kept.
-    pub strategy: Option<Strategy>,
-}
-
-impl Again {
-    /// Asks with its examples and further ones, and a filter besides its own.
-    pub fn search(
-        &self,
-        searcher: &Searcher,
-        like: Vec<Query>,
-        unlike: Vec<Query>,
-        mut options: SearchOptions,
-    ) -> Result<Answer, Error> {
-        let search = kept(searcher)?.get(&self.name)?;
-        options.filter = search.filter(options.filter)?;
-        options.strategy = self.strategy.unwrap_or(search.strategy);
-        let asked = search.asked(searcher.gallery())?;
-        let note = AskedAgain::note(&asked);
-        let like: Vec<_> = asked.like.into_iter().chain(like).collect();
-        let unlike: Vec<_> = asked.unlike.into_iter().chain(unlike).collect();
-        let mut answer = searcher.search(Query::examples(like, unlike), &options)?;
-        answer.notes.extend(note);
-        Ok(answer)
-    }
-}
-
-fn kept(searcher: &Searcher) -> Result<NamedSearches, Error> {
+/// The searches that a gallery keeps.
+pub fn kept(searcher: &Searcher) -> Result<NamedSearches, Error> {
     NamedSearches::of(&searcher.gallery().describe()?)
 }

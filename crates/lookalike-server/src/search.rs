@@ -92,17 +92,10 @@ impl Service {
             return Ok(self.searcher.search(query, &options)?);
         };
         let named = self.named_searches()?.get(name)?;
-        let asked = named.asked(self.gallery())?;
-        let note = asked.note();
-        options.filter = named.filter(options.filter)?;
         if search.strategy.is_none() {
             options.strategy = named.strategy;
         }
-        let like = asked.like.into_iter().chain(like);
-        let query = Query::examples(like, asked.unlike.into_iter().chain(unlike));
-        let mut answer = self.searcher.search(query, &options)?;
-        answer.notes.extend(note);
-        Ok(answer)
+        Ok(self.searcher.search_again(&named, like, unlike, options)?)
     }
 
     /// The searches that are kept under names.

@@ -385,6 +385,29 @@ impl Searcher {
         NamedSearch::new(self.gallery(), &like, &unlike, filter, strategy)
     }
 
+    /// Asks with a search that was [kept](crate::named::NamedSearches), and further examples. Its
+    /// filter goes with that of `options`, whose strategy counts.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`search`](Self::search), and of [`NamedSearch::filter`].
+    pub fn search_again(
+        &self,
+        search: &NamedSearch,
+        like: Vec<Query>,
+        unlike: Vec<Query>,
+        mut options: SearchOptions,
+    ) -> Result<Answer, Error> {
+        let asked = search.asked(self.gallery())?;
+        let note = asked.note();
+        options.filter = search.filter(options.filter)?;
+        let like: Vec<Query> = asked.like.into_iter().chain(like).collect();
+        let unlike: Vec<Query> = asked.unlike.into_iter().chain(unlike).collect();
+        let mut answer = self.search(Query::examples(like, unlike), &options)?;
+        answer.notes.extend(note);
+        Ok(answer)
+    }
+
     fn examples(&self, queries: Vec<Query>) -> Result<Vec<Example>, Error> {
         let each = queries.into_iter().map(|query| self.example(query));
         each.collect()
