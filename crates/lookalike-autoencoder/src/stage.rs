@@ -221,13 +221,14 @@ pub(crate) struct Making<'a> {
 impl Making<'_> {
     /// Makes a stage ready. `look` describes the collection (absent only where nothing is
     /// described); `targets` are those of a stage that is resumed or that learns from a teacher, or
-    /// empty.
+    /// empty; `earlier` are those of the stage before.
     pub fn task(
         &self,
         stage: Stage,
         weights: &Weights,
         look: Option<&Look>,
         targets: Vec<f32>,
+        earlier: Vec<f32>,
     ) -> Result<Task, AutoencoderError> {
         let mut task = Task {
             stage,
@@ -240,9 +241,15 @@ impl Making<'_> {
             (Stage::Look, Some(look)) => {
                 task.targets = look.describe(self.collection, self.plan.code_dim);
             }
-            (Stage::Refine | Stage::RefineAgain, Some(look)) if task.targets.is_empty() => {
-                let again = stage == Stage::RefineAgain;
-                task.targets = self.refined(&task.images, weights, look, again)?;
+            (Stage::Refine, _) if task.targets.is_empty() => {
+                let width = task.width;
+                let row = |&image: &u32| &earlier[image as usize * width..][..width];
+                let described = task.images.iter().flat_map(row).copied().collect();
+                task.targets = self.refined(&task.images, weights, described, false)?;
+            }
+            // Of the same images.
+            (Stage::RefineAgain, _) if task.targets.is_empty() => {
+                task.targets = self.refined(&task.images, weights, earlier, true)?;
             }
             (Stage::Decode, _) => task.codes = self.codes(&task.images, weights)?,
             _ => {}
@@ -250,23 +257,17 @@ impl Making<'_> {
         Ok(task)
     }
 
-    /// Descriptions, and behind them the spectral coordinates of the descriptions in the encoder's
-    /// codes, or of these and the coordinates that the codes have already.
+    /// `targets` that begin with descriptions, and behind them the spectral coordinates of the
+    /// descriptions in the encoder's codes, or of these and the coordinates that the codes have
+    /// already.
     fn refined(
         &self,
         images: &[u32],
         weights: &Weights,
-        look: &Look,
+        mut targets: Vec<f32>,
         again: bool,
     ) -> Result<Vec<f32>, AutoencoderError> {
         let width = self.plan.code_dim;
-        let described = look.describe(self.collection, width);
-        let mut targets: Vec<f32> = images
-            .iter()
-            .flat_map(|&image| &described[image as usize * width..][..width])
-            .copied()
-            .collect();
-        drop(described);
         let codes = self.codes(images, weights)?;
         let mut taken = Vec::new();
         for code in codes.chunks_exact(width) {

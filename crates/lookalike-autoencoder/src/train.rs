@@ -187,14 +187,16 @@ fn run(
     let look = (config.objective == Objective::Look)
         .then(|| Look::fit(collection, look_dim(plan.code_dim)));
     for (index, &stage) in stages.iter().enumerate().skip(state.position.earlier.len()) {
+        let mut targets = std::mem::take(&mut state.targets);
+        let mut earlier = Vec::new();
         if index > state.position.earlier.len() {
+            earlier = std::mem::take(&mut targets);
             state.enter(stage, &plan);
         }
-        let mut targets = std::mem::take(&mut state.targets);
         if let (Stage::Distil, Some(teacher), true) = (stage, &config.teacher, targets.is_empty()) {
             targets = teacher.targets(ask()?, collection.len(), plan.code_dim)?;
         }
-        let task = making.task(stage, &state.weights, look.as_ref(), targets)?;
+        let task = making.task(stage, &state.weights, look.as_ref(), targets, earlier)?;
         state = Run::start(collection, config, &plan, &data, device, task, state)?
             .go(checkpointing, observer)?;
     }
@@ -245,7 +247,6 @@ impl State {
     fn enter(&mut self, stage: Stage, plan: &Plan) {
         let finished = std::mem::take(&mut self.position.epochs);
         self.position.earlier.push(finished);
-        self.targets = Vec::new();
         self.adam = AdamState::new(stage.plan(plan).parameter_count());
     }
 }
@@ -339,6 +340,8 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Learns to the stage's end. The state has its targets, whether a checkpoint has them or not:
+    /// the next stage may begin with them.
     fn go(
         mut self,
         checkpointing: Option<&Checkpointing>,
@@ -386,7 +389,9 @@ impl<'a> Run<'a> {
                 saved = Instant::now();
             }
         }
-        self.state()
+        let mut finished = self.state()?;
+        finished.targets = self.task.targets;
+        Ok(finished)
     }
 
     fn step(&mut self, epoch: usize, images: &[u32], steps: usize) -> Result<(), AutoencoderError> {
