@@ -129,6 +129,8 @@ def _reduced(name: str) -> Any:
         value, axes = inputs[0], about["axes"]
         if name == "mean":
             return value.mean(axes, keepdim=True)
+        if name == "least":
+            return value.amin(axes, keepdim=True)
         squares = (value * value).sum(axes, keepdim=True)
         return squares.sqrt() if name == "length" else squares
 
@@ -158,6 +160,7 @@ _OPERATORS = {
     "Concat": lambda i, a: torch.cat(i, a["axis"]),
     "Conv": _conv,
     "Div": lambda i, a: i[0] / i[1],
+    "Equal": lambda i, a: i[0] == i[1],
     "Flatten": lambda i, a: i[0].flatten(a.get("axis", 1)),
     "Gemm": lambda i, a: i[0] @ i[1] + i[2],
     "Greater": lambda i, a: i[0] > i[1],
@@ -170,6 +173,7 @@ _OPERATORS = {
     "Pad": _edge,
     "ReduceL2": _reduced("length"),
     "ReduceMean": _reduced("mean"),
+    "ReduceMin": _reduced("least"),
     "ReduceSumSquare": _reduced("squares"),
     "Relu": lambda i, a: i[0].relu(),
     "Reshape": lambda i, a: i[0].reshape(i[1].tolist()),

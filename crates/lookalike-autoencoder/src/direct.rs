@@ -2,28 +2,34 @@
 //!
 //! What a network of this size learns in minutes generalises better than what it is told to
 //! describe, but describes it less exactly: of 106 textures it finds .89 right answers among five,
-//! where the colours' components alone find .97. So an image's shape and its colours stand in its
-//! code once more, exactly: their leading principal components over the collection, each brought to
-//! a length of its own behind what was learned, which has length 1. docs/quality-tried.md
-//! has the figures.
+//! where the colours' components alone find .97. So what an image looks like and its colours stand
+//! in its code once more, exactly: their leading principal components over the collection, each
+//! brought to a length of its own behind what was learned, which has length 1. What it looks like
+//! is its shape and, where descriptions do not agree much, its local structures as well, by their
+//! weights. docs/quality-tried.md has the figures.
 
 use lookalike_images::{FINE_COLOURS, Gradients, InputShape, fine_colours};
 use lookalike_neighbours::Pca;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, Named};
+use crate::structure::{Structure, StructureRecord, spread};
 
 /// Components of each part. More find hardly more: 96 gain at most .007 in P@5 on ten collections.
-const COMPONENTS: usize = 48;
-/// Length of the shape at most, and what it falls to where descriptions agree: this factor times
+pub(crate) const COMPONENTS: usize = 48;
+/// Length of the look at most, and what it falls to where descriptions agree: this factor times
 /// the squared share of neighbours that they do not share. Where they agree, the neighbour graph
 /// that the code was refined along is right, and what is exact adds little.
-const MAX_SHAPE: f32 = 0.7;
-const SHAPE_FACTOR: f32 = 1.4;
+const MAX_LOOK: f32 = 1.0;
+const LOOK_FACTOR: f32 = 1.4;
+/// A look that is shorter has no structures: they take as long to compute as what is learned.
+const MIN_STRUCTURED: f32 = 0.5;
 /// Length of colours that count fully among the parts of a description.
 const COLOURS: f32 = 0.85;
 /// Lengths beyond this are no model's.
 const MAX_LENGTH: f32 = 10.0;
+/// Structures of an image, at most: coarse and fine.
+const MAX_STRUCTURES: usize = 2;
 
 /// What is computed from the pixels themselves, in a model's record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,8 +37,11 @@ const MAX_LENGTH: f32 = 10.0;
 pub struct DirectRecord {
     /// The collection's mean gradient; values of pixels are 0 to 1.
     pub contrast: f32,
-    /// Where edges run.
+    /// Where edges run, and which of the structures there are.
     pub shape: DirectPart,
+    /// Local structures that the shape's part has as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub structures: Vec<StructureRecord>,
     /// Which colours there are, where they count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colours: Option<DirectPart>,
@@ -69,6 +78,37 @@ impl Projection {
         let axes = (0..mean.len())
             .flat_map(|value| (0..dims).map(move |row| directions[row * pca.mean().len() + value]))
             .collect();
+        Self {
+            mean,
+            axes,
+            part: DirectPart { dims, length },
+        }
+    }
+
+    /// The components of several descriptions together: each is brought to its own components,
+    /// times a weight, and these side by side to those of `joined`.
+    fn joined(parts: &[(&Pca, f32)], joined: &Pca, length: f32) -> Self {
+        let dims = joined.components().min(COMPONENTS);
+        let width = joined.mean().len();
+        let (mut mean, mut axes) = (Vec::new(), Vec::new());
+        let mut before = 0;
+        for (pca, weight) in parts {
+            let (own, len) = (pca.components(), pca.mean().len());
+            mean.extend_from_slice(pca.mean());
+            let start = axes.len();
+            axes.resize(start + len * dims, 0.0f32);
+            for (component, direction) in pca.directions().chunks_exact(len).enumerate() {
+                let shares: Vec<f32> = (0..dims)
+                    .map(|row| joined.directions()[row * width + before + component] * weight)
+                    .collect();
+                for (row, along) in axes[start..].chunks_exact_mut(dims).zip(direction) {
+                    for (axis, share) in row.iter_mut().zip(&shares) {
+                        *axis += along * share;
+                    }
+                }
+            }
+            before += own;
+        }
         Self {
             mean,
             axes,
@@ -145,29 +185,51 @@ impl Projection {
 pub(crate) struct Direct {
     pub gradients: Gradients,
     pub contrast: f32,
+    /// What `shape` is made of beside the gradients.
+    pub structures: Vec<Structure>,
     pub shape: Projection,
     pub colours: Option<Projection>,
 }
 
+/// Parts of a collection's description that a code can have exactly, with their principal
+/// components and weights.
+pub(crate) struct Exact<'a> {
+    pub gradients: Gradients,
+    pub contrast: f32,
+    pub shape: (&'a Pca, f32),
+    pub structures: Vec<(&'a Structure, &'a Pca, f32)>,
+    pub colours: Option<(&'a Pca, f32)>,
+    /// How many of the neighbours by one description others confirm (0 to 1).
+    pub agreement: f32,
+}
+
 impl Direct {
-    /// Of a collection: the mean gradient of its images, the principal components of their shapes,
-    /// those of their colours and how much colours count (0 to 1), and how many of the neighbours
-    /// by one description others confirm (0 to 1).
-    pub fn new(
-        gradients: Gradients,
-        contrast: f32,
-        shape: &Pca,
-        colours: Option<(&Pca, f32)>,
-        agreement: f32,
-    ) -> Self {
-        let doubt = 1.0 - agreement.clamp(0.0, 1.0);
+    /// Of a collection. `join` finds the principal components of shape and structures side by side,
+    /// each times its weight.
+    pub fn new(exact: &Exact, join: impl FnOnce() -> Pca) -> Self {
+        let doubt = 1.0 - exact.agreement.clamp(0.0, 1.0);
         // Never 0, so that every code has a direction.
-        let length = (SHAPE_FACTOR * doubt * doubt).clamp(0.05, MAX_SHAPE);
-        let colours = colours.filter(|(_, weight)| *weight > 0.0);
+        let length = (LOOK_FACTOR * doubt * doubt).clamp(0.05, MAX_LOOK);
+        let colours = exact.colours.filter(|(_, weight)| *weight > 0.0);
+        let is_structured = length >= MIN_STRUCTURED && !exact.structures.is_empty();
+        let shape = match is_structured {
+            true => {
+                let structures = exact.structures.iter();
+                let parts: Vec<(&Pca, f32)> = std::iter::once(exact.shape)
+                    .chain(structures.map(|&(_, pca, weight)| (pca, weight)))
+                    .collect();
+                Projection::joined(&parts, &join(), length)
+            }
+            false => Projection::new(exact.shape.0, length),
+        };
+        let structures = exact.structures.iter().filter(|_| is_structured);
         Self {
-            gradients,
-            contrast,
-            shape: Projection::new(shape, length),
+            gradients: exact.gradients,
+            contrast: exact.contrast,
+            structures: structures
+                .map(|(structure, ..)| (*structure).clone())
+                .collect(),
+            shape,
             colours: colours.map(|(pca, weight)| Projection::new(pca, COLOURS * weight)),
         }
     }
@@ -176,6 +238,7 @@ impl Direct {
         DirectRecord {
             contrast: self.contrast,
             shape: self.shape.part,
+            structures: self.structures.iter().map(Structure::record).collect(),
             colours: self.colours.as_ref().map(|colours| colours.part),
         }
     }
@@ -193,7 +256,7 @@ impl Direct {
     /// Writes the [`dims`](Self::dims) floats of an image that has the model's shape.
     pub fn write(&self, pixels: &[u8], out: &mut [f32]) {
         let (shape, rest) = out.split_at_mut(self.shape_dims());
-        self.shape.write(&self.shape_of(pixels), shape);
+        self.shape.write(&self.look_of(pixels), shape);
         if let Some(colours) = &self.colours {
             let mut description = vec![0.0; FINE_COLOURS];
             fine_colours(pixels, &mut description);
@@ -201,10 +264,16 @@ impl Direct {
         }
     }
 
-    fn shape_of(&self, pixels: &[u8]) -> Vec<f32> {
-        let mut description = vec![0.0; self.gradients.len()];
-        self.gradients
-            .describe_softly(pixels, self.contrast, &mut description);
+    /// The shape of an image, and behind it its structures.
+    fn look_of(&self, pixels: &[u8]) -> Vec<f32> {
+        let mut description = vec![0.0; self.shape.mean.len()];
+        let (shape, mut rest) = description.split_at_mut(self.gradients.len());
+        self.gradients.describe_softly(pixels, self.contrast, shape);
+        for structure in &self.structures {
+            let (out, others) = rest.split_at_mut(structure.len());
+            structure.describe(pixels, out);
+            rest = others;
+        }
         description
     }
 
@@ -217,7 +286,7 @@ impl Direct {
         rows: usize,
         columns: usize,
     ) -> Vec<f64> {
-        let description = self.shape_of(pixels);
+        let description = self.look_of(pixels);
         let mut components = vec![0.0; self.shape_dims()];
         self.shape.components(&description, &mut components);
         let scale = f64::from(self.shape.scale(&components));
@@ -233,11 +302,22 @@ impl Direct {
             .collect();
         let [down, across] = self.gradients.blocks();
         let mut shares = vec![0.0; rows * columns];
+        let (values, mut rest) = values.split_at(self.gradients.len());
+        for structure in &self.structures {
+            let (own, others) = rest.split_at(structure.len());
+            structure.add_shares(pixels, own, rows, &mut shares);
+            rest = others;
+        }
         let blocks = values.chunks_exact(values.len() / (down * across));
+        // Block `at` of so many, each two cells long and one cell after the other.
+        let sides = |at: usize, blocks: usize, places: usize| {
+            let cells = (blocks + 1) as f64;
+            spread([at as f64 / cells, (at + 2) as f64 / cells], places)
+        };
         for (index, block) in blocks.enumerate() {
             let share: f64 = block.iter().sum();
-            let vertical = spread(index / across, down, rows);
-            let horizontal = spread(index % across, across, columns);
+            let vertical = sides(index / across, down, rows);
+            let horizontal = sides(index % across, across, columns);
             for (row, part) in vertical.iter().enumerate() {
                 for (column, of) in horizontal.iter().enumerate() {
                     shares[row * columns + column] += share * part * of;
@@ -249,6 +329,9 @@ impl Direct {
 
     pub fn tensors(&self) -> Vec<Named<'_>> {
         let mut tensors: Vec<Named> = self.shape.tensors("shape").into();
+        for (number, structure) in self.structures.iter().enumerate() {
+            tensors.extend(structure.tensors(&structure_name(number)));
+        }
         if let Some(colours) = &self.colours {
             tensors.extend(colours.tensors("colours"));
         }
@@ -268,29 +351,36 @@ impl Direct {
             return Err("its codes have colours, its images have none".to_owned());
         }
         let gradients = Gradients::suited(input);
+        if record.structures.len() > MAX_STRUCTURES {
+            return Err(format!(
+                "it has {} kinds of structures",
+                record.structures.len()
+            ));
+        }
+        let structures = record.structures.iter().enumerate();
+        let structures: Vec<Structure> = structures
+            .map(|(number, &structure)| {
+                let name = structure_name(number);
+                Structure::read(structure, &name, input, record.contrast, container)
+            })
+            .collect::<Result<_, _>>()?;
+        let len = gradients.len() + structures.iter().map(Structure::len).sum::<usize>();
         let colours = record
             .colours
             .map(|part| Projection::read(container, "colours", FINE_COLOURS, part));
         Ok(Self {
             gradients,
             contrast: record.contrast,
-            shape: Projection::read(container, "shape", gradients.len(), record.shape)?,
+            structures,
+            shape: Projection::read(container, "shape", len, record.shape)?,
             colours: colours.transpose()?,
         })
     }
 }
 
-/// How block `index` of `blocks`, each two cells long and one cell after the other, lies over
-/// `places` of equal size; adds up to 1.
-fn spread(index: usize, blocks: usize, places: usize) -> Vec<f64> {
-    let cells = (blocks + 1) as f64;
-    let (start, end) = (index as f64 / cells, (index + 2) as f64 / cells);
-    (0..places)
-        .map(|place| {
-            let bounds = [place, place + 1].map(|at| at as f64 / places as f64);
-            (end.min(bounds[1]) - start.max(bounds[0])).max(0.0) / (end - start)
-        })
-        .collect()
+/// What the tensors of a structure begin with.
+fn structure_name(number: usize) -> String {
+    format!("direct.structure{number}")
 }
 
 #[cfg(test)]
@@ -299,13 +389,11 @@ mod tests {
 
     #[test]
     fn a_block_is_spread_over_the_places_that_it_covers() {
-        assert_eq!(spread(0, 7, 4), [1.0, 0.0, 0.0, 0.0]);
-        assert_eq!(spread(1, 7, 4), [0.5, 0.5, 0.0, 0.0]);
-        for (blocks, places) in [(1, 1), (6, 7), (7, 16), (3, 2)] {
-            for index in 0..blocks {
-                let sum: f64 = spread(index, blocks, places).iter().sum();
-                assert!((sum - 1.0).abs() < 1e-12);
-            }
+        assert_eq!(spread([0.0, 0.25], 4), [1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(spread([0.125, 0.375], 4), [0.5, 0.5, 0.0, 0.0]);
+        for (bounds, places) in [([0.0, 1.0], 1), ([0.3, 0.9], 7), ([0.5, 0.51], 16)] {
+            let sum: f64 = spread(bounds, places).iter().sum();
+            assert!((sum - 1.0).abs() < 1e-12);
         }
     }
 }

@@ -49,6 +49,7 @@ mod progress;
 mod record;
 mod sample;
 mod stage;
+mod structure;
 mod teacher;
 mod train;
 
@@ -72,5 +73,6 @@ pub use progress::{Phase, Progress};
 pub use record::{
     Comparison, DataRecord, EpochRecord, Judgement, StageRecord, TrainRecord, Verdict,
 };
+pub use structure::StructureRecord;
 pub use teacher::TeacherRecord;
 pub use train::{Observer, TrainStep, distil, train};

@@ -3,37 +3,66 @@
 use lookalike_images::{InputShape, LocalGradients};
 use lookalike_neighbours::{Codes, Pca};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::container::{Container, Named};
 
 /// Components of a local block that are kept.
 const COMPONENTS: usize = 24;
 /// Kinds of blocks that are told apart.
-const KINDS: usize = 32;
+pub(crate) const KINDS: usize = 32;
 /// Rounds of clustering.
 const ROUNDS: usize = 15;
 /// Blocks that the kinds are found on, and images that they are taken from, at most.
 const BLOCKS: usize = 60_000;
+/// Kinds are shared up to this part of the mean squared distance of blocks from their kind.
+const MARGIN: f32 = 0.15;
+/// Added to sums before their square roots are taken, and its root taken away again.
+pub(crate) const FLOOR: f32 = 1e-2;
 /// The image as a whole, and its quarters.
-const REGIONS: usize = 5;
+pub(crate) const REGIONS: usize = 5;
 /// Length of a quarter's values beside the whole's.
-const QUARTER_WEIGHT: f32 = 0.5;
+pub(crate) const QUARTER_WEIGHT: f32 = 0.5;
 
 /// Local blocks of gradients, summed up by kind.
 ///
 /// A vector of locally aggregated descriptors (Jégou, Douze, Schmid and Pérez, CVPR 2010): blocks
 /// ([`LocalGradients`]) are brought to half-whitened principal components and told apart by k-means;
-/// of every kind, the differences of its blocks from the kind's mean are added up. Square roots keep
-/// one repeated structure from outweighing all others (Perronnin, Sánchez and Mensink, ECCV 2010).
-/// That is done for the whole image and for its quarters (Lazebnik, Schmid and Ponce, CVPR 2006).
-pub(super) struct Structure {
-    blocks: LocalGradients,
-    contrast: f32,
-    pca: Pca,
-    /// The kinds' means, one a row.
-    means: Vec<f32>,
+/// of every kind, the differences of its blocks from the kind's mean are added up. A block that is
+/// nearly as near to other kinds is shared with them, so that a rounding error moves no block from
+/// one kind to another. Square roots keep one repeated structure from outweighing all others
+/// (Perronnin, Sánchez and Mensink, ECCV 2010). That is done for the whole image and for its
+/// quarters (Lazebnik, Schmid and Ponce, CVPR 2006).
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Structure {
+    pub blocks: LocalGradients,
+    pub contrast: f32,
+    /// The mean block.
+    pub mean: Vec<f32>,
+    /// For each value of a block, its share in every component.
+    pub axes: Vec<f32>,
+    pub means: Means,
+    /// A kind whose squared distance from a block is greater than the least by this has no share.
+    pub margin: f32,
+}
+
+/// What a model's record says of a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StructureRecord {
+    /// Pixels from one local block to the next.
+    pub step: usize,
+    /// Components of a block.
+    pub components: usize,
+    /// Kinds of blocks.
+    pub kinds: usize,
+    /// A kind whose squared distance from a block is greater than the least by this has no share
+    /// in it.
+    pub margin: f32,
 }
 
 /// Pixels between coarse blocks: a sixteenth of the longer side, and few enough that a block fits.
-pub(super) fn coarse_step(shape: InputShape) -> usize {
+pub(crate) fn coarse_step(shape: InputShape) -> usize {
     let (longer, shorter) = (shape.height.max(shape.width), shape.height.min(shape.width));
     ((longer + 8) / 16).min(shorter / 4).max(1)
 }
@@ -62,12 +91,19 @@ impl Structure {
             .collect();
         let codes = Codes::new(&chosen, LocalGradients::BLOCK).expect("blocks are finite");
         let pca = Pca::fit(codes, COMPONENTS);
-        let means = cluster(&pca.project_half_whitened(codes), pca.components());
+        let (means, spread) = cluster(&pca.project_half_whitened(codes), pca.components());
+        let directions = pca.directions().chunks_exact(LocalGradients::BLOCK);
+        let rows: Vec<(&[f32], f32)> = directions.zip(pca.half_whitening()).collect();
         Self {
             blocks,
             contrast,
-            pca,
+            mean: pca.mean().to_vec(),
+            axes: (0..LocalGradients::BLOCK)
+                .flat_map(|value| rows.iter().map(move |(row, factor)| row[value] * factor))
+                .collect(),
             means,
+            // Of blocks that are all alike any will do.
+            margin: (MARGIN * spread).max(f32::MIN_POSITIVE),
         }
     }
 
@@ -78,24 +114,15 @@ impl Structure {
 
     /// Writes the description of an image.
     pub fn describe(&self, pixels: &[u8], out: &mut [f32]) {
-        let mut blocks = vec![0.0; self.blocks.len()];
-        self.blocks.describe(pixels, self.contrast, &mut blocks);
-        let codes = Codes::new(&blocks, LocalGradients::BLOCK).expect("blocks are finite");
-        let components = self.pca.project_half_whitened(codes);
-        let dims = self.pca.components();
-        let [down, across] = self.blocks.grid();
         out.fill(0.0);
         let (whole, quarters) = out.split_at_mut(self.means.len());
-        for (at, block) in components.chunks_exact(dims).enumerate() {
-            let kind = nearest(&self.means, block);
-            let quarter = 2 * usize::from(2 * (at / across) >= down)
-                + usize::from(2 * (at % across) >= across);
-            let mean = &self.means[kind * dims..][..dims];
-            let sums = &mut quarters[quarter * self.means.len() + kind * dims..][..dims];
-            for ((sum, value), mean) in sums.iter_mut().zip(block).zip(mean) {
-                *sum += value - mean;
+        self.each_share(pixels, |at, kind, share, block| {
+            let quarter = &mut quarters[self.quarter(at) * self.means.len()..];
+            let sums = &mut quarter[kind * block.len()..][..block.len()];
+            for ((sum, value), mean) in sums.iter_mut().zip(block).zip(self.means.row(kind)) {
+                *sum += share * (value - mean);
             }
-        }
+        });
         for quarter in quarters.chunks_exact_mut(self.means.len()) {
             for (sum, value) in whole.iter_mut().zip(quarter.iter()) {
                 *sum += value;
@@ -104,14 +131,184 @@ impl Structure {
         }
         normalise(whole, 1.0);
     }
+
+    /// What each place of a grid of `rows` x `columns` over the image adds to a sum over its
+    /// description, of which `values` are the terms. The values of a kind are divided among the
+    /// blocks that have a share in it, and those of one that no block has among all, of the region.
+    pub fn add_shares(&self, pixels: &[u8], values: &[f64], rows: usize, shares: &mut [f64]) {
+        let columns = shares.len() / rows;
+        let kinds = self.means.len() / self.means.dims;
+        let terms: Vec<f64> = values
+            .chunks_exact(self.means.dims)
+            .map(|kind| kind.iter().sum())
+            .collect();
+        let (whole, quarters) = terms.split_at(kinds);
+        let mut of_whole = vec![0.0f64; kinds];
+        let mut of_quarters = vec![0.0f64; 4 * kinds];
+        let mut all = Vec::new();
+        self.each_share(pixels, |at, kind, share, _| {
+            of_whole[kind] += f64::from(share);
+            of_quarters[self.quarter(at) * kinds + kind] += f64::from(share);
+            all.push((at, kind, f64::from(share)));
+        });
+        let [down, across] = self.blocks.grid();
+        let mut blocks = vec![0.0f64; down * across];
+        for (at, kind, share) in all {
+            let quarter = self.quarter(at) * kinds + kind;
+            blocks[at] +=
+                share * (whole[kind] / of_whole[kind] + quarters[quarter] / of_quarters[quarter]);
+        }
+        // What no block has a share in.
+        let idle = |terms: &[f64], of: &[f64]| -> f64 {
+            let idle = terms.iter().zip(of).filter(|(_, of)| **of == 0.0);
+            idle.map(|(term, _)| term).sum()
+        };
+        let mut blocks_of_quarters = [0.0; 4];
+        (0..blocks.len()).for_each(|at| blocks_of_quarters[self.quarter(at)] += 1.0);
+        let mut everywhere = idle(whole, &of_whole);
+        let mut evenly = [0.0; 4];
+        for (quarter, evenly) in evenly.iter_mut().enumerate() {
+            let own = quarter * kinds..(quarter + 1) * kinds;
+            let idle = idle(&quarters[own.clone()], &of_quarters[own]);
+            match blocks_of_quarters[quarter] > 0.0 {
+                true => *evenly = idle / blocks_of_quarters[quarter],
+                false => everywhere += idle,
+            }
+        }
+        let everywhere = everywhere / blocks.len() as f64;
+        let shape = self.blocks.shape();
+        let step = self.blocks.step();
+        let sides = |at: usize, side: usize, places: usize| {
+            let bounds = [at * step, (at + 4) * step].map(|end| end as f64 / side as f64);
+            spread(bounds, places)
+        };
+        for (at, block) in blocks.iter().enumerate() {
+            let vertical = sides(at / across, shape.height, rows);
+            let horizontal = sides(at % across, shape.width, columns);
+            let block = block + everywhere + evenly[self.quarter(at)];
+            for (shares, part) in shares.chunks_exact_mut(columns).zip(vertical) {
+                for (share, of) in shares.iter_mut().zip(&horizontal) {
+                    *share += block * part * of;
+                }
+            }
+        }
+    }
+
+    /// The quarter of the image that a block is counted to.
+    pub fn quarter(&self, at: usize) -> usize {
+        let [down, across] = self.blocks.grid();
+        2 * usize::from(2 * (at / across) >= down) + usize::from(2 * (at % across) >= across)
+    }
+
+    /// Calls `take` for each kind that has a share in a block, with the block's number, the kind,
+    /// the share (those of a block add up to 1) and the block's components.
+    fn each_share(&self, pixels: &[u8], mut take: impl FnMut(usize, usize, f32, &[f32])) {
+        let mut blocks = vec![0.0; self.blocks.len()];
+        self.blocks.describe(pixels, self.contrast, &mut blocks);
+        let mut components = vec![0.0f32; self.means.dims];
+        for (at, block) in blocks.chunks_exact(LocalGradients::BLOCK).enumerate() {
+            components.fill(0.0);
+            let rows = self.axes.chunks_exact(self.means.dims);
+            for ((value, mean), row) in block.iter().zip(&self.mean).zip(rows) {
+                let value = value - mean;
+                for (sum, axis) in components.iter_mut().zip(row) {
+                    *sum += value * axis;
+                }
+            }
+            let shares = self.means.shares(&components, self.margin);
+            for (kind, &share) in shares.iter().enumerate().filter(|(_, share)| **share > 0.0) {
+                take(at, kind, share, &components);
+            }
+        }
+    }
+
+    /// What a model's record says of it.
+    pub fn record(&self) -> StructureRecord {
+        StructureRecord {
+            step: self.blocks.step(),
+            components: self.means.dims,
+            kinds: self.means.len() / self.means.dims,
+            margin: self.margin,
+        }
+    }
+
+    /// Tensors of a model file, whose names begin with `name`.
+    pub fn tensors(&self, name: &str) -> [Named<'_>; 3] {
+        let dims = self.means.dims;
+        [
+            ("mean", vec![self.mean.len()], &self.mean),
+            ("axes", vec![self.mean.len(), dims], &self.axes),
+            (
+                "kinds",
+                vec![self.means.len() / dims, dims],
+                &self.means.rows,
+            ),
+        ]
+        .map(|(kind, shape, values)| Named {
+            name: format!("{name}.{kind}"),
+            shape,
+            values,
+        })
+    }
+
+    /// Reads what [`tensors`](Self::tensors) named.
+    pub fn read(
+        record: StructureRecord,
+        name: &str,
+        shape: InputShape,
+        contrast: f32,
+        container: &Container,
+    ) -> Result<Self, String> {
+        let StructureRecord {
+            step,
+            components,
+            kinds,
+            margin,
+        } = record;
+        let shorter = shape.height.min(shape.width);
+        let possible = (1..=shorter / 4).contains(&step)
+            && (1..=COMPONENTS).contains(&components)
+            && (1..=KINDS).contains(&kinds)
+            && margin > 0.0
+            && margin.is_finite();
+        if !possible {
+            return Err(format!(
+                "its local blocks, {step} pixels apart, have {components} components and {kinds} kinds, shared up to {margin}"
+            ));
+        }
+        let block = LocalGradients::BLOCK;
+        let tensor =
+            |kind: &str, shape: &[usize]| container.tensor(&format!("{name}.{kind}"), shape);
+        Ok(Self {
+            blocks: LocalGradients::new(shape, step),
+            contrast,
+            mean: tensor("mean", &[block])?,
+            axes: tensor("axes", &[block, components])?,
+            means: Means::new(tensor("kinds", &[kinds, components])?, components),
+            margin,
+        })
+    }
 }
 
-/// Square roots with their signs, brought to a length.
+/// How what lies between two bounds, as shares of a side, is spread over `places` of equal size;
+/// adds up to 1.
+pub(crate) fn spread([start, end]: [f64; 2], places: usize) -> Vec<f64> {
+    (0..places)
+        .map(|place| {
+            let bounds = [place, place + 1].map(|at| at as f64 / places as f64);
+            (end.min(bounds[1]) - start.max(bounds[0])).max(0.0) / (end - start)
+        })
+        .collect()
+}
+
+/// Square roots with their signs, brought to a length. Those of what is nearly 0 are flat, so that
+/// rounding errors of sums stay small.
 fn normalise(values: &mut [f32], length: f32) {
     let mut square = 0.0;
     for value in values.iter_mut() {
-        square += value.abs();
-        *value = value.abs().sqrt().copysign(*value);
+        let root = (value.abs() + FLOOR).sqrt() - FLOOR.sqrt();
+        square += root * root;
+        *value = root.copysign(*value);
     }
     if square > 0.0 {
         let scale = length / square.sqrt();
@@ -119,52 +316,113 @@ fn normalise(values: &mut [f32], length: f32) {
     }
 }
 
-/// The nearest of the means; the first of equals.
-fn nearest(means: &[f32], block: &[f32]) -> usize {
-    let mut best = (f32::INFINITY, 0);
-    for (kind, mean) in means.chunks_exact(block.len()).enumerate() {
-        let distance: f32 = mean
-            .iter()
-            .zip(block)
-            .map(|(mean, value)| (mean - value) * (mean - value))
-            .sum();
-        if distance < best.0 {
-            best = (distance, kind);
-        }
-    }
-    best.1
+/// The means of kinds of blocks, up to [`KINDS`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Means {
+    pub dims: usize,
+    /// One a row.
+    pub rows: Vec<f32>,
+    /// The same by dimension, a value for each kind, so that all are compared with a block at once.
+    /// Kinds that there are none of are infinitely far away.
+    columns: Vec<[f32; KINDS]>,
 }
 
-/// Lloyd's k-means, from blocks at even steps. Sums are made in a fixed order, so that the means
-/// are the same on any number of threads.
-fn cluster(blocks: &[f32], dims: usize) -> Vec<f32> {
+impl Means {
+    fn new(rows: Vec<f32>, dims: usize) -> Self {
+        let mut columns = vec![[f32::INFINITY; KINDS]; dims];
+        for (kind, mean) in rows.chunks_exact(dims).enumerate() {
+            for (column, &value) in columns.iter_mut().zip(mean) {
+                column[kind] = value;
+            }
+        }
+        Self {
+            dims,
+            rows,
+            columns,
+        }
+    }
+
+    /// Floats of all means.
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn row(&self, kind: usize) -> &[f32] {
+        &self.rows[kind * self.dims..][..self.dims]
+    }
+
+    /// Squared distances of a block from the means.
+    fn distances(&self, block: &[f32]) -> [f32; KINDS] {
+        let mut distances = [0.0f32; KINDS];
+        for (column, value) in self.columns.iter().zip(block) {
+            for (distance, mean) in distances.iter_mut().zip(column) {
+                *distance += (mean - value) * (mean - value);
+            }
+        }
+        distances
+    }
+
+    /// The kinds' shares in a block, which add up to 1: they fall with the squared distance beyond
+    /// that of the nearest kind, to 0 at the margin, and that flatly, because square roots of sums of
+    /// shares are taken.
+    fn shares(&self, block: &[f32], margin: f32) -> [f32; KINDS] {
+        let distances = self.distances(block);
+        let least = distances.iter().copied().fold(f32::INFINITY, f32::min);
+        let mut shares = distances.map(|distance| {
+            let nearness = (1.0 - (distance - least) / margin).max(0.0);
+            nearness * nearness
+        });
+        let total: f32 = shares.iter().sum();
+        shares.iter_mut().for_each(|share| *share /= total);
+        shares
+    }
+
+    /// The kind whose mean is nearest to a block, the first of equals, and its squared distance.
+    fn nearest(&self, block: &[f32]) -> (usize, f32) {
+        let mut best = (0, f32::INFINITY);
+        for (kind, distance) in self.distances(block).into_iter().enumerate() {
+            if distance < best.1 {
+                best = (kind, distance);
+            }
+        }
+        best
+    }
+}
+
+/// Lloyd's k-means, from blocks at even steps, and the mean squared distance of blocks from the
+/// nearest mean, by the means of the last round but one. Sums are made in a fixed order, so that
+/// these are the same on any number of threads.
+fn cluster(blocks: &[f32], dims: usize) -> (Means, f32) {
     let count = blocks.len() / dims;
     let kinds = KINDS.min(count);
-    let mut means: Vec<f32> = (0..kinds)
-        .flat_map(|kind| &blocks[kind * count / kinds * dims..][..dims])
-        .copied()
-        .collect();
+    let first = (0..kinds).flat_map(|kind| &blocks[kind * count / kinds * dims..][..dims]);
+    let mut means = Means::new(first.copied().collect(), dims);
+    let mut spread = 0.0;
     for _ in 0..ROUNDS {
-        let chosen: Vec<usize> = blocks
+        let chosen: Vec<(usize, f32)> = blocks
             .par_chunks_exact(dims)
             .with_min_len(512)
-            .map(|block| nearest(&means, block))
+            .map(|block| means.nearest(block))
             .collect();
         let mut sums = vec![0.0f64; means.len()];
         let mut counts = vec![0usize; kinds];
-        for (block, &kind) in blocks.chunks_exact(dims).zip(&chosen) {
+        for (block, &(kind, _)) in blocks.chunks_exact(dims).zip(&chosen) {
             counts[kind] += 1;
             for (sum, &value) in sums[kind * dims..][..dims].iter_mut().zip(block) {
                 *sum += f64::from(value);
             }
         }
+        let mut rows = means.rows;
         for (kind, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             for at in kind * dims..(kind + 1) * dims {
-                means[at] = (sums[at] / count as f64) as f32;
+                rows[at] = (sums[at] / count as f64) as f32;
             }
         }
+        means = Means::new(rows, dims);
+        let squares: f64 = chosen.iter().map(|(_, square)| f64::from(*square)).sum();
+        spread = (squares / count.max(1) as f64) as f32;
     }
-    means
+    (means, spread)
 }
 
 #[cfg(test)]
@@ -194,33 +452,81 @@ mod tests {
                 [x + noise(3 * block + 1), y + noise(3 * block + 2)]
             })
             .collect();
-        let means = cluster(&blocks, 2);
+        let (means, _) = cluster(&blocks, 2);
         assert_eq!(means.len(), 2 * KINDS);
         for (block, values) in blocks.chunks(2).enumerate() {
-            let mean = &means[2 * nearest(&means, values)..][..2];
+            let mean = means.row(means.nearest(values).0);
             assert!(distance(mean, &centres[group(block)]) < 1.5, "{mean:?}");
-            let least = means.chunks(2).map(|mean| distance(mean, values));
+            let least = means.rows.chunks(2).map(|mean| distance(mean, values));
             assert_eq!(least.fold(f32::INFINITY, f32::min), distance(mean, values));
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        assert_eq!(pool.unwrap().install(|| cluster(&blocks, 2)), means);
+        assert_eq!(pool.unwrap().install(|| cluster(&blocks, 2)).0, means);
     }
 
     #[test]
     fn few_blocks_are_kinds_of_their_own() {
         for count in [1, 5, KINDS] {
             let blocks: Vec<f32> = (0..3 * count).map(noise).collect();
-            let means = cluster(&blocks, 3);
-            assert_eq!(means, blocks);
+            let (means, spread) = cluster(&blocks, 3);
+            assert_eq!(spread, 0.0);
+            assert_eq!(means.rows, blocks);
         }
         // All alike: the first kind has them all, and none is lost.
-        assert_eq!(cluster(&[7.0; 300], 3), [7.0; 3 * KINDS]);
+        assert_eq!(cluster(&[7.0; 300], 3).0.rows, [7.0; 3 * KINDS]);
     }
 
     #[test]
     fn the_first_of_equal_means_is_the_nearest() {
-        assert_eq!(nearest(&[1.0, -1.0, 0.5, -0.5], &[0.0]), 2);
-        assert_eq!(nearest(&[1.0, 1.0, 0.0, 0.0, 0.0, 0.0], &[0.1, 0.0]), 1);
+        let means = Means::new(vec![1.0, -1.0, 0.5, -0.5], 1);
+        assert_eq!(means.nearest(&[0.0]), (2, 0.25));
+        let means = Means::new(vec![1.0, 1.0, 0.0, 0.0, 0.0, 0.0], 2);
+        assert_eq!(means.nearest(&[0.1, 0.0]).0, 1);
+    }
+
+    #[test]
+    fn blocks_between_kinds_are_shared() {
+        let means = Means::new(vec![0.0, 1.0, 5.0], 1);
+        let of = |at: f32| means.shares(&[at], 0.25);
+        assert_eq!(of(0.0)[..3], [1.0, 0.0, 0.0]);
+        assert_eq!(of(0.5)[..3], [0.5, 0.5, 0.0]);
+        assert_eq!(of(0.8)[..3], [0.0, 1.0, 0.0]);
+        let mut before = of(0.0);
+        for step in 1..=1000 {
+            let now = of(step as f32 / 1000.0);
+            assert!((now.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+            let moved = now.iter().zip(&before).map(|(a, b)| (a - b).abs());
+            assert!(moved.fold(0.0, f32::max) < 0.01, "at {step}");
+            before = now;
+        }
+        assert_eq!(before[1], 1.0);
+    }
+
+    #[test]
+    fn terms_are_divided_among_places() {
+        let shape = InputShape {
+            channels: 1,
+            height: 40,
+            width: 64,
+        };
+        let pixels: Vec<u8> = (0..shape.values())
+            .map(|at| (127.0 + 120.0 * noise(at)) as u8)
+            .collect();
+        let structure = Structure::fit(shape, 4, 0.1, &[&pixels]);
+        let region = structure.means.len();
+        let mut values: Vec<f64> = (0..structure.len()).map(|i| f64::from(noise(i))).collect();
+        let mut shares = vec![0.0; 5 * 8];
+        structure.add_shares(&pixels, &values, 5, &mut shares);
+        let sum = |values: &[f64]| values.iter().sum::<f64>();
+        assert!((sum(&shares) - sum(&values)).abs() < 1e-6 * region as f64);
+        // Terms of the upper left quarter: its places have most of them.
+        values.fill(0.0);
+        values[region..2 * region].fill(1.0);
+        shares.fill(0.0);
+        structure.add_shares(&pixels, &values, 5, &mut shares);
+        let upper_left = |at: &usize| at / 8 < 3 && at % 8 < 5;
+        let inside: f64 = (0..40).filter(upper_left).map(|at| shares[at]).sum();
+        assert!(inside > 0.9 * region as f64, "{inside} of {region}");
     }
 
     #[test]
@@ -242,7 +548,7 @@ mod tests {
             let structure = Structure::fit(shape, step, 0.1, &images);
             let region = structure.means.len();
             assert_eq!(structure.len(), REGIONS * region);
-            assert_eq!(region % structure.pca.components(), 0);
+            assert_eq!(region % structure.means.dims, 0);
             let [down, across] = structure.blocks.grid();
             for image in images {
                 let mut out = vec![f32::NAN; structure.len()];

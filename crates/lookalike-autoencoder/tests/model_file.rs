@@ -8,7 +8,7 @@ use common::{GREY, shapes};
 use lookalike_autoencoder::{
     Architecture, Autoencoder, DeviceChoice, Objective, TrainConfig, train,
 };
-use lookalike_images::{COLOURS, InputShape, colours};
+use lookalike_images::{COLOURS, Collection, InputShape, colours};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
@@ -301,6 +301,31 @@ fn shape_and_colours_stand_behind_what_was_learned() {
     }
 }
 
+/// A model whose codes have structures: descriptions of noise do not agree.
+fn structured_model() -> Autoencoder {
+    let mut bits = 1u64;
+    let noise = (0..40 * GREY.values()).map(|_| {
+        bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (bits >> 56) as u8
+    });
+    let keys = (0..40).map(|i| i.to_string()).collect();
+    let images = Collection::from_parts("noise", GREY, keys, vec![None; 40], noise.collect());
+    let config = TrainConfig {
+        epochs: 1,
+        batch: 16,
+        ..TrainConfig::with_objective(Architecture::Bottleneck, Objective::Look)
+    };
+    let model = train(&images.unwrap(), &config, CPU, None, &mut ()).unwrap();
+    let structures = &model.record().direct.as_ref().unwrap().structures;
+    assert_eq!(structures.len(), 2, "{structures:?}");
+    model
+}
+
+#[test]
+fn structures_survive_a_models_file() {
+    survives(&structured_model());
+}
+
 #[test]
 fn a_damaged_direct_part_is_refused_with_the_reason() {
     let bytes = small_model_of(Objective::Look).to_bytes();
@@ -321,6 +346,29 @@ fn a_damaged_direct_part_is_refused_with_the_reason() {
     let why = said(&|direct| direct["colours"] = direct["shape"].clone());
     assert!(why.contains("have none"), "{why}");
     assert!(said(&|direct| *direct = serde_json::Value::Null).contains("tensors"));
+    let structured = structured_model().to_bytes();
+    let said = |change: &dyn Fn(&mut serde_json::Value)| {
+        let change = |d: &mut serde_json::Value| change(&mut d["record"]["direct"]["structures"]);
+        refusal(&changed(&structured, |d, _| change(d)))
+    };
+    for (path, value) in [
+        ("step", serde_json::json!(0)),
+        ("step", 8.into()),
+        ("components", 0.into()),
+        ("components", 25.into()),
+        ("kinds", 33.into()),
+        ("margin", 0.into()),
+    ] {
+        let why = said(&|structures| structures[0][path] = value.clone());
+        assert!(why.contains("its local blocks"), "{path}: {why}");
+    }
+    assert!(said(&|structures| structures[0]["kinds"] = 3.into()).contains("of shape"));
+    let three = |structures: &mut serde_json::Value| {
+        let one = structures[0].clone();
+        *structures = vec![one; 3].into();
+    };
+    assert!(said(&three).contains("3 kinds of structures"));
+    assert!(said(&|structures| *structures = serde_json::json!([])).contains("of shape"));
     let missing = changed(&bytes, |_, t| {
         t.retain(|(name, _, _)| name != "direct.shape.axes")
     });

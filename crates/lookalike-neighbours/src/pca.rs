@@ -106,10 +106,8 @@ impl Pca {
         out
     }
 
-    /// [`project`](Self::project), each coordinate divided by the square root of its standard
-    /// deviation: halfway between plain components, where few decide, and whitened ones, where
-    /// noise counts as much as anything. A standard deviation below a thousandth of the largest is
-    /// taken as that.
+    /// [`project`](Self::project), each coordinate times its factor of
+    /// [`half_whitening`](Self::half_whitening).
     ///
     /// # Panics
     /// As [`project`](Self::project).
@@ -124,7 +122,10 @@ impl Pca {
         coordinates
     }
 
-    fn half_whitening(&self) -> Vec<f32> {
+    /// For each direction, one over the square root of the standard deviation: halfway between plain
+    /// components, where few decide, and whitened ones, where noise counts as much as anything. A
+    /// standard deviation below a thousandth of the largest is taken as that.
+    pub fn half_whitening(&self) -> Vec<f32> {
         let floor = MIN_DEVIATION * self.variances[0].sqrt();
         let factor = |variance: &f64| match variance.sqrt().max(floor) {
             // Codes without variance have no coordinates to divide.

@@ -2,7 +2,7 @@
 //! [`Objective::Look`](crate::Objective::Look).
 //!
 //! A description has up to four parts: where edges run (shape), which local structures there are,
-//! coarse and fine (`structure`), and which colours. Each part is brought to its principal
+//! coarse and fine ([`Structure`]), and which colours. Each part is brought to its principal
 //! components over the collection and to unit variance, and enters with a weight. The principal
 //! components of all of them together are the description. None is whitened: on each of eight
 //! collections half-whitened codes had a lower mean average precision.
@@ -15,7 +15,6 @@
 //! they are what everybody but shape confirms. Coarse and fine structure, which are of one kind, do
 //! not confirm each other.
 
-mod structure;
 mod weighing;
 
 use lookalike_images::{
@@ -25,9 +24,9 @@ use lookalike_neighbours::{Codes, Metric, Pca, nearest_others};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::direct::Direct;
+use crate::direct::{self, Direct, Exact};
 use crate::sample::evenly_spaced;
-use structure::Structure;
+use crate::structure::{Structure, coarse_step};
 
 pub use weighing::{CodesWeight, colours_weight, weigh_codes};
 
@@ -209,13 +208,9 @@ impl Look {
         let agreements = agreements(&kinds, &found);
         let best = agreements.iter().copied().fold(1e-6, f32::max);
         let mut record: Vec<Part> = Vec::new();
-        let mut colours = None;
         for (part, &agreement) in parts.iter_mut().zip(&agreements) {
             let weight = part_weight(part.describe.kind(), agreement, best);
             part.scale *= weight;
-            if part.describe.kind() == Kind::Colours {
-                colours = Some((part.pca.clone(), weight));
-            }
             if let Some(name) = part.describe.name(&record) {
                 record.push(Part {
                     name: name.to_owned(),
@@ -224,19 +219,13 @@ impl Look {
                 });
             }
         }
-        let direct = Direct::new(
-            Gradients::suited(shape),
-            contrast,
-            &parts[0].pca,
-            colours.as_ref().map(|(pca, weight)| (pca, *weight)),
-            best,
-        );
+        let direct = direct_part(&parts, &record, contrast, best, &images);
         parts.retain(|part| part.scale > 0.0);
         if parts.is_empty() {
             // Images that are all alike have nothing to describe, but still a description.
             parts.push(Fitted::new(Describe::Layout(shape), &images));
         }
-        let joined = join(&parts, &images);
+        let joined = join(&parts.iter().collect::<Vec<_>>(), &images);
         let width = parts.iter().map(Fitted::dims).sum();
         let pca = Pca::fit(rows(&joined, width), dims);
         let described = pca.project(rows(&joined, width));
@@ -253,13 +242,14 @@ impl Look {
     /// description, of mean squared length 1, and what is left is 0.
     pub fn describe(&self, collection: &Collection, width: usize) -> Vec<f32> {
         let mut all = vec![0.0; collection.len() * width];
-        let joined_width = self.parts.iter().map(Fitted::dims).sum();
+        let parts: Vec<&Fitted> = self.parts.iter().collect();
+        let joined_width = parts.iter().map(|part| part.dims()).sum();
         for (start, out) in all.chunks_mut(TOGETHER * width).enumerate() {
             let first = start * TOGETHER;
             let images: Vec<&[u8]> = (first..first + out.len() / width)
                 .map(|i| collection.image(i))
                 .collect();
-            let joined = join(&self.parts, &images);
+            let joined = join(&parts, &images);
             let described = self.pca.project(rows(&joined, joined_width));
             let dims = self.pca.components();
             for (out, row) in out
@@ -297,7 +287,7 @@ impl PartNeighbours {
             neighbours(&part.components(&images), part.dims(), count)
         };
         let gradients = Gradients::suited(shape);
-        let step = structure::coarse_step(shape);
+        let step = coarse_step(shape);
         Self {
             shape: near(Describe::Shape {
                 gradients,
@@ -309,6 +299,49 @@ impl PartNeighbours {
             colours: (shape.channels == 3).then(|| near(Describe::Colours)),
         }
     }
+}
+
+/// What stands in codes exactly: of the parts, whose scales have their weights by now, those that
+/// have a weight in the record.
+fn direct_part(
+    parts: &[Fitted],
+    record: &[Part],
+    contrast: f32,
+    agreement: f32,
+    images: &[&[u8]],
+) -> Direct {
+    let Describe::Shape { gradients, .. } = parts[0].describe else {
+        unreachable!("shape is the first part");
+    };
+    let look: Vec<&Fitted> = parts
+        .iter()
+        .filter(|part| match part.describe.kind() {
+            Kind::Shape => true,
+            Kind::Structure => part.scale > 0.0,
+            _ => false,
+        })
+        .collect();
+    let structures = look.iter().filter_map(|part| match &part.describe {
+        Describe::Structure(structure) => Some((structure, &part.pca, part.scale)),
+        _ => None,
+    });
+    let colours = parts.iter().zip(record);
+    let colours = colours.filter(|(_, part)| part.name == COLOURS);
+    let exact = Exact {
+        gradients,
+        contrast,
+        shape: (&parts[0].pca, parts[0].scale),
+        structures: structures.collect(),
+        colours: colours
+            .map(|(part, found)| (&part.pca, found.weight))
+            .next(),
+        agreement,
+    };
+    Direct::new(&exact, || {
+        let joined = join(&look, images);
+        let width = look.iter().map(|part| part.dims()).sum();
+        Pca::fit(rows(&joined, width), direct::COMPONENTS)
+    })
 }
 
 /// The mean gradient of images, which tells edges from noise.
@@ -323,7 +356,7 @@ fn contrast(images: &[&[u8]], shape: InputShape) -> f32 {
 
 /// The parts that images of a shape can have, in the order of the record, and layouts.
 fn descriptions(shape: InputShape, contrast: f32, images: &[&[u8]]) -> Vec<Describe> {
-    let coarse = structure::coarse_step(shape);
+    let coarse = coarse_step(shape);
     let structure = |step| Describe::Structure(Structure::fit(shape, step, contrast, images));
     let gradients = Gradients::suited(shape);
     let mut parts = vec![
@@ -424,8 +457,8 @@ fn raw(describe: &Describe, images: &[&[u8]]) -> Vec<f32> {
 }
 
 /// The components of all parts, side by side.
-fn join(parts: &[Fitted], images: &[&[u8]]) -> Vec<f32> {
-    let width: usize = parts.iter().map(Fitted::dims).sum();
+fn join(parts: &[&Fitted], images: &[&[u8]]) -> Vec<f32> {
+    let width: usize = parts.iter().map(|part| part.dims()).sum();
     let mut joined = vec![0.0; images.len() * width];
     let mut at = 0;
     for part in parts {

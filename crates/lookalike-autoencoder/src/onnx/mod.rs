@@ -80,14 +80,7 @@ impl Autoencoder {
         let shape = self.shape();
         let pixels = shape.height * shape.width;
         if let Some(direct) = self.direct() {
-            let (gradients, contrast) = (&direct.gradients, direct.contrast);
-            let mut parts = vec![seen::shape(
-                graph,
-                planes,
-                gradients,
-                contrast,
-                &direct.shape,
-            )];
+            let mut parts = vec![seen::look(graph, planes, direct)];
             if let Some(colours) = &direct.colours {
                 let shares = seen::colour_shares(graph, images, pixels, FINE_COLOUR_BINS);
                 parts.push(seen::project(graph, &shares, colours));

@@ -10,7 +10,7 @@ pub const TO_PLANES: [usize; 4] = [0, 3, 1, 2];
 /// The way back.
 const TO_PIXELS: [usize; 4] = [0, 2, 3, 1];
 
-pub fn transpose(graph: &mut Graph, value: &Value, order: &[usize; 4]) -> Value {
+pub fn transpose(graph: &mut Graph, value: &Value, order: &[usize]) -> Value {
     graph.node_with("Transpose", &[value], &[Attribute::Integers("perm", order)])
 }
 

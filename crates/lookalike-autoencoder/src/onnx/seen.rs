@@ -1,66 +1,52 @@
-//! What stands in a code behind what the network says, as ONNX operators: the shape and the
-//! colours, as [`Gradients::describe_softly`] and [`fine_colours`](lookalike_images::fine_colours)
-//! compute them.
+//! What stands in a code behind what the network says, as ONNX operators: the shape, structures and
+//! the colours, as [`Gradients::describe_softly`], [`Structure::describe`] and
+//! [`fine_colours`](lookalike_images::fine_colours) compute them.
 
-use lookalike_images::{CHROMA_RANGE, Gradients, InputShape, LUMA};
+use lookalike_images::{CHROMA_RANGE, Gradients, InputShape, LUMA, LocalGradients};
 
 use super::graph::{Attribute, Graph, Value};
-use crate::direct::{MIN_LENGTH, Projection};
+use super::network::transpose;
+use crate::direct::{Direct, MIN_LENGTH, Projection};
+use crate::structure::{FLOOR, QUARTER_WEIGHT, Structure};
 
 /// Cells of a block: 2 x 2.
 const BLOCK_CELLS: usize = 4;
 
-/// The components of where edges run. `planes` are images x channels x height x width, 0 to 255.
-pub fn shape(
-    graph: &mut Graph,
-    planes: &Value,
-    gradients: &Gradients,
-    contrast: f32,
-    projection: &Projection,
-) -> Value {
-    let InputShape {
-        channels,
-        height,
-        width,
-    } = gradients.shape();
-    let (across, down, length) = steepest(graph, planes, channels, [height, width]);
-    let orientation = orientation(graph, &across, &down);
-    let votes = hats(
-        graph,
-        &orientation,
-        // 180 degrees are 0 degrees, and are added to them below.
-        &[1, Gradients::ORIENTATIONS + 1, 1, 1],
-    );
-    let votes = graph.node("Mul", &[&votes, &length]);
-    let cells = cells(graph, &votes, gradients);
-    let blocks = blocks(graph, &cells);
+/// The gradient of each pixel: its two components and its length, images x 1 x height x width.
+struct Steepest {
+    across: Value,
+    down: Value,
+    length: Value,
+}
 
-    let squares = graph.node_with(
-        "ReduceSumSquare",
-        &[&blocks],
-        &[Attribute::Integers("axes", &[1])],
-    );
-    let weakest = graph.number(contrast * contrast);
-    let squares = graph.node("Add", &[&squares, &weakest]);
-    let lengths = graph.node("Sqrt", &[&squares]);
-    let smallest = graph.number(f32::MIN_POSITIVE);
-    let lengths = graph.node("Max", &[&lengths, &smallest]);
-    let blocks = graph.node("Div", &[&blocks, &lengths]);
-    let blocks = graph.node("Relu", &[&blocks]);
-    let description = graph.node("Sqrt", &[&blocks]);
-    let description = graph.node_with("Flatten", &[&description], &[Attribute::Integer("axis", 1)]);
-
-    // Here the values of a block are not beside each other but one map of blocks after another.
+/// The components of where edges run and of structures. `planes` are images x channels x height x
+/// width, 0 to 255.
+pub fn look(graph: &mut Graph, planes: &Value, direct: &Direct) -> Value {
+    let (gradients, contrast) = (&direct.gradients, direct.contrast);
+    let steepest = steepest(graph, planes, gradients.shape());
+    let mut description = shape(graph, &steepest, gradients, contrast);
+    if !direct.structures.is_empty() {
+        let structures = direct.structures.iter();
+        let structures = structures.map(|s| structure(graph, &steepest, s));
+        let all: Vec<Value> = std::iter::once(description).chain(structures).collect();
+        let all: Vec<&Value> = all.iter().collect();
+        description = graph.node_with("Concat", &all, &[Attribute::Integer("axis", 1)]);
+    }
+    // Here the values of a block of the shape are not beside each other but one map of blocks after
+    // another.
+    let projection = &direct.shape;
     let [rows, columns] = gradients.blocks();
     let (count, dims) = (rows * columns, projection.part.dims);
     let block = gradients.len() / count;
-    let place = |index: usize| index % count * block + index / count;
+    let places: Vec<usize> = (0..gradients.len())
+        .map(|index| index % count * block + index / count)
+        .chain(gradients.len()..projection.mean.len())
+        .collect();
     let moved = Projection {
-        mean: (0..gradients.len())
-            .map(|index| projection.mean[place(index)])
-            .collect(),
-        axes: (0..gradients.len())
-            .flat_map(|index| &projection.axes[place(index) * dims..][..dims])
+        mean: places.iter().map(|&place| projection.mean[place]).collect(),
+        axes: places
+            .iter()
+            .flat_map(|place| &projection.axes[place * dims..][..dims])
             .copied()
             .collect(),
         part: projection.part,
@@ -68,14 +54,175 @@ pub fn shape(
     project(graph, &description, &moved)
 }
 
-/// The gradient of each pixel, of the channel where it is longest: its two components and its
-/// length, images x 1 x height x width.
-fn steepest(
-    graph: &mut Graph,
-    planes: &Value,
-    channels: usize,
-    [height, width]: [usize; 2],
-) -> (Value, Value, Value) {
+/// Where edges run, one map of blocks after another.
+fn shape(graph: &mut Graph, steepest: &Steepest, gradients: &Gradients, contrast: f32) -> Value {
+    let orientation = orientation(graph, steepest);
+    let votes = hats(
+        graph,
+        &orientation,
+        // 180 degrees are 0 degrees, and are added to them below.
+        &[1, Gradients::ORIENTATIONS + 1, 1, 1],
+    );
+    let votes = graph.node("Mul", &[&votes, &steepest.length]);
+    let cells = cells(graph, &votes, gradients);
+    let blocks = blocks(graph, &cells);
+    let description = soften(graph, &blocks, contrast);
+    let description = graph.node("Sqrt", &[&description]);
+    graph.node_with("Flatten", &[&description], &[Attribute::Integer("axis", 1)])
+}
+
+/// Blocks, images x values x down x across, brought to a length that strong ones share.
+fn soften(graph: &mut Graph, blocks: &Value, contrast: f32) -> Value {
+    let squares = graph.node_with(
+        "ReduceSumSquare",
+        &[blocks],
+        &[Attribute::Integers("axes", &[1])],
+    );
+    let weakest = graph.number(contrast * contrast);
+    let squares = graph.node("Add", &[&squares, &weakest]);
+    let lengths = graph.node("Sqrt", &[&squares]);
+    let smallest = graph.number(f32::MIN_POSITIVE);
+    let lengths = graph.node("Max", &[&lengths, &smallest]);
+    let blocks = graph.node("Div", &[blocks, &lengths]);
+    graph.node("Relu", &[&blocks])
+}
+
+/// The description by local structures, images x values.
+fn structure(graph: &mut Graph, steepest: &Steepest, structure: &Structure) -> Value {
+    let [down, across] = structure.blocks.grid();
+    let (count, means) = (down * across, &structure.means);
+    let (dims, kinds) = (means.dims, means.rows.len() / means.dims);
+    let blocks = local_blocks(graph, steepest, &structure.blocks);
+    let blocks = soften(graph, &blocks, structure.contrast);
+    let blocks = graph.node("Sqrt", &[&blocks]);
+    let rows = graph.integers(&[-1, LocalGradients::BLOCK as i64, count as i64]);
+    let blocks = graph.node("Reshape", &[&blocks, &rows]);
+    let blocks = transpose(graph, &blocks, &[0, 2, 1]);
+    let mean = graph.floats(&[LocalGradients::BLOCK], &structure.mean);
+    let axes = graph.floats(&[LocalGradients::BLOCK, dims], &structure.axes);
+    let blocks = graph.node("Sub", &[&blocks, &mean]);
+    let components = graph.node("MatMul", &[&blocks, &axes]);
+
+    // Squared distances from the kinds' means, less what all kinds have in common.
+    let towards: Vec<f32> = (0..dims * kinds)
+        .map(|at| -2.0 * means.rows[at % kinds * dims + at / kinds])
+        .collect();
+    let towards = graph.floats(&[dims, kinds], &towards);
+    let squares: Vec<f32> = means.rows.chunks_exact(dims).map(square).collect();
+    let squares = graph.floats(&[kinds], &squares);
+    let distances = graph.node("MatMul", &[&components, &towards]);
+    let distances = graph.node("Add", &[&distances, &squares]);
+    let last = [Attribute::Integers("axes", &[2])];
+    let least = graph.node_with("ReduceMin", &[&distances], &last);
+    let beyond = graph.node("Sub", &[&distances, &least]);
+    let [one, margin] = [1.0, structure.margin].map(|number| graph.number(number));
+    let beyond = graph.node("Div", &[&beyond, &margin]);
+    let shares = graph.node("Sub", &[&one, &beyond]);
+    let shares = graph.node("Relu", &[&shares]);
+    let shares = graph.node("Mul", &[&shares, &shares]);
+    let total = sum_last(graph, &shares, kinds);
+    let shares = graph.node("Div", &[&shares, &total]);
+    let shares = transpose(graph, &shares, &[0, 2, 1]);
+
+    let means = graph.floats(&[kinds, dims], &means.rows);
+    let quarters = [0, 1, 2, 3].map(|quarter| {
+        let inside: Vec<f32> = (0..count)
+            .map(|at| f32::from(u8::from(structure.quarter(at) == quarter)))
+            .collect();
+        let inside = graph.floats(&[count], &inside);
+        let shares = graph.node("Mul", &[&shares, &inside]);
+        let sums = graph.node("MatMul", &[&shares, &components]);
+        let counts = sum_last(graph, &shares, count);
+        let expected = graph.node("Mul", &[&counts, &means]);
+        graph.node("Sub", &[&sums, &expected])
+    });
+    let whole = quarters[1..]
+        .iter()
+        .fold(quarters[0].clone(), |sum, quarter| {
+            graph.node("Add", &[&sum, quarter])
+        });
+    let mut regions = vec![region(graph, &whole, 1.0)];
+    for quarter in &quarters {
+        regions.push(region(graph, quarter, QUARTER_WEIGHT));
+    }
+    let regions: Vec<&Value> = regions.iter().collect();
+    graph.node_with("Concat", &regions, &[Attribute::Integer("axis", 1)])
+}
+
+fn square(row: &[f32]) -> f32 {
+    row.iter().map(|value| value * value).sum()
+}
+
+/// The sums over the last dimension, of so many values, which stays as one.
+fn sum_last(graph: &mut Graph, value: &Value, count: usize) -> Value {
+    let ones = graph.floats(&[count, 1], &vec![1.0; count]);
+    graph.node("MatMul", &[value, &ones])
+}
+
+/// Square roots with their signs of a region's values, brought to a length.
+fn region(graph: &mut Graph, sums: &Value, wanted: f32) -> Value {
+    let flat = graph.node_with("Flatten", &[sums], &[Attribute::Integer("axis", 1)]);
+    let sizes = graph.node("Abs", &[&flat]);
+    let signs = graph.node("Sign", &[&flat]);
+    let [floor, root, smallest, wanted] =
+        [FLOOR, FLOOR.sqrt(), MIN_LENGTH, wanted].map(|number| graph.number(number));
+    let sizes = graph.node("Add", &[&sizes, &floor]);
+    let roots = graph.node("Sqrt", &[&sizes]);
+    let roots = graph.node("Sub", &[&roots, &root]);
+    let roots = graph.node("Mul", &[&roots, &signs]);
+    let length = length(graph, &roots);
+    let length = graph.node("Max", &[&length, &smallest]);
+    let scale = graph.node("Div", &[&wanted, &length]);
+    graph.node("Mul", &[&roots, &scale])
+}
+
+/// Local blocks, images x [`LocalGradients::BLOCK`] x down x across.
+fn local_blocks(graph: &mut Graph, steepest: &Steepest, local: &LocalGradients) -> Value {
+    const DIRECTIONS: usize = LocalGradients::DIRECTIONS;
+    let step = local.step();
+    let direction = direction(graph, steepest);
+    // The whole circle is 0 degrees, and is added to them.
+    let votes = hats(graph, &direction, &[1, DIRECTIONS + 1, 1, 1]);
+    let votes = graph.node("Mul", &[&votes, &steepest.length]);
+    // Cells of 2 x 2 steps, at every step.
+    let (side, scale) = (2 * step, 1.0 / (255 * 4 * step * step) as f32);
+    let mut weights = vec![0.0; DIRECTIONS * (DIRECTIONS + 1) * side * side];
+    for (at, values) in weights.chunks_exact_mut(side * side).enumerate() {
+        let (to, from) = (at / (DIRECTIONS + 1), at % (DIRECTIONS + 1));
+        if from % DIRECTIONS == to {
+            values.fill(scale);
+        }
+    }
+    let weights = graph.floats(&[DIRECTIONS, DIRECTIONS + 1, side, side], &weights);
+    let cells = graph.node_with(
+        "Conv",
+        &[&votes, &weights],
+        &[
+            Attribute::Integers("kernel_shape", &[side, side]),
+            Attribute::Integers("strides", &[step, step]),
+        ],
+    );
+    // The cells of each block, two steps apart: a convolution that copies.
+    const CORNERS: [usize; 4] = [0, 2, 6, 8];
+    let mut weights = vec![0.0; LocalGradients::BLOCK * DIRECTIONS * 9];
+    for (cell, corner) in CORNERS.into_iter().enumerate() {
+        for direction in 0..DIRECTIONS {
+            let row = (cell * DIRECTIONS + direction) * DIRECTIONS + direction;
+            weights[row * 9 + corner] = 1.0;
+        }
+    }
+    let weights = graph.floats(&[LocalGradients::BLOCK, DIRECTIONS, 3, 3], &weights);
+    let kernel = Attribute::Integers("kernel_shape", &[3, 3]);
+    graph.node_with("Conv", &[&cells, &weights], &[kernel])
+}
+
+/// The gradient of each pixel, of the channel where it is longest.
+fn steepest(graph: &mut Graph, planes: &Value, shape: InputShape) -> Steepest {
+    let InputShape {
+        channels,
+        height,
+        width,
+    } = shape;
     let pads = graph.integers(&[0, 0, 1, 1, 0, 0, 1, 1]);
     let padded = graph.node_with("Pad", &[planes, &pads], &[Attribute::Text("mode", "edge")]);
     let axes = graph.integers(&[2, 3]);
@@ -92,7 +239,11 @@ fn steepest(
     let squares = graph.node("Add", &[&squares[0], &squares[1]]);
     if channels == 1 {
         let length = graph.node("Sqrt", &[&squares]);
-        return (across, down, length);
+        return Steepest {
+            across,
+            down,
+            length,
+        };
     }
     let of = |graph: &mut Graph, channel| {
         [&across, &down, &squares].map(|value| slice(graph, value, channel))
@@ -108,8 +259,11 @@ fn steepest(
         longest = [across, down, square];
     }
     let [across, down, square] = longest;
-    let length = graph.node("Sqrt", &[&square]);
-    (across, down, length)
+    Steepest {
+        length: graph.node("Sqrt", &[&square]),
+        across,
+        down,
+    }
 }
 
 /// One channel, the second dimension, of a value.
@@ -118,25 +272,52 @@ fn slice(graph: &mut Graph, value: &Value, channel: usize) -> Value {
     graph.node("Slice", &[value, &start, &end, &axis])
 }
 
-/// The orientation of gradients, 0 to 9 from 0 to 180 degrees, opposite directions alike.
-fn orientation(graph: &mut Graph, across: &Value, down: &Value) -> Value {
-    let all = Gradients::ORIENTATIONS as f32;
-    let [one, zero, quarter, half, whole] =
-        [1.0, 0.0, all / std::f32::consts::PI, all / 2.0, all].map(|number| graph.number(number));
+/// The angle between gradients and the row they lie in, 0 to `right` from 0 to 90 degrees.
+fn within_quarter(graph: &mut Graph, gradient: &Steepest, right: f32) -> Value {
+    let (across, down) = (&gradient.across, &gradient.down);
+    let [one, scale, right] =
+        [1.0, right / std::f32::consts::FRAC_PI_2, right].map(|number| graph.number(number));
     let [width, height] = [across, down].map(|part| graph.node("Abs", &[part]));
     let shorter = graph.node("Min", &[&width, &height]);
     // Whole numbers, so that 1 changes only what would be 0 / 0.
     let longer = graph.node("Max", &[&width, &height, &one]);
     let tangent = graph.node("Div", &[&shorter, &longer]);
     let angle = graph.node("Atan", &[&tangent]);
-    let within_45 = graph.node("Mul", &[&angle, &quarter]);
+    let within_45 = graph.node("Mul", &[&angle, &scale]);
     let steep = graph.node("Greater", &[&height, &width]);
-    let beyond = graph.node("Sub", &[&half, &within_45]);
-    let within_90 = graph.node("Where", &[&steep, &beyond, &within_45]);
-    let product = graph.node("Mul", &[across, down]);
+    let beyond = graph.node("Sub", &[&right, &within_45]);
+    graph.node("Where", &[&steep, &beyond, &within_45])
+}
+
+/// The orientation of gradients, 0 to 9 from 0 to 180 degrees, opposite directions alike.
+fn orientation(graph: &mut Graph, gradient: &Steepest) -> Value {
+    let all = Gradients::ORIENTATIONS as f32;
+    let within_90 = within_quarter(graph, gradient, all / 2.0);
+    let [zero, whole] = [0.0, all].map(|number| graph.number(number));
+    let product = graph.node("Mul", &[&gradient.across, &gradient.down]);
     let falling = graph.node("Less", &[&product, &zero]);
     let beyond = graph.node("Sub", &[&whole, &within_90]);
     graph.node("Where", &[&falling, &beyond, &within_90])
+}
+
+/// The direction of gradients, 0 to 8 from 0 to 360 degrees.
+fn direction(graph: &mut Graph, gradient: &Steepest) -> Value {
+    let all = LocalGradients::DIRECTIONS as f32;
+    let within_90 = within_quarter(graph, gradient, all / 4.0);
+    let [zero, eighth, half, whole] =
+        [0.0, all / 8.0, all / 2.0, all].map(|number| graph.number(number));
+    // Exact, as it is there; what has no length votes for nothing.
+    let [width, height] = [&gradient.across, &gradient.down].map(|part| graph.node("Abs", &[part]));
+    let diagonal = graph.node("Equal", &[&width, &height]);
+    let within_90 = graph.node("Where", &[&diagonal, &eighth, &within_90]);
+    let leftwards = graph.node("Less", &[&gradient.across, &zero]);
+    let upwards = graph.node("Less", &[&gradient.down, &zero]);
+    let mirrored = graph.node("Sub", &[&half, &within_90]);
+    let lower = graph.node("Where", &[&leftwards, &mirrored, &within_90]);
+    let turned = graph.node("Add", &[&half, &within_90]);
+    let mirrored = graph.node("Sub", &[&whole, &within_90]);
+    let upper = graph.node("Where", &[&leftwards, &turned, &mirrored]);
+    graph.node("Where", &[&upwards, &upper, &lower])
 }
 
 /// How near a value is to each of 0, 1, 2, ...: 1 where it is that number, falling to 0 at the next

@@ -138,10 +138,14 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
     };
     let codes = match (&record.direct, config.colour_weight > 0.0) {
         (Some(direct), _) => format!(
-            "codes of {} floats: {} learned, {} of shape (length {:.2}){}",
+            "codes of {} floats: {} learned, {} of {} (length {:.2}){}",
             report.code_dim,
             model.latent_dim(),
             direct.shape.dims,
+            match direct.structures.is_empty() {
+                true => "shape",
+                false => "shape and structure",
+            },
             direct.shape.length,
             direct.colours.map_or_else(String::new, |colours| format!(
                 ", {} of colours (length {:.2})",

@@ -1,6 +1,6 @@
 //! Gradients around many places of an image.
 
-use super::row::Row;
+use super::row::{Row, direction};
 use super::soften;
 use crate::fit::InputShape;
 
@@ -22,7 +22,9 @@ pub struct LocalGradients {
 }
 
 impl LocalGradients {
-    /// Floats of a block.
+    /// Directions that the gradients of a cell vote for.
+    pub const DIRECTIONS: usize = DIRECTIONS;
+    /// Floats of a block: those of its upper left cell, upper right, lower left and lower right.
     pub const BLOCK: usize = 4 * DIRECTIONS;
 
     /// Blocks of images of `shape`, `step` pixels apart.
@@ -39,7 +41,17 @@ impl LocalGradients {
         Self { shape, step }
     }
 
-    /// Blocks down and across.
+    /// The shape of the images.
+    pub fn shape(&self) -> InputShape {
+        self.shape
+    }
+
+    /// Pixels from one block to the next.
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// Blocks down and across, each four steps long.
     pub fn grid(&self) -> [usize; 2] {
         [self.shape.height, self.shape.width].map(|side| side / self.step - BLOCK_STEPS + 1)
     }
@@ -60,27 +72,27 @@ impl LocalGradients {
     pub fn describe(&self, pixels: &[u8], contrast: f32, out: &mut [f32]) {
         assert_eq!(pixels.len(), self.shape.values(), "pixels of another shape");
         assert_eq!(out.len(), self.len(), "out of another length");
-        let steps_across = self.shape.width / self.step;
+        let (down, across) = (self.shape.height / self.step, self.shape.width / self.step);
         let steps = self.votes(pixels);
         // Sums of 2 x 2 steps, at every step.
-        let cell = |y: usize, x: usize| {
-            let mut sums = [0.0f32; DIRECTIONS];
+        let cells_across = across - 1;
+        let scale = 1.0 / (255 * 4 * self.step * self.step) as f32;
+        let mut cells = vec![[0.0f32; DIRECTIONS]; (down - 1) * cells_across];
+        for (at, cell) in cells.iter_mut().enumerate() {
+            let (y, x) = (at / cells_across, at % cells_across);
             for (y, x) in [(y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)] {
-                for (sum, vote) in sums.iter_mut().zip(&steps[y * steps_across + x]) {
+                for (sum, vote) in cell.iter_mut().zip(&steps[y * across + x]) {
                     *sum += vote;
                 }
             }
-            sums
-        };
+            cell.iter_mut().for_each(|sum| *sum *= scale);
+        }
         let [_, across] = self.grid();
-        let scale = 1.0 / (255 * 4 * self.step * self.step) as f32;
         for (at, block) in out.chunks_exact_mut(Self::BLOCK).enumerate() {
             let (y, x) = (at / across, at % across);
-            let cells = [(y, x), (y, x + 2), (y + 2, x), (y + 2, x + 2)];
-            for (to, (y, x)) in block.chunks_exact_mut(DIRECTIONS).zip(cells) {
-                for (to, sum) in to.iter_mut().zip(cell(y, x)) {
-                    *to = sum * scale;
-                }
+            let corners = [(y, x), (y, x + 2), (y + 2, x), (y + 2, x + 2)];
+            for (to, (y, x)) in block.chunks_exact_mut(DIRECTIONS).zip(corners) {
+                to.copy_from_slice(&cells[y * cells_across + x]);
             }
             soften(block, contrast);
         }
@@ -97,12 +109,7 @@ impl LocalGradients {
             let gradients = row.orientations.iter().zip(&row.lengths);
             for (column, (&x, &y)) in gradients.take(across * self.step).enumerate() {
                 let length = (x * x + y * y).sqrt();
-                let turn = y.atan2(x) * (DIRECTIONS as f32 / std::f32::consts::TAU);
-                let turn = if turn < 0.0 {
-                    turn + DIRECTIONS as f32
-                } else {
-                    turn
-                };
+                let turn = direction(x, y, DIRECTIONS);
                 let lower = turn as usize;
                 let upper_part = length * (turn - lower as f32);
                 let votes = &mut steps[column / self.step];

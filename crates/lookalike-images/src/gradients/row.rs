@@ -117,21 +117,21 @@ fn longest(across: [i16; 3], down: [i16; 3]) -> (f32, f32) {
 }
 
 /// The arc tangent of 0 to 1 in orientations (9 / π of it), odd powers from the first; the error is
-/// below 1e-6.
-const ARC_TANGENT: [f32; 7] = [
-    2.864_777_8,
-    -0.954_472_3,
-    0.567_452_13,
-    -0.379_107_3,
-    0.228_104_96,
-    -0.096_268_95,
-    0.019_514_335,
+/// below 5e-7.
+const ARC_TANGENT: [f32; 8] = [
+    2.864_787,
+    -0.954_830_5,
+    0.571_430_1,
+    -0.398_465_9,
+    0.276_258,
+    -0.160_213_28,
+    0.062_655_83,
+    -0.011_621_404,
 ];
 
-/// The orientation of a gradient, 0 to 9 (from 0 to 180 degrees, opposite directions alike), and
-/// its length.
+/// The angle between a gradient and the row it lies in, in orientations: 0 along it, 4.5 across.
 #[inline]
-pub(super) fn polar(x: f32, y: f32) -> (f32, f32) {
+fn within_quarter(x: f32, y: f32) -> f32 {
     let (across, down) = (x.abs(), y.abs());
     // Gradients are whole numbers, so 1 changes only what would be 0 / 0.
     let tangent = across.min(down) / across.max(down).max(1.0);
@@ -140,17 +140,42 @@ pub(super) fn polar(x: f32, y: f32) -> (f32, f32) {
         .iter()
         .rev()
         .fold(0.0, |sum, &factor| sum * square + factor);
-    let all = ORIENTATIONS as f32;
     let within_45 = sum * tangent;
-    let within_90 = if down > across {
-        all / 2.0 - within_45
+    if down > across {
+        ORIENTATIONS as f32 / 2.0 - within_45
     } else {
         within_45
-    };
+    }
+}
+
+/// The orientation of a gradient, 0 to 9 (from 0 to 180 degrees, opposite directions alike), and
+/// its length.
+#[inline]
+pub(super) fn polar(x: f32, y: f32) -> (f32, f32) {
+    let within_90 = within_quarter(x, y);
     let orientation = if x * y < 0.0 {
-        all - within_90
+        ORIENTATIONS as f32 - within_90
     } else {
         within_90
     };
     (orientation, (x * x + y * y).sqrt())
+}
+
+/// The direction of a gradient, 0 to `directions` from 0 to 360 degrees. Multiples of 45 degrees
+/// are exact: in small cells they leave directions without any vote, and square roots of votes
+/// would make much of a rounding error.
+#[inline]
+pub(super) fn direction(x: f32, y: f32, directions: usize) -> f32 {
+    let all = directions as f32;
+    let within_90 = if x.abs() == y.abs() && x != 0.0 {
+        all / 8.0
+    } else {
+        within_quarter(x, y) * (all / (2 * ORIENTATIONS) as f32)
+    };
+    match (x < 0.0, y < 0.0) {
+        (false, false) => within_90,
+        (true, false) => all / 2.0 - within_90,
+        (true, true) => all / 2.0 + within_90,
+        (false, true) => all - within_90,
+    }
 }
