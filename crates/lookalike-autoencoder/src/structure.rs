@@ -1,18 +1,17 @@
 //! Which local structures an image has, and roughly where.
 
+mod kinds;
+
 use lookalike_images::{InputShape, LocalGradients};
 use lookalike_neighbours::{Codes, Pca};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, Named};
+use kinds::{KINDS, Means, cluster};
 
 /// Components of a local block that are kept.
 const COMPONENTS: usize = 24;
-/// Kinds of blocks that are told apart.
-pub(crate) const KINDS: usize = 32;
-/// Rounds of clustering.
-const ROUNDS: usize = 15;
 /// Blocks that the kinds are found on, and images that they are taken from, at most.
 const BLOCKS: usize = 60_000;
 /// Kinds are shared up to this part of the mean squared distance of blocks from their kind.
@@ -27,8 +26,8 @@ pub(crate) const QUARTER_WEIGHT: f32 = 0.5;
 /// Local blocks of gradients, summed up by kind.
 ///
 /// A vector of locally aggregated descriptors (Jégou, Douze, Schmid and Pérez, CVPR 2010): blocks
-/// ([`LocalGradients`]) are brought to half-whitened principal components and told apart by k-means;
-/// of every kind, the differences of its blocks from the kind's mean are added up. A block that is
+/// ([`LocalGradients`]) are brought to half-whitened principal components and told apart by
+/// k-means; of every kind, the differences of its blocks from the kind's mean are added up. A block that is
 /// nearly as near to other kinds is shared with them, so that a rounding error moves no block from
 /// one kind to another. Square roots keep one repeated structure from outweighing all others
 /// (Perronnin, Sánchez and Mensink, ECCV 2010). That is done for the whole image and for its
@@ -316,190 +315,15 @@ fn normalise(values: &mut [f32], length: f32) {
     }
 }
 
-/// The means of kinds of blocks, up to [`KINDS`].
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Means {
-    pub dims: usize,
-    /// One a row.
-    pub rows: Vec<f32>,
-    /// The same by dimension, a value for each kind, so that all are compared with a block at once.
-    /// Kinds that there are none of are infinitely far away.
-    columns: Vec<[f32; KINDS]>,
-}
-
-impl Means {
-    fn new(rows: Vec<f32>, dims: usize) -> Self {
-        let mut columns = vec![[f32::INFINITY; KINDS]; dims];
-        for (kind, mean) in rows.chunks_exact(dims).enumerate() {
-            for (column, &value) in columns.iter_mut().zip(mean) {
-                column[kind] = value;
-            }
-        }
-        Self {
-            dims,
-            rows,
-            columns,
-        }
-    }
-
-    /// Floats of all means.
-    fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    fn row(&self, kind: usize) -> &[f32] {
-        &self.rows[kind * self.dims..][..self.dims]
-    }
-
-    /// Squared distances of a block from the means.
-    fn distances(&self, block: &[f32]) -> [f32; KINDS] {
-        let mut distances = [0.0f32; KINDS];
-        for (column, value) in self.columns.iter().zip(block) {
-            for (distance, mean) in distances.iter_mut().zip(column) {
-                *distance += (mean - value) * (mean - value);
-            }
-        }
-        distances
-    }
-
-    /// The kinds' shares in a block, which add up to 1: they fall with the squared distance beyond
-    /// that of the nearest kind, to 0 at the margin, and that flatly, because square roots of sums of
-    /// shares are taken.
-    fn shares(&self, block: &[f32], margin: f32) -> [f32; KINDS] {
-        let distances = self.distances(block);
-        let least = distances.iter().copied().fold(f32::INFINITY, f32::min);
-        let mut shares = distances.map(|distance| {
-            let nearness = (1.0 - (distance - least) / margin).max(0.0);
-            nearness * nearness
-        });
-        let total: f32 = shares.iter().sum();
-        shares.iter_mut().for_each(|share| *share /= total);
-        shares
-    }
-
-    /// The kind whose mean is nearest to a block, the first of equals, and its squared distance.
-    fn nearest(&self, block: &[f32]) -> (usize, f32) {
-        let mut best = (0, f32::INFINITY);
-        for (kind, distance) in self.distances(block).into_iter().enumerate() {
-            if distance < best.1 {
-                best = (kind, distance);
-            }
-        }
-        best
-    }
-}
-
-/// Lloyd's k-means, from blocks at even steps, and the mean squared distance of blocks from the
-/// nearest mean, by the means of the last round but one. Sums are made in a fixed order, so that
-/// these are the same on any number of threads.
-fn cluster(blocks: &[f32], dims: usize) -> (Means, f32) {
-    let count = blocks.len() / dims;
-    let kinds = KINDS.min(count);
-    let first = (0..kinds).flat_map(|kind| &blocks[kind * count / kinds * dims..][..dims]);
-    let mut means = Means::new(first.copied().collect(), dims);
-    let mut spread = 0.0;
-    for _ in 0..ROUNDS {
-        let chosen: Vec<(usize, f32)> = blocks
-            .par_chunks_exact(dims)
-            .with_min_len(512)
-            .map(|block| means.nearest(block))
-            .collect();
-        let mut sums = vec![0.0f64; means.len()];
-        let mut counts = vec![0usize; kinds];
-        for (block, &(kind, _)) in blocks.chunks_exact(dims).zip(&chosen) {
-            counts[kind] += 1;
-            for (sum, &value) in sums[kind * dims..][..dims].iter_mut().zip(block) {
-                *sum += f64::from(value);
-            }
-        }
-        let mut rows = means.rows;
-        for (kind, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            for at in kind * dims..(kind + 1) * dims {
-                rows[at] = (sums[at] / count as f64) as f32;
-            }
-        }
-        means = Means::new(rows, dims);
-        let squares: f64 = chosen.iter().map(|(_, square)| f64::from(*square)).sum();
-        spread = (squares / count.max(1) as f64) as f32;
-    }
-    (means, spread)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Numbers between -1 and 1 that do not depend on each other.
-    fn noise(i: usize) -> f32 {
+    pub(super) fn noise(i: usize) -> f32 {
         let mut bits = (i as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         bits = (bits ^ (bits >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         (bits >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    }
-
-    fn distance(a: &[f32], b: &[f32]) -> f32 {
-        let squares = a.iter().zip(b).map(|(a, b)| (a - b).powi(2));
-        squares.sum::<f32>().sqrt()
-    }
-
-    #[test]
-    fn groups_of_blocks_are_told_apart() {
-        // Four groups far from each other, in no order.
-        let centres = [[0.0, 0.0], [50.0, 0.0], [0.0, 50.0], [90.0, 90.0]];
-        let group = |block: usize| ((noise(3 * block) + 1.0) * 2.0) as usize % 4;
-        let blocks: Vec<f32> = (0..800)
-            .flat_map(|block| {
-                let [x, y] = centres[group(block)];
-                [x + noise(3 * block + 1), y + noise(3 * block + 2)]
-            })
-            .collect();
-        let (means, _) = cluster(&blocks, 2);
-        assert_eq!(means.len(), 2 * KINDS);
-        for (block, values) in blocks.chunks(2).enumerate() {
-            let mean = means.row(means.nearest(values).0);
-            assert!(distance(mean, &centres[group(block)]) < 1.5, "{mean:?}");
-            let least = means.rows.chunks(2).map(|mean| distance(mean, values));
-            assert_eq!(least.fold(f32::INFINITY, f32::min), distance(mean, values));
-        }
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        assert_eq!(pool.unwrap().install(|| cluster(&blocks, 2)).0, means);
-    }
-
-    #[test]
-    fn few_blocks_are_kinds_of_their_own() {
-        for count in [1, 5, KINDS] {
-            let blocks: Vec<f32> = (0..3 * count).map(noise).collect();
-            let (means, spread) = cluster(&blocks, 3);
-            assert_eq!(spread, 0.0);
-            assert_eq!(means.rows, blocks);
-        }
-        // All alike: the first kind has them all, and none is lost.
-        assert_eq!(cluster(&[7.0; 300], 3).0.rows, [7.0; 3 * KINDS]);
-    }
-
-    #[test]
-    fn the_first_of_equal_means_is_the_nearest() {
-        let means = Means::new(vec![1.0, -1.0, 0.5, -0.5], 1);
-        assert_eq!(means.nearest(&[0.0]), (2, 0.25));
-        let means = Means::new(vec![1.0, 1.0, 0.0, 0.0, 0.0, 0.0], 2);
-        assert_eq!(means.nearest(&[0.1, 0.0]).0, 1);
-    }
-
-    #[test]
-    fn blocks_between_kinds_are_shared() {
-        let means = Means::new(vec![0.0, 1.0, 5.0], 1);
-        let of = |at: f32| means.shares(&[at], 0.25);
-        assert_eq!(of(0.0)[..3], [1.0, 0.0, 0.0]);
-        assert_eq!(of(0.5)[..3], [0.5, 0.5, 0.0]);
-        assert_eq!(of(0.8)[..3], [0.0, 1.0, 0.0]);
-        let mut before = of(0.0);
-        for step in 1..=1000 {
-            let now = of(step as f32 / 1000.0);
-            assert!((now.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-            let moved = now.iter().zip(&before).map(|(a, b)| (a - b).abs());
-            assert!(moved.fold(0.0, f32::max) < 0.01, "at {step}");
-            before = now;
-        }
-        assert_eq!(before[1], 1.0);
     }
 
     #[test]

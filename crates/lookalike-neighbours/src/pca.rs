@@ -122,9 +122,9 @@ impl Pca {
         coordinates
     }
 
-    /// For each direction, one over the square root of the standard deviation: halfway between plain
-    /// components, where few decide, and whitened ones, where noise counts as much as anything. A
-    /// standard deviation below a thousandth of the largest is taken as that.
+    /// For each direction, one over the square root of the standard deviation: halfway between
+    /// plain components, where few decide, and whitened ones, where noise counts as much as
+    /// anything. A standard deviation below a thousandth of the largest is taken as that.
     pub fn half_whitening(&self) -> Vec<f32> {
         let floor = MIN_DEVIATION * self.variances[0].sqrt();
         let factor = |variance: &f64| match variance.sqrt().max(floor) {
