@@ -17,7 +17,7 @@ use crate::record::{DataRecord, EpochRecord};
 use crate::stage::Stage;
 
 /// Of this module's format; another one is refused.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// Keeping and resuming from a checkpoint.
 #[derive(Clone, Debug)]

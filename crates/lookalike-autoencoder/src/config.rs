@@ -122,8 +122,7 @@ impl TrainConfig {
             return Self {
                 batch,
                 epochs: views.div_ceil(images).clamp(3, MAX_EPOCHS),
-                // The noise of a batch's gradient grows with the root of how small it is. At the
-                // rate of large batches, two of six runs on 796 images lost what they had learned.
+                // The noise of a batch's gradient grows with the root of how small it is.
                 learning_rate: recipe.learning_rate * (batch as f64 / recipe.batch as f64).sqrt(),
                 ..recipe
             };

@@ -55,6 +55,34 @@ impl Weights {
         }
     }
 
+    /// Makes the floats of codes from `first` on `factor` times as long: the encoder's last layer
+    /// gives them so, and the decoder's first takes them so. Only between linear layers.
+    pub fn lengthen_codes(&mut self, plan: &Plan, first: usize, factor: f32) {
+        let (
+            Some(&Layer::Linear {
+                outputs,
+                weight,
+                bias,
+                relu: false,
+            }),
+            Some(&Layer::Linear {
+                outputs: decoded,
+                weight: decoding,
+                ..
+            }),
+        ) = (plan.encoder.last(), plan.decoder.first())
+        else {
+            return;
+        };
+        for parameter in [weight, bias] {
+            for row in self.parameters[parameter].chunks_exact_mut(outputs) {
+                row[first..].iter_mut().for_each(|value| *value *= factor);
+            }
+        }
+        let rows = &mut self.parameters[decoding][first * decoded..];
+        rows.iter_mut().for_each(|value| *value /= factor);
+    }
+
     /// Takes apart what a plan's parameters and statistics are one after another.
     pub fn split(plan: &Plan, parameters: &[f32], means: &[f32], variances: &[f32]) -> Self {
         let statistics = plan.statistics_ranges();
@@ -388,4 +416,42 @@ pub(crate) fn mean_pixel(pixels: &[u8], shape: InputShape) -> Vec<f32> {
 /// Takes apart what was put one after another.
 pub(crate) fn split(flat: &[f32], ranges: &[Range<usize>]) -> Vec<Vec<f32>> {
     ranges.iter().map(|r| flat[r.clone()].to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::Architecture;
+
+    #[test]
+    fn lengthened_codes_are_drawn_as_before() {
+        let shape = InputShape {
+            channels: 1,
+            height: 16,
+            width: 16,
+        };
+        let plan = Plan::new(Architecture::Bottleneck, shape, 8, false).unwrap();
+        let mut weights = Weights::initial(&plan, &[0.3], 5);
+        let image: Vec<u8> = (0..=255).collect();
+        let see = |weights: &Weights| {
+            let inference = Inference::new(&plan, weights, &Processor::Cpu, true);
+            let mut code = vec![0.0; 8];
+            inference.encode(&image, &mut code);
+            let drawn = inference.decode(&code);
+            (code, drawn)
+        };
+        let (code, drawn) = see(&weights);
+        weights.lengthen_codes(&plan, 5, 2.0);
+        let (longer, drawn_from_longer) = see(&weights);
+        for (at, (value, before)) in longer.iter().zip(&code).enumerate() {
+            let factor = if at < 5 { 1.0 } else { 2.0 };
+            assert!(
+                (value - factor * before).abs() < 1e-5,
+                "{longer:?}, {code:?}"
+            );
+        }
+        for (value, before) in drawn_from_longer.iter().zip(&drawn) {
+            assert!((value - before).abs() < 1e-5);
+        }
+    }
 }

@@ -169,6 +169,10 @@ pub struct TrainRecord {
     /// What the images were described by, where the objective is to describe them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
+    /// How much coordinates along the neighbour graph count beside descriptions in what was learned,
+    /// where there are both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coordinates: Option<f32>,
     /// What of the codes is computed from the pixels themselves, behind what the network says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct: Option<DirectRecord>,

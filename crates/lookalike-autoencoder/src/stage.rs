@@ -9,7 +9,7 @@
 use lookalike_images::Collection;
 use lookalike_kernels::Loss;
 use lookalike_neighbours::{
-    Codes, DiffusionConfig, KnnGraph, Metric, SpectralConfig, spectral_embedding,
+    Codes, DiffusionConfig, KnnGraph, Metric, SpectralConfig, align, spectral_embedding,
 };
 use rayon::prelude::*;
 
@@ -35,6 +35,12 @@ const REFINE_SHARE: f64 = 0.4;
 const DECODE_SHARE: f64 = 0.1;
 /// Share of the highest learning rate with which a trained encoder goes on.
 const REFINE_RATE: f64 = 0.5;
+
+/// Finished coordinates count up to this much beside descriptions, where at least the second of
+/// these shares of the neighbours of descriptions are confirmed, and once where no more than the
+/// first are.
+const MAX_COORDINATES: f32 = 2.0;
+const CONFIRMED: [f32; 2] = [0.4, 0.5];
 
 /// What a stage learns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,8 +288,35 @@ impl Making<'_> {
                 taken.extend(part.iter().map(|value| value / length));
             }
         }
-        put_coordinates(&taken, taken.len() / images.len(), &mut targets, width)?;
+        let dims = taken.len() / images.len();
+        let known = again.then_some(&codes[..]);
+        put_coordinates(&taken, dims, known, &mut targets, width)?;
         Ok(targets)
+    }
+
+    /// Lengthens the coordinates in the codes of a refined encoder where the neighbour graph that
+    /// they follow is mostly right: where most neighbours by what the encoder describes are confirmed
+    /// by shape and by structure themselves. Gives how much coordinates count then.
+    ///
+    /// There classes are where the graph is dense, and coordinates tell more of them than
+    /// descriptions do; elsewhere they spread what wrong links say.
+    pub fn weigh_coordinates(
+        &self,
+        weights: &mut Weights,
+        look: &Look,
+    ) -> Result<Option<f32>, AutoencoderError> {
+        let (width, described) = (self.plan.code_dim, look_dim(self.plan.code_dim));
+        if described == width {
+            return Ok(None);
+        }
+        let sample: Vec<u32> = look.sample.iter().map(|&image| image as u32).collect();
+        let codes = self.codes(&sample, weights)?;
+        let codes = codes.chunks_exact(width);
+        let descriptions: Vec<f32> = codes.flat_map(|code| &code[..described]).copied().collect();
+        let descriptions = codes_of(&descriptions, described)?;
+        let factor = coordinates_factor(look.confirmed(descriptions));
+        weights.lengthen_codes(self.plan, described, factor);
+        Ok(Some(factor))
     }
 
     /// The encoder's codes of undistorted images.
@@ -323,15 +356,11 @@ impl Task {
         epoch: usize,
     ) -> Batch {
         let images: Vec<u32> = places.iter().map(|&p| self.images[p as usize]).collect();
-        let rows = |of: &[f32]| -> Vec<f32> {
-            let row = |&place: &u32| &of[place as usize * self.width..][..self.width];
-            places.iter().flat_map(row).copied().collect()
-        };
         match self.stage {
             Stage::Whole => prepare(collection, &images, config, epoch),
             Stage::Look | Stage::Distil | Stage::Refine | Stage::RefineAgain => Batch {
                 inputs: views(collection, &images, config, epoch),
-                targets: Some(rows(&self.targets)),
+                targets: Some(self.learned(places)),
             },
             Stage::Decode => {
                 let len = collection.shape().values();
@@ -340,19 +369,40 @@ impl Task {
                     to_floats(collection.image(image as usize), out);
                 }
                 Batch {
-                    inputs: rows(&self.codes),
+                    inputs: self.rows(&self.codes, places).copied().collect(),
                     targets: Some(pixels),
                 }
             }
         }
     }
+
+    /// The rows of some of [`Self::images`].
+    fn rows<'a>(&self, of: &'a [f32], places: &'a [u32]) -> impl Iterator<Item = &'a f32> {
+        let width = self.width;
+        let row = move |&place: &u32| &of[place as usize * width..][..width];
+        places.iter().flat_map(row)
+    }
+
+    /// Targets as the encoder learns them: so long that the mean square of their floats is about 1.
+    ///
+    /// Steps of Adam are about as long as the learning rate, however small gradients are. The last
+    /// layer sums up thousands of values: where its answers have to be small, one step changes them
+    /// by many times their size.
+    fn learned(&self, places: &[u32]) -> Vec<f32> {
+        let scale = (self.width as f32).sqrt();
+        let rows = self.rows(&self.targets, places);
+        rows.map(|value| scale * value).collect()
+    }
 }
 
 /// Puts the coordinates of `codes` of `dims` floats, along the leading eigenvectors of their
-/// neighbour graph, behind the first [`look_dim`] floats of targets of `width` floats.
+/// neighbour graph, behind the first [`look_dim`] floats of targets of `width` floats. Eigenvectors
+/// have no sign, and those of about one eigenvalue any direction: where an encoder gives coordinates
+/// already, as in its `known` codes of `width` floats, they are turned to these.
 pub(crate) fn put_coordinates(
     codes: &[f32],
     dims: usize,
+    known: Option<&[f32]>,
     targets: &mut [f32],
     width: usize,
 ) -> Result<(), AutoencoderError> {
@@ -364,8 +414,7 @@ pub(crate) fn put_coordinates(
     if spectral.dims == 0 {
         return Ok(());
     }
-    let failed = |why: String| AutoencoderError::Data(format!("cannot refine codes: {why}"));
-    let codes = Codes::new(codes, dims).map_err(|e| failed(e.to_string()))?;
+    let codes = codes_of(codes, dims)?;
     let graph = KnnGraph::build(
         codes,
         Metric::Cosine,
@@ -375,13 +424,26 @@ pub(crate) fn put_coordinates(
             ..DiffusionConfig::default()
         },
     )
-    .map_err(|e| failed(e.to_string()))?;
-    let coordinates = spectral_embedding(&graph, codes, &spectral);
+    .map_err(cannot_refine)?;
+    let mut coordinates = spectral_embedding(&graph, codes, &spectral);
+    if let Some(known) = known {
+        let known = known.chunks_exact(width);
+        let known: Vec<f32> = known.flat_map(|code| &code[described..]).copied().collect();
+        coordinates = align(&coordinates, &known, spectral.dims);
+    }
     let rows = coordinates.chunks_exact(spectral.dims);
     for (target, row) in targets.chunks_exact_mut(width).zip(rows) {
         target[described..].copy_from_slice(row);
     }
     Ok(())
+}
+
+fn codes_of(values: &[f32], dims: usize) -> Result<Codes<'_>, AutoencoderError> {
+    Codes::new(values, dims).map_err(cannot_refine)
+}
+
+fn cannot_refine(why: impl std::fmt::Display) -> AutoencoderError {
+    AutoencoderError::Data(format!("cannot refine codes: {why}"))
 }
 
 /// Distorted views of images, each normalised.
@@ -403,6 +465,13 @@ fn views(collection: &Collection, images: &[u32], config: &TrainConfig, epoch: u
     views
 }
 
+/// How much coordinates count beside descriptions of which this share of neighbours is confirmed.
+fn coordinates_factor(confirmed: f32) -> f32 {
+    let [none, all] = CONFIRMED;
+    let share = ((confirmed - none) / (all - none)).clamp(0.0, 1.0);
+    1.0 + share * (MAX_COORDINATES - 1.0)
+}
+
 /// Floats of a code that describe the image; those behind them are spectral coordinates.
 pub(crate) fn look_dim(code_dim: usize) -> usize {
     code_dim - code_dim * 3 / 8
@@ -412,6 +481,14 @@ pub(crate) fn look_dim(code_dim: usize) -> usize {
 mod tests {
     use super::*;
     use crate::architecture::Architecture;
+
+    #[test]
+    fn coordinates_count_more_the_surer_their_graph_is() {
+        let factors = [-0.1, 0.4, 0.45, 0.5, 1.0].map(coordinates_factor);
+        for (factor, expected) in factors.iter().zip([1.0, 1.0, 1.5, 2.0, 2.0]) {
+            assert!((factor - expected).abs() < 1e-5, "{factors:?}");
+        }
+    }
 
     #[test]
     fn stages_of_fewer_images_have_fewer_steps() {

@@ -66,7 +66,7 @@ impl TeacherRecord {
             to_unit_length(target);
         }
         if joins_graph {
-            put_coordinates(&codes, dims, &mut targets, width)?;
+            put_coordinates(&codes, dims, None, &mut targets, width)?;
         }
         Ok(targets)
     }

@@ -200,6 +200,10 @@ fn run(
         state = Run::start(collection, config, &plan, &data, device, task, state)?
             .go(checkpointing, observer)?;
     }
+    let coordinates = match &look {
+        Some(look) => making.weigh_coordinates(&mut state.weights, look)?,
+        None => None,
+    };
     let Position {
         mut earlier,
         epochs,
@@ -217,8 +221,9 @@ fn run(
         None => 1.0,
     };
     let (mean_image_loss, perfect_loss) = match config.normalises_input() {
-        // The mean of targets is about 0: what it gets wrong is their mean squared length.
-        true => (length / plan.code_dim as f64, 0.0),
+        // The mean of targets is about 0: what it gets wrong is their mean squared length, which is
+        // spread over as many floats as they are lengthened by.
+        true => (length, 0.0),
         false => (
             mean_image_loss(collection, config.loss),
             perfect_loss(collection, config.loss),
@@ -233,6 +238,7 @@ fn run(
         epochs,
         later: later.collect(),
         parts,
+        coordinates,
         direct: direct.as_ref().map(Direct::record),
         comparison: None,
         grey_range: None,

@@ -315,6 +315,27 @@ fn codes_of_descriptions_are_drawn_better_than_the_mean_image() {
     }
 }
 
+/// A step that is too long for what is learned makes a network worse than one that always answers
+/// with the mean, and of few images it shows within an epoch.
+#[test]
+fn few_images_are_learned_without_falling_back() {
+    let collection = shapes(96, GREY);
+    let config = TrainConfig {
+        seed: 3,
+        epochs: 40,
+        ..TrainConfig::suited(Architecture::Bottleneck, Objective::Look, 96, GREY)
+    };
+    let model = train(&collection, &config, CPU, None, &mut ()).unwrap();
+    let record = model.record();
+    let mean = record.mean_image_loss;
+    assert!(
+        record.epochs.iter().all(|epoch| epoch.loss < 1.2 * mean)
+            && record.final_loss() < 0.7 * mean,
+        "{:?} against {mean}",
+        losses(&model)
+    );
+}
+
 #[test]
 fn a_checkpoint_of_another_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -61,4 +61,4 @@ pub use metric::{Metric, MetricError};
 pub use offline::DiffusionRows;
 pub use pca::Pca;
 pub use quantised::Quantised;
-pub use spectral::{SpectralConfig, spectral_embedding};
+pub use spectral::{SpectralConfig, align, spectral_embedding};

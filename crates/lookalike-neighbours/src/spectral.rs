@@ -24,6 +24,8 @@ const ROUNDS: usize = 6;
 const DEGREE: usize = 12;
 /// Rows that are summed up together: the sum has the same bits on any number of threads.
 const PART: usize = 4096;
+/// Steps of [`polar`]: what is 1e-10 of a matrix comes to full length.
+const POLAR_STEPS: usize = 64;
 /// Eigenvalues are taken to be this much below 1 at least: that of a graph in several pieces
 /// belongs to the pieces, and must not outweigh everything else without limit.
 const MIN_GAP: f64 = 1e-6;
@@ -164,8 +166,22 @@ fn product(graph: &KnnGraph, block: &[f32], width: usize) -> Vec<f32> {
     out
 }
 
-/// The inner products of the columns of two blocks, `width x width`.
+/// The inner products of the columns of a block and of those of its product with a symmetric
+/// matrix, `width x width`.
 fn inner(a: &[f32], b: &[f32], width: usize) -> Vec<f64> {
+    let mut total = column_products(a, b, width);
+    // Symmetric up to rounding, and then exactly.
+    for i in 0..width {
+        for j in 0..i {
+            let mean = 0.5 * (total[i * width + j] + total[j * width + i]);
+            (total[i * width + j], total[j * width + i]) = (mean, mean);
+        }
+    }
+    total
+}
+
+/// The inner products of the columns of `a`, one a row, and those of `b`.
+fn column_products(a: &[f32], b: &[f32], width: usize) -> Vec<f64> {
     let parts: Vec<Vec<f64>> = a
         .par_chunks(PART * width)
         .zip(b.par_chunks(PART * width))
@@ -185,14 +201,49 @@ fn inner(a: &[f32], b: &[f32], width: usize) -> Vec<f64> {
     for part in parts {
         total.iter_mut().zip(part).for_each(|(sum, v)| *sum += v);
     }
-    // Symmetric up to rounding, and then exactly.
-    for i in 0..width {
-        for j in 0..i {
-            let mean = 0.5 * (total[i * width + j] + total[j * width + i]);
-            (total[i * width + j], total[j * width + i]) = (mean, mean);
-        }
-    }
     total
+}
+
+/// Turns rows of `dims` coordinates together, by the rotation or reflection that brings them
+/// nearest to `others`, of which there are as many; the inner products of rows stay. The orthogonal
+/// Procrustes problem (Schönemann, *Psychometrika*, 1966).
+///
+/// # Panics
+///
+/// If `dims` is 0, or there are not as many rows as others.
+pub fn align(rows: &[f32], others: &[f32], dims: usize) -> Vec<f32> {
+    assert_eq!(rows.len(), others.len(), "rows are aligned one to one");
+    turned(
+        rows,
+        &polar(column_products(others, rows, dims), dims),
+        dims,
+    )
+}
+
+/// The orthogonal matrix that is nearest to a square one, or its part where that is not 0, by
+/// Newton and Schulz's iteration (Higham, *Functions of Matrices*, 2008, chapter 8).
+fn polar(mut matrix: Vec<f64>, width: usize) -> Vec<f64> {
+    let length = matrix.iter().map(|v| v * v).sum::<f64>().sqrt();
+    if length > 0.0 {
+        matrix.iter_mut().for_each(|value| *value /= length);
+    }
+    for _ in 0..POLAR_STEPS {
+        // X ← (3 X - X Xᵀ X) / 2: singular values between 0 and 1 go to 1.
+        let rows = || matrix.chunks_exact(width);
+        let gram: Vec<f64> = rows()
+            .flat_map(|a| rows().map(move |b| eigen::dot(a, b)))
+            .collect();
+        let mut next: Vec<f64> = matrix.iter().map(|value| 1.5 * value).collect();
+        for (next, gram) in next.chunks_exact_mut(width).zip(gram.chunks_exact(width)) {
+            for (row, gram) in rows().zip(gram) {
+                for (next, value) in next.iter_mut().zip(row) {
+                    *next -= 0.5 * gram * value;
+                }
+            }
+        }
+        matrix = next;
+    }
+    matrix
 }
 
 /// Makes the block's columns orthonormal by the eigenvectors of their inner products; twice, for
@@ -314,6 +365,39 @@ mod tests {
             mean(false)
         );
         assert_eq!(embedding, spectral_embedding(&graph(codes), codes, &config));
+    }
+
+    #[test]
+    fn rows_are_turned_back() {
+        let (count, dims) = (50, 5);
+        let mut state = 3u64;
+        let mut draw =
+            |count: usize| -> Vec<f32> { (0..count).map(|_| random(&mut state) as f32).collect() };
+        let rows = draw(count * dims);
+        let turn: Vec<f64> = draw(dims * dims).into_iter().map(f64::from).collect();
+        let turn = polar(turn, dims);
+        for (i, a) in turn.chunks_exact(dims).enumerate() {
+            for (j, b) in turn.chunks_exact(dims).enumerate() {
+                let expected = f64::from(u8::from(i == j));
+                assert!((eigen::dot(a, b) - expected).abs() < 1e-9);
+            }
+        }
+        let away = turned(&rows, &turn, dims);
+        assert!(rows.iter().zip(&away).any(|(a, b)| (a - b).abs() > 0.1));
+        for (back, expected) in align(&away, &rows, dims).iter().zip(&rows) {
+            assert!((back - expected).abs() < 1e-4, "{back}, not {expected}");
+        }
+        // Columns of nothing but zeros leave the others as they are.
+        let flat: Vec<f32> = (0..count * dims)
+            .map(|at| if at % dims < 3 { away[at] } else { 0.0 })
+            .collect();
+        let aligned = align(&flat, &rows, dims);
+        let length = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>();
+        assert!((length(&aligned) - length(&flat)).abs() < 1e-3 * length(&flat));
+        assert_eq!(
+            align(&vec![0.0; count * dims], &rows, dims),
+            vec![0.0; count * dims]
+        );
     }
 
     #[test]

@@ -186,6 +186,10 @@ pub(crate) struct Look {
     pub record: Vec<Part>,
     /// What stands in codes behind what the network says.
     pub direct: Direct,
+    /// Places in the collection of the images that all of this was found on.
+    pub sample: Vec<usize>,
+    /// Their nearest neighbours by shape, and by coarse structure.
+    confirming: [Vec<Vec<usize>>; 2],
 }
 
 impl Look {
@@ -229,13 +233,26 @@ impl Look {
         let width = parts.iter().map(Fitted::dims).sum();
         let pca = Pca::fit(rows(&joined, width), dims);
         let described = pca.project(rows(&joined, width));
+        let mut found = found.into_iter();
+        let confirming = [(); 2].map(|()| found.next().expect("shape and coarse structure"));
         Self {
             scale: unit_scale(&described, images.len()),
             parts,
             pca,
             record,
             direct,
+            sample,
+            confirming,
         }
+    }
+
+    /// Share of the nearest neighbours of [`sample`](Self::sample), by codes of its images, that are
+    /// also neighbours by shape, or by coarse structure: the smaller of the two, beyond chance.
+    pub fn confirmed(&self, codes: Codes) -> f32 {
+        let count = self.confirming[0].first().map_or(1, Vec::len);
+        let found = nearest(codes, count);
+        let shares = self.confirming.iter().map(|by| overlap(&found, by));
+        shares.fold(1.0, f32::min)
     }
 
     /// Descriptions of all images of the collection, `width` floats each: the first are the
@@ -491,7 +508,12 @@ fn rows(values: &[f32], dims: usize) -> Codes<'_> {
 }
 
 fn neighbours(components: &[f32], dims: usize, count: usize) -> Vec<Vec<usize>> {
-    nearest_others(rows(components, dims), Metric::Cosine, count)
+    nearest(rows(components, dims), count)
+}
+
+/// The `count` nearest of each by cosine, itself left out.
+fn nearest(codes: Codes, count: usize) -> Vec<Vec<usize>> {
+    nearest_others(codes, Metric::Cosine, count)
         .into_iter()
         .map(|row| row.into_iter().map(|near| near.index).collect())
         .collect()
@@ -573,6 +595,19 @@ mod tests {
         let weight = |by_angle| Look::fit(&bars(80, by_angle, 32), 16).record[3].weight;
         let (same, other) = (weight(true), weight(false));
         assert!(same > 0.3 && other < same / 2.0, "{same} and {other}");
+    }
+
+    #[test]
+    fn neighbours_by_what_images_show_are_confirmed() {
+        let images = bars(80, false, 32);
+        let look = Look::fit(&images, 16);
+        assert_eq!(look.sample.len(), 80);
+        let described = look.describe(&images, 16);
+        let own = look.confirmed(rows(&described, 16));
+        // Images that follow one another show other angles.
+        let order: Vec<f32> = (0..80).flat_map(|i| [1.0, i as f32 / 80.0]).collect();
+        let other = look.confirmed(rows(&order, 2));
+        assert!(own > 0.5 && other < 0.2, "{own} and {other}");
     }
 
     #[test]

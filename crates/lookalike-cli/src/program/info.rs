@@ -194,7 +194,11 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
         lines.insert(5, format!("distortions  {}", distortions(config)));
     }
     if !record.parts.is_empty() {
-        lines.insert(6, format!("looks at     {}", parts(&record.parts)));
+        let graph = match record.coordinates {
+            Some(factor) => format!("; the neighbour graph counts {factor:.2}"),
+            None => String::new(),
+        };
+        lines.insert(6, format!("looks at     {}{graph}", parts(&record.parts)));
     }
     if let Some(teacher) = &config.teacher {
         lines.insert(
