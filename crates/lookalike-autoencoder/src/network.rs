@@ -56,7 +56,11 @@ impl Weights {
     }
 
     /// Makes the floats of codes from `first` on `factor` times as long: the encoder's last layer
-    /// gives them so, and the decoder's first takes them so. Only between linear layers.
+    /// gives them so, and the decoder's first takes them so.
+    ///
+    /// # Panics
+    ///
+    /// If these layers are not linear, as they are in the bottleneck.
     pub fn lengthen_codes(&mut self, plan: &Plan, first: usize, factor: f32) {
         let (
             Some(&Layer::Linear {
@@ -72,7 +76,7 @@ impl Weights {
             }),
         ) = (plan.encoder.last(), plan.decoder.first())
         else {
-            return;
+            unreachable!("a code that is a vector lies between linear layers");
         };
         for parameter in [weight, bias] {
             for row in self.parameters[parameter].chunks_exact_mut(outputs) {
@@ -432,6 +436,10 @@ mod tests {
         };
         let plan = Plan::new(Architecture::Bottleneck, shape, 8, false).unwrap();
         let mut weights = Weights::initial(&plan, &[0.3], 5);
+        // Biases begin at 0.
+        for parameter in weights.parameters.iter_mut().filter(|p| p.len() == 8) {
+            parameter.iter_mut().for_each(|value| *value += 0.4);
+        }
         let image: Vec<u8> = (0..=255).collect();
         let see = |weights: &Weights| {
             let inference = Inference::new(&plan, weights, &Processor::Cpu, true);

@@ -154,7 +154,7 @@ pub enum Verdict {
 
 /// Codes share at least this part of their neighbours with shape, and with coarse structure, where
 /// diffusion can be expected to help: links of the graph are then mostly right.
-const MIN_SHARED_TO_DIFFUSE: f32 = 0.45;
+const MIN_SHARED_TO_DIFFUSE: f32 = 0.44;
 
 /// The history of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -169,8 +169,8 @@ pub struct TrainRecord {
     /// What the images were described by, where the objective is to describe them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
-    /// How much coordinates along the neighbour graph count beside descriptions in what was learned,
-    /// where there are both.
+    /// How many times as long as they were learned coordinates along the neighbour graph are beside
+    /// descriptions, where there are both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coordinates: Option<f32>,
     /// What of the codes is computed from the pixels themselves, behind what the network says.

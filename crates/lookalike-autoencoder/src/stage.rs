@@ -3,7 +3,7 @@
 //! The article's objectives have one stage, the whole network at once. [`Objective::Look`] has
 //! four: the encoder learns to describe images; then also to point where the eigenvectors of their
 //! neighbour graph do; then the same by the better graph of these codes; then the decoder learns to
-//! draw images from the finished codes.
+//! draw images from the finished codes. At the end coordinates are weighed beside descriptions.
 //! [`Objective::Distil`] has two: the encoder learns a teacher's codes, then the decoder learns.
 
 use lookalike_images::Collection;
@@ -36,9 +36,9 @@ const DECODE_SHARE: f64 = 0.1;
 /// Share of the highest learning rate with which a trained encoder goes on.
 const REFINE_RATE: f64 = 0.5;
 
-/// Finished coordinates count up to this much beside descriptions, where at least the second of
-/// these shares of the neighbours of descriptions are confirmed, and once where no more than the
-/// first are.
+/// Finished coordinates become up to this many times as long beside descriptions: where at least
+/// the second of these shares of the neighbours of descriptions are confirmed. Where no more than
+/// the first are, they stay as they are.
 const MAX_COORDINATES: f32 = 2.0;
 const CONFIRMED: [f32; 2] = [0.4, 0.5];
 
@@ -295,8 +295,8 @@ impl Making<'_> {
     }
 
     /// Lengthens the coordinates in the codes of a refined encoder where the neighbour graph that
-    /// they follow is mostly right: where most neighbours by what the encoder describes are confirmed
-    /// by shape and by structure themselves. Gives how much coordinates count then.
+    /// they follow is mostly right: where most neighbours by what the encoder describes are
+    /// confirmed by shape and by structure themselves. Gives the factor.
     ///
     /// There classes are where the graph is dense, and coordinates tell more of them than
     /// descriptions do; elsewhere they spread what wrong links say.
@@ -383,7 +383,8 @@ impl Task {
         places.iter().flat_map(row)
     }
 
-    /// Targets as the encoder learns them: so long that the mean square of their floats is about 1.
+    /// Targets as the encoder learns them: so long that the mean square of their floats is about 1,
+    /// and 2 where coordinates stand behind descriptions.
     ///
     /// Steps of Adam are about as long as the learning rate, however small gradients are. The last
     /// layer sums up thousands of values: where its answers have to be small, one step changes them
@@ -397,8 +398,8 @@ impl Task {
 
 /// Puts the coordinates of `codes` of `dims` floats, along the leading eigenvectors of their
 /// neighbour graph, behind the first [`look_dim`] floats of targets of `width` floats. Eigenvectors
-/// have no sign, and those of about one eigenvalue any direction: where an encoder gives coordinates
-/// already, as in its `known` codes of `width` floats, they are turned to these.
+/// have no sign, and those of about one eigenvalue any direction: where an encoder gives
+/// coordinates already, as in its `known` codes of `width` floats, they are turned to these.
 pub(crate) fn put_coordinates(
     codes: &[f32],
     dims: usize,
@@ -465,7 +466,7 @@ fn views(collection: &Collection, images: &[u32], config: &TrainConfig, epoch: u
     views
 }
 
-/// How much coordinates count beside descriptions of which this share of neighbours is confirmed.
+/// How many times as long coordinates become where this share of neighbours is confirmed.
 fn coordinates_factor(confirmed: f32) -> f32 {
     let [none, all] = CONFIRMED;
     let share = ((confirmed - none) / (all - none)).clamp(0.0, 1.0);
@@ -483,7 +484,7 @@ mod tests {
     use crate::architecture::Architecture;
 
     #[test]
-    fn coordinates_count_more_the_surer_their_graph_is() {
+    fn coordinates_are_longer_the_surer_their_graph_is() {
         let factors = [-0.1, 0.4, 0.45, 0.5, 1.0].map(coordinates_factor);
         for (factor, expected) in factors.iter().zip([1.0, 1.0, 1.5, 2.0, 2.0]) {
             assert!((factor - expected).abs() < 1e-5, "{factors:?}");

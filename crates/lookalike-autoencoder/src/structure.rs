@@ -272,7 +272,8 @@ impl Structure {
             && margin.is_finite();
         if !possible {
             return Err(format!(
-                "its local blocks, {step} pixels apart, have {components} components and {kinds} kinds, shared up to {margin}"
+                "its local blocks, {step} pixels apart, have {components} components and {kinds} kinds, shared up to {margin}; they can be 1 to {} apart, with at most {COMPONENTS} and {KINDS}, shared up to more than 0",
+                shorter / 4
             ));
         }
         let block = LocalGradients::BLOCK;

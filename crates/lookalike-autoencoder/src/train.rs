@@ -221,8 +221,8 @@ fn run(
         None => 1.0,
     };
     let (mean_image_loss, perfect_loss) = match config.normalises_input() {
-        // The mean of targets is about 0: what it gets wrong is their mean squared length, which is
-        // spread over as many floats as they are lengthened by.
+        // The mean of targets is about 0: what it gets wrong is their mean squared length. They are
+        // learned the root of their floats times as long, and the loss is a mean over these.
         true => (length, 0.0),
         false => (
             mean_image_loss(collection, config.loss),

@@ -210,6 +210,8 @@ fn a_run_stopped_in_any_of_its_stages_resumes_exactly() {
         assert_eq!(losses(&resumed), losses(&whole));
         assert_eq!(losses(&resumed).len(), 8);
         assert_eq!(resumed.record().parts, whole.record().parts);
+        assert!(whole.record().coordinates.is_some());
+        assert_eq!(resumed.record().coordinates, whole.record().coordinates);
         assert!(tensors(&resumed) == tensors(&whole));
         let codes = |m: &Autoencoder| m.encode_collection(&collection, |_| {}).unwrap();
         assert_eq!(codes(&resumed), codes(&whole));
@@ -330,6 +332,7 @@ fn few_images_are_learned_without_falling_back() {
     let mean = record.mean_image_loss;
     assert!(
         record.epochs.iter().all(|epoch| epoch.loss < 1.2 * mean)
+            && record.epochs[0].loss > 0.8 * mean
             && record.final_loss() < 0.7 * mean,
         "{:?} against {mean}",
         losses(&model)

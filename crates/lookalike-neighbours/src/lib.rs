@@ -16,7 +16,8 @@
 //!   a few that cover all.
 //! - [`examples`] says what to search with for what is like some codes and unlike others.
 //! - [`Pca`] finds the directions in which codes vary most, [`spectral_embedding`] the slowest
-//!   waves of the neighbour graph, which tell its clusters apart.
+//!   waves of the neighbour graph, which tell its clusters apart; [`align`] turns one embedding to
+//!   another.
 //!
 //! ```
 //! use lookalike_neighbours::{Codes, Metric, nearest, nearest_others};

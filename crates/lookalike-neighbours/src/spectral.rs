@@ -24,8 +24,10 @@ const ROUNDS: usize = 6;
 const DEGREE: usize = 12;
 /// Rows that are summed up together: the sum has the same bits on any number of threads.
 const PART: usize = 4096;
-/// Steps of [`polar`]: what is 1e-10 of a matrix comes to full length.
+/// Steps of [`polar`] at most: what is 1e-10 of a matrix comes to full length in them.
 const POLAR_STEPS: usize = 64;
+/// How much of the identity [`polar`] adds to a matrix of length a half.
+const UNTURNED: f64 = 1e-7;
 /// Eigenvalues are taken to be this much below 1 at least: that of a graph in several pieces
 /// belongs to the pieces, and must not outweigh everything else without limit.
 const MIN_GAP: f64 = 1e-6;
@@ -220,28 +222,41 @@ pub fn align(rows: &[f32], others: &[f32], dims: usize) -> Vec<f32> {
     )
 }
 
-/// The orthogonal matrix that is nearest to a square one, or its part where that is not 0, by
-/// Newton and Schulz's iteration (Higham, *Functions of Matrices*, 2008, chapter 8).
+/// The orthogonal matrix that is nearest to a square one, by Newton and Schulz's iteration (Higham,
+/// *Functions of Matrices*, 2008, chapter 8). What the matrix says nothing about stays as it is.
 fn polar(mut matrix: Vec<f64>, width: usize) -> Vec<f64> {
     let length = matrix.iter().map(|v| v * v).sum::<f64>().sqrt();
     if length > 0.0 {
-        matrix.iter_mut().for_each(|value| *value /= length);
+        matrix.iter_mut().for_each(|value| *value /= 2.0 * length);
     }
+    // A matrix of lower rank would lose what lies outside of it.
+    matrix
+        .iter_mut()
+        .step_by(width + 1)
+        .for_each(|v| *v += UNTURNED);
     for _ in 0..POLAR_STEPS {
         // X ← (3 X - X Xᵀ X) / 2: singular values between 0 and 1 go to 1.
         let rows = || matrix.chunks_exact(width);
-        let gram: Vec<f64> = rows()
-            .flat_map(|a| rows().map(move |b| eigen::dot(a, b)))
+        let gram: Vec<f64> = matrix
+            .par_chunks_exact(width)
+            .flat_map_iter(|a| rows().map(move |b| eigen::dot(a, b)))
             .collect();
         let mut next: Vec<f64> = matrix.iter().map(|value| 1.5 * value).collect();
-        for (next, gram) in next.chunks_exact_mut(width).zip(gram.chunks_exact(width)) {
-            for (row, gram) in rows().zip(gram) {
-                for (next, value) in next.iter_mut().zip(row) {
-                    *next -= 0.5 * gram * value;
+        next.par_chunks_exact_mut(width)
+            .zip(gram.par_chunks_exact(width))
+            .for_each(|(next, gram)| {
+                for (row, gram) in rows().zip(gram) {
+                    for (next, value) in next.iter_mut().zip(row) {
+                        *next -= 0.5 * gram * value;
+                    }
                 }
-            }
-        }
+            });
+        let moved = next.iter().zip(&matrix).map(|(a, b)| (a - b).abs());
+        let settled = moved.fold(0.0, f64::max) < 1e-14;
         matrix = next;
+        if settled {
+            break;
+        }
     }
     matrix
 }
@@ -387,17 +402,29 @@ mod tests {
         for (back, expected) in align(&away, &rows, dims).iter().zip(&rows) {
             assert!((back - expected).abs() < 1e-4, "{back}, not {expected}");
         }
-        // Columns of nothing but zeros leave the others as they are.
+    }
+
+    #[test]
+    fn rows_keep_their_lengths_whatever_they_are_turned_to() {
+        let (count, dims) = (40, 6);
+        let rows = clouds(count, 3, dims);
         let flat: Vec<f32> = (0..count * dims)
-            .map(|at| if at % dims < 3 { away[at] } else { 0.0 })
+            .map(|at| if at % dims < 3 { rows[at] } else { 0.0 })
             .collect();
-        let aligned = align(&flat, &rows, dims);
-        let length = |values: &[f32]| values.iter().map(|v| v * v).sum::<f32>();
-        assert!((length(&aligned) - length(&flat)).abs() < 1e-3 * length(&flat));
-        assert_eq!(
-            align(&vec![0.0; count * dims], &rows, dims),
-            vec![0.0; count * dims]
-        );
+        let zeros = vec![0.0; count * dims];
+        let all_alike = [0.3, -0.1, 0.0, 0.7, 0.2, 0.1].repeat(count);
+        let turned_to = [&zeros, &all_alike, &flat, &rows];
+        for (rows, others) in [&rows, &flat]
+            .into_iter()
+            .flat_map(|r| turned_to.map(|o| (r, o)))
+        {
+            let aligned = align(rows, others, dims);
+            for (a, b) in aligned.chunks_exact(dims).zip(rows.chunks_exact(dims)) {
+                let length = |row: &[f32]| row.iter().map(|v| v * v).sum::<f32>().sqrt();
+                assert!((length(a) - length(b)).abs() < 1e-3, "{a:?} of {b:?}");
+            }
+        }
+        assert_eq!(align(&rows, &zeros, dims), rows);
     }
 
     #[test]

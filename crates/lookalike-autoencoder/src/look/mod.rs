@@ -246,8 +246,8 @@ impl Look {
         }
     }
 
-    /// Share of the nearest neighbours of [`sample`](Self::sample), by codes of its images, that are
-    /// also neighbours by shape, or by coarse structure: the smaller of the two, beyond chance.
+    /// Share of the nearest neighbours of [`sample`](Self::sample), by codes of its images, that
+    /// are also neighbours by shape, or by coarse structure: the smaller of the two, beyond chance.
     pub fn confirmed(&self, codes: Codes) -> f32 {
         let count = self.confirming[0].first().map_or(1, Vec::len);
         let found = nearest(codes, count);

@@ -85,7 +85,7 @@ pub fn run(
     let answer = demo.search(ours, rows)?;
 
     let series = vec![
-        pictures::losses("ours (BCE, distorted input)", &our_record.epochs),
+        pictures::losses("ours (descriptions)", &our_record.epochs),
         pictures::losses("the article's (MSE)", &article_record.epochs),
     ];
     let curve = pictures::loss_curve("Training loss", series, None);

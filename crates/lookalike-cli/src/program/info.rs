@@ -195,7 +195,9 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
     }
     if !record.parts.is_empty() {
         let graph = match record.coordinates {
-            Some(factor) => format!("; the neighbour graph counts {factor:.2}"),
+            Some(factor) => {
+                format!("; coordinates along the neighbour graph {factor:.2} times as long")
+            }
             None => String::new(),
         };
         lines.insert(6, format!("looks at     {}{graph}", parts(&record.parts)));
