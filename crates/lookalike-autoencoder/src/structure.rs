@@ -27,10 +27,10 @@ pub(crate) const QUARTER_WEIGHT: f32 = 0.5;
 ///
 /// A vector of locally aggregated descriptors (Jégou, Douze, Schmid and Pérez, CVPR 2010): blocks
 /// ([`LocalGradients`]) are brought to half-whitened principal components and told apart by
-/// k-means; of every kind, the differences of its blocks from the kind's mean are added up. A block that is
-/// nearly as near to other kinds is shared with them, so that a rounding error moves no block from
-/// one kind to another. Square roots keep one repeated structure from outweighing all others
-/// (Perronnin, Sánchez and Mensink, ECCV 2010). That is done for the whole image and for its
+/// k-means; of every kind, the differences of its blocks from the kind's mean are added up. A block
+/// that is nearly as near to other kinds is shared with them, so that a rounding error moves no
+/// block from one kind to another. Square roots keep one repeated structure from outweighing all
+/// others (Perronnin, Sánchez and Mensink, ECCV 2010). That is done for the whole image and for its
 /// quarters (Lazebnik, Schmid and Ponce, CVPR 2006).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Structure {

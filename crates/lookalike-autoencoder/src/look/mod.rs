@@ -28,7 +28,8 @@ use crate::direct::{self, Direct, Exact};
 use crate::sample::evenly_spaced;
 use crate::structure::{Structure, coarse_step};
 
-pub use weighing::{CodesWeight, colours_weight, weigh_codes};
+pub use weighing::{CodesWeight, colours_weight, overlap, weigh_codes};
+use weighing::{agreements, part_weight};
 
 /// One part of a description, and how much it counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,13 +59,6 @@ const TOGETHER: usize = 256;
 /// are nearly the same picture; of few images, at most this share.
 const NEIGHBOURS: usize = 40;
 const NEIGHBOURS_SHARE: usize = 8;
-/// Power of the agreement in a part's weight: a part that is confirmed half as often as another
-/// counts a sixteenth.
-const AGREEMENT_POWER: i32 = 4;
-/// What colours' agreement counts beside that of parts made of edges.
-const COLOURS_FACTOR: f32 = 2.0;
-/// A part of less weight is left out.
-const MIN_WEIGHT: f32 = 0.05;
 /// Cells along each side of the layouts that confirm.
 const LAYOUT_CELLS: usize = 16;
 
@@ -416,54 +410,6 @@ fn layout(pixels: &[u8], shape: InputShape, out: &mut [f32]) {
     out.iter_mut().for_each(|value| *value -= mean);
 }
 
-/// How much a part of a description counts; one that counts too little is left out.
-fn part_weight(kind: Kind, agreement: f32, best: f32) -> f32 {
-    let weight = match kind {
-        Kind::Layout | Kind::Codes(_) => 0.0,
-        // Too few images, or all alike: nothing tells the parts apart.
-        _ if best < 1e-3 => 1.0,
-        Kind::Colours => weight(COLOURS_FACTOR * agreement, best),
-        _ => weight(agreement, best),
-    };
-    if weight < MIN_WEIGHT { 0.0 } else { weight }
-}
-
-/// How much a part counts that is confirmed this often, beside the one that is confirmed most.
-fn weight(agreement: f32, best: f32) -> f32 {
-    (agreement.max(0.0) / best).min(1.0).powi(AGREEMENT_POWER)
-}
-
-/// How often each part's neighbours are confirmed: the mean over the other kinds, and within a kind
-/// over its parts.
-fn agreements(kinds: &[Kind], found: &[Vec<Vec<usize>>]) -> Vec<f32> {
-    (0..kinds.len())
-        .map(|part| {
-            let mut by_kind = Vec::new();
-            for kind in distinct(kinds) {
-                let overlaps: Vec<f32> = (0..kinds.len())
-                    .filter(|&other| kinds[other] == kind && kind != kinds[part])
-                    .map(|other| overlap(&found[part], &found[other]))
-                    .collect();
-                if !overlaps.is_empty() {
-                    by_kind.push(overlaps.iter().sum::<f32>() / overlaps.len() as f32);
-                }
-            }
-            by_kind.iter().sum::<f32>() / by_kind.len().max(1) as f32
-        })
-        .collect()
-}
-
-/// Each kind once, in the order in which they come.
-fn distinct(kinds: &[Kind]) -> Vec<Kind> {
-    let mut found = Vec::new();
-    for &kind in kinds {
-        if !found.contains(&kind) {
-            found.push(kind);
-        }
-    }
-    found
-}
-
 fn raw(describe: &Describe, images: &[&[u8]]) -> Vec<f32> {
     let len = describe.len();
     let mut raw = vec![0.0; images.len() * len];
@@ -517,22 +463,6 @@ fn nearest(codes: Codes, count: usize) -> Vec<Vec<usize>> {
         .into_iter()
         .map(|row| row.into_iter().map(|near| near.index).collect())
         .collect()
-}
-
-/// Share of the neighbours that two descriptions have in common, beyond what chance gives: 1 where
-/// they are the same, 0 on average where they are drawn at random.
-pub fn overlap(a: &[Vec<usize>], b: &[Vec<usize>]) -> f32 {
-    let all: usize = a.iter().map(Vec::len).sum();
-    let common: usize = a
-        .iter()
-        .zip(b)
-        .map(|(a, b)| a.iter().filter(|index| b.contains(index)).count())
-        .sum();
-    let chance = all as f32 / (a.len() * a.len().saturating_sub(1)).max(1) as f32;
-    match chance < 1.0 {
-        true => (common as f32 / all.max(1) as f32 - chance) / (1.0 - chance),
-        false => 0.0,
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
-//! How much codes of different encoders count beside each other.
+//! How much parts of a description, and codes of different encoders, count beside each other.
 
 use lookalike_images::Collection;
 use lookalike_neighbours::Codes;
 
-use super::{
-    Fitted, Kind, NEIGHBOURS, NEIGHBOURS_SHARE, agreements, contrast, descriptions, neighbours,
-    part_weight, weight,
-};
+use super::{Fitted, Kind, NEIGHBOURS, NEIGHBOURS_SHARE, contrast, descriptions, neighbours};
+
+/// Power of the agreement in a part's weight: a part that is confirmed half as often as another
+/// counts a sixteenth.
+const AGREEMENT_POWER: i32 = 4;
+/// What colours' agreement counts beside that of parts made of edges.
+const COLOURS_FACTOR: f32 = 2.0;
+/// A part of less weight is left out.
+const MIN_WEIGHT: f32 = 0.05;
 
 /// How much one encoder's codes count beside those of others.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,6 +90,70 @@ fn parts_of(images: &Collection) -> (Vec<Kind>, Vec<Vec<Vec<usize>>>) {
             )
         })
         .unzip()
+}
+
+/// How much a part of a description counts; one that counts too little is left out.
+pub(super) fn part_weight(kind: Kind, agreement: f32, best: f32) -> f32 {
+    let weight = match kind {
+        Kind::Layout | Kind::Codes(_) => 0.0,
+        // Too few images, or all alike: nothing tells the parts apart.
+        _ if best < 1e-3 => 1.0,
+        Kind::Colours => weight(COLOURS_FACTOR * agreement, best),
+        _ => weight(agreement, best),
+    };
+    if weight < MIN_WEIGHT { 0.0 } else { weight }
+}
+
+/// How much a part counts that is confirmed this often, beside the one that is confirmed most.
+fn weight(agreement: f32, best: f32) -> f32 {
+    (agreement.max(0.0) / best).min(1.0).powi(AGREEMENT_POWER)
+}
+
+/// How often each part's neighbours are confirmed: the mean over the other kinds, and within a kind
+/// over its parts.
+pub(super) fn agreements(kinds: &[Kind], found: &[Vec<Vec<usize>>]) -> Vec<f32> {
+    (0..kinds.len())
+        .map(|part| {
+            let mut by_kind = Vec::new();
+            for kind in distinct(kinds) {
+                let overlaps: Vec<f32> = (0..kinds.len())
+                    .filter(|&other| kinds[other] == kind && kind != kinds[part])
+                    .map(|other| overlap(&found[part], &found[other]))
+                    .collect();
+                if !overlaps.is_empty() {
+                    by_kind.push(overlaps.iter().sum::<f32>() / overlaps.len() as f32);
+                }
+            }
+            by_kind.iter().sum::<f32>() / by_kind.len().max(1) as f32
+        })
+        .collect()
+}
+
+/// Each kind once, in the order in which they come.
+fn distinct(kinds: &[Kind]) -> Vec<Kind> {
+    let mut found = Vec::new();
+    for &kind in kinds {
+        if !found.contains(&kind) {
+            found.push(kind);
+        }
+    }
+    found
+}
+
+/// Share of the neighbours that two descriptions have in common, beyond what chance gives: 1 where
+/// they are the same, 0 on average where they are drawn at random.
+pub fn overlap(a: &[Vec<usize>], b: &[Vec<usize>]) -> f32 {
+    let all: usize = a.iter().map(Vec::len).sum();
+    let common: usize = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| a.iter().filter(|index| b.contains(index)).count())
+        .sum();
+    let chance = all as f32 / (a.len() * a.len().saturating_sub(1)).max(1) as f32;
+    match chance < 1.0 {
+        true => (common as f32 / all.max(1) as f32 - chance) / (1.0 - chance),
+        false => 0.0,
+    }
 }
 
 #[cfg(test)]
