@@ -70,10 +70,10 @@ export class Cloud {
     }
   }
 
-  /** The point nearest to a place within `radius` that is `wanted`, or -1. */
-  nearest(x, y, radius, wanted) {
+  /** The point nearest to a place within `radius`, and within `box`, that is `wanted`, or -1. */
+  nearest(x, y, radius, wanted, box = { left: x - radius, top: y - radius, right: x + radius, bottom: y + radius }) {
     let [best, least] = [-1, radius * radius];
-    this.inBox({ left: x - radius, top: y - radius, right: x + radius, bottom: y + radius }, (point, px, py) => {
+    this.inBox(box, (point, px, py) => {
       const distance = (px - x) ** 2 + (py - y) ** 2;
       if (distance <= least && wanted(point)) [best, least] = [point, distance];
     });

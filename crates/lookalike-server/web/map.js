@@ -299,10 +299,10 @@ class MapPage {
     if (moves[key] || zooms[key] || key === '0' || key === 'Home') this.pointAtMiddle();
   }
 
-  /** With keys, what is nearest to the middle is meant. */
+  /** With keys, of all that is seen what is nearest to the middle is meant. */
   pointAtMiddle() {
-    const middle = [this.width / 2, this.height / 2];
-    const point = this.cloud.nearest(...this.onMap(middle), Math.min(this.width, this.height) / 4 / this.view.scale, this.wanted);
+    const { x, y } = this.view;
+    const point = this.cloud.nearest(x, y, Infinity, this.wanted, boxOf(this.view, this.width, this.height));
     this.point(point);
     if (point < 0) return;
     const label = this.labels[this.cloud.label(point)];
