@@ -67,9 +67,10 @@ impl<'a> Cells<'a> {
             Metric::Cosine => Metric::Cosine,
             _ => Metric::Euclidean,
         };
-        let means = means(codes, measure, codes.len().isqrt().max(1));
+        let mut means = means(codes, measure, codes.len().isqrt().max(1));
+        let mut homes = nearest_means(&means, codes, measure, 1);
+        leave_out_empty(&mut means, &mut homes, codes.dims());
         let cells = means.len() / codes.dims();
-        let homes = nearest_means(&means, codes, measure, 1);
         let (order, starts) = by_cell(homes.iter().map(|home| home[0]), cells);
         let mut places = vec![0; codes.len()];
         for (place, &row) in order.iter().enumerate() {
@@ -259,6 +260,25 @@ fn nearest_means(means: &[f32], codes: Codes, measure: Metric, cells: usize) -> 
     let found = nearest(means, codes, measure, cells).into_iter();
     let found = found.map(|cells| cells.into_iter().map(|cell| cell.index as u32).collect());
     found.collect()
+}
+
+/// Leaves out cells without codes. Where many codes are the same, many cells have that mean and all
+/// but the first are empty: a query near it would look into those alone.
+fn leave_out_empty(means: &mut Vec<f32>, homes: &mut [Vec<u32>], dims: usize) {
+    let mut numbers = vec![u32::MAX; means.len() / dims];
+    homes.iter().for_each(|home| numbers[home[0] as usize] = 0);
+    let mut kept = 0;
+    for (cell, number) in numbers.iter_mut().enumerate() {
+        if *number == 0 {
+            means.copy_within(cell * dims..(cell + 1) * dims, kept * dims);
+            *number = kept as u32;
+            kept += 1;
+        }
+    }
+    means.truncate(kept * dims);
+    homes
+        .iter_mut()
+        .for_each(|home| home[0] = numbers[home[0] as usize]);
 }
 
 /// Means of `cells` parts of the codes (Lloyd's algorithm on a sample, from codes at equal

@@ -66,6 +66,19 @@ impl<'a> Codes<'a> {
         Self { data, dims }
     }
 
+    /// The mean code; zeros if there are no codes.
+    pub(crate) fn mean(self) -> Vec<f64> {
+        let mut sums = vec![0.0f64; self.dims];
+        for row in self.data.chunks_exact(self.dims) {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += f64::from(value);
+            }
+        }
+        let count = self.len().max(1) as f64;
+        sums.iter_mut().for_each(|sum| *sum /= count);
+        sums
+    }
+
     /// Number of codes.
     pub fn len(&self) -> usize {
         self.data.len() / self.dims

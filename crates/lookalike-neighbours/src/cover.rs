@@ -37,7 +37,8 @@ fn mean(codes: Codes, metric: Metric, rows: &[u32]) -> Vec<f32> {
 
 /// Up to `count` of some rows of the codes: `first`, then always the one farthest from all before,
 /// of equal ones the first; each with how far that is, infinite for the first. Ends where all that
-/// is left equals one of those chosen.
+/// is left equals one of those chosen. The inner product is no distance: codes that are compared by
+/// it are measured by Euclid's. By cosine codes of length 0 are equal.
 ///
 /// After any number of them, no row is farther from the nearest of those chosen than twice what so
 /// many rows can do at best, if the triangle inequality holds (Gonzalez, *Clustering to minimize
@@ -49,6 +50,14 @@ pub fn farthest_first(
     first: u32,
     count: usize,
 ) -> Vec<(u32, f32)> {
+    let metric = match metric {
+        Metric::Dot => Metric::Euclidean,
+        metric => metric,
+    };
+    let distance = |a: &[f32], b: &[f32]| match metric.distance(a, b) {
+        1.0 if metric == Metric::Cosine && is_zero(a) && is_zero(b) => 0.0,
+        distance => distance,
+    };
     let mut chosen = Vec::new();
     let mut distances = vec![f32::INFINITY; rows.len()];
     let mut next = (first, f32::INFINITY);
@@ -58,17 +67,21 @@ pub fn farthest_first(
         distances
             .par_iter_mut()
             .zip(rows)
-            .for_each(|(distance, &row)| {
-                *distance = distance.min(metric.distance(newest, codes.row(row as usize)));
+            .for_each(|(least, &row)| {
+                *least = least.min(distance(newest, codes.row(row as usize)));
             });
         let farthest = rows.iter().zip(&distances);
         let farthest = farthest.max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(a.0)));
-        let Some((&row, &distance)) = farthest else {
+        let Some((&row, &least)) = farthest else {
             break;
         };
-        next = (row, distance);
+        next = (row, least);
     }
     chosen
+}
+
+fn is_zero(code: &[f32]) -> bool {
+    code.iter().all(|&value| value == 0.0)
 }
 
 #[cfg(test)]
@@ -87,5 +100,24 @@ mod tests {
         let infinity = f32::INFINITY;
         // 3 equals 2.
         assert_eq!(found, [(2, infinity), (0, 5.0), (4, 5.0), (1, 1.0)]);
+        // Larger products are no shorter distances.
+        let found = farthest_first(codes, Metric::Dot, &rows, first, 9);
+        assert_eq!(found, [(2, infinity), (0, 5.0), (4, 5.0), (1, 1.0)]);
+    }
+
+    #[test]
+    fn none_is_chosen_twice() {
+        // Two codes of length 0, and two that point the same way.
+        let data = [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 2.0, 0.0, -1.0, 0.0];
+        let codes = Codes::new(&data, 2).unwrap();
+        for first in 0..5 {
+            let found = farthest_first(codes, Metric::Cosine, &[0, 1, 2, 3, 4], first, 9);
+            let rows: Vec<u32> = found.iter().map(|&(row, _)| row).collect();
+            assert_eq!(rows.len(), 3, "{rows:?}");
+            for alike in [[0, 2], [1, 3]] {
+                let of = rows.iter().filter(|row| alike.contains(row));
+                assert_eq!(of.count(), 1, "{rows:?}");
+            }
+        }
     }
 }

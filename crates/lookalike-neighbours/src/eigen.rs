@@ -125,9 +125,9 @@ fn tridiagonal(matrix: &mut [f64], size: usize) -> (Vec<f64>, Vec<f64>, Vec<Vec<
 /// QL sweeps for one eigenvalue before giving in to rounding; two or three are usual.
 const SWEEPS: usize = 60;
 
-/// What is this part of the largest value is nothing: rotations made of numbers near the smallest
-/// that there are would be none any more, and vectors would grow without bound.
-const NOTHING: f64 = 1e-30;
+/// Values below this share of the largest count as zero: rotations made of numbers near the
+/// smallest that there are would not be orthogonal, and vectors would grow without bound.
+const NEGLIGIBLE: f64 = 1e-30;
 
 /// Brings a tridiagonal matrix to diagonal form, applying every rotation to `rows` as well.
 fn diagonalise(diagonal: &mut [f64], beside: &mut [f64], rows: &mut [f64], size: usize) {
@@ -135,7 +135,7 @@ fn diagonalise(diagonal: &mut [f64], beside: &mut [f64], rows: &mut [f64], size:
         .iter()
         .chain(&*beside)
         .fold(0.0f64, |largest, value| largest.max(value.abs()));
-    let floor = (NOTHING * largest).max(f64::MIN_POSITIVE / f64::EPSILON);
+    let floor = (NEGLIGIBLE * largest).max(f64::MIN_POSITIVE / f64::EPSILON);
     for start in 0..size {
         for _ in 0..SWEEPS {
             let negligible = |i: &usize| {

@@ -7,9 +7,9 @@ use crate::metric::dot;
 
 pub use learned::{BACKGROUND, learned};
 
-/// The code `p + (p - n)`, where `p` is the mean of the liked codes and `n` that of the others; `p`,
-/// if there are no others. By cosine, the means are of codes of length 1. `like` must not be empty,
-/// and all codes have the same dimensions.
+/// The code `p + (p - n)`, where `p` is the mean of the liked codes and `n` that of the others;
+/// `p`, if there are no others. By cosine, the means are of codes of length 1. `like` must not be
+/// empty, and all codes have the same dimensions.
 pub fn average(like: &[Vec<f32>], unlike: &[Vec<f32>], metric: Metric) -> Vec<f32> {
     let like = mean(like, metric);
     let code = if unlike.is_empty() {

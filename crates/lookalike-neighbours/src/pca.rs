@@ -12,7 +12,6 @@ pub struct Pca {
     /// One direction per row.
     directions: Vec<f32>,
     variances: Vec<f64>,
-    total_variance: f64,
 }
 
 /// Up to this many dimensions the whole covariance is solved; beyond, its cube is too much work.
@@ -40,20 +39,12 @@ impl Pca {
         let components = components.clamp(1, dims);
         let count = codes.len().saturating_sub(1).max(1) as f64;
         let (mean, mut solved) = solve(codes, components, EXACT);
-        let total_variance = codes
-            .data()
-            .chunks_exact(dims)
-            .flat_map(|row| row.iter().zip(&mean))
-            .map(|(&value, mean)| (f64::from(value) - mean).powi(2))
-            .sum::<f64>()
-            / count;
         solved.values.truncate(components);
         Self {
             dims,
             mean: mean.iter().map(|&value| value as f32).collect(),
             directions: solved.vectors.iter().map(|&value| value as f32).collect(),
             variances: solved.values.iter().map(|v| v.max(0.0) / count).collect(),
-            total_variance,
         }
     }
 
@@ -75,11 +66,6 @@ impl Pca {
     /// Variance along each direction, largest first.
     pub fn variances(&self) -> &[f64] {
         &self.variances
-    }
-
-    /// Variance of the codes over all dimensions; the directions explain a part of it.
-    pub fn total_variance(&self) -> f64 {
-        self.total_variance
     }
 
     /// Coordinates of `codes` along the directions, [`components`](Self::components) for each.
@@ -146,24 +132,12 @@ pub(crate) fn leading_directions(codes: Codes, count: usize, exact: usize) -> (V
 }
 
 fn solve(codes: Codes, components: usize, exact: usize) -> (Vec<f64>, eigen::Eigen) {
-    let mean = mean(codes);
+    let mean = codes.mean();
     let solved = match codes.dims() <= exact {
         true => eigen::symmetric(scatter(codes, &mean), codes.dims(), components),
         false => iterate(codes, &mean, components),
     };
     (mean, solved)
-}
-
-fn mean(codes: Codes) -> Vec<f64> {
-    let mut sums = vec![0.0f64; codes.dims()];
-    for row in codes.data().chunks_exact(codes.dims()) {
-        for (sum, &value) in sums.iter_mut().zip(row) {
-            *sum += f64::from(value);
-        }
-    }
-    let count = codes.len().max(1) as f64;
-    sums.iter_mut().for_each(|sum| *sum /= count);
-    sums
 }
 
 /// The sum of outer products of the centred codes.

@@ -49,7 +49,7 @@ impl<'a> Screen<'a> {
         let centre = match metric {
             // Distances do not change when all codes move together, but the rounding error of
             // their products shrinks with the length of the codes.
-            Metric::Euclidean => centre(Codes::from_rows(&data, dims)),
+            Metric::Euclidean => Codes::from_rows(&data, dims).mean(),
             _ => Vec::new(),
         };
         Self {
@@ -198,16 +198,4 @@ fn distances_any(metric: Metric, length: f32, norms: &[f32], row: &mut [f32]) {
             }
         }
     }
-}
-
-fn centre(codes: Codes) -> Vec<f64> {
-    let mut sums = vec![0.0f64; codes.dims()];
-    for row in codes.data().chunks_exact(codes.dims()) {
-        for (sum, &value) in sums.iter_mut().zip(row) {
-            *sum += f64::from(value);
-        }
-    }
-    let count = codes.len().max(1) as f64;
-    sums.iter_mut().for_each(|sum| *sum /= count);
-    sums
 }

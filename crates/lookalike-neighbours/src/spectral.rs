@@ -26,8 +26,8 @@ const DEGREE: usize = 12;
 const PART: usize = 4096;
 /// Steps of [`polar`] at most: what is 1e-10 of a matrix comes to full length in them.
 const POLAR_STEPS: usize = 64;
-/// How much of the identity [`polar`] adds to a matrix of length a half.
-const UNTURNED: f64 = 1e-7;
+/// The share of the identity that [`polar`] adds to a matrix of length a half.
+const IDENTITY_SHIFT: f64 = 1e-7;
 /// Eigenvalues are taken to be this much below 1 at least: that of a graph in several pieces
 /// belongs to the pieces, and must not outweigh everything else without limit.
 const MIN_GAP: f64 = 1e-6;
@@ -233,7 +233,7 @@ fn polar(mut matrix: Vec<f64>, width: usize) -> Vec<f64> {
     matrix
         .iter_mut()
         .step_by(width + 1)
-        .for_each(|v| *v += UNTURNED);
+        .for_each(|v| *v += IDENTITY_SHIFT);
     for _ in 0..POLAR_STEPS {
         // X ← (3 X - X Xᵀ X) / 2: singular values between 0 and 1 go to 1.
         let rows = || matrix.chunks_exact(width);
@@ -266,7 +266,8 @@ fn polar(mut matrix: Vec<f64>, width: usize) -> Vec<f64> {
 fn orthonormalise(block: &mut Vec<f32>, width: usize) {
     for _ in 0..2 {
         let gram = eigen::symmetric(inner(block, block, width), width, width);
-        let floor = 1e-12 * gram.values[0].max(1e-300);
+        // Columns of nothing stay so, by a scale that is still a number in `f32`.
+        let floor = (1e-12 * gram.values[0]).max(1e-60);
         let mut directions = gram.vectors;
         for (direction, value) in directions.chunks_exact_mut(width).zip(&gram.values) {
             let scale = 1.0 / value.max(floor).sqrt();
@@ -425,6 +426,20 @@ mod tests {
             }
         }
         assert_eq!(align(&rows, &zeros, dims), rows);
+    }
+
+    #[test]
+    fn codes_of_nothing_have_coordinates_of_nothing() {
+        let config = SpectralConfig {
+            dims: 6,
+            alpha: 0.99,
+        };
+        for count in [3, 40] {
+            let data = vec![0.0; count * 80];
+            let codes = Codes::new(&data, 80).unwrap();
+            let embedding = spectral_embedding(&graph(codes), codes, &config);
+            assert_eq!(embedding, vec![0.0; count * 6]);
+        }
     }
 
     #[test]
