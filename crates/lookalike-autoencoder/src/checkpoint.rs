@@ -46,6 +46,13 @@ pub(crate) struct Position {
     pub seconds: f64,
 }
 
+impl Position {
+    /// Finished epochs of all stages.
+    pub fn finished_epochs(&self) -> usize {
+        self.earlier.iter().map(Vec::len).sum::<usize>() + self.epochs.len()
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Document {
     checkpoint_format: u32,
@@ -170,7 +177,7 @@ pub(crate) fn load(
 ) -> Result<State, AutoencoderError> {
     let fail = |why: String| AutoencoderError::Checkpoint {
         path: path.to_owned(),
-        why: format!("{why}; do not resume, to start again"),
+        why: format!("{why}; start again without resuming"),
     };
     let bytes = container::read(path)?;
     let container = Container::parse(&bytes).map_err(fail)?;
@@ -205,7 +212,7 @@ pub(crate) fn load(
         || document.steps > u32::MAX / 2
     {
         return Err(fail(
-            "the place that it says it has come to is not in this run".to_owned(),
+            "the position it records does not exist in this run".to_owned(),
         ));
     }
     let stage = Stage::all(config)[position.earlier.len()];

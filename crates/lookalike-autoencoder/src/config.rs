@@ -288,7 +288,7 @@ impl TrainConfig {
             return fail(
                 "colour_weight",
                 format!(
-                    "colour weight {weight}: the codes of objective {} are whole without; use weight 0",
+                    "colour weight {weight}: the codes of objective {} contain colours already; use weight 0",
                     self.objective
                 ),
             );

@@ -46,7 +46,7 @@ pub(crate) struct Container<'a> {
 impl<'a> Container<'a> {
     /// Parses untrusted bytes; the error says what is wrong with them.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
-        let not_safetensors = |e| format!("it is no safetensors file ({e})");
+        let not_safetensors = |e| format!("it is not a safetensors file ({e})");
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
         let document = header
             .metadata()
@@ -96,7 +96,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AutoencoderError> {
         })
     };
     if !about.is_file() {
-        return refuse("it is no regular file".to_owned());
+        return refuse("it is not a regular file".to_owned());
     }
     if about.len() > MAX_FILE_BYTES {
         return refuse(format!(

@@ -5,8 +5,8 @@
 //! the images' likeness. A model lives in one safetensors file that carries its recipe, its
 //! preprocessing and its history.
 //!
-//! The networks are data (`architecture`), run on Burn tensors (`network`) by operations that are
-//! this project's kernels on the CPU and Burn's own elsewhere (`ops`).
+//! The networks are data (`architecture`); `network` runs them by this project's kernels on the CPU
+//! and by Burn elsewhere.
 //!
 //! ```
 //! use lookalike_autoencoder::{Architecture, Autoencoder, DeviceChoice, TrainConfig, train};

@@ -7,7 +7,7 @@
 //! [`Objective::Distil`] has two: the encoder learns a teacher's codes, then the decoder learns.
 
 use lookalike_images::Collection;
-use lookalike_kernels::Loss;
+use lookalike_kernels::{Loss, Precision};
 use lookalike_neighbours::{
     Codes, DiffusionConfig, KnnGraph, Metric, SpectralConfig, align, spectral_embedding,
 };
@@ -17,13 +17,13 @@ use crate::architecture::Plan;
 use crate::augment::Augmenter;
 use crate::batch::{Batch, image_seed, normalise, prepare, smallest_batch, steps, to_floats};
 use crate::config::{Objective, TrainConfig};
-use crate::device::DeviceChoice;
+use crate::device::Processor;
 use crate::error::AutoencoderError;
 use crate::look::Look;
 use crate::network::{Inference, Weights};
 use crate::sample::evenly_spaced;
 
-/// Images that the neighbour graph is made of, and that the last two stages learn from, at most:
+/// Images that the neighbour graph is made of, and that the later stages learn from, at most:
 /// the exact graph costs their number squared.
 pub(crate) const MAX_GRAPH_IMAGES: usize = 60_000;
 /// Neighbours of each image in the graph, the power of their similarity, and how far values travel.
@@ -217,14 +217,15 @@ pub(crate) struct Task {
 }
 
 /// What tasks are made from.
-pub(crate) struct Making<'a> {
+pub(crate) struct StageContext<'a> {
     pub collection: &'a Collection,
     pub config: &'a TrainConfig,
     pub plan: &'a Plan,
-    pub device: DeviceChoice,
+    pub processor: &'a Processor,
+    pub precision: Precision,
 }
 
-impl Making<'_> {
+impl StageContext<'_> {
     /// Makes a stage ready. `look` describes the collection (absent only where nothing is
     /// described); `targets` are those of a stage that is resumed or that learns from a teacher, or
     /// empty; `earlier` are those of the stage before.
@@ -257,7 +258,7 @@ impl Making<'_> {
             (Stage::RefineAgain, _) if task.targets.is_empty() => {
                 task.targets = self.refined(&task.images, weights, earlier, true)?;
             }
-            (Stage::Decode, _) => task.codes = self.codes(&task.images, weights)?,
+            (Stage::Decode, _) => task.codes = self.codes(&task.images, weights),
             _ => {}
         }
         Ok(task)
@@ -274,7 +275,7 @@ impl Making<'_> {
         again: bool,
     ) -> Result<Vec<f32>, AutoencoderError> {
         let width = self.plan.code_dim;
-        let codes = self.codes(images, weights)?;
+        let codes = self.codes(images, weights);
         let mut taken = Vec::new();
         for code in codes.chunks_exact(width) {
             let (description, coordinates) = code.split_at(look_dim(width));
@@ -310,7 +311,7 @@ impl Making<'_> {
             return Ok(None);
         }
         let sample: Vec<u32> = look.sample.iter().map(|&image| image as u32).collect();
-        let codes = self.codes(&sample, weights)?;
+        let codes = self.codes(&sample, weights);
         let codes = codes.chunks_exact(width);
         let descriptions: Vec<f32> = codes.flat_map(|code| &code[..described]).copied().collect();
         let descriptions = codes_of(&descriptions, described)?;
@@ -320,12 +321,11 @@ impl Making<'_> {
     }
 
     /// The encoder's codes of undistorted images.
-    fn codes(&self, images: &[u32], weights: &Weights) -> Result<Vec<f32>, AutoencoderError> {
-        let processor = self.device.open()?;
+    fn codes(&self, images: &[u32], weights: &Weights) -> Vec<f32> {
         let inference = Inference::new(
             self.plan,
             weights,
-            &processor,
+            self.processor,
             self.config.normalises_input(),
         );
         let width = self.plan.code_dim;
@@ -342,7 +342,7 @@ impl Making<'_> {
                 .collect();
             inference.encode(&pixels, codes);
         }
-        Ok(codes)
+        codes
     }
 }
 

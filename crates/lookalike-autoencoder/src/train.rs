@@ -20,7 +20,7 @@ use crate::network::{Trainable, Weights, mean_pixel};
 use crate::optimiser::AdamState;
 use crate::progress::{Phase, Progress};
 use crate::record::{DataRecord, EpochRecord, StageRecord, TrainRecord};
-use crate::stage::{Extent, Making, Stage, Task, look_dim};
+use crate::stage::{Extent, Stage, StageContext, Task, look_dim};
 use crate::teacher::mean_squared_length;
 
 /// What training has come to after a step.
@@ -174,14 +174,18 @@ fn run(
             smallest
         )));
     }
+    // Before anything that takes long.
+    let processor = device.open()?;
+    let precision = config.precision.open(&processor)?;
     let data = DataRecord::of(collection);
     let mut state = first_state(collection, config, &plan, &data, checkpointing, observer)?;
     let stages = Stage::all(config);
-    let making = Making {
+    let context = StageContext {
         collection,
         config,
         plan: &plan,
-        device,
+        processor: &processor,
+        precision,
     };
     // Found anew by a resumed run, which needs it for the record at least.
     let look = (config.objective == Objective::Look)
@@ -196,12 +200,11 @@ fn run(
         if let (Stage::Distil, Some(teacher), true) = (stage, &config.teacher, targets.is_empty()) {
             targets = teacher.targets(ask()?, collection.len(), plan.code_dim)?;
         }
-        let task = making.task(stage, &state.weights, look.as_ref(), targets, earlier)?;
-        state = Run::start(collection, config, &plan, &data, device, task, state)?
-            .go(checkpointing, observer)?;
+        let task = context.task(stage, &state.weights, look.as_ref(), targets, earlier)?;
+        state = Run::start(&context, &data, task, state).go(checkpointing, observer)?;
     }
     let coordinates = match &look {
-        Some(look) => making.weigh_coordinates(&mut state.weights, look)?,
+        Some(look) => context.weigh_coordinates(&mut state.weights, look)?,
         None => None,
     };
     let Position {
@@ -271,7 +274,7 @@ fn first_state(
             observer.note(&format!(
                 "resuming from {}: epoch {}, step {}",
                 c.path.display(),
-                state.position.epochs.len() + 1,
+                state.position.finished_epochs() + 1,
                 state.position.step + 1
             ));
             return Ok(state);
@@ -307,27 +310,31 @@ struct Run<'a> {
     task: Task,
     network: Trainable,
     position: Position,
+    /// Of the whole run, and of the stages before this one.
+    all: Extent,
+    before: Extent,
 }
 
 impl<'a> Run<'a> {
-    fn start(
-        collection: &'a Collection,
-        config: &'a TrainConfig,
-        plan: &'a Plan,
-        data: &'a DataRecord,
-        device: DeviceChoice,
-        task: Task,
-        state: State,
-    ) -> Result<Self, AutoencoderError> {
-        let processor = device.open()?;
-        let precision = config.precision.open(&processor)?;
+    fn start(context: &StageContext<'a>, data: &'a DataRecord, task: Task, state: State) -> Self {
+        let &StageContext {
+            collection,
+            config,
+            plan,
+            processor,
+            precision,
+        } = context;
         let decay = match config.optimiser {
             Optimiser::Adam => 0.0,
             Optimiser::AdamW => config.weight_decay,
         };
         let stage = task.stage;
         let learning = stage.weights(plan, &state.weights);
-        Ok(Self {
+        let stages = Stage::all(config);
+        let extent = |stages: &[Stage]| Extent::of(stages, config, collection.len());
+        Self {
+            all: extent(stages),
+            before: extent(&stages[..state.position.earlier.len()]),
             collection,
             config,
             data,
@@ -337,13 +344,13 @@ impl<'a> Run<'a> {
                 &learning,
                 state.adam,
                 decay,
-                &processor,
+                processor,
                 precision,
             ),
             weights: state.weights,
             task,
             position: state.position,
-        })
+        }
     }
 
     /// Learns to the stage's end. The state has its targets, whether a checkpoint has them or not:
@@ -359,10 +366,9 @@ impl<'a> Run<'a> {
         let count = self.task.images.len();
         let steps = steps(count, self.config.batch, smallest);
         let mut saved = Instant::now();
-        let before: usize = self.position.earlier.iter().map(Vec::len).sum();
         while self.position.epochs.len() < self.task.stage.epochs(self.config) {
             // Of the whole run, so that no two stages draw the same.
-            let epoch = before + self.position.epochs.len();
+            let epoch = self.position.finished_epochs();
             let order = order(count, self.config.seed, epoch);
             while self.position.step < steps.len() {
                 let images = &order[steps[self.position.step].clone()];
@@ -445,9 +451,7 @@ impl<'a> Run<'a> {
         let position = &self.position;
         let done = steps[position.step - 1].end;
         let rate = done as f64 / position.seconds.max(1e-9);
-        let stages = Stage::all(self.config);
-        let extent = |stages| Extent::of(stages, self.config, self.collection.len());
-        let (all, before) = (extent(stages), extent(&stages[..position.earlier.len()]));
+        let (all, before) = (&self.all, &self.before);
         let epochs = position.epochs.len();
         let images = before.images + epochs * self.task.images.len() + done;
         TrainStep {
@@ -489,9 +493,9 @@ impl<'a> Run<'a> {
         }
         Err(AutoencoderError::Diverged {
             loss: f64::NAN,
-            epoch: self.position.epochs.len() + 1,
+            epoch: self.position.finished_epochs() + 1,
             step: self.position.step,
-            learning_rate: self.config.learning_rate,
+            learning_rate: stage.learning_rate(self.config),
         })
     }
 

@@ -115,9 +115,9 @@ fn files_that_are_no_models_are_refused_with_the_reason() {
     let identity = changed(&bytes, |_, _| {});
     Autoencoder::from_bytes(&identity, "m", CPU).unwrap();
 
-    assert!(refusal(b"").contains("no safetensors file"));
-    assert!(refusal(b"PK\x03\x04 something else").contains("no safetensors file"));
-    assert!(refusal(&bytes[..bytes.len() / 2]).contains("no safetensors file"));
+    assert!(refusal(b"").contains("not a safetensors file"));
+    assert!(refusal(b"PK\x03\x04 something else").contains("not a safetensors file"));
+    assert!(refusal(&bytes[..bytes.len() / 2]).contains("not a safetensors file"));
     let version = changed(&bytes, |d, _| d["model_format"] = 2.into());
     assert!(
         refusal(&version).contains("model format 2"),

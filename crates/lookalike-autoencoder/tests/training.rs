@@ -10,7 +10,7 @@ use lookalike_autoencoder::{
     Architecture, Autoencoder, AutoencoderError, Checkpointing, DeviceChoice, EpochRecord,
     Objective, Observer, TrainConfig, TrainStep, train,
 };
-use lookalike_images::InputShape;
+use lookalike_images::{Collection, InputShape};
 
 const CPU: DeviceChoice = DeviceChoice::Cpu;
 
@@ -408,6 +408,18 @@ fn weights_that_are_no_numbers_never_reach_a_file() {
         "{error}"
     );
     assert!(!checkpointing.path.exists());
+}
+
+#[test]
+fn images_that_show_nothing_are_learned_to_the_end() {
+    for value in [0, 255] {
+        let keys = (0..40).map(|i| i.to_string()).collect();
+        let pixels = vec![value; 40 * 28 * 28];
+        let blank = Collection::from_parts("blank", GREY, keys, vec![None; 40], pixels).unwrap();
+        let config = config(Architecture::Bottleneck, Objective::Look, 2);
+        let model = train(&blank, &config, CPU, None, &mut ()).unwrap();
+        assert!(losses(&model).iter().all(|loss| loss.is_finite()));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! A description has up to four parts: where edges run (shape), which local structures there are,
 //! coarse and fine ([`Structure`]), and which colours. Each part is brought to its principal
-//! components over the collection and to unit variance, and enters with a weight. The principal
+//! components over the collection and to a mean squared length of 1, and enters with a weight. The principal
 //! components of all of them together are the description. None is whitened: on each of eight
 //! collections half-whitened codes had a lower mean average precision.
 //!
@@ -162,6 +162,14 @@ impl Fitted {
         self.pca.components()
     }
 
+    /// The `count` nearest of each image by this part; none where the part tells no two apart.
+    fn neighbours(&self, images: &[&[u8]], count: usize) -> Vec<Vec<usize>> {
+        match self.scale > 0.0 {
+            true => neighbours(&self.components(images), self.dims(), count),
+            false => vec![Vec::new(); images.len()],
+        }
+    }
+
     /// The weighted components of images.
     fn components(&self, images: &[&[u8]]) -> Vec<f32> {
         let raw = raw(&self.describe, images);
@@ -198,8 +206,7 @@ impl Look {
         let mut found = Vec::new();
         for describe in descriptions(shape, contrast, &images) {
             let part = Fitted::new(describe, &images);
-            let components = part.components(&images);
-            found.push(neighbours(&components, part.dims(), count));
+            found.push(part.neighbours(&images, count));
             parts.push(part);
         }
         let kinds: Vec<Kind> = parts.iter().map(|part| part.describe.kind()).collect();
@@ -243,8 +250,8 @@ impl Look {
     /// Share of the nearest neighbours of [`sample`](Self::sample), by codes of its images, that
     /// are also neighbours by shape, or by coarse structure: the smaller of the two, beyond chance.
     pub fn confirmed(&self, codes: Codes) -> f32 {
-        let count = self.confirming[0].first().map_or(1, Vec::len);
-        let found = nearest(codes, count);
+        let count = self.confirming[0].first().map_or(0, Vec::len);
+        let found = nearest(codes, count.max(1));
         let shares = self.confirming.iter().map(|by| overlap(&found, by));
         shares.fold(1.0, f32::min)
     }
@@ -406,7 +413,9 @@ fn layout(pixels: &[u8], shape: InputShape, out: &mut [f32]) {
             *value = sum as f32 / count;
         }
     }
-    let mean = out.iter().sum::<f32>() / out.len() as f32;
+    // So exactly that nothing is left of images of one colour.
+    let sum: f64 = out.iter().copied().map(f64::from).sum();
+    let mean = (sum / out.len() as f64) as f32;
     out.iter_mut().for_each(|value| *value -= mean);
 }
 
@@ -518,6 +527,33 @@ mod tests {
         let names: Vec<&str> = look.record.iter().map(|part| part.name.as_str()).collect();
         let expected = ["shape", "coarse structure", "fine structure", "colours"];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn parts_without_anything_confirm_nothing() {
+        let shape = InputShape {
+            channels: 3,
+            height: 16,
+            width: 16,
+        };
+        // Plain colours have no edges, and so neither shape nor structure.
+        let colour = |i: usize| [i * 40 % 256, i * 90 % 256, i * 150 % 256].map(|v| v as u8);
+        let pixels = (0..60).flat_map(|i| colour(i / 3).repeat(256)).collect();
+        let keys = (0..60).map(|i| i.to_string()).collect();
+        let plain = Collection::from_parts("plain", shape, keys, vec![None; 60], pixels).unwrap();
+        let look = Look::fit(&plain, 16);
+        let weight = |name| look.record.iter().find(|part| part.name == name).unwrap();
+        assert_eq!(weight("colours").weight, 1.0);
+        for part in ["shape", "coarse structure", "fine structure"] {
+            assert!(weight(part).agreement <= 0.0, "{part}");
+        }
+        let described = look.describe(&plain, 16);
+        let near = nearest(rows(&described, 16), 2);
+        assert!(
+            near.iter()
+                .enumerate()
+                .all(|(i, near)| near.iter().all(|n| n / 3 == i / 3))
+        );
     }
 
     #[test]

@@ -83,10 +83,9 @@ fn parts_of(images: &Collection) -> (Vec<Kind>, Vec<Vec<Vec<usize>>>) {
     parts
         .map(|describe| {
             let kind = describe.kind();
-            let part = Fitted::new(describe, &pixels);
             (
                 kind,
-                neighbours(&part.components(&pixels), part.dims(), count),
+                Fitted::new(describe, &pixels).neighbours(&pixels, count),
             )
         })
         .unzip()

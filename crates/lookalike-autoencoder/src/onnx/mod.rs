@@ -5,9 +5,9 @@
 //! it cannot contain, how a picture of another size is brought to the model's, stands in the file's
 //! metadata. docs/encoders.md describes the file.
 
+mod direct;
 mod graph;
 mod network;
-mod seen;
 
 use lookalike_images::{COLOUR_BINS, FINE_COLOUR_BINS};
 
@@ -45,7 +45,7 @@ impl Autoencoder {
         let codes = match seen.is_empty() {
             true => learned,
             false => {
-                let length = seen::length(&mut graph, &learned);
+                let length = direct::length(&mut graph, &learned);
                 let least = graph.number(MIN_LENGTH);
                 let length = graph.node("Max", &[&length, &least]);
                 let learned = graph.node("Div", &[&learned, &length]);
@@ -80,10 +80,10 @@ impl Autoencoder {
         let shape = self.shape();
         let pixels = shape.height * shape.width;
         if let Some(direct) = self.direct() {
-            let mut parts = vec![seen::look(graph, planes, direct)];
+            let mut parts = vec![direct::look(graph, planes, direct)];
             if let Some(colours) = &direct.colours {
-                let shares = seen::colour_shares(graph, images, pixels, FINE_COLOUR_BINS);
-                parts.push(seen::project(graph, &shares, colours));
+                let shares = direct::colour_shares(graph, images, pixels, FINE_COLOUR_BINS);
+                parts.push(direct::project(graph, &shares, colours));
             }
             return parts;
         }
@@ -91,7 +91,7 @@ impl Autoencoder {
         if weight == 0.0 {
             return Vec::new();
         }
-        let shares = seen::colour_shares(graph, images, pixels, COLOUR_BINS);
+        let shares = direct::colour_shares(graph, images, pixels, COLOUR_BINS);
         let weight = graph.number(weight);
         vec![graph.node("Mul", &[&shares, &weight])]
     }
