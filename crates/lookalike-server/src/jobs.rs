@@ -177,7 +177,7 @@ where
         let own = open.clone().filter(|entry| entry.client == Some(client));
         if own.count() >= MAX_OPEN_PER_CLIENT {
             return Err(Problem::too_many(format!(
-                "{MAX_OPEN_PER_CLIENT} computations over the whole gallery that you asked for are not done: ask for others then"
+                "{MAX_OPEN_PER_CLIENT} computations over the whole gallery that you asked for are still running: try again when one is done"
             )));
         }
         if open.count() >= MAX_OPEN {
@@ -201,13 +201,15 @@ where
         key: &K,
         compute: impl FnOnce(&dyn Fn(Standing)) -> Result<T, Problem> + Send,
     ) {
-        let turn = self.background.turn();
         let report = |standing| self.set(key, State::Working(standing));
-        let work = std::panic::AssertUnwindSafe(|| self.background.run(|| compute(&report)));
-        let began = Instant::now();
+        let mut began = Instant::now();
+        let work = || {
+            began = Instant::now();
+            compute(&report)
+        };
+        let work = std::panic::AssertUnwindSafe(|| self.background.run(work));
         let result = std::panic::catch_unwind(work)
             .unwrap_or_else(|_| Err(Problem::internal("a computation panicked")));
-        drop(turn);
         let mut entries = self.lock();
         if let Some(entry) = entries.get_mut(key) {
             (entry.took, entry.changed) = (began.elapsed(), Instant::now());
@@ -346,7 +348,16 @@ mod tests {
     fn clients_start_few_and_block_nobody() {
         let background = Arc::new(Background::default());
         let jobs: Test = Arc::new(Jobs::new(background.clone()));
-        let held = background.turn();
+        let (began, has_begun) = channel();
+        let (release, held) = channel::<()>();
+        let holds = background.clone();
+        let holding = std::thread::spawn(move || {
+            holds.run(move || {
+                began.send(()).unwrap();
+                held.recv().unwrap();
+            });
+        });
+        has_begun.recv().unwrap();
         let ask = |key, client| jobs.ask(&key, 0, client, |_| Ok(0)).map(|_| ());
         for key in [1, 2] {
             ask(key, client(1)).unwrap();
@@ -361,7 +372,8 @@ mod tests {
         for key in 10..20 {
             ask(key, None).unwrap();
         }
-        drop(held);
+        release.send(()).unwrap();
+        holding.join().unwrap();
         for key in [1, 2, 3, 4, 10, 19] {
             assert_eq!(finished(&jobs, key, 0).unwrap(), 0);
         }

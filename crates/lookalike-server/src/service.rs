@@ -38,6 +38,7 @@ pub(crate) struct Service {
     /// How images from outside are read.
     pub reading: Reading,
     pub workers: Workers,
+    writers: Workers,
     /// Room for the bodies of requests.
     pub room: Room,
     /// Room for answers that clients are taking.
@@ -95,6 +96,7 @@ impl Service {
             searches: NamedSearches::in_folder(&options.folder),
             reading,
             workers: Workers::new(limits.at_once, limits.waiting),
+            writers: Workers::new(1, limits.waiting),
             room: Room::new(limits.bodies_bytes),
             sending: Room::new(limits.answers_bytes),
             metrics,
@@ -135,6 +137,16 @@ impl Service {
     ) -> Result<T, Problem> {
         let service = self.clone();
         self.workers.run(move || work(&service)).await?
+    }
+
+    /// Runs something that changes the gallery, one at a time: changes wait for each other and for
+    /// the index in any case, and do so beside searches, not in their places.
+    pub async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let service = self.clone();
+        self.writers.run(move || work(&service)).await?
     }
 
     /// Runs something that takes well below a millisecond, see [`Workers::run_short`]; with a

@@ -161,10 +161,11 @@ impl Following {
                 threads: Vec::new(),
             };
         }
-        // Not that of other computations: reading files, it waits more than they do.
-        let background = Arc::<Background>::default();
         let threads = watched.into_iter().map(|one| {
-            let (current, background, stop) = (current.clone(), background.clone(), stop.clone());
+            // Not that of other computations, nor of other folders: reading files, it waits more
+            // than they do.
+            let background = Background::default();
+            let (current, stop) = (current.clone(), stop.clone());
             std::thread::spawn(move || one.follow(&current, &background, &stop))
         });
         Self {

@@ -49,7 +49,7 @@ impl Workers {
     }
 }
 
-/// One that waits; no more when it is dropped, whether its turn came or its client left.
+/// Counts one waiting request; dropping it removes it from the count.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -171,13 +171,18 @@ impl Default for Background {
 }
 
 impl Background {
-    /// The turn of computations that are to run one at a time.
-    pub fn turn(&self) -> MutexGuard<'_, ()> {
+    /// Waits for a turn: while it is held, no other work begins.
+    fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` on the pool, and waits for it.
+    /// Runs `work` on the pool once what came before is done, and waits for it.
+    ///
+    /// One at a time: a thread of the pool that waits for others takes up whatever else the pool
+    /// was given. Such work would wait for the gallery's lock for ever where its own thread holds
+    /// that already, further up its stack.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let _turn = self.turn();
         self.pool.install(work)
     }
 }

@@ -254,7 +254,7 @@ struct Sent {
 pub(super) async fn add(State(service): Shared, request: Request) -> Answered<Json<Added>> {
     let parts = body::read_parts(request).await?;
     let (label, sent) = images_form(parts, &service).await?;
-    let items = service.run(move |service| {
+    let items = service.write(move |service| {
         let uploads: Vec<Upload> = sent
             .iter()
             .map(|sent| Upload {
@@ -361,7 +361,7 @@ pub(super) async fn replace(
         ));
     }
     let sent = sent.pop().expect("there is one");
-    let item = service.run(move |service| {
+    let item = service.write(move |service| {
         let point = service.point(id)?;
         let (gallery, encoder) = (service.gallery(), service.searcher.encoder());
         if point.payload.source != lookalike::UPLOADS_SOURCE {
@@ -424,7 +424,7 @@ pub(super) async fn delete_many(
 
 async fn remove(service: &std::sync::Arc<Service>, ids: Vec<Uuid>) -> Answered<usize> {
     service
-        .run(move |service| {
+        .write(move |service| {
             let deleted = service.uploads.delete(service.gallery(), &ids)?;
             if deleted > 0 {
                 service.note_change();
