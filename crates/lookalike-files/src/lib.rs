@@ -40,18 +40,25 @@ impl Replacement {
     ///
     /// When there is no place for it, or `path` is something else than a file, such as a device.
     pub fn new(path: &Path) -> io::Result<Self> {
-        let target = match fs::metadata(path) {
-            Ok(there) if !there.is_file() => {
-                let message = "there is something that is no regular file";
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-            }
-            Ok(_) => path.canonicalize()?,
-            Err(_) => path.to_owned(),
+        let message = "there is something there that is not a regular file";
+        let not_a_file = || Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        let (target, permissions) = match fs::metadata(path) {
+            Ok(there) if !there.is_file() => return not_a_file(),
+            Ok(there) => (path.canonicalize()?, Some(there.permissions())),
+            Err(_) => (path.to_owned(), None),
         };
         let mut aside = target.as_os_str().to_owned();
         aside.push(".part");
         let aside = PathBuf::from(aside);
+        // Through a link another file would be emptied.
+        if fs::symlink_metadata(&aside).is_ok_and(|there| !there.is_file()) {
+            return not_a_file();
+        }
         let file = claim(&aside)?;
+        // Who may read what is replaced, and nobody else, may read what replaces it.
+        if let Some(permissions) = permissions.filter(|p| !p.readonly()) {
+            file.set_permissions(permissions)?;
+        }
         let replacement = Self {
             file,
             aside,
@@ -196,6 +203,27 @@ mod tests {
         replace_file(&link, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_aside_is_refused_and_permissions_stay() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        let other = folder.path().join("other");
+        fs::write(&other, b"of somebody else").unwrap();
+        std::os::unix::fs::symlink(&other, folder.path().join("f.part")).unwrap();
+        assert!(replace_file(&path, b"new").is_err());
+        assert_eq!(fs::read(&other).unwrap(), b"of somebody else");
+        fs::remove_file(folder.path().join("f.part")).unwrap();
+        replace_file(&path, b"old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        replace_file(&path, b"new").unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 
     #[test]

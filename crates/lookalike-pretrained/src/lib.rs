@@ -192,7 +192,9 @@ impl Pretrained {
                 height,
                 encoder.preprocessing.interpolation,
             );
-            encoder.dims = encoder.encode(&[picture])?.len();
+            let code = encoder.encode(&[picture])?;
+            encoder.tower.check_direction(&code)?;
+            encoder.dims = code.len();
         }
         Ok(encoder)
     }
@@ -249,7 +251,8 @@ impl Pretrained {
     }
 
     /// The codes of images, one after another, each of [`dims`](Self::dims) floats and of length 1
-    /// (but for [`exported`](Self::exported) models).
+    /// (but for [`exported`](Self::exported) models), or of length 0 where the model gives nothing
+    /// for a picture.
     ///
     /// # Errors
     ///

@@ -189,7 +189,9 @@ impl TextTower {
             shape: vec![1, length],
             numbers: Numbers::Integers(numbers(kind)),
         });
-        Ok(self.tower.run(inputs.collect())?.0)
+        let code = self.tower.run(inputs.collect())?.0;
+        self.tower.check_direction(&code)?;
+        Ok(code)
     }
 }
 

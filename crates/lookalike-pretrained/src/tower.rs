@@ -261,7 +261,8 @@ impl Tower {
     }
 
     /// Runs the model on as many items as the first dimension of its inputs says, and gives their
-    /// codes, at length 1 or as they are, and how long a code is.
+    /// codes, at length 1 or as they are, and how long a code is. Codes of length 0 stay so: some
+    /// models give nothing for pictures without contrast.
     pub(crate) fn run(&self, inputs: Vec<Input<'_>>) -> Result<(Vec<f32>, usize), PretrainedError> {
         let failed = |reason: String| self.run_error(reason);
         let items = inputs.first().and_then(|input| input.shape.first());
@@ -320,28 +321,37 @@ impl Tower {
         };
         let dims = codes.len() / items;
         for code in codes.chunks_exact_mut(dims) {
-            let wrong = |reason| PretrainedError::Code {
-                path: self.path.clone(),
-                reason,
-            };
             let length = code
                 .iter()
                 .map(|&v| f64::from(v) * f64::from(v))
                 .sum::<f64>()
                 .sqrt();
             if !length.is_finite() {
-                return Err(wrong("is not a number"));
+                return Err(self.wrong_code("is not a number"));
             }
             if self.keeps_lengths {
                 continue;
             }
-            if length < 1e-12 {
-                return Err(wrong("is zero"));
-            }
+            let scale = if length < 1e-12 { 0.0 } else { 1.0 / length };
             code.iter_mut()
-                .for_each(|value| *value = (f64::from(*value) / length) as f32);
+                .for_each(|value| *value = (f64::from(*value) * scale) as f32);
         }
         Ok((codes, dims))
+    }
+
+    /// Refuses a code of length 0 where there is something to encode.
+    pub(crate) fn check_direction(&self, code: &[f32]) -> Result<(), PretrainedError> {
+        match !self.keeps_lengths && code.iter().all(|&value| value == 0.0) {
+            true => Err(self.wrong_code("is zero")),
+            false => Ok(()),
+        }
+    }
+
+    fn wrong_code(&self, reason: &'static str) -> PretrainedError {
+        PretrainedError::Code {
+            path: self.path.clone(),
+            reason,
+        }
     }
 }
 

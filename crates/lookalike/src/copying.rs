@@ -72,6 +72,18 @@ pub fn open_copy(
         // Opened once more, it would only be said to be in use.
         return Err(to_itself(&info));
     }
+    if let (false, Some(own)) = (info.is_on_cluster(), folder(&info.name))
+        && let Some(parent) = Path::new(name)
+            .parent()
+            .and_then(Path::to_str)
+            .and_then(folder)
+        && parent.starts_with(own)
+    {
+        return Err(Error::Unusable(format!(
+            "cannot copy {} to {name}: that is inside of it; choose a place outside",
+            info.name
+        )));
+    }
     let kept = KeptAdaptation::of(from)?;
     let bytes = match &kept {
         Some(kept) => kept.to_bytes(&info.name, model)?,

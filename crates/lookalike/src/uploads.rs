@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -182,14 +183,25 @@ impl Uploads {
         if *blake3::hash(bytes).to_hex() == *point.payload.blake3 && path.exists() {
             return Ok(Stored::Unchanged(point.id));
         }
-        // The one that is there must not make way for one that is none.
+        // Check that the new bytes can be decoded before they replace what is there.
         let mut options = self.reading.decode.clone();
         options.target = Some(decode_target(encoder, DEFAULT_THUMBNAIL_SIDE));
         if let Err(error) = decode(bytes, &options) {
             return Ok(Stored::Refused(error.to_string()));
         }
+        let before = match fs::read(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(source) => return Err(Error::io("read", &path)(source)),
+        };
         self.put(&path, bytes)?;
-        let (mut outcomes, stored) = self.index(gallery, encoder, &[&point.payload.key])?;
+        let indexed = self.index(gallery, encoder, &[&point.payload.key]);
+        let is_stored = matches!(&indexed, Ok((outcomes, _)) if outcomes.iter().all(Result::is_ok));
+        if let (false, Some(before)) = (is_stored, before) {
+            // The gallery still describes what was there.
+            self.put(&path, &before)?;
+        }
+        let (mut outcomes, stored) = indexed?;
         Ok(match outcomes.pop().expect("one was asked for") {
             Ok(id) if stored.added > 0 => Stored::Added(id),
             Ok(id) => Stored::Changed(id),

@@ -150,7 +150,10 @@ fn by_scales(dims: &[usize], scales: Option<Vec<f32>>) -> Result<Vec<(usize, f32
 impl Cubic {
     fn of(node: &Node) -> Result<Self, String> {
         if node.operator != "Resize" || node.inputs.len() < 3 {
-            return Err(format!("it is an old {}", node.operator));
+            return Err(format!(
+                "{} in its form before opset 11 is not supported",
+                node.operator
+            ));
         }
         let named = |name: &str| node.attributes.iter().find(|a| a.name == name);
         let text = |name: &str| named(name).map(|attribute| attribute.text.as_ref());
@@ -162,18 +165,20 @@ impl Cubic {
             Some(b"asymmetric") => Coordinates::Asymmetric,
             Some(other) => {
                 let other = String::from_utf8_lossy(&other[..other.len().min(60)]);
-                return Err(format!("its coordinates are {other:?}"));
+                return Err(format!(
+                    "its coordinate_transformation_mode {other:?} is not supported"
+                ));
             }
         };
         if flag("antialias") {
-            return Err("it smooths what it makes smaller".to_owned());
+            return Err("its attribute antialias is not supported".to_owned());
         }
         if named("axes").is_some() {
-            return Err("it names its axes".to_owned());
+            return Err("its attribute axes is not supported".to_owned());
         }
         let stretches = text("keep_aspect_ratio_policy").is_none_or(|policy| policy == b"stretch");
         if !stretches {
-            return Err("it keeps proportions".to_owned());
+            return Err("its keep_aspect_ratio_policy is not supported".to_owned());
         }
         Ok(Self {
             coordinates,

@@ -451,6 +451,21 @@ fn outputs() {
 }
 
 #[test]
+fn a_picture_that_the_model_gives_nothing_for_is_no_error() {
+    let folder = Model::flat().folder();
+    let from_zero = PretrainedOptions {
+        mean: Some(vec![0.0]),
+        ..options()
+    };
+    let encoder = Pretrained::open(folder.path(), &from_zero).unwrap();
+    let black = Pixels::new(4, 4, 3, vec![0; 48]).unwrap();
+    let codes = encoder.encode(&[picture(4, 4, 3), black]).unwrap();
+    let length = |code: &[f32]| code.iter().map(|v| v * v).sum::<f32>().sqrt();
+    assert!((length(&codes[..48]) - 1.0).abs() < 1e-5);
+    assert_eq!(codes[48..], [0.0; 48]);
+}
+
+#[test]
 fn codes_that_are_not_numbers() {
     let with = |operator: &str, first: &str| Model {
         nodes: vec![

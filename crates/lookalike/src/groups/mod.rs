@@ -10,7 +10,7 @@
 //! (1 for what is as near or nearer). Members are listed the most typical first, so that a group's
 //! outliers are last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lookalike_gallery::{Filter, Gallery, Point, Points};
 use lookalike_neighbours::{Codes, Communities, Metric};
@@ -286,10 +286,21 @@ pub fn keep(
         grouped: numbers.len(),
         ..Kept::default()
     };
-    let mut batch = Vec::new();
+    let mut batch: Vec<Point> = Vec::new();
     let mut store = |batch: &mut Vec<Point>| -> Result<(), Error> {
-        kept.changed += gallery.upsert(batch)?.changed;
-        batch.clear();
+        // Since these were read, others may have deleted images, which must not come back, or
+        // changed them.
+        let ids: Vec<Uuid> = batch.iter().map(|point| point.id).collect();
+        let seen = batch
+            .drain(..)
+            .map(|point| (point.id, point.payload.blake3));
+        let seen: HashMap<Uuid, String> = seen.collect();
+        let mut there = gallery.retrieve(&ids)?;
+        there.retain(|point| seen.get(&point.id) == Some(&point.payload.blake3));
+        for point in &mut there {
+            point.payload.keep(GROUP_FIELD, number(point.id));
+        }
+        kept.changed += gallery.upsert(&there)?.changed;
         Ok(())
     };
     for (point, done) in Points::new(gallery, None).zip(1..) {
