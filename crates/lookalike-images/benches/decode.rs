@@ -1,5 +1,6 @@
-//! How many photographs a second are decoded and brought to a network's shape, on one thread and on two:
-//! `cargo bench -p lookalike-images --bench decode -- FOLDER`. `benches/decode.py FOLDER` is the same with Pillow.
+//! How many photographs a second are decoded and brought to a network's shape, on one thread and on
+//! two: `cargo bench -p lookalike-images --bench decode -- FOLDER`. `benches/decode.py FOLDER` is
+//! the same with Pillow.
 //!
 //! The files of a folder are grouped by what stands before the first `-` of their names.
 
@@ -91,7 +92,8 @@ fn main() {
 /// Nanoseconds of processor time.
 static BUSY: AtomicU64 = AtomicU64::new(0);
 
-/// The processor time of this thread in nanoseconds, where Linux says it: on a busy machine the fairer figure.
+/// The processor time of this thread in nanoseconds, where Linux says it: on a busy machine the
+/// fairer figure.
 fn busy() -> u64 {
     let times = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let first = times.split(' ').next().unwrap_or_default();

@@ -98,7 +98,7 @@ pub enum ImageError {
     },
     /// Not a picture in any format that is known.
     #[error(
-        "it is no picture: it {}; JPEG, PNG, WebP, GIF, BMP, TIFF and JPEG XL are supported, whatever \
+        "it is not a picture: it {}; JPEG, PNG, WebP, GIF, BMP, TIFF and JPEG XL are supported, whatever \
          the file is called",
         match start.is_empty() {
             true => "is empty".to_owned(),

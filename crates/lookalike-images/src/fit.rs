@@ -68,7 +68,7 @@ impl std::str::FromStr for Fit {
         [Self::Stretch, Self::Crop, Self::Pad]
             .into_iter()
             .find(|fit| fit.to_string() == name)
-            .ok_or_else(|| format!("{name:?} is no way to fit; there are crop, pad and stretch"))
+            .ok_or_else(|| format!("unknown fit {name:?}: use crop, pad or stretch"))
     }
 }
 

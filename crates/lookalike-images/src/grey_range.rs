@@ -58,7 +58,7 @@ impl TryFrom<(f64, f64)> for GreyRange {
 
     fn try_from((low, high): (f64, f64)) -> Result<Self, String> {
         Self::new(low, high)
-            .ok_or_else(|| format!("{low} to {high} is no range: the lower value comes first"))
+            .ok_or_else(|| format!("{low} to {high} is not a range: the lower value comes first"))
     }
 }
 

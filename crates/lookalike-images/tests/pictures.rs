@@ -3,7 +3,9 @@
 
 use std::path::PathBuf;
 
-use lookalike_images::{DecodeOptions, Format, ImageError, Pixels, decode, deep_values};
+use lookalike_images::{
+    DecodeOptions, Format, ImageError, Pixels, decode, decode_file, deep_values,
+};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/pictures")
@@ -53,7 +55,10 @@ fn tolerance(name: &str) -> u8 {
 fn every_picture_shows_what_it_should() {
     let mut wrong = Vec::new();
     for (name, bytes) in pictures() {
-        let expected = Pixels::read_png(folder().join(format!("expected/{name}.png"))).unwrap();
+        let expected = folder().join(format!("expected/{name}.png"));
+        let expected = decode_file(expected, &DecodeOptions::default())
+            .unwrap()
+            .pixels;
         let decoded = match decode(&bytes, &DecodeOptions::default()) {
             Ok(decoded) => decoded,
             Err(error) => {

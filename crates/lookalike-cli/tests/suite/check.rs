@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Cursor;
 
-use crate::common::{Workplace, stderr};
+use crate::common::{Workplace, read_png, stderr};
 use exif::experimental::Writer;
 use exif::{Field, In, Rational, Tag, Value};
 use lookalike::gallery::{Facts, Points};
@@ -139,7 +139,7 @@ fn made_faults_are_found_and_sound_pictures_left_alone() {
             .lines()
             .any(|line| line.starts_with("half-decoded,") && line.contains("half.jpg"))
     );
-    let sheet = Pixels::read_png(place.path("faults.png")).unwrap();
+    let sheet = read_png(place.path("faults.png"));
     assert!(sheet.height() > 8 * 48, "a row for each fault");
 
     // For people: the rule, how it is distributed, and the worst.

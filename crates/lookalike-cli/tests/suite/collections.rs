@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::common::{Workplace, stderr};
+use crate::common::{Workplace, read_png, stderr};
 use lookalike::gallery::Points;
 use lookalike::open;
 use serde_json::Value;
@@ -166,9 +166,7 @@ fn a_gallery_stays_in_step_with_its_folder() {
     assert_eq!(run(index), [0, 2, 0, 199, 0, 202]);
     // Another picture under an old name.
     fs::copy(photos.join("7/0.png"), photos.join("0/3.png")).unwrap();
-    let mut changed = lookalike::images::Pixels::read_png(photos.join("4/4.png"))
-        .unwrap()
-        .into_data();
+    let mut changed = read_png(photos.join("4/4.png")).into_data();
     changed.reverse();
     let changed = lookalike::images::Pixels::new(28, 28, 1, changed).unwrap();
     changed.write_png(photos.join("4/4.png")).unwrap();
@@ -370,7 +368,7 @@ fn what_is_indexed_can_be_asked_for_in_every_way() {
     assert!(stderr(&output).contains("original"), "{}", stderr(&output));
 
     // A region of a picture of two is as good as the picture.
-    let one = lookalike::images::Pixels::read_png(place.path("elsewhere.png")).unwrap();
+    let one = read_png(place.path("elsewhere.png"));
     let two: Vec<u8> = one
         .data()
         .chunks_exact(28)

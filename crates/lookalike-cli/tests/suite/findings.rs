@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{Workplace, stderr};
+use crate::common::{Workplace, read_png, stderr};
 use lookalike::images::{Collection, Pixels, thumbnail};
 use lookalike::open;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -235,7 +235,7 @@ fn copies_are_found_whatever_happened_to_them() {
         text.contains("\"a copy, \"\"the second\"\".png\""),
         "{text}"
     );
-    let sheet = Pixels::read_png(photos.place.path("groups.png")).unwrap();
+    let sheet = read_png(photos.place.path("groups.png"));
     assert!(sheet.height() > 10 * 100, "a row for each group");
 
     // For people, with the same numbers.
@@ -469,7 +469,7 @@ fn noise_among_digits_is_found_first() {
         );
         let mut table = csv::Reader::from_path(photos.place.path("odd.csv")).unwrap();
         assert_eq!(table.records().count(), 7);
-        assert!(Pixels::read_png(photos.place.path("odd.png")).is_ok());
+        read_png(photos.place.path("odd.png"));
     }
     // By neighbours alone the originals do not matter.
     let with = photos

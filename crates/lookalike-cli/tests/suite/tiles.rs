@@ -1,6 +1,6 @@
 //! Parts of pictures: their codes kept by `index --tiles`, found by `search --tiles`.
 
-use crate::common::{Workplace, stderr};
+use crate::common::{Workplace, read_png, stderr};
 use lookalike::images::Pixels;
 use lookalike::open;
 use serde_json::Value;
@@ -93,7 +93,7 @@ fn parts_are_found_with_their_place() {
         text.contains("28,0,28,28") && text.contains("part"),
         "{text}"
     );
-    let sheet = Pixels::read_png(place.path("sheet.png")).unwrap();
+    let sheet = read_png(place.path("sheet.png"));
     assert!(sheet.data().chunks(3).any(|pixel| pixel == [255, 191, 0]));
     // Points are what they were.
     let info = place.json("info g");

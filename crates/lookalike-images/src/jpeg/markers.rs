@@ -249,7 +249,7 @@ impl<'a> File<'a> {
         needed: impl Fn() -> Option<(usize, usize)>,
     ) -> Result<(), ImageError> {
         let Some(frame) = self.frame.as_mut() else {
-            return Err(damaged("its data come before its frame header"));
+            return Err(damaged("its scan data come before its frame header"));
         };
         self.scans += 1;
         if self.scans > MAX_SCANS {

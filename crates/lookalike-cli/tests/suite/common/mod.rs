@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use lookalike::images::{DecodeOptions, Pixels, decode_file};
 use lookalike::open;
 use serde_json::Value;
 
@@ -94,6 +95,12 @@ fn copy(from: &Path, to: &Path) {
             false => drop(std::fs::copy(&from, &to).unwrap()),
         }
     }
+}
+
+/// The picture in a file.
+pub fn read_png(path: impl AsRef<Path>) -> Pixels {
+    let decoded = decode_file(path, &DecodeOptions::default());
+    decoded.unwrap().pixels
 }
 
 pub fn stderr(output: &Output) -> String {
