@@ -69,8 +69,8 @@ pub(crate) struct Known {
     pub label: u32,
 }
 
-/// In place of a label: there is none.
-pub(crate) const NO_LABEL: u32 = u32::MAX;
+/// In place of the index of a label: there is none.
+pub const NO_LABEL: u32 = u32::MAX;
 
 /// The points of a gallery, and the code of each different content.
 pub(crate) struct Contents {
@@ -213,10 +213,12 @@ pub(crate) fn visit_others(
 
 /// Half of the hash of a hash: enough to tell contents apart, and as long whatever the hash was.
 pub(crate) fn short(blake3: &str) -> u128 {
-    let hash = blake3::hash(blake3.as_bytes());
-    let half = hash
-        .as_bytes()
-        .first_chunk()
-        .expect("32 bytes are more than 16");
-    u128::from_le_bytes(*half)
+    half_hash(blake3.as_bytes())
+}
+
+/// The first half of the BLAKE3 of some bytes.
+pub(crate) fn half_hash(bytes: &[u8]) -> u128 {
+    let hash = blake3::hash(bytes);
+    let half = hash.as_bytes().first_chunk();
+    u128::from_le_bytes(*half.expect("32 bytes are more than 16"))
 }

@@ -15,12 +15,11 @@ use std::path::Path;
 
 use lookalike_files::replace_file;
 use lookalike_gallery::{Gallery, Points};
-use lookalike_neighbours::Pca;
-use lookalike_neighbours::{Cells, Codes, Metric, nearest};
+use lookalike_neighbours::{Cells, Codes, Metric, Pca, nearest};
 use uuid::Uuid;
 
 use self::fuzzy_graph::FuzzyGraph;
-use crate::contents::{info_to_read, metric_of_likeness};
+use crate::contents::{QUERIES, half_hash, info_to_read, metric_of_likeness};
 use crate::{Error, Phase, Progress};
 
 mod file;
@@ -29,11 +28,9 @@ mod groups;
 mod layout;
 mod values;
 
+pub use crate::contents::NO_LABEL;
 pub use groups::{Groups, MAX_GROUPS};
 pub use values::{ValueKind, Values};
-
-/// In place of the index of a label: there is none.
-pub const NO_LABEL: u32 = u32::MAX;
 
 /// Different codes that are laid out together; the others are put among them.
 const MAX_POINTS: usize = 200_000;
@@ -47,8 +44,6 @@ const AMONG: usize = 3;
 const FEW: usize = NEIGHBOURS;
 /// More points than this are put among near neighbours instead of exactly the nearest.
 const MIN_FOR_CELLS: usize = 20_000;
-/// Queries that are answered between two looks at the progress; also bounds the answers in memory.
-const QUERIES: usize = 8192;
 /// Codes that the principal components are those of, at most.
 const FITTED: usize = 20_000;
 /// Share of the points beyond either end of the map, which are put at its edge.
@@ -403,9 +398,7 @@ impl Read {
 /// Half of the BLAKE3 of a code's bits.
 fn digest(code: &[f32]) -> u128 {
     let bytes: Vec<u8> = code.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let hash = blake3::hash(&bytes);
-    let half = hash.as_bytes().first_chunk();
-    u128::from_le_bytes(*half.expect("32 bytes are more than 16"))
+    half_hash(&bytes)
 }
 
 /// Places, 0 to 1, for codes that all differ.

@@ -84,7 +84,7 @@ fn parse(bytes: &[u8]) -> Result<Map, String> {
     let length = rest.0.len().checked_sub(CHECKSUM).ok_or_else(cut)?;
     let (content, checksum) = rest.0.split_at(length);
     if blake3::hash(&bytes[..bytes.len() - CHECKSUM]).as_bytes() != checksum {
-        return Err("it is damaged, for its checksum is another".to_owned());
+        return Err("it is damaged: its checksum does not match".to_owned());
     }
     // From here on only a program that writes what is no map can be to blame; it must do no harm
     // either.
@@ -99,7 +99,7 @@ fn parse(bytes: &[u8]) -> Result<Map, String> {
         let length = rest.u64().ok_or_else(cut)?;
         let name = usize::try_from(length).ok().and_then(|len| rest.take(len));
         let name = std::str::from_utf8(name.ok_or_else(cut)?);
-        names.push(name.map_err(|_| wrong("a label is no text"))?.to_owned());
+        names.push(name.map_err(|_| wrong("a label is not text"))?.to_owned());
     }
     if points.checked_mul(RECORD as u64) != Some(rest.0.len() as u64) {
         return Err(wrong("it has another number of points than it says"));
@@ -115,7 +115,7 @@ fn parse(bytes: &[u8]) -> Result<Map, String> {
             return Err(wrong("its points are out of order"));
         }
         if ![point.x, point.y].iter().all(|at| (0.0..=1.0).contains(at)) {
-            return Err(wrong("a point lies beside the map"));
+            return Err(wrong("a point has coordinates outside 0 to 1"));
         }
         if point.label != NO_LABEL && point.label >= labels {
             return Err(wrong("a point has a label that is not there"));
@@ -124,7 +124,7 @@ fn parse(bytes: &[u8]) -> Result<Map, String> {
             0 => Way::LaidOut,
             1 => Way::Placed,
             2 => Way::Added,
-            _ => return Err(wrong("a point came to its place in an unknown way")),
+            _ => return Err(wrong("a point has an unknown kind of placement")),
         };
         places.push(point);
         kept.push(Kept { code, way });
