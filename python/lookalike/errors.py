@@ -44,7 +44,7 @@ class LookalikeWarning(UserWarning):
 
 
 class InputError(LookalikeError, ValueError, TypeError):
-    """What was passed as images is none: floats, ragged lists, nothing at all."""
+    """What was passed cannot be used as images: floats, ragged lists, nothing at all."""
 
 
 class ParameterError(LookalikeError, ValueError):
@@ -60,7 +60,7 @@ class ImageError(LookalikeError, ValueError):
 
 
 class TrainingError(LookalikeError, RuntimeError):
-    """Training that came to no end: the loss diverged."""
+    """Training failed because the loss diverged."""
 
 
 class CheckpointError(LookalikeError, ValueError):

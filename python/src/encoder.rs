@@ -90,7 +90,7 @@ impl Model {
             input.judge(&skips, &teller)?;
             if images.is_sample && wishes.sample.is_none() {
                 teller.note(&format!(
-                    "learned from are at most {} images, a fair sample of all; Encoder(sample=N) asks for another number",
+                    "learning from a random sample of at most {} images; Encoder(sample=N) asks for another number",
                     images.collection.len()
                 ));
             }
@@ -390,7 +390,7 @@ impl Model {
             raise(
                 py,
                 "ModelError",
-                format!("{name} is no autoencoder of ours: {advice}"),
+                format!("{name} is not an autoencoder of ours: {advice}"),
             )
         })
     }

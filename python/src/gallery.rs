@@ -78,7 +78,7 @@ impl Store {
                     Arc::new(Autoencoder::from_bytes(&own.to_bytes(), "the model", device)?)
                 }
                 _ => return Err(Error::Unusable(format!(
-                    "cannot make a gallery for {}: how it was adapted belongs to its own gallery; make one with the program, by `lookalike index`",
+                    "cannot make a gallery for {}: its adaptation is kept in the gallery that it was made for; create this one with the program `lookalike`",
                     model.encoder().name()
                 ))),
             };
@@ -429,7 +429,8 @@ pub fn filter_of(py: Python<'_>, text: Option<&str>) -> PyResult<Option<Filter>>
 /// An id as it is written.
 pub fn id_of(py: Python<'_>, text: &str) -> PyResult<Uuid> {
     text.parse().map_err(|_| {
-        let message = format!("{text:?} is no id of an image: an id is a UUID, as in a hit's `id`");
+        let message =
+            format!("{text:?} is not the id of an image: an id is a UUID, as in a hit's `id`");
         raise(py, "QueryError", message)
     })
 }

@@ -68,5 +68,5 @@ def test_what_it_cannot_do_is_said(clip, tmp_path):
         lambda: clip.to_onnx(tmp_path / "model.onnx"),
         lambda: clip.reconstruct([np.zeros((9, 9), np.uint8)]),
     ):
-        with pytest.raises(errors.ModelError, match="no autoencoder of ours"):
+        with pytest.raises(errors.ModelError, match="not an autoencoder of ours"):
             use()

@@ -158,9 +158,9 @@ pub fn evaluate<L: Eq + Hash + Sync>(
     Ok(summary(&judged, gallery.codes, asked.codes.len()))
 }
 
-/// Asks a gallery with some of its own codes, given as their `rows`, each left out of its own answer. The figures mean
-/// what those of [`evaluate`] mean; they are the same if the rows are all there are. `progress` hears how many queries
-/// have been scored.
+/// Asks a gallery with some of its own codes, given as their `rows`, each left out of its own
+/// answer. The figures mean what those of [`evaluate`] mean; they are the same if the rows are all
+/// there are. `progress` hears how many queries have been scored.
 ///
 /// # Errors
 /// If there is nothing to ask or to answer with.
@@ -193,8 +193,8 @@ pub fn evaluate_rows<L: Eq + Hash + Sync>(
     Ok(summary(&judged, gallery.codes, rows.len()))
 }
 
-/// The verdict on one query.
-struct Judged {
+/// How well one query was answered.
+struct QueryScore {
     /// Which of the first five answers are right.
     right: [bool; 5],
     average_precision: Option<f64>,
@@ -239,7 +239,7 @@ impl<'a> Task<'a> {
     }
 
     /// So many queries `together`, at least 1; then `progress` hears how many are done.
-    fn by_distance(&self, together: usize, mut progress: impl FnMut(usize)) -> Vec<Judged> {
+    fn by_distance(&self, together: usize, mut progress: impl FnMut(usize)) -> Vec<QueryScore> {
         let mut judged = Vec::with_capacity(self.queries.len());
         for start in (0..self.queries.len()).step_by(together) {
             let end = (start + together).min(self.queries.len());
@@ -272,7 +272,7 @@ impl<'a> Task<'a> {
         self.own.as_ref().is_some_and(|own| own[query] == index)
     }
 
-    fn by_diffusion(&self, config: &DiffusionConfig) -> Result<Vec<Judged>, EvalError> {
+    fn by_diffusion(&self, config: &DiffusionConfig) -> Result<Vec<QueryScore>, EvalError> {
         let graph = KnnGraph::build(self.gallery, self.metric, config)?;
         let mut judged = Vec::with_capacity(self.queries.len());
         let block = (SCORES / self.gallery.len()).max(64);
@@ -321,7 +321,7 @@ impl<'a> Task<'a> {
         keyed.into_iter().map(index).collect()
     }
 
-    fn judge(&self, query: usize, order: &[u32]) -> Judged {
+    fn judge(&self, query: usize, order: &[u32]) -> QueryScore {
         let class = self.query_classes[query];
         let (mut right, mut sum) = (0usize, 0.0);
         for (place, &index) in order.iter().enumerate() {
@@ -330,7 +330,7 @@ impl<'a> Task<'a> {
                 sum += right as f64 / (place + 1) as f64;
             }
         }
-        Judged {
+        QueryScore {
             right: self.right(query, order),
             average_precision: (right > 0).then(|| sum / right as f64),
         }
@@ -353,9 +353,9 @@ fn ascending(value: f32) -> u64 {
     u64::from(bits ^ flip)
 }
 
-fn summary(judged: &[Judged], gallery: Codes, queries: usize) -> Scores {
+fn summary(judged: &[QueryScore], gallery: Codes, queries: usize) -> Scores {
     let share = |count: usize, of: usize| count as f64 / of as f64;
-    let rights = |verdict: &Judged| verdict.right.iter().filter(|&&right| right).count();
+    let rights = |verdict: &QueryScore| verdict.right.iter().filter(|&&right| right).count();
     let precisions: Vec<f64> = judged.iter().filter_map(|v| v.average_precision).collect();
     Scores {
         images: gallery.len(),

@@ -25,10 +25,12 @@ pub struct SelfScores {
     pub mrr: f64,
 }
 
-/// Asks with copies of images of the gallery: `originals` has the row of the gallery that each query is a copy of.
+/// Asks with copies of images of the gallery: `originals` has the row of the gallery that each
+/// query is a copy of.
 ///
-/// Neighbours are exact. Where other images are exactly as near as the original, the scores are those expected when
-/// ties are broken by chance: a model whose codes are all alike is not praised for it.
+/// Neighbours are exact. Where other images are exactly as near as the original, the scores are
+/// those expected when ties are broken by chance: a model whose codes are all alike is not praised
+/// for it.
 ///
 /// # Errors
 /// If there is nothing to ask or to answer with, or if dimensions differ.

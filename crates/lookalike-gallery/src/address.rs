@@ -127,7 +127,9 @@ fn host_with_port(text: &str) -> Result<String, &'static str> {
     let end = text.rfind(']').map_or(0, |end| end + 1);
     let (host, port) = match text[end..].split_once(':') {
         Some((host, port)) => {
-            let port: u16 = port.parse().map_err(|_| "a port is no number to 65535")?;
+            let port: u16 = port
+                .parse()
+                .map_err(|_| "the port must be a number from 0 to 65535")?;
             (&text[..end + host.len()], port)
         }
         None => (text, DEFAULT_PORT),
@@ -135,7 +137,7 @@ fn host_with_port(text: &str) -> Result<String, &'static str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
     match !host.is_empty() && host.chars().all(plain) {
         true => Ok(format!("{host}:{port}")),
-        false => Err("a host's name is empty, or has signs that no name has"),
+        false => Err("the host name is empty or has a character that is not allowed"),
     }
 }
 
@@ -146,7 +148,9 @@ fn check_name(name: &str) -> Result<(), &'static str> {
         "" => Err("the name is empty"),
         "." | ".." => Err("the name means a folder"),
         name if name.len() > 255 => Err("the name is longer than 255 bytes"),
-        name if name.contains(bad) => Err("the name has a sign that no name may have"),
+        name if name.contains(bad) => Err(
+            "the name has a character that is not allowed (< > : \" / \\ | ? * # or a control character)",
+        ),
         _ => Ok(()),
     }
 }

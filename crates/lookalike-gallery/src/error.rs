@@ -10,7 +10,7 @@ use crate::{Holder, Upserted};
 #[non_exhaustive]
 pub enum GalleryError {
     /// There is nothing at this place.
-    #[error("there is no gallery at {}; make one: `lookalike train` learns a model from images, `lookalike index` fills a gallery with them", path.display())]
+    #[error("there is no gallery at {}; create one, or check the name", path.display())]
     NotFound {
         /// The place that was asked for.
         path: PathBuf,
@@ -125,8 +125,8 @@ pub enum GalleryError {
     BadRequest(String),
     /// The disk has no room for what was to be written.
     #[error(
-        "the disk is full: {doing} in {} needs about {needed} bytes, {free} are free; make room and run \
-         the same command again, what was stored stays stored",
+        "the disk is full: {doing} in {} needs about {needed} bytes, {free} are free; make room and \
+         try again: what was stored already is kept",
         path.display()
     )]
     DiskFull {
@@ -141,8 +141,7 @@ pub enum GalleryError {
     },
     /// Diffusion was asked for, and the gallery has no graph.
     #[error(
-        "the gallery {name} has no neighbour graph to diffuse on; build it first (`lookalike index` does), \
-         or search without re-ranking"
+        "the gallery {name} has no neighbour graph to diffuse on; build one, or search without re-ranking"
     )]
     NoDiffusion {
         /// The gallery.
@@ -150,8 +149,7 @@ pub enum GalleryError {
     },
     /// The neighbour graph of the gallery cannot be used. The points are not concerned.
     #[error(
-        "the neighbour graph {} is damaged: {detail}; run `lookalike index` again, which builds it anew, \
-         or search without re-ranking",
+        "the neighbour graph {} is damaged: {detail}; build it again, or search without re-ranking",
         path.display()
     )]
     DamagedDiffusion {
@@ -173,8 +171,8 @@ pub enum GalleryError {
     /// The nodes of a cluster did not answer, or only that they cannot now, however often they were
     /// asked.
     #[error(
-        "the cluster of the gallery {} could not be reached for {doing}, {attempts} times: {detail}; see that its \
-         nodes run and run the same command again, what was stored stays stored",
+        "the cluster of the gallery {} could not be reached for {doing}, {attempts} times: {detail}; check that \
+         its nodes run and try again: what was stored already is kept",
         path.display()
     )]
     Unreachable {
@@ -218,8 +216,7 @@ pub enum GalleryError {
     },
     /// A cluster did not take some points, however often it was asked. The others are stored.
     #[error(
-        "{} of {of} points could not be stored in the gallery {}: {}; run the same command again, it stores what is \
-         missing",
+        "{} of {of} points could not be stored in the gallery {}: {}; try again: only what is missing is stored",
         failed.len(),
         path.display(),
         failed.first().map_or("", |(_, why)| why)

@@ -85,7 +85,7 @@ impl ClusterOptions {
             .is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic()))
         {
             return Err(GalleryError::BadRequest(format!(
-                "the cluster's API key ({KEY} or {KEY_FILE}) has signs that no key has"
+                "the cluster's API key ({KEY} or {KEY_FILE}) has a space, a control or a non-ASCII character"
             )));
         }
         Ok(Self {

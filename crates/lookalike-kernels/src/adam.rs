@@ -3,7 +3,8 @@
 use crate::dispatch::{InstructionSet, per_instruction_set};
 use rayon::prelude::*;
 
-/// One step of Adam (Kingma and Ba, 2015) with decoupled weight decay (Loshchilov and Hutter, 2019).
+/// One step of Adam (Kingma and Ba, 2015) with decoupled weight decay (Loshchilov and Hutter,
+/// 2019).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamStep {
     /// The step's length.
@@ -14,7 +15,8 @@ pub struct AdamStep {
     pub beta2: f32,
     /// Added to the root of the squared gradient's mean.
     pub epsilon: f32,
-    /// Decoupled decay: the parameter shrinks by `learning_rate · weight_decay` of itself. 0 is Adam.
+    /// Decoupled decay: the parameter shrinks by `learning_rate · weight_decay` of itself. 0 is
+    /// Adam.
     pub weight_decay: f32,
     /// Which step this is, from 1: early steps are corrected for the running means' start at zero.
     pub step: u32,

@@ -69,10 +69,10 @@ impl InstructionSet {
 
 /// Compiles a function once per instruction set and makes it take the set as its first argument.
 ///
-/// The body is generic over a [`Vector`](crate::vector::Vector) `V` and is inlined into one function
-/// per set that has the set's features switched on, so that the vector's methods become single
-/// instructions and plain loops are vectorised for that set. Everything that the body calls on its hot
-/// path must be `#[inline(always)]`.
+/// The body is generic over a [`Vector`](crate::vector::Vector) `V` and is inlined into one
+/// function per set that has the set's features switched on, so that the vector's methods become
+/// single instructions and plain loops are vectorised for that set. Everything that the body calls
+/// on its hot path must be `#[inline(always)]`.
 macro_rules! per_instruction_set {
     ($(#[$meta:meta])* $vis:vis fn $name:ident<$v:ident>($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block) => {
         $(#[$meta])*
@@ -93,7 +93,8 @@ macro_rules! per_instruction_set {
             }
 
             match set {
-                // SAFETY: a set is only ever one of `InstructionSet::available`, so the features are there.
+                // SAFETY: a set is only ever one of `InstructionSet::available`, so the features
+                // are there.
                 #[cfg(target_arch = "x86_64")]
                 $crate::dispatch::InstructionSet::Avx512 => unsafe { avx512($($arg),*) },
                 // SAFETY: as above.

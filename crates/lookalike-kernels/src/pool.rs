@@ -3,8 +3,8 @@
 use crate::dispatch::per_instruction_set;
 
 per_instruction_set! {
-    /// Pools `height` rows; an odd side's last window is narrower. `choice`, as long as y, keeps which
-    /// of the four won (0 to 3, row by row; the first of equals).
+    /// Pools `height` rows; an odd side's last window is narrower. `choice`, as long as y, keeps
+    /// which of the four won (0 to 3, row by row; the first of equals).
     pub(crate) fn pool_rows<V>(height: usize, width: usize, channels: usize, x: &[f32], y: &mut [f32], choice: &mut [u8]) {
         let pooled_width = width.div_ceil(2);
         for (window, (y, choice)) in

@@ -1,4 +1,5 @@
-//! Which taps meet which pixels: every 3x3 convolution and every gradient of one, an axis at a time.
+//! Which taps meet which pixels: every 3x3 convolution and every gradient of one, an axis at a
+//! time.
 //!
 //! All of them are correlations of a padded image with a small kernel, once their output pixels are
 //! split by parity where parity matters:
@@ -11,17 +12,17 @@
 //! | input gradient, stride 2 | by parity | 1 | 2, 0 and 1 |
 //! | input gradient, upsampling | all | 2 | 2, 1, 0 |
 //!
-//! Nearest-neighbour upsampling is zeros put between the pixels and then a box of two pixels that slides
-//! over them, and convolutions may change places. So the box comes last: the convolution takes the
-//! pixels with zeros between (which is the input gradient of a stride of 2: 9 multiply-adds for each
-//! small pixel, not 36), on a grid one longer than the output, and neighbours on that grid are added.
-//! Backward, neighbours of the gradient are added first, and a convolution of stride 2 is left: 9
-//! for 36 again, for the input's gradient and for the weight's.
+//! Nearest-neighbour upsampling is zeros put between the pixels and then a box of two pixels that
+//! slides over them, and convolutions may change places. So the box comes last: the convolution
+//! takes the pixels with zeros between (which is the input gradient of a stride of 2: 9
+//! multiply-adds for each small pixel, not 36), on a grid one longer than the output, and
+//! neighbours on that grid are added. Backward, neighbours of the gradient are added first, and a
+//! convolution of stride 2 is left: 9 for 36 again, for the input's gradient and for the weight's.
 
 use crate::convolution::Convolution;
 
-/// Output pixels `first`, `first + step`, … (`count` of them); number t is the correlation of the taps
-/// with the input from `start + t · advance` on.
+/// Output pixels `first`, `first + step`, … (`count` of them); number t is the correlation of the
+/// taps with the input from `start + t · advance` on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Phase {
     pub(crate) first: usize,
@@ -122,8 +123,8 @@ impl Axis {
                 boxed: 0,
             });
         }
-        // Place t of the grid is output t - 1 without its box. Where t - 1 - padding is even, taps 0 and
-        // 2 meet pixels and tap 1 a zero.
+        // Place t of the grid is output t - 1 without its box. Where t - 1 - padding is even, taps
+        // 0 and 2 meet pixels and tap 1 a zero.
         let phase = |parity: usize, taps| {
             let first = (parity + self.padding + 1) % 2;
             Phase {

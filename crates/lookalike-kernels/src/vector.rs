@@ -6,8 +6,8 @@
 ///
 /// # Safety
 ///
-/// `LANES` floats, and no more, are read by `load` and written by `store`; the partial ones touch only
-/// the first `count`. Every method may only be called where the instruction set is there.
+/// `LANES` floats, and no more, are read by `load` and written by `store`; the partial ones touch
+/// only the first `count`. Every method may only be called where the instruction set is there.
 pub(crate) unsafe trait Vector: Copy {
     /// Floats in a register.
     const LANES: usize;

@@ -97,8 +97,8 @@ fn layers() -> (Vec<Layer>, usize) {
     (layers, end)
 }
 
-/// The fewest allocations of several runs: rayon's queues are themselves allowed a new block now and
-/// then.
+/// The fewest allocations of several runs: rayon's queues are themselves allowed a new block now
+/// and then.
 fn fewest(mut work: impl FnMut()) -> usize {
     (0..20)
         .map(|_| {

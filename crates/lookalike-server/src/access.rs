@@ -22,7 +22,7 @@ use crate::service::Service;
 pub struct Token {
     hash: blake3::Hash,
     /// Text, where it was made for this run and has to be told.
-    told: Option<Arc<str>>,
+    generated: Option<Arc<str>>,
 }
 
 /// The shortest token that is accepted.
@@ -51,7 +51,7 @@ impl Token {
         }
         Ok(Self {
             hash: blake3::hash(text.as_bytes()),
-            told: None,
+            generated: None,
         })
     }
 
@@ -60,13 +60,13 @@ impl Token {
         let text = uuid::Uuid::new_v4().simple().to_string();
         Self {
             hash: blake3::hash(text.as_bytes()),
-            told: Some(text.into()),
+            generated: Some(text.into()),
         }
     }
 
     /// The text of a [random](Self::random) token, to tell the user.
-    pub fn told(&self) -> Option<&str> {
-        self.told.as_deref()
+    pub fn generated_text(&self) -> Option<&str> {
+        self.generated.as_deref()
     }
 
     /// Whether `text` is the token.
@@ -444,8 +444,8 @@ mod tests {
         assert!(Token::new("with spaces in it").is_err());
         assert!(Token::new("nicht-größer-als").is_err());
         let (a, b) = (Token::random(), Token::random());
-        assert_ne!(a.told(), b.told());
-        assert!(a.is(a.told().unwrap()));
+        assert_ne!(a.generated_text(), b.generated_text());
+        assert!(a.is(a.generated_text().unwrap()));
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl Current {
             Ok(true) => reopen().and_then(|searcher| service.successor(searcher)),
             Err(error) => {
                 self.warn_once(
-                    "it cannot be asked which collection the gallery's name means",
+                    "could not ask which collection the gallery's name stands for",
                     &error,
                 );
                 return false;

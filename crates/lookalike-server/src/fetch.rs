@@ -40,7 +40,7 @@ impl Fetcher {
     ) -> Result<Self, lookalike::Error> {
         let redirect = move |attempt: Attempt| {
             if attempt.previous().len() > MAX_REDIRECTS {
-                return attempt.error("it leads from one place to the next without an end");
+                return attempt.error("it redirects too many times");
             }
             match check(attempt.url()) {
                 Ok(()) => attempt.follow(),
@@ -146,8 +146,8 @@ fn check_url(url: &Url) -> Result<(), String> {
     }
 }
 
-/// Which address it was is not told: what a name means inside a network is nobody's business.
-const PRIVATE: &str = "it leads to an address that is not public, and others are not fetched from";
+/// Does not say which address it is: that would disclose names of the network inside.
+const PRIVATE: &str = "it leads to an address that is not public, which is not allowed";
 
 /// Resolves names to public addresses only.
 struct PublicOnly;

@@ -106,7 +106,8 @@ impl Server {
     pub async fn bind(searcher: Searcher, options: ServeOptions) -> Result<Self, StartError> {
         for origin in &options.origins {
             if !is_origin(origin) {
-                let why = "is no origin: give the beginning of an address, as https://example.org";
+                let why =
+                    "is not an origin: give the beginning of an address, as https://example.org";
                 return Err(Error::Unusable(format!("'{origin}' {why}")).into());
             }
         }
@@ -206,7 +207,9 @@ async fn look_after(current: Arc<Current>) {
         match swept.await {
             Ok(Ok(0)) => {}
             Ok(Ok(files)) => tracing::info!(files, "removed files of images that were not added"),
-            Ok(Err(error)) => tracing::warn!(%error, "files of images that were not added stay"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "could not remove files of images that were not added")
+            }
             Err(_) => tracing::error!("looking for files of images that were not added panicked"),
         }
     }

@@ -58,7 +58,7 @@ pub enum StartError {
 
 fn why(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "something else does already".to_owned(),
+        io::ErrorKind::AddrInUse => "the address is in use already".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -132,7 +132,7 @@ impl Service {
             }
             Which::Code(_) | Which::Text(_) => {
                 return Err(Problem::unusable(
-                    "a code and words are no picture: give an image by 'id' or 'upload'",
+                    "a code and words are not a picture: give an image by 'id' or 'upload'",
                 ));
             }
         };

@@ -131,7 +131,10 @@ function reportItem({ name, status, id, detail }) {
     detail && el('small', { text: detail }), id && el('a', { href: searchWithImage(id), text: 'Find it' }));
 }
 
-/** Files in batches of so many and so many bytes; one that is larger by itself is a batch of its own. */
+/**
+ * Files in batches of so many and so many bytes; one that is larger by itself is a batch of its
+ * own.
+ */
 function batches(files, most, bytes) {
   const all = [];
   let room = 0;

@@ -23,7 +23,10 @@ export function onTokenNeeded(ask) {
   askForToken = ask;
 }
 
-/** The contents of images, by their ids, as far as they are known: asked for by its content, a picture may be kept for ever. */
+/**
+ * The contents of images, by their ids, as far as they are known: asked for by its content, a
+ * picture may be kept for ever.
+ */
 const contents = new Map();
 
 /** Notes the content of an image that the server told of. */
@@ -75,7 +78,10 @@ export async function remove(path) {
   await request('DELETE', path, {});
 }
 
-/** The JSON of something that takes long: asks again as often as the server says, telling `progress` each time. */
+/**
+ * The JSON of something that takes long: asks again as often as the server says, telling `progress`
+ * each time.
+ */
 export const getPatiently = (path, parameters, signal, progress) => patiently('GET', path, parameters, signal, progress);
 
 /** The same for something that changes the gallery, and may be asked for again. */
@@ -136,7 +142,7 @@ async function problem(response) {
   return new Problem(response.status, sentence(body.detail || body.title || `the server answered ${response.status}`));
 }
 
-/** What the server says, such as "a code is no picture", as a sentence of its own. */
+/** What the server says, such as "a code is not a picture", as a sentence of its own. */
 export function sentence(text) {
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?…)]$/.test(text) ? '' : '.');
 }

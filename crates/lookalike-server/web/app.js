@@ -7,7 +7,10 @@ import { startIntake } from './intake.js';
 import { ask, startSession } from './session.js';
 import { asksForSomething, go, onArrival, readSearch } from './state.js';
 
-/** Each page: its name in the title, the module that shows it, loaded when it is first needed, and the function that does. */
+/**
+ * Each page: its name in the title, the module that shows it, loaded when it is first needed, and
+ * the function that does.
+ */
 const PAGES = {
   '/': ['Search', () => import('./start.js'), 'mount'],
   '/?': ['Results', () => import('./search.js'), 'mount'],

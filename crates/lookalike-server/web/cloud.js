@@ -1,4 +1,5 @@
-// The points of the map as the server sends them, and a grid over them by which those near a place are found.
+// The points of the map as the server sends them, and a grid over them by which those near a place
+// are found.
 
 /** Bytes of a point: its id (16), x and y (4 each), the number of its label (4). */
 export const STRIDE = 28;
@@ -89,7 +90,9 @@ export class Cloud {
     return found;
   }
 
-  /** One wanted point of each square of side `cell` in a box; the same ones wherever the box lies. */
+  /**
+   * One wanted point of each square of side `cell` in a box; the same ones wherever the box lies.
+   */
   onePerCell(box, cell, wanted) {
     const found = new Map();
     const whole = {
@@ -108,7 +111,9 @@ export class Cloud {
 /** The row or column of the grid in which a coordinate lies. */
 const line = (coordinate) => Math.min(CELLS - 1, Math.max(0, Math.floor(coordinate * CELLS)));
 
-/** Whether a place is within a polygon: a ray from it crosses the outline an odd number of times. */
+/**
+ * Whether a place is within a polygon: a ray from it crosses the outline an odd number of times.
+ */
 function contains(polygon, x, y) {
   let inside = false;
   for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {

@@ -9,8 +9,9 @@ const BEYOND = 4;
 const STEPS = 200;
 
 /**
- * The sliders and switches. `changed` is told what of the search is to change, and the name of the gesture.
- * Returns the element, `set(state)`, and `saw(answers)`, from which the threshold learns what distances there are.
+ * The sliders and switches. `changed` is told what of the search is to change, and the name of the
+ * gesture. Returns the element, `set(state)`, and `saw(answers)`, from which the threshold learns
+ * what distances there are.
  */
 export function controls({ facts, changed }) {
   const threshold = thresholdSlider(changed);
@@ -41,7 +42,10 @@ function slider({ id, text, min, max, step, input }) {
   return { node, output, range, set: (value) => (range.value = value) };
 }
 
-/** From nought, or the nearest there is, to well beyond the first answers; at the end it means no limit. */
+/**
+ * From nought, or the nearest there is, to well beyond the first answers; at the end it means no
+ * limit.
+ */
 function thresholdSlider(changed) {
   let bottom = 0;
   let top = 1e-6;

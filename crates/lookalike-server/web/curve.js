@@ -6,7 +6,10 @@ const WIDTH = 480;
 const HEIGHT = 190;
 const MARGIN = { left: 52, right: 12, top: 12, bottom: 28 };
 
-/** A curve of `values`, one per epoch, below a dashed line for the loss of answering the mean image. Null without a course. */
+/**
+ * A curve of `values`, one per epoch, below a dashed line for the loss of answering the mean image.
+ * Null without a course.
+ */
 export function curve({ values, name, baseline }) {
   const known = values.filter(Number.isFinite);
   if (known.length < 2) return null;

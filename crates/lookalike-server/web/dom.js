@@ -1,10 +1,12 @@
-// Making elements. Data only ever becomes text or attributes here, never markup: names and labels may be hostile.
+// Making elements. Data only ever becomes text or attributes here, never markup: names and labels
+// may be hostile.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
 /**
- * An element. `props` are attributes, except `text`, `class`, `data` (an object of data-* attributes), `style`
- * (an object of CSS properties) and `on` (an object of listeners). `true` and `false` set and omit an attribute.
+ * An element. `props` are attributes, except `text`, `class`, `data` (an object of data-*
+ * attributes), `style` (an object of CSS properties) and `on` (an object of listeners). `true` and
+ * `false` set and omit an attribute.
  */
 export function el(tag, props = {}, ...children) {
   return furnish(document.createElement(tag), props, children);
@@ -93,7 +95,10 @@ export function settled(act, pause) {
   };
 }
 
-/** A few words in the corner that go away by themselves; errors stay longer and are read out at once. */
+/**
+ * A few words in the corner that go away by themselves; errors stay longer and are read out at
+ * once.
+ */
 export function toast(text, { error = false } = {}) {
   const close = () => note.remove();
   const note = el('div', { class: error ? 'toast error' : 'toast', role: error ? 'alert' : 'status' },

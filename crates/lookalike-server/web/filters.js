@@ -1,4 +1,5 @@
-// Which images are searched at all: by label and other fields, with how many there are of each value.
+// Which images are searched at all: by label and other fields, with how many there are of each
+// value.
 
 import { get } from './api.js';
 import { button, complain, el, whole } from './dom.js';

@@ -6,8 +6,9 @@ const TAP = 5;
 const STEP = 4;
 
 /**
- * Follows the pointers on `target`. `on` has pan(dx, dy), pinch(factor, place), hover(place or null),
- * outline(path, done), tap(place, isTouch), and wantsOutline(), whether a drag draws instead of panning.
+ * Follows the pointers on `target`. `on` has pan(dx, dy), pinch(factor, place), hover(place or
+ * null), outline(path, done), tap(place, isTouch), and wantsOutline(), whether a drag draws instead
+ * of panning.
  */
 export function followPointers(target, on) {
   const down = new Map();

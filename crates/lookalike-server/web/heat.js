@@ -1,5 +1,5 @@
-// Heat maps: what each place of a picture adds to the likeness, or takes from it. Orange and blue are told apart by nearly
-// everybody, whatever their sight for colours.
+// Heat maps: what each place of a picture adds to the likeness, or takes from it. Orange and blue
+// are told apart by nearly everybody, whatever their sight for colours.
 
 /** Side of the smooth map, in pixels; the browser enlarges it from there. */
 const SIDE = 128;
@@ -43,7 +43,10 @@ function valueAt({ columns, values }, across, down) {
   return sum;
 }
 
-/** For each pixel, the cells that it lies among and their weights: a quadratic B-spline, smooth and never beyond the values. */
+/**
+ * For each pixel, the cells that it lies among and their weights: a quadratic B-spline, smooth and
+ * never beyond the values.
+ */
 function weights(cells) {
   return Array.from({ length: SIDE }, (_, pixel) => {
     const place = ((pixel + 0.5) / SIDE) * cells - 0.5;

@@ -6,7 +6,10 @@ const WIDTH = 320;
 const HEIGHT = 84;
 const BASE = 66;
 
-/** Bars of `counts` between `edges`, those beyond the threshold marked. Null where nothing was measured. */
+/**
+ * Bars of `counts` between `edges`, those beyond the threshold marked. Null where nothing was
+ * measured.
+ */
 export function histogram({ edges, counts, threshold, side, name }) {
   if (!counts.length) return null;
   const most = Math.max(...counts);

@@ -1,10 +1,14 @@
-// Every way in for a picture: drop, paste, chooser, camera, address. What came in is sent to the server as a query.
+// Every way in for a picture: drop, paste, chooser, camera, address. What came in is sent to the
+// server as a query.
 
 import { address, get, noteContent, post } from './api.js';
 import { complain, el, icon, button, toast } from './dom.js';
 import { go, newSearch, searchPath } from './state.js';
 
-/** Pictures that were sent from here are kept at hand, to show them at once and to send them again; the newest so many. */
+/**
+ * Pictures that were sent from here are kept at hand, to show them at once and to send them again;
+ * the newest so many.
+ */
 const KEPT = 12;
 /** More pictures than this make no better examples. */
 const MAX_EXAMPLES = 10;
@@ -31,7 +35,10 @@ export function startIntake(gallery) {
   document.getElementById('new-picture').addEventListener('click', chooseFile);
 }
 
-/** Until `signal` aborts, pictures that are dropped or pasted go to `receiver` instead of being searched with. */
+/**
+ * Until `signal` aborts, pictures that are dropped or pasted go to `receiver` instead of being
+ * searched with.
+ */
 export function receiveInstead(receiver, text, signal) {
   const usual = [receive, dropText];
   [receive, dropText] = [receiver, text];
@@ -77,7 +84,7 @@ function addressField() {
 /** Sends pictures and shows what looks like them: one is a query, several are examples. */
 export async function searchWith(files) {
   const pictures = files.filter(isPicture).slice(0, MAX_EXAMPLES);
-  if (!pictures.length) return toast('That is no picture. JPEG, PNG, WebP, GIF, BMP and TIFF can be searched with.', { error: true });
+  if (!pictures.length) return toast('That is not a picture. JPEG, PNG, WebP, GIF, BMP and TIFF can be searched with.', { error: true });
   document.documentElement.classList.add('sending');
   try {
     const queries = [];
@@ -136,7 +143,10 @@ export function pictureSources(ref) {
 /** A small picture of a reference. */
 export const smallSource = (ref) => (ref.id ? address.thumbnail(ref.id) : pictureSources(ref)[0]);
 
-/** An `img` of a reference that falls back on the next source; `failed` is called when there is none left. */
+/**
+ * An `img` of a reference that falls back on the next source; `failed` is called when there is none
+ * left.
+ */
 export function pictureOf(ref, props = {}, failed = () => {}) {
   const sources = pictureSources(ref);
   const picture = el('img', { alt: '', decoding: 'async', ...props, src: sources.shift() });
@@ -147,7 +157,10 @@ export function pictureOf(ref, props = {}, failed = () => {}) {
   return picture;
 }
 
-/** What is known about the image of the gallery that a reference means; null for pictures that were sent. */
+/**
+ * What is known about the image of the gallery that a reference means; null for pictures that were
+ * sent.
+ */
 export async function imageOf(ref, signal) {
   if (!ref.id) return null;
   const image = await get(`/images/${ref.id}`, {}, signal);
@@ -177,7 +190,10 @@ function startDropping() {
   });
 }
 
-/** Files from the desktop and pictures or links from elsewhere; an image of this page is left to the browser. */
+/**
+ * Files from the desktop and pictures or links from elsewhere; an image of this page is left to the
+ * browser.
+ */
 function carriesPicture({ dataTransfer }) {
   const types = dataTransfer?.types ?? [];
   return types.includes('Files') || (facts.fetch_urls && types.includes('text/uri-list'));

@@ -116,7 +116,10 @@ class MapPage {
     this.points.addEventListener('webglcontextlost', () => this.repaintPlainly());
   }
 
-  /** Shows the view of an address, unless that is where it came from. Until all of it is there, the address stays as it is. */
+  /**
+   * Shows the view of an address, unless that is where it came from. Until all of it is there, the
+   * address stays as it is.
+   */
   async show(url) {
     if (url.search === this.written) return;
     const [x, y] = (url.searchParams.get('at') ?? '').split(',').map(Number.parseFloat);

@@ -3,14 +3,20 @@
 
 import { STRIDE } from './cloud.js';
 
-/** Okabe and Ito's colours and Paul Tol's, chosen to be told apart by nearly everybody on light and dark. */
+/**
+ * Okabe and Ito's colours and Paul Tol's, chosen to be told apart by nearly everybody on light and
+ * dark.
+ */
 export const PALETTE = [
   '#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00', '#999933', '#7d5fd3', '#8c6d4f', '#d23b7b',
   '#44aa99', '#cbb24f', '#aa4499', '#cc6677', '#117733', '#ee8866', '#77aadd', '#a8b52c', '#6d8fa3', '#8a8f98',
 ];
 /** Of outlines. */
 export const PLAIN = '#7a6ff0';
-/** From little to much, every step lighter than the one before: viridis (Smith and van der Walt) without its darkest and lightest ends. */
+/**
+ * From little to much, every step lighter than the one before: viridis (Smith and van der Walt)
+ * without its darkest and lightest ends.
+ */
 const SEQUENCE = ['#482878', '#3e4a89', '#31688e', '#26828e', '#1f9e89', '#35b779', '#6ece58', '#b5de2b'];
 /** What is so of a point, as bits of its mark. */
 export const SELECTED = 1;
@@ -99,7 +105,10 @@ function glPainter(gl, cloud) {
   };
 }
 
-/** The places as they came from the server, read in place, and a byte each for groups and marks, which are written when they are others. */
+/**
+ * The places as they came from the server, read in place, and a byte each for groups and marks,
+ * which are written when they are others.
+ */
 function buffers(gl, cloud) {
   gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
   gl.bufferData(gl.ARRAY_BUFFER, cloud.buffer, gl.STATIC_DRAW);

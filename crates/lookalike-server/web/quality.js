@@ -1,4 +1,5 @@
-// Pictures with something wrong, fault by fault, and how what they are judged by is distributed. Nothing is deleted from here.
+// Pictures with something wrong, fault by fault, and how what they are judged by is distributed.
+// Nothing is deleted from here.
 
 import { el, plural, short, whole } from './dom.js';
 import { histogram } from './histogram.js';

@@ -41,7 +41,10 @@ export class Ranging {
     this.apply(true);
   }
 
-  /** The range of a field between two values, as they are written in an address; null for an open end. */
+  /**
+   * The range of a field between two values, as they are written in an address; null for an open
+   * end.
+   */
   async show(field, from, to, byHand = false) {
     if (field !== this.field) await this.load(field);
     if (this.field !== field) return;

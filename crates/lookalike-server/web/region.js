@@ -10,9 +10,9 @@ const CLICK = 0.02;
 const KEY_STEP = 0.02;
 
 /**
- * Puts a region on `frame`, an element that a picture fills. `changed` is told each new region, null for none, and whether
- * it is one of many on the way, by dragging or arrow keys.
- * Returns `set(region, size)`, `begin()`, which makes one to go on from, and `clear()`.
+ * Puts a region on `frame`, an element that a picture fills. `changed` is told each new region,
+ * null for none, and whether it is one of many on the way, by dragging or arrow keys. Returns
+ * `set(region, size)`, `begin()`, which makes one to go on from, and `clear()`.
  */
 export function regionOn(frame, changed) {
   const box = el('div', { id: 'region', tabindex: '0', role: 'application', 'aria-roledescription': 'selected part', hidden: true,
@@ -96,7 +96,10 @@ function pixelUnder(frame, size) {
   return ({ clientX, clientY }) => [((clientX - left) / width) * size[0], ((clientY - top) / height) * size[1]];
 }
 
-/** A region with some of its sides, or all of it, moved by so many pixels; sides that pass each other change places. */
+/**
+ * A region with some of its sides, or all of it, moved by so many pixels; sides that pass each
+ * other change places.
+ */
 function moveSides(region, sides, [dx, dy], size) {
   if (sides === 'move') {
     const x = clamp(region.x + dx, 0, size[0] - region.width);

@@ -21,8 +21,9 @@ const parts = new WeakMap();
 export const forgetAnswers = () => remembered.clear();
 
 /**
- * The list of answers. `act(what, id, part)` is told when a button of an answer is pressed ('more', 'less' or 'why'),
- * `saw(distances)` what distances there are, `lost(error)` that the query's picture is not there any more.
+ * The list of answers. `act(what, id, part)` is told when a button of an answer is pressed ('more',
+ * 'less' or 'why'), `saw(distances)` what distances there are, `lost(error)` that the query's
+ * picture is not there any more.
  */
 export function results({ facts, signal, act, saw, lost }) {
   const list = tileList({ id: 'results', 'aria-label': 'Answers, nearest first' });
@@ -42,7 +43,9 @@ export function results({ facts, signal, act, saw, lost }) {
   const observer = new IntersectionObserver((sightings) => sightings.at(-1).isIntersecting && current.more && next(current), { rootMargin: AHEAD });
   signal.addEventListener('abort', () => observer.disconnect());
 
-  /** Shows the first answers of a search; resolves when they are there, or are not wanted any more. */
+  /**
+   * Shows the first answers of a search; resolves when they are there, or are not wanted any more.
+   */
   async function run(state) {
     current.abort.abort();
     current = { state, shown: 0, more: false, abort: new AbortController() };

@@ -1,4 +1,5 @@
-// Copies beside each other: two of a group laid over one another at full size, what is known of each, and what a person decides.
+// Copies beside each other: two of a group laid over one another at full size, what is known of
+// each, and what a person decides.
 
 import { address, get, put } from './api.js';
 import { button, complain, el, short, whole } from './dom.js';
@@ -10,8 +11,8 @@ const MAX_DETAILS = 12;
 const DAY = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
 
 /**
- * The dialog; `decided` is called after something was decided. `open(group)` shows a group whose members' images are there:
- * the one that is kept on the left, if any is, and another on the right.
+ * The dialog; `decided` is called after something was decided. `open(group)` shows a group whose
+ * members' images are there: the one that is kept on the left, if any is, and another on the right.
  */
 export function reviewDialog(decided, signal) {
   const body = el('div', { class: 'body' });

@@ -9,7 +9,10 @@ import { searchWithImage } from './tiles.js';
 const SHOWN = 150;
 const MAX_EXAMPLES = 16;
 
-/** The panel. `clear` is called to select nothing, `all` to select what is seen; `filter` says among which images is searched. */
+/**
+ * The panel. `clear` is called to select nothing, `all` to select what is seen; `filter` says among
+ * which images is searched.
+ */
 export function selectionPanel(cloud, { clear, all, filter }) {
   const title = el('h2', {});
   const list = el('ul', { class: 'mini' });

@@ -1,11 +1,15 @@
-// Signing in with the token that the server printed: from the address, or asked for when it is needed.
+// Signing in with the token that the server printed: from the address, or asked for when it is
+// needed.
 
 import { onTokenNeeded, signIn } from './api.js';
 import { button, el, toast } from './dom.js';
 
 let asking = null;
 
-/** Takes the token from the address, if it is there, and asks for one from now on when a request needs it. */
+/**
+ * Takes the token from the address, if it is there, and asks for one from now on when a request
+ * needs it.
+ */
 export async function startSession() {
   onTokenNeeded(askOnce);
   addEventListener('hashchange', async () => (await tokenFromAddress()) && location.reload());

@@ -1,10 +1,11 @@
-// The address bar is the state: what is asked for is read from it and written to it, so that links, back and forward work.
+// The address bar is the state: what is asked for is read from it and written to it, so that links,
+// back and forward work.
 
 import { pagePath } from './base.js';
 
 /**
- * A step that follows the last one of the same gesture within this time (ms) replaces it in the history. What is dragged
- * is one gesture however long it takes.
+ * A step that follows the last one of the same gesture within this time (ms) replaces it in the
+ * history. What is dragged is one gesture however long it takes.
  */
 const GESTURE = 1200;
 /** Answers that are fetched at a time, unless the address says otherwise. */
@@ -18,7 +19,9 @@ let pressed = Infinity;
 addEventListener('pointerdown', () => (pressed = performance.now()), { capture: true });
 addEventListener('keydown', () => (pressed = Infinity), { capture: true });
 
-/** Sets who is told that the address has changed, and how far down the page was when it was left. */
+/**
+ * Sets who is told that the address has changed, and how far down the page was when it was left.
+ */
 export function onArrival(listener) {
   arrived = listener;
   history.scrollRestoration = 'manual';
@@ -30,8 +33,8 @@ export function onArrival(listener) {
 }
 
 /**
- * Goes to an address of this page. Steps of one `gesture`, such as moving a slider, are one entry in the history;
- * `replace` makes none at all.
+ * Goes to an address of this page. Steps of one `gesture`, such as moving a slider, are one entry
+ * in the history; `replace` makes none at all.
  */
 export function go(path, { gesture = null, replace = false } = {}) {
   const now = performance.now();
@@ -49,7 +52,10 @@ export function go(path, { gesture = null, replace = false } = {}) {
   arrived(gesture || replace ? null : 0);
 }
 
-/** Leaves what was opened on top of the page, such as a dialog: back if it was opened from here, else to `path`. */
+/**
+ * Leaves what was opened on top of the page, such as a dialog: back if it was opened from here,
+ * else to `path`.
+ */
 export function close(path) {
   if (history.state?.pushed) history.back();
   else go(path, { replace: true });
@@ -149,7 +155,10 @@ export function refText(ref) {
 /** Whether two references mean the same image. */
 export const sameRef = (a, b) => a === b || (Boolean(a && b) && refText(a) === refText(b));
 
-/** The conditions of a filter as [{field, sign, value}]; what cannot be understood is kept as a text. */
+/**
+ * The conditions of a filter as [{field, sign, value}]; what cannot be understood is kept as a
+ * text.
+ */
 export function readFilter(filter) {
   return conditionsOf(filter).map((text) => {
     const parts = /^([^!<>=]+)(!=|<=|>=|=|<|>)(.*)$/s.exec(text);
@@ -157,7 +166,10 @@ export function readFilter(filter) {
   });
 }
 
-/** The conditions of a filter as they are written: " and " divides them, but not within the quotes of a value. */
+/**
+ * The conditions of a filter as they are written: " and " divides them, but not within the quotes
+ * of a value.
+ */
 function conditionsOf(filter) {
   const conditions = [];
   let rest = filter;

@@ -1,4 +1,5 @@
-// Thumbnails on the map: fetched a few at a time, those wanted now first, and kept while there is room.
+// Thumbnails on the map: fetched a few at a time, those wanted now first, and kept while there is
+// room.
 
 import { address } from './api.js';
 
@@ -14,7 +15,10 @@ export class Thumbnails {
     this.fetching = new Set();
   }
 
-  /** Those of `wanted`, ids, that are there, as {picture, since}; the others are fetched in their order. */
+  /**
+   * Those of `wanted`, ids, that are there, as {picture, since}; the others are fetched in their
+   * order.
+   */
   get(wanted) {
     const there = wanted.map((id) => this.touch(id));
     for (const id of wanted) {

@@ -1,4 +1,5 @@
-// Duplicates and outliers: two pages alike, whose answers may take long. Nothing is deleted from here.
+// Duplicates and outliers: two pages alike, whose answers may take long. Nothing is deleted from
+// here.
 
 import { getPatiently, withQuery } from './api.js';
 import { pagePath } from './base.js';
@@ -13,11 +14,17 @@ import { tile, tileList } from './tiles.js';
 const MAX_GROUPS = 200;
 const DEFAULT_COUNT = 40;
 
-/** The same where originals must be read to say which is the sharpest, and pictures of each group then. */
+/**
+ * The same where originals must be read to say which is the sharpest, and pictures of each group
+ * then.
+ */
 const MAX_SHARP_GROUPS = 20;
 const MAX_SHARP_MEMBERS = 10;
 
-/** Which copy is kept: rules in their order, in words; the first are those that apply unless others are asked for. */
+/**
+ * Which copy is kept: rules in their order, in words; the first are those that apply unless others
+ * are asked for.
+ */
 const RULES = {
   '': 'the largest',
   'sharpness,resolution,format,bytes': 'the sharpest',
@@ -37,8 +44,9 @@ const KINDS = { representative: 'largest', exact: 'same content', near: 'near', 
 const BY = { both: 'either', neighbours: 'far from all others', reconstruction: 'poorly rebuilt by the model' };
 
 /**
- * A page with a heading, a form that says in the address what is wanted, and what the server finds. `ask(url)` sets the form and
- * returns the parameters, `show(found)` returns a sentence and the elements. `api` is what is asked, where that is not the page's own path.
+ * A page with a heading, a form that says in the address what is wanted, and what the server finds.
+ * `ask(url)` sets the form and returns the parameters, `show(found)` returns a sentence and the
+ * elements. `api` is what is asked, where that is not the page's own path.
  */
 export function page(host, signal, { title, words, path, api = path, doing, form, ask, show }) {
   const status = el('p', { id: 'status', role: 'status' });

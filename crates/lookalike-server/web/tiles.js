@@ -1,5 +1,6 @@
-// Pictures side by side. The rows are filled to the width by the style sheet alone: each tile grows in proportion to the
-// picture's shape, so that all of a row are equally high whatever the width, and nothing is laid out by script.
+// Pictures side by side. The rows are filled to the width by the style sheet alone: each tile grows
+// in proportion to the picture's shape, so that all of a row are equally high whatever the width,
+// and nothing is laid out by script.
 
 import { address, noteContent } from './api.js';
 import { el } from './dom.js';
@@ -30,7 +31,10 @@ export function shapeOf({ width, height }) {
 
 export const isSmall = ({ width, height }) => Math.max(width, height) <= SMALL;
 
-/** Marks a part of an image on the picture of a tile, which may be cut at two sides; null marks none. */
+/**
+ * Marks a part of an image on the picture of a tile, which may be cut at two sides; null marks
+ * none.
+ */
 export function markPart(item, image, part) {
   const frame = item.querySelector('.frame');
   frame.querySelector('.part')?.remove();

@@ -1,4 +1,5 @@
-// Why an image matched: where the two pictures agree, what the model keeps of each, and the figures, in plain words.
+// Why an image matched: where the two pictures agree, what the model keeps of each, and the
+// figures, in plain words.
 
 import { post, postForPicture } from './api.js';
 import { button, el, percent, short } from './dom.js';
@@ -94,7 +95,10 @@ function content(query, answer, found) {
   ].filter(Boolean);
 }
 
-/** Whether the places were found by covering one after another, as with encoders that have no decoder. */
+/**
+ * Whether the places were found by covering one after another, as with encoders that have no
+ * decoder.
+ */
 const isCovered = ({ method }) => method === 'occlusion';
 
 function inSentences(found) {
@@ -150,7 +154,10 @@ function inWords({ rows, columns, values }) {
   return `Heat map; most alike at the ${down}, ${across}`;
 }
 
-/** Draws a picture, or the part of it; where it was sent smaller than it is, the part is scaled with it. */
+/**
+ * Draws a picture, or the part of it; where it was sent smaller than it is, the part is scaled with
+ * it.
+ */
 function drawPart(canvas, picture, region, size) {
   const [width, height] = [picture.naturalWidth, picture.naturalHeight];
   const part = region ? scaled(region, width / (size?.[0] ?? width)) : { x: 0, y: 0, width, height };
@@ -163,8 +170,8 @@ function drawPart(canvas, picture, region, size) {
 }
 
 /**
- * Lays a heat map over what the model sees of a picture: all of it, brought to its shape, or the middle, or more than there is,
- * where it pads.
+ * Lays a heat map over what the model sees of a picture: all of it, brought to its shape, or the
+ * middle, or more than there is, where it pads.
  */
 function lieOver(heat, { width, height }, fit, shape) {
   const scales = [shape.width / width, shape.height / height];

@@ -101,14 +101,14 @@ impl Limits {
 }
 
 /// The output of a decompressor; an error once it is too much for what went in.
-pub(crate) struct Reasonable<R> {
+pub(crate) struct RatioLimited<R> {
     inner: R,
     limits: Limits,
     packed: Arc<AtomicU64>,
     unpacked: u64,
 }
 
-impl<R> Reasonable<R> {
+impl<R> RatioLimited<R> {
     /// `packed` is how many bytes the decompressor has read so far; see [`Counted`].
     pub(crate) fn new(inner: R, limits: Limits, packed: Arc<AtomicU64>) -> Self {
         Self {
@@ -120,7 +120,7 @@ impl<R> Reasonable<R> {
     }
 }
 
-impl<R: Read> Read for Reasonable<R> {
+impl<R: Read> Read for RatioLimited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.unpacked += read as u64;
@@ -169,7 +169,7 @@ mod tests {
             ratio: 3,
             ..Limits::default()
         };
-        let mut reader = Reasonable::new(io::repeat(0), limits, Arc::new(AtomicU64::new(10)));
+        let mut reader = RatioLimited::new(io::repeat(0), limits, Arc::new(AtomicU64::new(10)));
         let mut buffer = [0; 10];
         for _ in 0..3 {
             reader.read_exact(&mut buffer).unwrap();

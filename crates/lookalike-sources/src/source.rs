@@ -97,7 +97,7 @@ pub(crate) fn no_such_image(name: &str, key: &str) -> SourceError {
     SourceError::NoSuchImage {
         name: name.to_owned(),
         key: key.to_owned(),
-        hint: "no key of this source reads so".to_owned(),
+        hint: "check the spelling of the key".to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::blob::{Blob, Stream, read_at, read_exactly_at};
 use crate::entry::{Content, Entry, Lazy, Stamp};
 use crate::error::SourceError;
 use crate::index::Index;
-use crate::limits::{Counted, Limits, Reasonable};
+use crate::limits::{Counted, Limits, RatioLimited};
 use crate::names::{is_image, key_of_member};
 use crate::samples::{Member, Samples, Side};
 use crate::seen::Seen;
@@ -109,7 +109,7 @@ impl Tar {
                 packed,
             ))),
         };
-        Ok(Unpacked::Packed(Reasonable::new(
+        Ok(Unpacked::Packed(RatioLimited::new(
             decoder,
             self.options.limits,
             count,
@@ -159,7 +159,7 @@ impl Source for Tar {
 /// The archive's own bytes.
 enum Unpacked {
     Plain(Stream),
-    Packed(Reasonable<Box<dyn Read + Send>>),
+    Packed(RatioLimited<Box<dyn Read + Send>>),
 }
 
 impl Read for Unpacked {

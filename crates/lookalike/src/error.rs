@@ -63,7 +63,7 @@ pub enum Error {
     },
     /// Nothing was pruned, because folders list nothing any more that had images.
     #[error(
-        "nothing was pruned: {source_name} has images in the gallery, and now lists none in {}, as a folder does whose disk is not mounted; mount it, or say that it is meant and prune what is empty as well",
+        "nothing was pruned: {source_name} has images in the gallery, but these folders are empty now: {}; if a disk is not mounted, mount it; if they are meant to be empty, prune emptied folders as well",
         listed(folders)
     )]
     Emptied {
@@ -215,7 +215,7 @@ pub enum Error {
     },
     /// Reconstructions were asked for without an autoencoder.
     #[error(
-        "cannot rank by reconstruction: the gallery's encoder is no autoencoder, or was not given; rank by neighbours"
+        "cannot rank by reconstruction: the gallery's encoder is not an autoencoder, or was not given; rank by neighbours"
     )]
     NoAutoencoder,
     /// Reconstructions were asked for, and all originals are gone.

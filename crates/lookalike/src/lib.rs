@@ -94,7 +94,8 @@ pub use lookalike_neighbours as neighbours;
 pub use lookalike_sources as sources;
 
 pub use adapted::{
-    ADAPTED_ON, Adaptation, AdaptedEncoder, CodeKind, Contest, Joined, Pair, adaptation_of,
+    Adaptation, AdaptedEncoder, CodeKind, Contest, Joined, MAX_ADAPTATION_IMAGES, Pair,
+    adaptation_of,
 };
 pub use assess::{
     AssessOptions, SelfAssessment, SimpleScores, assess, assess_codes, assess_pixels, assess_self,

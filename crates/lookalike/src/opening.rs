@@ -99,7 +99,7 @@ fn cluster_address(name: &Path) -> Result<Option<&str>, Error> {
         .filter(|(scheme, rest)| scheme.eq_ignore_ascii_case("qdrant") && !rest.starts_with("//"));
     match rest {
         Some((_, rest)) => Err(Error::Unusable(format!(
-            "{name} is no gallery's name: an address on a cluster is written qdrant://HOST:6334/{}, and a folder of that name ./{name}",
+            "{name} is not a gallery's name: an address on a cluster is written qdrant://HOST:6334/{}, and a folder of that name ./{name}",
             rest.trim_start_matches('/')
         ))),
         None => Ok(Some(name).filter(|name| ClusterAddress::is_address(name))),

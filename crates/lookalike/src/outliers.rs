@@ -12,7 +12,7 @@
 //! logarithms normal; in logarithms, because both measures are positive and skewed. A picture's
 //! score is the mean of those that it has. Scores of 3 or less are nothing remarkable.
 //!
-//! Contents count once, however many copies of a picture there are: a copy is no company.
+//! Contents count once: copies of a picture are not counted among its neighbours.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -205,7 +205,7 @@ impl Encoder for PretrainedEncoder {
         let shape = self.shape();
         if !inputs.len().is_multiple_of(shape.values()) {
             return Err(Error::Unusable(format!(
-                "cannot encode {} bytes: they are no whole number of images of {shape}",
+                "cannot encode {} bytes: they are not a whole number of images of {shape}",
                 inputs.len()
             )));
         }

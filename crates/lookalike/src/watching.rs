@@ -1,4 +1,4 @@
-//! Hearing of changes in a folder.
+//! Watching a folder for changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -8,24 +8,24 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::Error;
 
-/// Changes are told of when nothing more has changed for so long: a file that is being written
+/// Changes are reported once nothing has changed for this long: a file that is being written
 /// changes many times.
-const QUIET: Duration = Duration::from_millis(400);
-/// And at the latest so long after the first of them.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Without a word of any change the folder is looked at so often nevertheless: network file systems
-/// do not tell what other machines do.
-const UNTOLD: Duration = Duration::from_secs(600);
-/// How soon a wish to stop is heard.
-const LISTEN: Duration = Duration::from_millis(100);
+const DEBOUNCE: Duration = Duration::from_millis(400);
+/// The longest delay after the first change.
+const MAX_DEBOUNCE: Duration = Duration::from_secs(10);
+/// How often the folder is listed although no change was reported: network file systems do not
+/// report what other machines do.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(600);
+/// How often it is checked whether to stop.
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Hears of changes in a folder and all below it, from [`Watch::begin`] on.
+/// Watches a folder and all below it, from [`Watch::begin`] on.
 ///
-/// It says that something has changed, never what: whoever hears it lists the folder, so that
+/// It reports that something has changed, never what: the caller lists the folder, so that
 /// nothing depends on events being complete or in order.
 #[derive(Debug)]
 pub struct Watch {
-    /// Hears as long as it lives.
+    /// Stops watching when dropped.
     _watcher: RecommendedWatcher,
     changes: Receiver<()>,
 }
@@ -88,7 +88,7 @@ impl Watch {
             if stop() {
                 return false;
             }
-            match self.changes.recv_timeout(LISTEN) {
+            match self.changes.recv_timeout(STOP_CHECK_INTERVAL) {
                 Ok(()) => {
                     last = Instant::now();
                     first.get_or_insert(last);
@@ -96,10 +96,10 @@ impl Watch {
                 Err(RecvTimeoutError::Disconnected) => return false,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let settled = last.elapsed() >= QUIET;
+            let settled = last.elapsed() >= DEBOUNCE;
             match first {
-                Some(first) if settled || first.elapsed() >= PATIENCE => return true,
-                None if start.elapsed() >= UNTOLD => return true,
+                Some(first) if settled || first.elapsed() >= MAX_DEBOUNCE => return true,
+                None if start.elapsed() >= RESCAN_INTERVAL => return true,
                 _ => {}
             }
         }

@@ -19,12 +19,9 @@ const NAME_ENCODER: &str = ": name its folder or file";
 
 /// What the library advises, and the same with the options that do it.
 const ADVICE: [(&str, &str); 9] = [
-    ("raise the limit of pixels", "raise --most-megapixels"),
-    (
-        "raise the limit of a file's bytes",
-        "raise --most-megabytes",
-    ),
-    ("raise the limit of memory", "raise --most-memory"),
+    ("raise the limit of pixels", "raise --max-megapixels"),
+    ("raise the limit of a file's bytes", "raise --max-megabytes"),
+    ("raise the limit of memory", "raise --max-memory"),
     ("choose some by a filter", "choose some with --where"),
     (": name its file", ": name its file with --model"),
     (NAME_ENCODER, ": name its folder or file with --encoder"),
@@ -114,7 +111,7 @@ impl Console {
     pub fn training(&self) -> TrainingView {
         TrainingView {
             bar: self.bar(Some(0), "train"),
-            interruption: Interruption::heard(),
+            interruption: Interruption::listen(),
         }
     }
 }
@@ -124,21 +121,21 @@ static ORDERLY: AtomicBool = AtomicBool::new(false);
 /// Whether that work was asked to end.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// As long as it lives, Ctrl-C or a request to end only tells the work at hand to end; a second one
-/// ends the program at once.
+/// Until this is dropped, Ctrl-C or a request to end only asks the work at hand to end; a second
+/// one ends the program at once.
 pub struct Interruption(());
 
 impl Interruption {
-    /// Begins to listen.
-    pub fn heard() -> Self {
+    /// Begins to listen for Ctrl-C and requests to end.
+    pub fn listen() -> Self {
         listen_for_interruptions();
         INTERRUPTED.store(false, Ordering::SeqCst);
         ORDERLY.store(true, Ordering::SeqCst);
         Self(())
     }
 
-    /// Whether it came.
-    pub fn came(&self) -> bool {
+    /// Whether the user asked the work to end.
+    pub fn is_requested(&self) -> bool {
         INTERRUPTED.load(Ordering::SeqCst)
     }
 }
@@ -186,7 +183,7 @@ pub struct TrainingView {
 
 impl TrainingView {
     fn go_on(&self) -> ControlFlow<()> {
-        match self.interruption.came() {
+        match self.interruption.is_requested() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         }
@@ -324,13 +321,10 @@ mod advice_tests {
                     height,
                     limit,
                 },
-                "--most-megapixels",
+                "--max-megapixels",
             ),
-            (
-                ImageError::FileTooLarge { bytes, limit },
-                "--most-megabytes",
-            ),
-            (ImageError::Memory { bytes, limit }, "--most-memory"),
+            (ImageError::FileTooLarge { bytes, limit }, "--max-megabytes"),
+            (ImageError::Memory { bytes, limit }, "--max-memory"),
         ] {
             let said = with_options(&error.to_string());
             assert!(said.contains(option), "{said}");

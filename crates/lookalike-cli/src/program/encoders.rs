@@ -6,8 +6,8 @@ use std::sync::Arc;
 use lookalike::autoencoder::{Autoencoder, Comparison, DeviceChoice, Verdict};
 use lookalike::gallery::{Gallery, GalleryError};
 use lookalike::{
-    ADAPTED_ON, AdaptedEncoder, Encoder, Error, Pair, PretrainedEncoder, PretrainedOptions, Skips,
-    adaptation_of, encoder_of, load_encoder, open_gallery,
+    AdaptedEncoder, Encoder, Error, MAX_ADAPTATION_IMAGES, Pair, PretrainedEncoder,
+    PretrainedOptions, Skips, adaptation_of, encoder_of, load_encoder, open_gallery,
 };
 
 use super::Failure;
@@ -170,7 +170,7 @@ fn adapt(
     let pair = found.pair(arguments.pretrained.options(), device)?;
     let pair = pair.expect("a pretrained encoder is among them");
     console.note(format!(
-        "adapting the encoder to {}, by at most {ADAPTED_ON} of its images",
+        "adapting the encoder to {}, by at most {MAX_ADAPTATION_IMAGES} of its images",
         arguments.source
     ));
     let encoder = pair.adapt(source, arguments.reduce)?;

@@ -71,7 +71,7 @@ pub fn run(command: GalleryCommand, console: &Console) -> Result<(), Failure> {
 
 fn copy(arguments: CopyArguments, console: &Console) -> Result<(), Failure> {
     let from = open_gallery(&arguments.from)?;
-    let made = GalleryOptions::new().layout(arguments.layout.layout());
+    let made = GalleryOptions::new().layout(arguments.cluster.layout());
     let (to, whole) = open_copy(&*from, &arguments.to, arguments.model.as_ref(), &made)?;
     let options = CopyOptions {
         whole,
@@ -170,7 +170,7 @@ fn remove(arguments: &RemoveArguments, console: &Console) -> Result<(), Failure>
     let address = on_cluster(&arguments.gallery, "what is removed")?;
     if !arguments.yes {
         return Err(Error::Unusable(format!(
-            "{address} would be removed with all its points, for good: say --yes"
+            "this removes {address} with all its points permanently: confirm it with --yes"
         ))
         .into());
     }

@@ -31,10 +31,11 @@ struct IndexReport<'a> {
     summary: &'a IndexSummary,
 }
 
-/// How long until a gallery that another process uses is asked for again, at first and at most: at
-/// first so short that it is met between two that take turns, later so long that it costs nothing
-/// while a server has it for hours.
-const IN_USE: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+/// How long to wait before a gallery that another process holds is opened again, at first and at
+/// most. It is short at first, for processes that take turns, and grows so that waiting costs
+/// nothing while a server holds the gallery for hours.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(20);
+const MAX_RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// How long it is waited, at most, between two looks of which the first failed.
 const MAX_WAIT: Duration = Duration::from_secs(5);
@@ -100,12 +101,12 @@ fn follow(
     // Listening begins before the first look, so that nothing comes between them.
     let watch = Watch::begin(Path::new(&arguments.source), &ours)?;
     look(arguments, encoder, console, None)?;
-    let interruption = Interruption::heard();
+    let interruption = Interruption::listen();
     console.note(format!("following {}; Ctrl-C ends it", arguments.source));
-    while watch.wait(|| interruption.came()) {
+    while watch.wait(|| interruption.is_requested()) {
         let mut wait = Duration::from_millis(100);
         let mut attempts = 0;
-        while !interruption.came() {
+        while !interruption.is_requested() {
             let error = match look(arguments, encoder, console, Some(&interruption)) {
                 Err(Failure::Error(error)) => error,
                 other => {
@@ -139,7 +140,7 @@ fn follow(
 /// Waits, but not longer than until the interruption.
 fn pause(wait: Duration, interruption: &Interruption) {
     let start = Instant::now();
-    while start.elapsed() < wait && !interruption.came() {
+    while start.elapsed() < wait && !interruption.is_requested() {
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -190,16 +191,16 @@ fn open_gallery(
 ) -> Result<Box<dyn Gallery>, Error> {
     let options = GalleryOptions::new()
         .metric(arguments.metric)
-        .layout(arguments.layout.layout());
-    let [mut wait, longest] = IN_USE;
+        .layout(arguments.cluster.layout());
+    let mut delay = MIN_RETRY_DELAY;
     loop {
         let opened = open_or_create_gallery(&arguments.gallery, encoder, &options);
         match (opened, interruption) {
             (Err(Error::Gallery(GalleryError::InUse { .. })), Some(interruption))
-                if !interruption.came() =>
+                if !interruption.is_requested() =>
             {
-                thread::sleep(wait);
-                wait = wait.mul_f64(1.05).min(longest);
+                thread::sleep(delay);
+                delay = delay.mul_f64(1.05).min(MAX_RETRY_DELAY);
             }
             (opened, _) => return opened,
         }

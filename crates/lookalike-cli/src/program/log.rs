@@ -18,8 +18,8 @@ use super::arguments::LogArgument;
 
 /// The most bytes of lines that wait to be written.
 const MAX_WAITING: usize = 4 << 20;
-/// How long what still waits at the end is given to be written.
-const LAST: Duration = Duration::from_secs(5);
+/// How long writing what still waits at the end may take.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Logs to standard error: what the server says, and nobody else below a warning.
 pub fn begin(how: LogArgument) -> Log {
@@ -53,7 +53,8 @@ pub fn begin(how: LogArgument) -> Log {
     })
 }
 
-/// As long as it lives lines are written; then what waits still is, unless that takes too long.
+/// Writes lines of the log on a thread; dropping it writes those still waiting, for at most
+/// [`SHUTDOWN_TIMEOUT`].
 pub struct Log(Arc<Queue>);
 
 impl Log {
@@ -83,7 +84,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.0.finish(LAST);
+        self.0.finish(SHUTDOWN_TIMEOUT);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod cluster_options;
 mod console;
 mod demo;
 mod drawing;
@@ -13,7 +14,6 @@ mod gallery;
 mod groups;
 mod index;
 mod info;
-mod layout;
 mod log;
 mod outliers;
 mod pictures;

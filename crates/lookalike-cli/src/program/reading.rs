@@ -38,14 +38,14 @@ pub struct ReadingArguments {
     #[arg(long, value_name = "COLOUR")]
     background: Option<Colour>,
     /// The most megapixels of an image [default: 134, or as in the gallery]
-    #[arg(long, value_name = "N")]
-    most_megapixels: Option<u64>,
+    #[arg(long, alias = "most-megapixels", value_name = "N")]
+    max_megapixels: Option<u64>,
     /// The most megabytes of a file [default: 256, or as in the gallery]
-    #[arg(long, value_name = "N")]
-    most_megabytes: Option<u64>,
+    #[arg(long, alias = "most-megabytes", value_name = "N")]
+    max_megabytes: Option<u64>,
     /// The most megabytes of memory that decoding one image may take
-    #[arg(long, default_value_t = 4294, value_name = "N")]
-    most_memory: u64,
+    #[arg(long, alias = "most-memory", default_value_t = 4294, value_name = "N")]
+    max_memory: u64,
     /// What is black and what is white in grey images of more than 8 bits, as in 0,4095 [default:
     /// as in the gallery or the model, otherwise what suits the first images of the source]
     #[arg(long, value_name = "LOW,HIGH", allow_hyphen_values = true)]
@@ -73,7 +73,7 @@ impl ReadingArguments {
             },
             decode: DecodeOptions {
                 max_bytes: MAX_BYTES,
-                max_memory: self.most_memory.saturating_mul(1_000_000),
+                max_memory: self.max_memory.saturating_mul(1_000_000),
                 ..DecodeOptions::default()
             },
             part: self.part,
@@ -88,8 +88,8 @@ impl ReadingArguments {
         RuleOverrides {
             background: self.background.map(|colour| colour.0),
             grey_range: self.grey_range,
-            max_pixels: self.most_megapixels.map(millions),
-            max_bytes: self.most_megabytes.map(millions),
+            max_pixels: self.max_megapixels.map(millions),
+            max_bytes: self.max_megabytes.map(millions),
             label: self.label.as_deref().map(label_from),
             ..RuleOverrides::default()
         }

@@ -14,8 +14,8 @@ use super::arguments::ServeArguments;
 use super::console::Console;
 use super::{Failure, log};
 
-/// How long what still computes at the end is waited for.
-const LAST: Duration = Duration::from_secs(5);
+/// How long the end waits for what is still being computed.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Searches that run at a time for each core, where a cluster does the work.
 const WAITING_A_CORE: usize = 8;
@@ -60,7 +60,7 @@ pub fn run(
             gallery: &arguments.gallery,
             url: url.clone(),
             images,
-            token: token.told(),
+            token: token.generated_text(),
         })?;
         console.say_lines(format!(
             "{images} images at {url}\n{}\nCtrl-C ends it.",
@@ -69,7 +69,7 @@ pub fn run(
         server.run(told_to_stop()).await;
         Ok(())
     });
-    runtime.shutdown_timeout(LAST);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     served
 }
 
@@ -83,7 +83,7 @@ fn advised(error: StartError) -> Error {
 }
 
 fn how_to_write(url: &str, token: &Token) -> String {
-    match token.told() {
+    match token.generated_text() {
         Some(text) => format!("To add and delete images, open {url}#token={text}"),
         None => "Adding and deleting images needs the token.".to_owned(),
     }
@@ -136,8 +136,8 @@ fn options(arguments: &ServeArguments) -> Result<ServeOptions, Error> {
         folder: usual.folder,
         on_cluster,
         limits: Limits {
-            body_bytes: arguments.most_megabytes * 1_000_000,
-            pixels: arguments.most_megapixels * 1_000_000,
+            body_bytes: arguments.max_megabytes * 1_000_000,
+            pixels: arguments.max_megapixels * 1_000_000,
             at_once: arguments.at_once.unwrap_or(usual.limits.at_once),
             waiting: arguments.waiting,
             connections: arguments.connections,

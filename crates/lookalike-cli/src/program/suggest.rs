@@ -90,11 +90,11 @@ pub fn run(arguments: SuggestArguments, console: &Console) -> Result<(), Failure
     })
 }
 
-/// The labels of a table, by key or id.
+/// The labels of a table, by id or key: several sources may have images of the same key.
 fn read_labels(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     let bad = |why: String| {
         Error::Unusable(format!(
-            "cannot read labels from {}: {why}; write a CSV file with the columns key (or id) and label",
+            "cannot read labels from {}: {why}; write a CSV file with the columns id (or key) and label",
             path.display()
         ))
     };
@@ -102,7 +102,7 @@ fn read_labels(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     let mut rows = csv::Reader::from_reader(file);
     let heading = rows.headers().map_err(|error| bad(error.to_string()))?;
     let column = |name: &str| heading.iter().position(|column| column.trim() == name);
-    let (Some(image), Some(label)) = (column("key").or_else(|| column("id")), column("label"))
+    let (Some(image), Some(label)) = (column("id").or_else(|| column("key")), column("label"))
     else {
         return Err(bad("its first line does not name these columns".to_owned()));
     };

@@ -344,7 +344,7 @@ fn load(a: &TrainArguments, console: &Console) -> Result<TrainImages, Failure> {
     let images = options(a).load(stream(a, None, &skips)?, || true)?;
     if images.is_sample {
         console.note(format!(
-            "learned from are at most {} images, a fair sample of all; --sample N asks for another number",
+            "learning from a random sample of at most {} images; --sample N asks for another number",
             images.collection.len()
         ));
     }

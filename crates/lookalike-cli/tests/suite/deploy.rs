@@ -1,5 +1,5 @@
-//! The files of `deploy/` agree with each other and with the program, and the tables of docs/scale.md with their arithmetic.
-//! Needs Python 3 with PyYAML.
+//! The files of `deploy/` agree with each other and with the program, and the tables of
+//! docs/scale.md with their arithmetic. Needs Python 3 with PyYAML.
 #![cfg(unix)]
 
 use std::path::Path;

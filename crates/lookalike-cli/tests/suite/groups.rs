@@ -219,7 +219,7 @@ fn neighbours_suggest_labels_and_a_sample_covers() {
     let refused = place.run("suggest --gallery g --labels sample.png");
     assert_eq!(refused.status.code(), Some(1));
     assert!(
-        stderr(&refused).contains("the columns key"),
+        stderr(&refused).contains("the columns id"),
         "{}",
         stderr(&refused)
     );

@@ -128,7 +128,7 @@ fn an_address_in_use_is_named_with_the_option_that_changes_it() {
     let said = stderr(&output);
     assert!(
         said.contains(&format!(
-            "cannot listen on {address}: something else does already"
+            "cannot listen on {address}: the address is in use already"
         )) && said.contains("choose another address with --listen"),
         "{said}"
     );

@@ -92,7 +92,7 @@ impl Connection {
         // well.
         let (send, answer) = sync_channel(1);
         self.runtime().spawn(async move {
-            // Nobody listens any more: nobody needs it.
+            // The receiver may be gone; then nobody waits for it.
             let _ = send.send(nodes.ask(retries, &call).await);
         });
         answer.recv().unwrap_or_else(|_| {

@@ -64,7 +64,7 @@ pub struct ClusterGallery {
     quantised: AtomicBool,
     /// Thumbnails by their contents' hashes, until points that need them are stored.
     thumbnails: Mutex<HashMap<String, Vec<u8>>>,
-    turns: Turns,
+    turns: WriteSlots,
 }
 
 impl ClusterGallery {
@@ -174,7 +174,7 @@ impl ClusterGallery {
         };
         let info = collection.present()?;
         let manifest = collection.manifest(&info)?;
-        let turns = Turns::new(connection.options.writers);
+        let turns = WriteSlots::new(connection.options.writers);
         Ok(ClusterGallery {
             connection,
             address: address.clone(),
@@ -477,32 +477,32 @@ impl std::fmt::Debug for ClusterGallery {
     }
 }
 
-/// So many at a time may write; the others wait.
-struct Turns {
+/// How many threads may write at a time; the others wait.
+struct WriteSlots {
     free: Mutex<usize>,
     given_back: Condvar,
 }
 
-impl Turns {
+impl WriteSlots {
     fn new(at_once: usize) -> Self {
-        Turns {
+        Self {
             free: Mutex::new(at_once.max(1)),
             given_back: Condvar::new(),
         }
     }
 
-    /// Waits for a turn; it ends when what is given is dropped.
-    fn take(&self) -> Turn<'_> {
+    /// Waits for a slot, which is free again when the answer is dropped.
+    fn take(&self) -> WriteSlot<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.given_back.wait_while(free, |free| *free == 0);
         *waited.unwrap_or_else(PoisonError::into_inner) -= 1;
-        Turn(self)
+        WriteSlot(self)
     }
 }
 
-struct Turn<'a>(&'a Turns);
+struct WriteSlot<'a>(&'a WriteSlots);
 
-impl Drop for Turn<'_> {
+impl Drop for WriteSlot<'_> {
     fn drop(&mut self) {
         *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.0.given_back.notify_one();

@@ -112,8 +112,8 @@ impl Store for ClusterGallery {
     ) -> Result<(), GalleryError> {
         Err(GalleryError::NotOnCluster {
             name: self.address.to_string(),
-            detail: "re-ranking by diffusion needs a neighbour graph that only a gallery in a folder has; search without \
-                     it, or copy the gallery to a folder (`lookalike gallery copy`)"
+            detail: "re-ranking by diffusion needs a neighbour graph, which only galleries in folders have; search without \
+                     it, or copy the gallery to a folder"
                 .into(),
         })
     }

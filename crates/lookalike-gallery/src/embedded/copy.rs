@@ -29,7 +29,7 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), GalleryError> {
 /// Where a copy is until it is complete.
 fn aside(to: &Path) -> Result<PathBuf, GalleryError> {
     let name = to.file_name().ok_or_else(|| {
-        GalleryError::BadRequest(format!("{} is no name for a gallery", to.display()))
+        GalleryError::BadRequest(format!("{} cannot be the name of a gallery", to.display()))
     })?;
     Ok(parent_of(to).join(format!(".{}.copying", name.to_string_lossy())))
 }

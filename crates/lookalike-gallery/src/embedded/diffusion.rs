@@ -298,7 +298,7 @@ impl DiffusionFile {
             return Err(damaged("a row names a point that is not there"));
         }
         if row.iter().any(|(_, score)| !score.is_finite()) {
-            return Err(damaged("a row has a score that is no number"));
+            return Err(damaged("a row has a score that is not a number"));
         }
         Ok(Record {
             scale: f32::from_bits(u32_at(body, 0)),

@@ -262,7 +262,10 @@ impl Partial {
         let name = target
             .file_name()
             .ok_or_else(|| {
-                GalleryError::BadRequest(format!("{} is no name for a gallery", target.display()))
+                GalleryError::BadRequest(format!(
+                    "{} cannot be the name of a gallery",
+                    target.display()
+                ))
             })?
             .to_string_lossy();
         let prefix = format!(".{name}.partial-");
@@ -281,8 +284,7 @@ impl Partial {
             let _ = fs::remove_dir_all(entry.path());
         }
         for attempt in 0..ATTEMPTS {
-            // The target is part of no other thread's business, so the time only tells threads
-            // apart.
+            // The time tells threads of this process apart.
             let nonce = SystemTime::now().duration_since(UNIX_EPOCH);
             let nonce = nonce.map_or(0, |since| since.subsec_nanos());
             let path = parent.join(format!("{prefix}{}-{nonce}-{attempt}", std::process::id()));

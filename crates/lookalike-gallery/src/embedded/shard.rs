@@ -284,7 +284,7 @@ impl Shard {
             .collect();
         let payload = serde_json::to_value(&point.payload).map_err(|e| self.strange(&e))?;
         let serde_json::Value::Object(payload) = payload else {
-            return Err(self.strange(&"a payload is no object"));
+            return Err(self.strange(&"a payload is not a JSON object"));
         };
         Ok(PointStructPersisted {
             id: PointId::Uuid(point.id),

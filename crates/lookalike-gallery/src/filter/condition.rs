@@ -62,7 +62,7 @@ impl Field {
         match Field::is_name(name) {
             true => Ok(Field::named(name)),
             false => Err(GalleryError::BadRequest(format!(
-                "{name:?} is no name of a field; give one of letters, digits, `_` and `-`, for example \
+                "{name:?} cannot be the name of a field; give one of letters, digits, `_` and `-`, for example \
                  label"
             ))),
         }

@@ -20,8 +20,8 @@ impl Network {
     ///
     /// # Panics
     ///
-    /// If a slice's length does not fit, or if the network has batch norm or a variational code, which
-    /// are for training.
+    /// If a slice's length does not fit, or if the network has batch norm or a variational code,
+    /// which are for training.
     pub fn forward(
         &self,
         workspace: &mut Workspace,
@@ -166,8 +166,8 @@ impl Network {
                 let (input_len, output_len) = (self.stages[first].input, self.stages[first].output);
                 self.normalise_for_linear(workspace, first, batch);
                 let converted;
-                // SAFETY: the only parallel work is inside the layer, which reads its input and writes
-                // its output.
+                // SAFETY: the only parallel work is inside the layer, which reads its input and
+                // writes its output.
                 unsafe {
                     let x = match (first.checked_sub(1), input) {
                         (None, Input::Floats(floats)) => floats,
@@ -338,8 +338,8 @@ impl Network {
             return;
         };
         let len = self.stages[index].input;
-        // SAFETY: nobody writes the output of a finished stage; each piece of the input is written by
-        // one thread.
+        // SAFETY: nobody writes the output of a finished stage; each piece of the input is written
+        // by one thread.
         let (from, to) = unsafe {
             (
                 workspace.stages[before].output.range(0..batch * len),
@@ -370,8 +370,8 @@ pub(super) fn chunks(images: &Range<usize>) -> impl Iterator<Item = Range<usize>
 
 /// Count, means and sums of squares around them, of whole pixels.
 ///
-/// Each piece's mean and its sum of squares around that mean in f32, then put together in f64 (Chan,
-/// Golub and LeVeque, 1979): no cancellation however large the mean.
+/// Each piece's mean and its sum of squares around that mean in f32, then put together in f64
+/// (Chan, Golub and LeVeque, 1979): no cancellation however large the mean.
 fn part_moments(set: InstructionSet, outputs: &[f32], channels: usize, sums: &mut [f64]) {
     sums.fill(0.0);
     let mut piece_moments = Scratch::new(2 * channels);

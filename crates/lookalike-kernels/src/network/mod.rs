@@ -5,12 +5,13 @@
 //! in passes of its own is folded into the copies that a convolution makes anyway (see
 //! [`Load`](crate::frame::Load)):
 //!
-//! * *Pooling* happens on a few rows of a convolution's output while they are in the first cache; the
-//!   large image is never kept, and its gradient is spread out again row by row.
-//! * *Batch norm* (Ioffe and Szegedy, 2015) keeps only the convolution's raw output. Its moments are
-//!   summed up while an image's output is in the cache; the next stage applies scale, shift and ReLU
-//!   as it reads. Backward, the sums that the gradient needs are taken from the next stage's dx while
-//!   that is in the cache, and the gradient itself is computed as the convolution reads its dy.
+//! * *Pooling* happens on a few rows of a convolution's output while they are in the first cache;
+//!   the large image is never kept, and its gradient is spread out again row by row.
+//! * *Batch norm* (Ioffe and Szegedy, 2015) keeps only the convolution's raw output. Its moments
+//!   are summed up while an image's output is in the cache; the next stage applies scale, shift and
+//!   ReLU as it reads. Backward, the sums that the gradient needs are taken from the next stage's
+//!   dx while that is in the cache, and the gradient itself is computed as the convolution reads
+//!   its dy.
 //! * The *loss* is taken of an image right after its logits, and its gradient goes back at once.
 //!
 //! Stages between which nothing has to be known of the whole batch (no batch norm, no linear layer)
@@ -42,8 +43,8 @@ use std::ops::Range;
 /// One layer; `weight`, `bias` and the like say where in the flat parameters theirs begin.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Layer {
-    /// A 3x3 convolution; its weight is (out_channels, in_channels, 3, 3). With `norm` its own ReLU is
-    /// switched off.
+    /// A 3x3 convolution; its weight is (out_channels, in_channels, 3, 3). With `norm` its own ReLU
+    /// is switched off.
     Convolution {
         /// Sizes and what is fused with it.
         geometry: Convolution,
@@ -54,8 +55,8 @@ pub enum Layer {
         /// Batch norm after it, in training.
         norm: Option<BatchNorm>,
     },
-    /// 2x2 max pooling with stride 2 of the convolution right before it, which has no batch norm; an
-    /// odd side's last window is narrower.
+    /// 2x2 max pooling with stride 2 of the convolution right before it, which has no batch norm;
+    /// an odd side's last window is narrower.
     MaxPool,
     /// y = x · w + b; the weight is (inputs, outputs).
     Linear {
@@ -70,8 +71,8 @@ pub enum Layer {
         /// ReLU after it.
         relu: bool,
     },
-    /// The variational code (Kingma and Welling, 2014): of `dim` means and `dim` log-variances (taken
-    /// as within ±10), mean + noise · e^(log-variance / 2).
+    /// The variational code (Kingma and Welling, 2014): of `dim` means and `dim` log-variances
+    /// (taken as within ±10), mean + noise · e^(log-variance / 2).
     Sample {
         /// Floats of the code.
         dim: usize,
@@ -202,9 +203,9 @@ impl Network {
     }
 
     /// The same with factors of that precision in the products of convolutions and linear layers,
-    /// forward and backward. With [`Precision::Bf16`], those that have fewer than 8 channels (floats, if
-    /// linear) on either side stay `f32`: copying is most of their work. Parameters, outputs and
-    /// gradients are `f32` in any case.
+    /// forward and backward. With [`Precision::Bf16`], those that have fewer than 8 channels
+    /// (floats, if linear) on either side stay `f32`: copying is most of their work. Parameters,
+    /// outputs and gradients are `f32` in any case.
     ///
     /// # Panics
     ///

@@ -6,7 +6,8 @@ use std::ops::{DerefMut, Range};
 /// A buffer whose elements are handed out by ranges, through a shared reference.
 ///
 /// A pass over a network takes images in parallel, and for each image reads and writes a dozen
-/// buffers: too many to be split beforehand. Whoever asks for a range vouches that nobody else has it.
+/// buffers: too many to be split beforehand. Whoever asks for a range vouches that nobody else has
+/// it.
 pub(crate) struct Plane<S: DerefMut<Target = [T]>, T> {
     /// Keeps the memory; not looked at while ranges are handed out.
     owner: S,
@@ -21,8 +22,8 @@ pub(crate) type Bytes = Plane<Vec<u8>, u8>;
 /// Sums in double precision.
 pub(crate) type Doubles = Plane<Vec<f64>, f64>;
 
-// SAFETY: a plane owns its memory; what is done through `range` and `range_mut` from several threads is
-// vouched for by their callers.
+// SAFETY: a plane owns its memory; what is done through `range` and `range_mut` from several
+// threads is vouched for by their callers.
 unsafe impl<S: DerefMut<Target = [T]> + Send, T: Send> Send for Plane<S, T> {}
 // SAFETY: as above.
 unsafe impl<S: DerefMut<Target = [T]> + Sync, T: Sync + Send> Sync for Plane<S, T> {}

@@ -9,8 +9,8 @@ use crate::convolution::images_per_part;
 /// Beside it every thread keeps a little of its own.
 pub struct Workspace {
     pub(super) stages: Vec<Buffers>,
-    /// Gradients of stages' outputs. A stage's is `slots[slot]`; those at the ends of segments share
-    /// two in turn.
+    /// Gradients of stages' outputs. A stage's is `slots[slot]`; those at the ends of segments
+    /// share two in turn.
     pub(super) slots: Vec<Floats>,
     /// Each part's loss.
     pub(super) losses: Doubles,
@@ -26,7 +26,8 @@ pub(super) struct Buffers {
     /// A linear layer's input, where batch norm had to be applied for it.
     pub(super) input: Floats,
     pub(super) norm: Option<NormNumbers>,
-    /// Per part: count, means and sums of squares around them; then, backward, two sums per channel.
+    /// Per part: count, means and sums of squares around them; then, backward, two sums per
+    /// channel.
     pub(super) norm_sums: Doubles,
     /// Per part: the sums of the weight's gradient.
     pub(super) weight_sums: Floats,

@@ -393,7 +393,8 @@ impl Case {
             off +=
                 usize::from(error.is_nan() || error > 1e-3 * slope.abs() + 3e-4 * largest + 1e-8);
         }
-        // A value within rounding of a ReLU's corner, or of a tie, may fall on the other side in f32.
+        // A value within rounding of a ReLU's corner, or of a tie, may fall on the other side in
+        // f32.
         assert!(
             off * 30 <= compared,
             "{off} of {compared} slopes are off on {set:?}: {:?}",

@@ -32,7 +32,7 @@ pub(super) struct Gallery {
     access: Access,
     /// Whether images may be named by their URL.
     fetch_urls: bool,
-    limits: MostOf,
+    limits: RequestLimits,
     /// Facts about images that can be filtered by and counted.
     fields: Vec<String>,
     /// An image to try.
@@ -138,7 +138,7 @@ struct Access {
 
 /// What a request may cost.
 #[derive(Serialize, ToSchema)]
-struct MostOf {
+struct RequestLimits {
     /// The most bytes of a body.
     body_bytes: usize,
     /// The most pixels of an image.
@@ -201,7 +201,7 @@ fn facts(service: &Service, signed_in: bool) -> Answered<Gallery> {
             signed_in,
         },
         fetch_urls: service.fetcher.is_some(),
-        limits: MostOf {
+        limits: RequestLimits {
             body_bytes: limits.body_bytes,
             pixels: limits.pixels,
             max_k: limits.k,
@@ -227,7 +227,7 @@ fn holdings(info: GalleryInfo, tiles: Option<usize>) -> Holdings {
     }
 }
 
-/// The last part of a path: where the others lead is nobody's business.
+/// The last part of a path, which hides the folders above it.
 fn last_part(name: &str) -> String {
     let last = Path::new(name).file_name().and_then(|part| part.to_str());
     last.unwrap_or(name).to_owned()

@@ -75,7 +75,7 @@ const REFUSALS: [(&str, &str); 12] = [
         "403",
         "Not for this host name, or for a page of another site",
     ),
-    ("404", "There is no such thing"),
+    ("404", "Not found"),
     ("408", "The body did not come in time"),
     ("409", "The gallery is in no state for it"),
     ("413", "More than this server takes at a time"),
@@ -226,7 +226,7 @@ async fn nothing() -> Response {
 async fn wrong_method() -> Response {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "this can be done to other things, not to this one: see /api",
+        "this path does not take requests of that method: see the header Allow, and /api",
     )
     .into_response()
 }

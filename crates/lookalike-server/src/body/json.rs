@@ -26,7 +26,7 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, 
     };
     if error.classify() != serde_json::error::Category::Data {
         return Err(Problem::malformed(format!(
-            "{what} is no JSON that can be read: {}",
+            "{what} is not valid JSON: {}",
             excerpt(&error.to_string(), 100)
         )));
     }

@@ -383,7 +383,7 @@ fn images_are_added_replaced_and_deleted() {
         added["items"][3]["detail"]
             .as_str()
             .unwrap()
-            .contains("no picture")
+            .contains("not a picture")
     );
     let ids: Vec<&str> = (0..3)
         .map(|i| added["items"][i]["id"].as_str().unwrap())
@@ -1100,7 +1100,10 @@ fn it_speaks_tls() {
 
 #[test]
 fn tokens_that_are_made_differ() {
-    assert_ne!(Token::random().told(), Token::random().told());
+    assert_ne!(
+        Token::random().generated_text(),
+        Token::random().generated_text()
+    );
 }
 
 #[test]

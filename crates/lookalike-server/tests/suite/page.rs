@@ -160,10 +160,10 @@ fn pictures_come_in_by_drop_by_choice_and_by_paste() {
     page.expect("status of 415");
     let broken = file(&server, "broken.png", b"no picture");
     page.choose("#file", &[&broken]);
-    page.wait("document.querySelector('#toasts').textContent.includes('It is no picture')");
+    page.wait("document.querySelector('#toasts').textContent.includes('It is not a picture')");
     let text = file(&server, "a.txt", b"text");
     page.drop_files(".picture, #examples", &[&text]);
-    page.wait("document.querySelector('#toasts').textContent.includes('That is no picture')");
+    page.wait("document.querySelector('#toasts').textContent.includes('That is not a picture')");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use parquet::file::properties::ReaderProperties;
 use parquet::file::serialized_reader::SerializedPageReader;
 use serde_json::Value;
 
-use super::pages::{Chunks, Honest};
+use super::pages::{CheckedPages, Chunks};
 use super::reason_of;
 use crate::blob::Blob;
 use crate::limits::Limits;
@@ -99,7 +99,7 @@ impl Cells {
         .map_err(failed)?;
         let descriptor = chunk.column_descr_ptr();
         let present = descriptor.max_def_level();
-        let pages = Honest::new(pages, present > 0);
+        let pages = CheckedPages::new(pages, present > 0);
         let unsigned = matches!(
             descriptor.logical_type_ref(),
             Some(LogicalType::Integer(integer)) if !integer.is_signed

@@ -205,13 +205,13 @@ fn check_gzip(page: &[u8], promised: &PageHeader) -> Result<()> {
 }
 
 /// Refuses pages with impossible counts, because memory is taken for them.
-pub(super) struct Honest<P> {
+pub(super) struct CheckedPages<P> {
     pages: P,
     /// Whether values may be absent, so that levels stand before them.
     levels: bool,
 }
 
-impl<P> Honest<P> {
+impl<P> CheckedPages<P> {
     pub(super) fn new(pages: P, levels: bool) -> Self {
         Self { pages, levels }
     }
@@ -277,7 +277,7 @@ fn delta_count(mut bytes: &[u8]) -> Option<u64> {
     number()
 }
 
-impl<P: PageReader> Iterator for Honest<P> {
+impl<P: PageReader> Iterator for CheckedPages<P> {
     type Item = Result<Page>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -285,7 +285,7 @@ impl<P: PageReader> Iterator for Honest<P> {
     }
 }
 
-impl<P: PageReader> PageReader for Honest<P> {
+impl<P: PageReader> PageReader for CheckedPages<P> {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         check_counts(self.pages.get_next_page()?, self.levels)
     }

@@ -190,7 +190,7 @@ async fn handle(
     let _under_way = UnderWay::begin(&shared);
     let call = Call::read(request).await?;
     let (number, faults) = shared.decide(&call);
-    let reply = shared.suffer(&call, number, &faults, &state).await;
+    let reply = shared.apply_faults(&call, number, &faults, &state).await;
     shared.replied.send_if_modified(|latest| {
         let later = number > *latest;
         *latest = number.max(*latest);
@@ -214,7 +214,7 @@ impl Shared {
     }
 
     /// Does to a request what was decided; `state` is that of its connection.
-    async fn suffer(
+    async fn apply_faults(
         self: &Arc<Self>,
         call: &Call,
         number: usize,

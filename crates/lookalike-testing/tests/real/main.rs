@@ -1,7 +1,8 @@
 //! The server against a real one: both are told the same, and must say the same.
 //!
-//! Needs a Qdrant of one node at `LOOKALIKE_TEST_QDRANT_URL`, such as `qdrant://127.0.0.1:6334`, and so is ignored unless
-//! it is asked for: `cargo test --release -p lookalike-testing --test real -- --ignored`. Makes and removes collections there whose names begin with `lookalike-testing-`.
+//! Needs a Qdrant of one node at `LOOKALIKE_TEST_QDRANT_URL`, such as `qdrant://127.0.0.1:6334`,
+//! and so is ignored unless it is asked for: `cargo test --release -p lookalike-testing --test real
+//! -- --ignored`. Makes and removes collections there whose names begin with `lookalike-testing-`.
 
 mod collections;
 #[path = "../suite/common/mod.rs"]

@@ -159,7 +159,7 @@ impl Adaptation {
             return Err("the lengths of its parts are impossible".to_owned());
         }
         let tensors = SafeTensors::deserialize(bytes)
-            .map_err(|error| format!("it is no safetensors file ({error})"))?;
+            .map_err(|error| format!("it is not a safetensors file ({error})"))?;
         let projection = projection_of(&tensors)?;
         let model = match (tensors.tensor(MODEL), &document.joined) {
             (Err(_), _) => None,
@@ -188,7 +188,7 @@ struct Version {
 /// The document of a file's metadata.
 fn document_of(bytes: &[u8]) -> Result<String, String> {
     let (_, header) = SafeTensors::read_metadata(bytes)
-        .map_err(|error| format!("it is no safetensors file ({error})"))?;
+        .map_err(|error| format!("it is not a safetensors file ({error})"))?;
     let metadata = header.metadata().as_ref();
     let document = metadata.and_then(|metadata| metadata.get(KEY)).cloned();
     document.ok_or_else(|| "it is a safetensors file of another kind".to_owned())

@@ -14,7 +14,7 @@ use super::projection::Projection;
 use crate::{Encoded, Encoder, Error, ImageStream};
 
 /// Images that [`Pair::adapt`] looks at, at most.
-pub const ADAPTED_ON: usize = 1200;
+pub const MAX_ADAPTATION_IMAGES: usize = 1200;
 /// Fewer images say nothing about how much each part should count: then both count alike.
 const MIN_WEIGHED: usize = 30;
 /// What agreement counts of a model's codes. The model learned from the descriptions that confirm
@@ -27,9 +27,9 @@ const MODEL_FACTOR: f32 = 0.65;
 const MIN_LENGTH: f32 = 0.1;
 
 impl Pair {
-    /// Adapts the pair to a source, by a fair sample of at most [`ADAPTED_ON`] of its images: finds
-    /// how much each part counts and, with `reduce`, onto which directions the pretrained encoder's
-    /// codes are brought, as many as it says. No label is read.
+    /// Adapts the pair to a source, by a fair sample of at most [`MAX_ADAPTATION_IMAGES`] of its
+    /// images: finds how much each part counts and, with `reduce`, onto which directions the
+    /// pretrained encoder's codes are brought, as many as it says. No label is read.
     ///
     /// # Errors
     ///
@@ -51,7 +51,9 @@ impl Pair {
             None => source.suitable_grey_range()?,
             known => known,
         };
-        let source = source.with_grey_range(range).sampled(ADAPTED_ON, 0);
+        let source = source
+            .with_grey_range(range)
+            .sampled(MAX_ADAPTATION_IMAGES, 0);
         let encoded = source.encode(&self, None)?;
         let images = match self.model() {
             Some(model) => {
@@ -66,9 +68,9 @@ impl Pair {
 
     /// As [`adapt`](Self::adapt), from the pair's codes of some images (`encoded`) and the pixels
     /// of the same images, brought to the model's shape (`images`); what is in only one of them
-    /// does not count for the lengths. At most [`ADAPTED_ON`] of the codes are looked at, at even
-    /// steps. Without a model and without `reduce`, only the mean is taken off the pretrained
-    /// encoder's codes.
+    /// does not count for the lengths. At most [`MAX_ADAPTATION_IMAGES`] of the codes are looked
+    /// at, at even steps. Without a model and without `reduce`, only the mean is taken off the
+    /// pretrained encoder's codes.
     ///
     /// # Errors
     ///
@@ -80,7 +82,7 @@ impl Pair {
         reduce: Option<usize>,
     ) -> Result<AdaptedEncoder, Error> {
         self.check(reduce)?;
-        let count = encoded.keys.len().min(ADAPTED_ON);
+        let count = encoded.keys.len().min(MAX_ADAPTATION_IMAGES);
         let mut some = Encoded {
             dims: encoded.dims,
             ..Encoded::default()

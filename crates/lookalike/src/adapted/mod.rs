@@ -17,7 +17,7 @@ use crate::{Encoder, EncoderFiles, Error};
 
 pub use adaptation::{Adaptation, Joined};
 pub use contest::Contest;
-pub use fitting::ADAPTED_ON;
+pub use fitting::MAX_ADAPTATION_IMAGES;
 pub use kinds::CodeKind;
 pub use opening::adaptation_of;
 pub(crate) use opening::{KeptAdaptation, adaptation_to_keep, open};

@@ -105,7 +105,7 @@ impl Encoder for Pair {
         let second = self.pretrained.shape().values();
         if !inputs.len().is_multiple_of(size) {
             return Err(Error::Unusable(format!(
-                "cannot encode {} bytes: they are no whole number of prepared pictures of {size} bytes",
+                "cannot encode {} bytes: they are not a whole number of prepared pictures of {size} bytes",
                 inputs.len()
             )));
         }

@@ -114,7 +114,7 @@ pub fn check(
         pictures.push((point.id, Measured::of(&point.payload)));
         progress(Progress::new(Phase::Reading, pictures.len(), total));
     }
-    let judged: Vec<(Fault, Judged)> = Fault::ALL
+    let judged: Vec<(Fault, FaultMatches)> = Fault::ALL
         .into_iter()
         .map(|fault| (fault, judge(fault, &pictures)))
         .collect();
@@ -161,7 +161,7 @@ pub fn check(
 }
 
 /// What is found of one fault.
-struct Judged {
+struct FaultMatches {
     threshold: Option<f64>,
     median: Option<f64>,
     histogram: Histogram,
@@ -169,7 +169,7 @@ struct Judged {
     pictures: Vec<(Uuid, f64)>,
 }
 
-fn judge(fault: Fault, pictures: &[(Uuid, Measured)]) -> Judged {
+fn judge(fault: Fault, pictures: &[(Uuid, Measured)]) -> FaultMatches {
     let rule = fault.rule();
     // Of a picture that is blank nothing else need be said than its size, and it says nothing about
     // what is usual.
@@ -200,7 +200,7 @@ fn judge(fault: Fault, pictures: &[(Uuid, Measured)]) -> Judged {
         };
         order.then(a.0.cmp(&b.0))
     });
-    Judged {
+    FaultMatches {
         threshold,
         median: (usual.count > 0).then_some(usual.median),
         histogram: usual.histogram(rule.scale, threshold),

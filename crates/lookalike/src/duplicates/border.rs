@@ -35,9 +35,9 @@ pub struct Example {
 /// first; no picture is shown twice on one side.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Examples {
-    /// Just copies.
+    /// Pairs just within the limit.
     pub inside: Vec<Example>,
-    /// Just none.
+    /// Pairs just beyond it.
     pub outside: Vec<Example>,
 }
 

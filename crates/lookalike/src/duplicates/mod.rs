@@ -336,7 +336,7 @@ fn find_by(
     for group in gathered {
         let (size, here) = (classes.size(&group), classes.here(&group));
         found.gone += size - here;
-        // One that is left of many is a copy of nothing.
+        // Of groups that have lost all but one image, nothing is left to report.
         if here > 1 {
             groups.push((size, classes.first(&group), group));
         }

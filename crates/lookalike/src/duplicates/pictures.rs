@@ -192,7 +192,7 @@ impl Pictures {
     fn share(&self, one: usize, other: usize, differences: Differences) -> f32 {
         let limit = self.limits[one].min(self.limits[other]);
         let by_luma = match (differences.luma <= limit, limit > 0.0) {
-            // Where all is alike, what is the same is a copy still.
+            // With a limit of 0, only identical luma counts as a copy.
             (true, false) => 0.0,
             (false, false) => f32::INFINITY,
             (_, true) => differences.luma / limit,

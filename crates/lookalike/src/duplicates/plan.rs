@@ -105,7 +105,7 @@ impl LeftBecause {
             Self::Pages => "their files have further pages",
             Self::Changed => "they have changed since they were indexed; index them again",
             Self::Unreadable => "they cannot be read",
-            Self::KeptUnchecked => "what would be kept is no file of its own on this machine",
+            Self::KeptUnchecked => "what would be kept is not a file of its own on this machine",
             Self::OtherFileSystem => "they are on another file system than what is kept",
         }
     }

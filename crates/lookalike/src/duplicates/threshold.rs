@@ -6,8 +6,8 @@ use serde::Serialize;
 pub(super) const SURROUNDINGS: usize = 16;
 /// Of fewer pictures nothing is suggested.
 const MIN_PICTURES: usize = 40;
-/// Of the pictures said to stand out, the share that would do so by chance in a collection without near
-/// duplicates.
+/// Of the pictures said to stand out, the share that would do so by chance in a collection without
+/// near duplicates.
 const CHANCE: f64 = 0.01;
 /// Of the pictures with a neighbour within the threshold, the share that need not stand out.
 const ORDINARY: f64 = 0.05;
@@ -35,7 +35,8 @@ impl Nearness {
 /// A threshold found in the data, and how.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Suggestion {
-    /// The largest distance at which pictures are near duplicates; none if no near duplicates stand out.
+    /// The largest distance at which pictures are near duplicates; none if no near duplicates stand
+    /// out.
     pub threshold: Option<f32>,
     /// Different pictures that were compared.
     pub pictures: usize,
@@ -51,27 +52,29 @@ pub struct Suggestion {
     pub reason: String,
 }
 
-/// How many neighbours of each picture are looked at to suggest a threshold for `pictures` pictures; none if they
-/// are too few for one.
+/// How many neighbours of each picture are looked at to suggest a threshold for `pictures`
+/// pictures; none if they are too few for one.
 pub(super) fn looked_at(pictures: usize) -> Option<usize> {
     (pictures >= MIN_PICTURES).then_some(SURROUNDINGS)
 }
 
 /// Suggests a threshold for near duplicates, or says that none stand out.
 ///
-/// A picture is compared with its own surroundings, because collections are dense in some places (handwritten ones)
-/// and thin in others (eights), so that no distance is near everywhere. Where pictures lie by chance, the number within
-/// a distance `r` grows as `r^m`, and of a picture's `k` nearest, the first at `d1` and the last at `dk`, the ratio
-/// `d1 / dk` falls below `x` with probability `1 - (1 - x^m)^(k - 1)`. The dimension `m` is estimated from the
-/// middle neighbour, `m = ln(1/2) / ln median(d(k/2) / dk)`, which near duplicates do not touch unless a picture has
-/// more than `k/2`; the smallest twentieth of `dk` count as the twentieth's quantile, so that larger bursts are seen
-/// as well. So each picture gets the probability that its nearest is that near by chance, and those stand out
-/// that pass the procedure of Benjamini and Hochberg (1995) at one in a hundred: in a collection without near
-/// duplicates none do, except in one of a hundred such collections.
+/// A picture is compared with its own surroundings, because collections are dense in some places
+/// (handwritten ones) and thin in others (eights), so that no distance is near everywhere. Where
+/// pictures lie by chance, the number within a distance `r` grows as `r^m`, and of a picture's `k`
+/// nearest, the first at `d1` and the last at `dk`, the ratio `d1 / dk` falls below `x` with
+/// probability `1 - (1 - x^m)^(k - 1)`. The dimension `m` is estimated from the middle neighbour,
+/// `m = ln(1/2) / ln median(d(k/2) / dk)`, which near duplicates do not touch unless a picture has
+/// more than `k/2`; the smallest twentieth of `dk` count as the twentieth's quantile, so that
+/// larger bursts are seen as well. So each picture gets the probability that its nearest is that
+/// near by chance, and those stand out that pass the procedure of Benjamini and Hochberg (1995) at
+/// one in a hundred: in a collection without near duplicates none do, except in one of a hundred
+/// such collections.
 ///
-/// The threshold is the largest distance of a picture standing out to its nearest at which 19 in 20 of all
-/// pictures with a neighbour that near stand out. Where standing out and ordinary pictures are mixed at all distances,
-/// there is none.
+/// The threshold is the largest distance of a picture standing out to its nearest at which 19 in 20
+/// of all pictures with a neighbour that near stand out. Where standing out and ordinary pictures
+/// are mixed at all distances, there is none.
 pub fn suggest(nearness: &[Nearness], surroundings: usize) -> Suggestion {
     let pictures = nearness.len();
     let mut suggestion = Suggestion {
@@ -103,7 +106,7 @@ pub fn suggest(nearness: &[Nearness], surroundings: usize) -> Suggestion {
     // Nothing (all are alike) or no growth at all (copies by the dozen of everything).
     if !(1e-6..1.0 - 1e-6).contains(&halfway) {
         suggestion.reason =
-            "most pictures have many others at the very same distance, so that none is remarkably near".into();
+            "most pictures have many others at the very same distance, so that none is unusually near".into();
         return suggestion;
     }
     let dimension = 0.5_f64.ln() / halfway.ln();
@@ -149,7 +152,7 @@ pub fn suggest(nearness: &[Nearness], surroundings: usize) -> Suggestion {
             "{standing_out} of {pictures} different pictures have another much nearer than their surroundings lead to expect; suggested from them: {threshold:.3e}"
         ),
         None => format!(
-            "no near duplicates stand out: {standing_out} of {pictures} different pictures have another remarkably near, but others are as near without that being remarkable"
+            "no near duplicates stand out: {standing_out} of {pictures} different pictures have another unusually near, but ordinary pictures are as near as those"
         ),
     };
     suggestion

@@ -122,7 +122,7 @@ fn list(entries: impl Iterator<Item = Item>, most: usize, to: &SyncSender<Vec<It
         }
     }
     if !chunk.is_empty() {
-        // Nobody listens any more: nobody needs it.
+        // The receiver may be gone; then nobody waits for it.
         let _ = to.send(chunk);
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::program::layout::LayoutArguments;
+use crate::program::cluster_options::ClusterOptions;
 
 #[derive(Subcommand)]
 pub enum GalleryCommand {
@@ -42,7 +42,7 @@ pub struct CopyArguments {
     #[arg(long)]
     pub no_diffusion: bool,
     #[command(flatten)]
-    pub layout: LayoutArguments,
+    pub cluster: ClusterOptions,
 }
 
 #[derive(Args)]
@@ -90,7 +90,7 @@ pub struct MoveArguments {
 pub struct RemoveArguments {
     /// The collection, as qdrant://host/name
     pub gallery: String,
-    /// Yes, for good
+    /// Confirm that the collection is removed permanently
     #[arg(long)]
     pub yes: bool,
 }

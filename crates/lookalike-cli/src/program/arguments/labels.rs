@@ -37,7 +37,7 @@ pub struct SuggestArguments {
     /// Where to look
     #[arg(long, value_name = "GALLERY")]
     pub gallery: String,
-    /// Labels that count before the gallery's own: a CSV file with the columns key (or id) and
+    /// Labels that count before the gallery's own: a CSV file with the columns id (or key) and
     /// label
     #[arg(long, value_name = "CSV")]
     pub labels: Option<PathBuf>,

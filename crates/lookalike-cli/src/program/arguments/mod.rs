@@ -8,7 +8,7 @@ use lookalike::autoencoder::DeviceChoice;
 use lookalike::gallery::Filter;
 use lookalike::neighbours::Metric;
 
-use crate::program::layout::LayoutArguments;
+use crate::program::cluster_options::ClusterOptions;
 use crate::program::reading::ReadingArguments;
 
 mod encoders;
@@ -207,7 +207,7 @@ pub struct IndexArguments {
     #[arg(long, conflicts_with_all = ["part", "sample"])]
     pub watch: bool,
     #[command(flatten)]
-    pub layout: LayoutArguments,
+    pub cluster: ClusterOptions,
     #[command(flatten)]
     pub reading: ReadingArguments,
 }

@@ -72,11 +72,11 @@ pub struct ServeArguments {
     #[arg(long, value_name = "PEM", requires = "tls_certificate")]
     pub tls_key: Option<PathBuf>,
     /// The most megabytes of a request
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
-    pub most_megabytes: usize,
+    #[arg(long, alias = "most-megabytes", default_value_t = 32, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=4096))]
+    pub max_megabytes: usize,
     /// The most megapixels of an image
-    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
-    pub most_megapixels: u64,
+    #[arg(long, alias = "most-megapixels", default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    pub max_megapixels: u64,
     /// Searches and other computations that run at a time [default: one for each core]
     #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
     pub at_once: Option<usize>,

@@ -65,7 +65,8 @@ impl Canvas {
         }
     }
 
-    /// Draws a picture with its upper left corner at (x, y), each of its pixels `factor` wide and high.
+    /// Draws a picture with its upper left corner at (x, y), each of its pixels `factor` wide and
+    /// high.
     pub fn picture(&mut self, x: usize, y: usize, pixels: &Pixels, factor: usize) {
         let shape = InputShape {
             channels: 3,

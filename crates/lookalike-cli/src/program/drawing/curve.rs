@@ -25,8 +25,8 @@ const COLOURS: [Colour; 6] = [
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
-    /// Its points (x, y), in the order in which they are joined. One that is not finite, or not positive
-    /// on a logarithmic axis, leaves a gap.
+    /// Its points (x, y), in the order in which they are joined. One that is not finite, or not
+    /// positive on a logarithmic axis, leaves a gap.
     pub points: Vec<(f64, f64)>,
 }
 

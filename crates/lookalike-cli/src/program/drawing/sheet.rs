@@ -63,8 +63,8 @@ impl Mark {
 pub struct Cell {
     /// The picture.
     pub pixels: Pixels,
-    /// Lines under it, the first one bold. A line that is too long is shortened; characters outside of
-    /// Latin-1 become `?`.
+    /// Lines under it, the first one bold. A line that is too long is shortened; characters outside
+    /// of Latin-1 become `?`.
     pub caption: Vec<String>,
     /// How it is framed.
     pub mark: Mark,
@@ -126,11 +126,12 @@ impl Row {
 
 /// Pictures in rows: a query and its neighbours, or inputs over their reconstructions.
 ///
-/// Small pictures are enlarged by whole numbers, every pixel to a square, so that one sees what the network
-/// sees; large ones are scaled down smoothly.
+/// Small pictures are enlarged by whole numbers, every pixel to a square, so that one sees what the
+/// network sees; large ones are scaled down smoothly.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ContactSheet {
-    /// Lines over the sheet, the first one large; may be empty. What is wider than the sheet is shortened.
+    /// Lines over the sheet, the first one large; may be empty. What is wider than the sheet is
+    /// shortened.
     pub title: Vec<String>,
     /// The rows, top to bottom.
     pub rows: Vec<Row>,

@@ -204,7 +204,7 @@ fn print(
             .any(|one| one.encoder == CodeKind::Model)
         {
             console.say(
-                "the judge favours the model, which learned from such descriptions: it does not tell whether the encoder is better",
+                "the judge favours the model, which learned from such descriptions: only labels can tell whether the encoder is better",
             )?;
         }
     } else {

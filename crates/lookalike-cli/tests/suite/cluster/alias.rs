@@ -12,7 +12,8 @@ use crate::cluster::support::{
 };
 use crate::common::Workplace;
 
-/// Photos in the collections `old` and `new`, of the models `m` and `new-m`, and the alias `live` of the old one.
+/// Photos in the collections `old` and `new`, of the models `m` and `new-m`, and the alias `live`
+/// of the old one.
 fn place_with_two(server: &Qdrant) -> Workplace {
     let place = place_with_photos(80);
     fs::write(place.path("new-m"), model(1)).unwrap();
@@ -142,7 +143,8 @@ fn servers_follow_an_alias_if_they_have_the_model() {
                 scope.spawn(move || {
                     let mut searches = 0;
                     while !done.load(Ordering::Relaxed) {
-                        // The image is in both collections, at no distance of itself by its own model.
+                        // The image is in both collections, at no distance of itself by its own
+                        // model.
                         let found = served.search(picture, 3);
                         assert_eq!(neighbours(&found)[0], (id.clone(), 0.0));
                         let query = json!({"query": {"id": id}, "k": 3, "exclude_self": false});

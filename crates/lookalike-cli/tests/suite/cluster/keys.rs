@@ -78,7 +78,7 @@ fn the_key_comes_from_the_environment_and_is_never_shown() {
     let odd = run(&place, &lines[0], &[(VARIABLE, &format!("{KEY}\n{WRONG}"))]);
     assert_eq!(odd.status.code(), Some(1));
     assert!(
-        stderr(&odd).contains("signs that no key has"),
+        stderr(&odd).contains("a space, a control or a non-ASCII character"),
         "{}",
         stderr(&odd)
     );

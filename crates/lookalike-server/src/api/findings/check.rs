@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Computed, Finding, Said, What, answer, mismatch, points};
+use super::{Computed, Finding, OnProgress, What, answer, mismatch, points};
 use crate::api::images::{MAX_LISTED, check_limit};
 use crate::api::{Answered, RefusedWork, Shared};
 use crate::body::InQuery;
@@ -120,12 +120,12 @@ struct FaultyImage {
 }
 
 /// Checks the whole gallery.
-pub(super) fn find(service: &Service, said: Said<'_>) -> Answered<FoundFaults> {
+pub(super) fn find(service: &Service, on_progress: OnProgress<'_>) -> Answered<FoundFaults> {
     let options = CheckOptions {
         filter: None,
         limit: MAX_LISTED,
     };
-    Ok(check::check(service.gallery(), &options, said)?.into())
+    Ok(check::check(service.gallery(), &options, on_progress)?.into())
 }
 
 impl From<check::Check> for FoundFaults {

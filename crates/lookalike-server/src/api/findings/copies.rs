@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::wanted::Wanted;
-use super::{Computed, Finding, Said, What, answer, mismatch, points};
+use super::{Computed, Finding, OnProgress, What, answer, mismatch, points};
 use crate::access::Client;
 use crate::api::{Answered, Refused, RefusedWork, RefusedWrite, Shared};
 use crate::body::{self, InQuery};
@@ -307,9 +307,9 @@ impl Scripts {
     }
 
     /// Looks for copies and plans what to do with them.
-    pub fn write(service: &Service, of: PlanOf, said: Said<'_>) -> Answered<Self> {
+    pub fn write(service: &Service, of: PlanOf, on_progress: OnProgress<'_>) -> Answered<Self> {
         let gallery = service.gallery();
-        let groups = of.wanted.find(service, said)?.groups;
+        let groups = of.wanted.find(service, on_progress)?.groups;
         let keeping = Keeping {
             rules: of.rules,
             prefer: of.prefer,

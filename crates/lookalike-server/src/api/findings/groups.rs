@@ -8,7 +8,7 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Computed, Finding, Said, What, answer, mismatch, points};
+use super::{Computed, Finding, OnProgress, What, answer, mismatch, points};
 use crate::access::Client;
 use crate::api::images::{MAX_LISTED, check_limit};
 use crate::api::{Answered, RefusedWork, Shared};
@@ -131,7 +131,7 @@ pub(crate) struct KeptGroups {
 pub(super) fn find(
     service: &Service,
     count: Option<usize>,
-    said: Said<'_>,
+    on_progress: OnProgress<'_>,
 ) -> Answered<FoundGroups> {
     let options = GroupOptions {
         count,
@@ -140,7 +140,7 @@ pub(super) fn find(
     Ok(FoundGroups(groups::find(
         service.gallery(),
         &options,
-        said,
+        on_progress,
     )?))
 }
 
@@ -148,10 +148,10 @@ pub(super) fn find(
 pub(super) fn keep(
     service: &Service,
     count: Option<usize>,
-    said: Said<'_>,
+    on_progress: OnProgress<'_>,
 ) -> Answered<KeptGroups> {
-    let FoundGroups(found) = find(service, count, said)?;
-    let kept = groups::keep(service.gallery(), &found, said)?;
+    let FoundGroups(found) = find(service, count, on_progress)?;
+    let kept = groups::keep(service.gallery(), &found, on_progress)?;
     if kept.changed > 0 {
         service.note_change();
     }

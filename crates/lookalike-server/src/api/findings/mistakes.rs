@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Computed, Finding, Said, What, answer, mismatch, points};
+use super::{Computed, Finding, OnProgress, What, answer, mismatch, points};
 use crate::api::images::{MAX_LISTED, check_limit};
 use crate::api::{Answered, RefusedWork, Shared};
 use crate::body::InQuery;
@@ -75,8 +75,8 @@ struct Mistake {
 }
 
 /// Asks the neighbours of every labelled image.
-pub(super) fn find(service: &Service, said: Said<'_>) -> Answered<FoundMistakes> {
-    Ok(suggest::find(service.gallery(), &SuggestOptions::default(), said)?.into())
+pub(super) fn find(service: &Service, on_progress: OnProgress<'_>) -> Answered<FoundMistakes> {
+    Ok(suggest::find(service.gallery(), &SuggestOptions::default(), on_progress)?.into())
 }
 
 impl From<Suggestions> for FoundMistakes {

@@ -44,7 +44,7 @@ use wanted::Wanted;
 const ASK_AGAIN: HeaderValue = HeaderValue::from_static("1");
 
 /// Is told what is being done, how much of it is done, and of how much (0 where that is not known).
-type Said<'a> = &'a dyn Fn(Progress);
+type OnProgress<'a> = &'a dyn Fn(Progress);
 
 /// What is computed over the whole gallery.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -143,16 +143,18 @@ async fn answer<A: Serialize + 'static>(
 }
 
 fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> Answered<What> {
-    let said = &|progress: Progress| report(progress.into());
+    let on_progress = &|progress: Progress| report(progress.into());
     Ok(match finding {
-        Finding::Duplicates(wanted) => What::Duplicates(wanted.find(service, said)?.into()),
-        Finding::Outliers { by } => What::Outliers(outliers::find(service, by, said)?),
-        Finding::Groups { count } => What::Groups(groups::find(service, count, said)?),
-        Finding::KeptGroups { count } => What::KeptGroups(groups::keep(service, count, said)?),
-        Finding::Quality => What::Quality(quality::find(service, said)?),
-        Finding::Scripts(of) => What::Scripts(Scripts::write(service, *of, said)?),
-        Finding::Check => What::Faults(check::find(service, said)?),
-        Finding::Mistakes => What::Mistakes(mistakes::find(service, said)?),
+        Finding::Duplicates(wanted) => What::Duplicates(wanted.find(service, on_progress)?.into()),
+        Finding::Outliers { by } => What::Outliers(outliers::find(service, by, on_progress)?),
+        Finding::Groups { count } => What::Groups(groups::find(service, count, on_progress)?),
+        Finding::KeptGroups { count } => {
+            What::KeptGroups(groups::keep(service, count, on_progress)?)
+        }
+        Finding::Quality => What::Quality(quality::find(service, on_progress)?),
+        Finding::Scripts(of) => What::Scripts(Scripts::write(service, *of, on_progress)?),
+        Finding::Check => What::Faults(check::find(service, on_progress)?),
+        Finding::Mistakes => What::Mistakes(mistakes::find(service, on_progress)?),
     })
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::{Computed, Finding, Said, What, answer, mismatch, points};
+use super::{Computed, Finding, OnProgress, What, answer, mismatch, points};
 use crate::api::images::{MAX_LISTED, check_limit};
 use crate::api::{Answered, RefusedWork, Shared};
 use crate::body::InQuery;
@@ -111,14 +111,18 @@ struct Scores {
 }
 
 /// Ranks the whole gallery.
-pub(super) fn find(service: &Service, by: Measure, said: Said<'_>) -> Answered<FoundOutliers> {
+pub(super) fn find(
+    service: &Service,
+    by: Measure,
+    on_progress: OnProgress<'_>,
+) -> Answered<FoundOutliers> {
     let options = OutlierOptions {
         count: MAX_LISTED,
         by: by.into(),
         ..OutlierOptions::default()
     };
     let model = service.searcher.encoder().autoencoder();
-    let found = outliers::rank(service.gallery(), model, &options, said)?;
+    let found = outliers::rank(service.gallery(), model, &options, on_progress)?;
     Ok(found.into())
 }
 

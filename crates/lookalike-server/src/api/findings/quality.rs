@@ -6,7 +6,7 @@ use lookalike::quality;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Computed, Finding, Said, What, answer, mismatch};
+use super::{Computed, Finding, OnProgress, What, answer, mismatch};
 use crate::api::{Answered, RefusedWork, Shared};
 use crate::service::Service;
 use crate::types::Working;
@@ -15,8 +15,12 @@ use crate::types::Working;
 const QUALITY_QUERIES: usize = 2_000;
 
 /// Judges the whole gallery.
-pub(super) fn find(service: &Service, said: Said<'_>) -> Answered<quality::Quality> {
-    Ok(quality::quality(service.gallery(), QUALITY_QUERIES, said)?)
+pub(super) fn find(service: &Service, on_progress: OnProgress<'_>) -> Answered<quality::Quality> {
+    Ok(quality::quality(
+        service.gallery(),
+        QUALITY_QUERIES,
+        on_progress,
+    )?)
 }
 
 /// How well codes find images of the same label; labels are used for nothing else.

@@ -3,7 +3,7 @@
 use lookalike::Encoder;
 use lookalike::duplicates::{self, DuplicateOptions, Duplicates, Scope};
 
-use super::Said;
+use super::OnProgress;
 use super::duplicates::checked_threshold;
 use crate::api::Answered;
 use crate::api::images::MAX_LISTED;
@@ -92,7 +92,7 @@ impl Wanted {
     }
 
     /// Looks for them in the whole gallery.
-    pub fn find(&self, service: &Service, said: Said<'_>) -> Answered<Duplicates> {
+    pub fn find(&self, service: &Service, on_progress: OnProgress<'_>) -> Answered<Duplicates> {
         let options = DuplicateOptions {
             threshold: self.threshold.map(f32::from_bits),
             exact_only: self.exact_only,
@@ -103,8 +103,8 @@ impl Wanted {
         let gallery = service.gallery();
         let encoder: &dyn Encoder = service.searcher.encoder();
         Ok(match self.turned {
-            true => duplicates::find_turned(gallery, &options, encoder, said)?,
-            false => duplicates::find(gallery, &options, said)?,
+            true => duplicates::find_turned(gallery, &options, encoder, on_progress)?,
+            false => duplicates::find(gallery, &options, on_progress)?,
         })
     }
 }

@@ -17,8 +17,8 @@ use tonic::Code;
 /// Where the points of tests are.
 pub const NAME: &str = "photos";
 
-/// A client with one connection. Once more it tries by itself what fails with `Internal`, `Unavailable`, `Cancelled` or
-/// `Unknown`.
+/// A client with one connection. Once more it tries by itself what fails with `Internal`,
+/// `Unavailable`, `Cancelled` or `Unknown`.
 pub fn client(address: SocketAddr) -> Client {
     client_with_key(address, None)
 }

@@ -6,14 +6,15 @@ use lookalike::gallery::{CollectionLayout, PayloadIndex, Quantization};
 
 #[derive(Args)]
 #[command(next_help_heading = "Making a collection on a cluster")]
-pub struct LayoutArguments {
+pub struct ClusterOptions {
     /// Number of shards [default: one a node]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     shards: Option<u32>,
     /// Copies of each shard [default: 2 if the address names several nodes, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     replicas: Option<u32>,
-    /// Copies that must have a change before it counts as made, of those that are alive [default: all]
+    /// Copies that must have a change before it counts as made, of those that are alive [default:
+    /// all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     write_consistency: Option<u32>,
     /// Keep the codes that are searched on disk instead of in memory
@@ -48,7 +49,7 @@ enum QuantizeArgument {
     Product,
 }
 
-impl LayoutArguments {
+impl ClusterOptions {
     /// What was typed, as the library understands it.
     pub fn layout(&self) -> CollectionLayout {
         CollectionLayout {
