@@ -203,17 +203,20 @@ impl ImageStream {
             return Ok(None);
         }
         let limits = self.reading.source.limits;
-        let entries: Vec<Entry> = self.entries()?.flatten().take(INSPECTED_IMAGES).collect();
-        let values: Vec<f32> = entries
-            .par_iter()
-            .filter_map(|entry| {
+        let mut entries = self.entries()?.flatten().take(INSPECTED_IMAGES);
+        let mut values: Vec<f32> = Vec::new();
+        loop {
+            let some = together(&mut entries, INSPECTED_IMAGES, |entry| entry.content.held());
+            if some.is_empty() {
+                return Ok(GreyRange::of_values(values));
+            }
+            let found = some.par_iter().filter_map(|entry| {
                 // Raw pixels have 8 bits.
                 let bytes = entry.read(&limits).ok()?;
                 deep_values(&bytes, &self.reading.decode, VALUES_EACH).ok()?
-            })
-            .flatten()
-            .collect();
-        Ok(GreyRange::of_values(values))
+            });
+            values.par_extend(found.flatten());
+        }
     }
 
     /// Takes these values of grey pictures with more than 8 bits as black and white, unless others
@@ -286,7 +289,9 @@ impl ImageStream {
     ) -> Vec<Held> {
         let mut drawing = Drawing::new(count, seed);
         loop {
-            let items: Vec<_> = entries.by_ref().take(AT_ONCE).collect();
+            let items = together(&mut entries, AT_ONCE, |item| {
+                item.as_ref().map_or(0, |entry| entry.content.held())
+            });
             if items.is_empty() {
                 return drawing.into_drawn();
             }
@@ -426,13 +431,36 @@ struct Decoding<'a> {
 /// Entries decoded at a time. Without a shape to bring them to they are whole pictures, so it is
 /// few.
 const AT_ONCE: usize = 32;
+/// Bytes of files that are held for that, beyond which no more are added.
+const BYTES_AT_ONCE: usize = 64 << 20;
+
+/// The next items: at most `count`, and no more once those have [`BYTES_AT_ONCE`]. Packed archives
+/// and tables give the bytes of files with their entries.
+fn together<T>(
+    items: &mut dyn Iterator<Item = T>,
+    count: usize,
+    bytes_of: impl Fn(&T) -> usize,
+) -> Vec<T> {
+    let (mut some, mut bytes) = (Vec::new(), 0);
+    while some.len() < count && bytes < BYTES_AT_ONCE {
+        let Some(item) = items.next() else {
+            break;
+        };
+        bytes += bytes_of(&item);
+        some.push(item);
+    }
+    some
+}
 
 impl Iterator for Decoding<'_> {
     type Item = Image;
 
     fn next(&mut self) -> Option<Image> {
         while self.ready.is_empty() {
-            let items: Vec<_> = self.held.by_ref().take(AT_ONCE).collect();
+            let items = together(&mut self.held, AT_ONCE, |item| match item {
+                Ok(Held::Entry(entry)) => entry.content.held(),
+                _ => 0,
+            });
             if items.is_empty() {
                 return None;
             }

@@ -159,3 +159,20 @@ proptest! {
         prop_assert!(most - least <= 1, "{:?}", sizes);
     }
 }
+
+#[test]
+fn no_more_files_are_held_than_there_is_room_for() {
+    let taken = |bytes: usize| {
+        let mut items = std::iter::repeat_n(bytes, 100);
+        let some = together(&mut items, AT_ONCE, |&bytes| bytes);
+        assert_eq!(some.len() + items.len(), 100);
+        some.len()
+    };
+    assert_eq!(taken(0), AT_ONCE);
+    assert_eq!(taken(BYTES_AT_ONCE / 4), 4);
+    assert_eq!(
+        taken(3 * BYTES_AT_ONCE),
+        1,
+        "one that is too large alone is taken"
+    );
+}
