@@ -86,7 +86,8 @@ pub struct Limits {
     pub answers_bytes: usize,
     /// The most pixels of an image, width x height. 50 million unless set.
     pub pixels: u64,
-    /// The most files of one request. 100 unless set.
+    /// The most files of one request, and the most examples of a search, of which never more than
+    /// 10,000 of a kind are read. 100 unless set.
     pub files: usize,
     /// The most neighbours of one answer. 1,000 unless set.
     pub k: usize,

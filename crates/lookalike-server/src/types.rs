@@ -2,7 +2,8 @@
 
 use lookalike::gallery::{Facts, Hit, Payload, Strategy};
 use lookalike::images::Region;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -119,6 +120,44 @@ pub(crate) struct Reference {
     pub region: Option<Rectangle>,
 }
 
+/// The most examples of one kind that are read at all, whatever
+/// [`Limits::files`](crate::Limits::files) allows.
+pub(crate) const MAX_EXAMPLES: usize = 10_000;
+
+/// Reads at most [`MAX_EXAMPLES`] examples. In a few bytes each, a body can list millions, which
+/// would take gigabytes before anybody could count them.
+pub(crate) fn examples<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Reference>, D::Error> {
+    struct Examples;
+
+    impl<'de> Visitor<'de> for Examples {
+        type Value = Vec<Reference>;
+
+        fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            formatter.write_str("a sequence")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Self::Value, A::Error> {
+            let mut examples = Vec::new();
+            while examples.len() < MAX_EXAMPLES {
+                match sequence.next_element()? {
+                    Some(example) => examples.push(example),
+                    None => return Ok(examples),
+                }
+            }
+            match sequence.next_element::<IgnoredAny>()? {
+                Some(_) => Err(A::Error::custom(format_args!(
+                    "more than {MAX_EXAMPLES} examples are too many: give fewer"
+                ))),
+                None => Ok(examples),
+            }
+        }
+    }
+
+    deserializer.deserialize_seq(Examples)
+}
+
 /// How distances are measured.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -180,10 +219,10 @@ pub(crate) struct Search {
     /// The image whose neighbours are wanted.
     pub query: Option<Reference>,
     /// Examples of what is wanted, instead of a query; at least one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "examples")]
     pub like: Vec<Reference>,
     /// Examples of what is not wanted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "examples")]
     pub unlike: Vec<Reference>,
     /// A search that is kept under this name (see `/searches`), instead of a query: its examples,
     /// together with those in `like` and `unlike`, and its filter, together with `filter`.

@@ -14,7 +14,7 @@ use crate::body::{self, InPath};
 use crate::problem::Problem;
 use crate::search::filter;
 use crate::service::Service;
-use crate::types::{Reference, StrategyName};
+use crate::types::{Reference, StrategyName, examples};
 
 /// The searches that are kept.
 #[derive(Serialize, ToSchema)]
@@ -49,10 +49,10 @@ struct ListedExample {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SearchToKeep {
     /// Examples of what is wanted; at least one, unless `named` has some.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "examples")]
     like: Vec<Reference>,
     /// Examples of what is not wanted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "examples")]
     unlike: Vec<Reference>,
     /// A search that is kept already: its examples belong to this one, too.
     named: Option<String>,
@@ -199,4 +199,24 @@ pub(super) async fn delete(
 ) -> Answered<StatusCode> {
     let deleted = service.run(move |service| Ok(service.named_searches()?.delete(&name)?));
     deleted.await.map(|()| StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::MAX_EXAMPLES;
+
+    #[test]
+    fn examples_to_keep_are_counted_while_they_are_read() {
+        for kind in ["like", "unlike"] {
+            let read = |count: usize| {
+                let text = format!("{{\"{kind}\": [{}]}}", vec!["{}"; count].join(","));
+                body::parse::<SearchToKeep>(text.as_bytes(), "the body").map(|_| ())
+            };
+            read(MAX_EXAMPLES).unwrap();
+            let problem = read(MAX_EXAMPLES + 1).unwrap_err();
+            assert_eq!(problem.status(), StatusCode::UNPROCESSABLE_ENTITY);
+            assert!(problem.detail().contains("more than 10000 examples"));
+        }
+    }
 }

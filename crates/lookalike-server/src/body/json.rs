@@ -90,7 +90,7 @@ fn in_words(expected: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Search, SignIn};
+    use crate::types::{MAX_EXAMPLES, Search, SignIn};
 
     fn complaint<T: DeserializeOwned>(text: &str) -> String {
         let problem = parse::<T>(text.as_bytes(), "the body").map(|_| ());
@@ -137,6 +137,20 @@ mod tests {
             let detail = complaint::<Search>(text);
             assert!(detail.contains(expected), "{text}: {detail}");
             assert!(!detail.contains("secret"), "{text}: {detail}");
+        }
+    }
+
+    #[test]
+    fn examples_are_counted_while_they_are_read() {
+        for kind in ["like", "unlike"] {
+            let text = |count: usize| format!("{{\"{kind}\": [{}]}}", vec!["{}"; count].join(","));
+            assert!(parse::<Search>(text(MAX_EXAMPLES).as_bytes(), "the body").is_ok());
+            let detail = complaint::<Search>(&text(MAX_EXAMPLES + 1));
+            assert!(detail.contains("more than 10000 examples"), "{detail}");
+            // What follows is not read: that it is no example is not noticed.
+            let cut = text(MAX_EXAMPLES + 1).replace("}]}", "}, 7, 7");
+            let detail = complaint::<Search>(&cut);
+            assert!(detail.contains("more than 10000 examples"), "{detail}");
         }
     }
 
