@@ -132,24 +132,52 @@ where
         compute: impl FnOnce(&dyn Fn(Standing)) -> Result<T, Problem> + Send + 'static,
     ) -> Result<Outcome<T>, Problem> {
         let mut entries = self.lock();
-        if let Some(entry) = entries.get(key) {
-            let counts = (entry.took * 10).clamp(*STALE_FOR.start(), *STALE_FOR.end());
-            let fresh = entry.generation == generation || entry.changed.elapsed() < counts;
-            match &entry.state {
-                State::Working(standing) => return Ok(Outcome::Working(standing.clone())),
-                State::Done(result) if fresh => return Ok(Outcome::Done(result.clone())),
-                State::Done(_) => {}
-                State::Failed(problem) => {
-                    let problem = problem.clone();
-                    entries.remove(key);
-                    return Err(problem);
-                }
+        match look(&mut entries, key, generation) {
+            Some(found) => found,
+            None => self.start(&mut entries, key, generation, client, compute),
+        }
+    }
+
+    /// As [`ask`](Self::ask), for what changes the gallery: a result is given once, so that asking
+    /// after that changes it again. Results of `rivals`, which change the same, are forgotten when
+    /// it starts: they are about to be undone.
+    ///
+    /// # Errors
+    ///
+    /// As [`ask`](Self::ask).
+    pub fn ask_once(
+        self: &Arc<Self>,
+        key: &K,
+        generation: u64,
+        client: Option<IpAddr>,
+        rivals: impl Fn(&K) -> bool,
+        compute: impl FnOnce(&dyn Fn(Standing)) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<Outcome<T>, Problem> {
+        let mut entries = self.lock();
+        if let Some(found) = look(&mut entries, key, generation) {
+            if matches!(found, Ok(Outcome::Done(_))) {
+                entries.remove(key);
             }
+            return found;
         }
+        let started = self.start(&mut entries, key, generation, client, compute)?;
+        entries.retain(|other, entry| !rivals(other) || matches!(entry.state, State::Working(_)));
+        Ok(started)
+    }
+
+    /// Starts `compute` on a thread.
+    fn start(
+        self: &Arc<Self>,
+        entries: &mut HashMap<K, Entry<T>>,
+        key: &K,
+        generation: u64,
+        client: Option<IpAddr>,
+        compute: impl FnOnce(&dyn Fn(Standing)) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<Outcome<T>, Problem> {
         if let Some(client) = client {
-            self.admit(client, &entries)?;
+            self.admit(client, entries)?;
         }
-        make_room(&mut entries);
+        make_room(entries);
         let standing = Standing {
             doing: "waiting",
             ..Standing::default()
@@ -162,7 +190,6 @@ where
             client,
         };
         entries.insert(key.clone(), entry);
-        drop(entries);
         let (jobs, own) = (self.clone(), key.clone());
         // Not one of the runtime's threads: the process may end while it computes.
         std::thread::spawn(move || jobs.compute(&own, compute));
@@ -233,6 +260,27 @@ where
     }
 }
 
+/// What is there for `key`: how far it is, a result that still counts, or, once, why it failed.
+fn look<K: Eq + Hash, T>(
+    entries: &mut HashMap<K, Entry<T>>,
+    key: &K,
+    generation: u64,
+) -> Option<Result<Outcome<T>, Problem>> {
+    let entry = entries.get(key)?;
+    let counts = (entry.took * 10).clamp(*STALE_FOR.start(), *STALE_FOR.end());
+    let fresh = entry.generation == generation || entry.changed.elapsed() < counts;
+    match &entry.state {
+        State::Working(standing) => Some(Ok(Outcome::Working(standing.clone()))),
+        State::Done(result) if fresh => Some(Ok(Outcome::Done(result.clone()))),
+        State::Done(_) => None,
+        State::Failed(problem) => {
+            let problem = problem.clone();
+            entries.remove(key);
+            Some(Err(problem))
+        }
+    }
+}
+
 /// Forgets the oldest result if there are too many.
 fn make_room<K: Clone + Eq + Hash, T>(entries: &mut HashMap<K, Entry<T>>) {
     if entries.len() >= MAX_KEPT
@@ -273,6 +321,7 @@ fn oldest<K: Clone + Eq + Hash, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::sync::mpsc::channel;
 
     type Test = Arc<Jobs<u32, u32>>;
@@ -342,6 +391,41 @@ mod tests {
             assert!(jobs.ask(&1, 0, None, compute).is_ok());
             assert_eq!(finished(&jobs, 1, 0).is_err(), fails);
         }
+    }
+
+    /// Asks for a change until it is done; says how often that started it.
+    fn changed(jobs: &Test, key: u32) -> u32 {
+        let starts = Arc::new(AtomicU32::new(0));
+        loop {
+            let starting = starts.clone();
+            let compute = move |_: &dyn Fn(Standing)| Ok(starting.fetch_add(1, Ordering::SeqCst));
+            match jobs.ask_once(&key, 0, None, |other| *other < 10, compute) {
+                Ok(Outcome::Done(_)) => return starts.load(Ordering::SeqCst),
+                Ok(Outcome::Working(_)) => std::thread::yield_now(),
+                Err(problem) => panic!("{}", problem.detail()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_is_made_each_time_that_it_is_asked_for() {
+        let jobs: Test = Arc::new(Jobs::new(Arc::default()));
+        for key in [1, 2, 1, 1, 2] {
+            assert_eq!(changed(&jobs, key), 1, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_change_that_starts_voids_what_its_rivals_did() {
+        let jobs: Test = Arc::new(Jobs::new(Arc::default()));
+        // The results of 1 and 50 are there, and nobody has asked for them yet.
+        for key in [1, 50] {
+            jobs.ask(&key, 0, None, |_| Ok(0)).unwrap();
+            finished(&jobs, key, 0).unwrap();
+        }
+        assert_eq!(changed(&jobs, 2), 1);
+        assert_eq!(changed(&jobs, 1), 1, "2 has undone it");
+        assert_eq!(finished(&jobs, 50, 0).unwrap(), 0, "it is no rival");
     }
 
     #[test]

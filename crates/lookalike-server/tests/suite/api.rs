@@ -659,13 +659,14 @@ fn groups_are_listed_and_kept_for_filters() {
     server
         .ask("PUT", "/api/v1/groups/kept", &[], b"")
         .problem(401);
-    let kept = loop {
-        let answer = server.write("PUT", "/api/v1/groups/kept");
+    let keep = |path: &str| loop {
+        let answer = server.write("PUT", path);
         if answer.status != 202 {
             break answer.ok();
         }
         std::thread::sleep(Duration::from_millis(20));
     };
+    let kept = keep("/api/v1/groups/kept");
     assert_eq!(
         (&kept["changed"], &kept["grouped"]),
         (&json!(grouped), &json!(grouped))
@@ -693,6 +694,16 @@ fn groups_are_listed_and_kept_for_filters() {
             .to_string()
             .contains("group")
     );
+    // Other groups and these again: the field has what was asked for last.
+    let numbers = || {
+        let facets = server.get("/api/v1/facets?field=group&limit=1000").ok();
+        facets["facets"].as_array().unwrap().len()
+    };
+    let other = if groups.len() == 3 { 2 } else { 3 };
+    keep(&format!("/api/v1/groups/kept?count={other}"));
+    assert_eq!(numbers(), other);
+    keep("/api/v1/groups/kept");
+    assert_eq!(numbers(), groups.len());
 }
 
 #[test]

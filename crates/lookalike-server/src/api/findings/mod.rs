@@ -123,10 +123,16 @@ async fn answer<A: Serialize + 'static>(
         })
     };
     let generation = service.generation();
-    let found = match service
-        .findings
-        .ask(&finding, generation, client, compute)?
-    {
+    let findings = &service.findings;
+    let asked = match finding {
+        Finding::KeptGroups { .. } => {
+            // The gallery has one field for all of them.
+            let rivals = |other: &Finding| matches!(other, Finding::KeptGroups { .. });
+            findings.ask_once(&finding, generation, client, rivals, compute)
+        }
+        _ => findings.ask(&finding, generation, client, compute),
+    };
+    let found = match asked? {
         Outcome::Done(found) => found,
         Outcome::Working(standing) => return Ok(working(standing)),
     };
