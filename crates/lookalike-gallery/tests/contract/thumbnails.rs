@@ -108,6 +108,29 @@ fn no_thumbnail_is_lost_by_kill_9() {
 }
 
 #[test]
+fn a_thumbnail_that_was_there_when_it_was_put_outlasts_the_next_sweep() {
+    let folder = folder();
+    let gallery = open(&folder.path().join("test.gallery"));
+    let points = batch(0);
+    put(&gallery, &points).unwrap();
+    gallery.upsert(&points).unwrap();
+    let ids: Vec<_> = points.iter().map(|point| point.id).collect();
+    gallery.delete(&ids).unwrap();
+    // One of them comes again before its thumbnail is swept away.
+    put(&gallery, &points[..1]).unwrap();
+    gallery.optimise().unwrap();
+    assert_eq!(get(&gallery, &points[0]), Some(thumbnail(&points[0])));
+    assert_eq!(get(&gallery, &points[1]), None);
+    gallery.upsert(&points[..1]).unwrap();
+    gallery.optimise().unwrap();
+    assert_eq!(get(&gallery, &points[0]), Some(thumbnail(&points[0])));
+    // And when its point goes for good, so does it.
+    gallery.delete(&ids[..1]).unwrap();
+    gallery.optimise().unwrap();
+    assert_eq!(get(&gallery, &points[0]), None);
+}
+
+#[test]
 fn a_full_disk_is_an_error_and_thumbnails_stay() {
     let Some(disk) = SmallDisk::mount() else {
         eprintln!("SKIPPED: a small file system cannot be mounted here (needs root)");

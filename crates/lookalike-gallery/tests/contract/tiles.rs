@@ -239,6 +239,28 @@ fn tiles_follow_what_is_stored_and_removed() {
 }
 
 #[test]
+fn tiles_that_are_put_again_or_held_outlast_the_next_sweep() {
+    let folder = folder();
+    let gallery = filled(&folder.path().join("g"));
+    let has = |number: usize| gallery.has_tiles(&sample(number).payload.blake3).unwrap();
+    let hold = |number: usize| gallery.hold_tiles(&sample(number).payload.blake3).unwrap();
+    let gone: Vec<_> = (0..20).map(|number| sample(number).id).collect();
+    gallery.delete(&gone).unwrap();
+    assert!(hold(1));
+    put(&gallery, [2]);
+    gallery.optimise().unwrap();
+    assert_eq!([1, 2, 3].map(has), [true, true, false]);
+    assert!(!hold(3));
+    gallery.upsert(&[sample(1), sample(2)]).unwrap();
+    gallery.optimise().unwrap();
+    assert_eq!([1, 2, 30].map(has), [true; 3]);
+    // They are held no longer.
+    gallery.delete(&gone).unwrap();
+    gallery.optimise().unwrap();
+    assert_eq!([1, 2, 30].map(has), [false, false, true]);
+}
+
+#[test]
 fn memory_is_bounded_and_damage_is_missing() {
     let folder = folder();
     let path = folder.path().join("g");

@@ -416,7 +416,10 @@ impl Stage<'_> {
         options: &DecodeOptions,
         decoded: Option<&Decoded>,
     ) -> Option<Windows> {
-        let tiling = self.tiling.as_ref().filter(|_| self.lacks_tiles(blake3))?;
+        let tiling = self.tiling.as_ref()?;
+        if !tiling.lacks_or_holds(blake3).unwrap_or(true) {
+            return None;
+        }
         // Without tiles an image can still be found as a whole.
         tiling.windows(raw, entry, options, decoded).ok()
     }

@@ -70,6 +70,12 @@ impl<'a> Tiling<'a> {
         Ok(!self.gallery.has_tiles(blake3)?)
     }
 
+    /// As [`lacks`](Self::lacks), of an image that is about to be stored: tiles that are there
+    /// stay until it is.
+    pub fn lacks_or_holds(&self, blake3: &str) -> Result<bool, Error> {
+        Ok(!self.gallery.hold_tiles(blake3)?)
+    }
+
     /// The windows of a picture, which is decoded once more where `decoded` was reduced: windows
     /// need more of its pixels.
     ///

@@ -22,7 +22,8 @@ pub(in crate::embedded) struct Keeper {
     kind: &'static Kind,
     gallery: PathBuf,
     store: RwLock<Option<Store>>,
-    /// Put since the gallery was opened, and no point stored for them yet: they are needed soon.
+    /// Put or [held](Keeper::hold) since the gallery was opened, and no point stored for them yet:
+    /// they are needed soon.
     awaited: Mutex<HashSet<Key>>,
 }
 
@@ -102,6 +103,21 @@ impl Keeper {
         Ok(open.as_ref().is_some_and(|store| store.contains(&hash)))
     }
 
+    /// As [`contains`](Keeper::contains), for whoever is about to store a point of the content: a
+    /// blob that is there is awaited, as if it had just been put.
+    pub(in crate::embedded) fn hold(&self, hash: &str) -> Result<bool, GalleryError> {
+        let Some(hash) = thumbnail::content(hash) else {
+            return Ok(false);
+        };
+        // No sweep comes in between, as it needs the store as well.
+        let store = self.opened()?;
+        let there = store.as_ref().is_some_and(|store| store.contains(&hash));
+        if there {
+            self.awaited().insert(key(&hash));
+        }
+        Ok(there)
+    }
+
     /// Visits the lengths of all blobs.
     pub(in crate::embedded) fn each_length(
         &self,
@@ -160,14 +176,14 @@ impl Keeper {
             return Ok(());
         };
         let missing = open.missing(&blobs);
-        if missing.is_empty() {
-            return Ok(());
-        }
         let needed = missing.iter().map(|(_, bytes)| bytes.len() + HEAD);
         let needed = needed.sum::<usize>() as u64 + missing.len() as u64 * BESIDE;
-        check_room(&self.gallery, self.kind.storing, needed)?;
+        if !missing.is_empty() {
+            check_room(&self.gallery, self.kind.storing, needed)?;
+        }
+        // Also those that are there: their points may have gone, and a sweep may be under way.
         self.awaited()
-            .extend(missing.iter().map(|(hash, _)| key(hash)));
+            .extend(blobs.iter().map(|(hash, _)| key(hash)));
         open.put(&missing).map_err(|e| self.full(e, needed))
     }
 

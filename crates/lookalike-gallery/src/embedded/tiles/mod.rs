@@ -120,6 +120,15 @@ impl EmbeddedGallery {
         self.tiles.keeper.contains(blake3)
     }
 
+    /// Whether a content's tiles are kept, for whoever is about to store a point of it: they stay
+    /// until then, as if they had just been [put](Self::put_tiles).
+    ///
+    /// # Errors
+    /// [`Io`](GalleryError::Io) if they cannot be read.
+    pub fn hold_tiles(&self, blake3: &str) -> Result<bool, GalleryError> {
+        self.tiles.keeper.hold(blake3)
+    }
+
     /// Copies the tiles of these contents, of those that have some, to another gallery for the same
     /// codes.
     ///
