@@ -261,6 +261,24 @@ fn tiles_that_are_put_again_or_held_outlast_the_next_sweep() {
 }
 
 #[test]
+fn tiles_that_are_added_count_towards_the_memory() {
+    let folder = folder();
+    let gallery = filled(&folder.path().join("g"));
+    let ask = || gallery.search_tiles(&SearchRequest::new(part(1), 1));
+    let before = gallery.tile_info().unwrap().memory;
+    gallery.set_tile_limit(before);
+    ask().unwrap();
+    put(&gallery, [100]);
+    let error = ask().unwrap_err().to_string();
+    assert!(error.contains("bytes of memory"), "{error}");
+    // Up to the limit they are added to those that were read.
+    gallery.set_tile_limit(gallery.tile_info().unwrap().memory);
+    ask().unwrap();
+    put(&gallery, [100]);
+    ask().unwrap();
+}
+
+#[test]
 fn memory_is_bounded_and_damage_is_missing() {
     let folder = folder();
     let path = folder.path().join("g");

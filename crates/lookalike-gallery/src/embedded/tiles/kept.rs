@@ -118,8 +118,12 @@ impl Kept {
         });
     }
 
+    /// Number of contents.
+    pub(super) fn contents(&self) -> usize {
+        self.contents.len()
+    }
+
     /// Number of tiles.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.tiles.len()
     }

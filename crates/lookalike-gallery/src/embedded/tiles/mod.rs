@@ -99,14 +99,22 @@ impl EmbeddedGallery {
     fn put_tile_blobs(&self, blobs: &[(&str, &[u8])]) -> Result<(), GalleryError> {
         self.check_writable("keeping tiles")?;
         self.tiles.keeper.put(blobs)?;
-        if let Some(loaded) = &mut *self.tiles.kept_mut() {
-            for (hash, blob) in blobs {
-                if let Some(hash) = thumbnail::content(hash)
-                    && let Some(tiles) = unpack(blob, self.manifest.dims)
-                {
-                    loaded.missing.remove(&hash);
-                    loaded.kept.add(hash, tiles);
-                }
+        let mut place = self.tiles.kept_mut();
+        let Some(loaded) = &mut *place else {
+            return Ok(());
+        };
+        let (dims, limit) = (self.manifest.dims, self.tiles.limit.load(Ordering::Relaxed));
+        for (hash, blob) in blobs {
+            if let Some(hash) = thumbnail::content(hash)
+                && let Some(tiles) = unpack(blob, dims)
+            {
+                loaded.missing.remove(&hash);
+                loaded.kept.add(hash, tiles);
+            }
+            if memory(loaded.kept.contents(), loaded.kept.len(), dims) > limit {
+                // The next search says that they take too much.
+                *place = None;
+                break;
             }
         }
         Ok(())
@@ -184,7 +192,7 @@ impl EmbeddedGallery {
     }
 
     /// Limits the memory that [searching among tiles](Self::search_tiles) may take for them, in
-    /// bytes; 2 GiB by default.
+    /// bytes; 2 GiB by default. It counts when tiles are read or added.
     pub fn set_tile_limit(&self, bytes: u64) {
         self.tiles.limit.store(bytes, Ordering::Relaxed);
     }
