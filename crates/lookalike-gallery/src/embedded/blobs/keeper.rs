@@ -135,13 +135,15 @@ impl Keeper {
         mut visit: impl FnMut(&Hash, &[u8]),
     ) -> Result<(), GalleryError> {
         let reading = || GalleryError::io(self.kind.reading, &self.folder());
-        let mut damaged = Vec::new();
+        let mut damaged = HashSet::new();
         for place in self.places()? {
             let open = self.open();
             let read = open.as_ref().map(|store| store.read(place));
             match read.transpose().map_err(reading())?.flatten() {
                 Some((hash, blob)) => visit(&hash, &blob),
-                None => damaged.push(place),
+                None => {
+                    damaged.insert(place);
+                }
             }
         }
         if !damaged.is_empty()

@@ -210,7 +210,7 @@ impl Store {
     }
 
     /// Forgets the blobs at these places, which were found damaged.
-    fn forget_at(&mut self, places: &[Place]) {
+    fn forget_at(&mut self, places: &HashSet<Place>) {
         let entries = self.table.entries().iter();
         let gone: HashSet<Key> = entries
             .filter(|entry| places.contains(&entry.place))

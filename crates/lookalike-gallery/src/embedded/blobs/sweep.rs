@@ -4,7 +4,7 @@
 //! The new file gets its name when it is whole, then the index speaks of it, then the old ones go:
 //! a process killed in between leaves blobs twice, and the next sweep removes the older copy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -49,14 +49,20 @@ impl Store {
     /// must be opened anew; all blobs are there then.
     pub(super) fn compact(&mut self, numbers: &[u32]) -> Result<(), GalleryError> {
         let mut copy: Option<Copy> = None;
+        let mut damaged = HashSet::new();
         for &number in numbers {
             let of_file = |place: &Place| place.segment == number;
             let entries = self.table.entries().iter();
             let mut places: Vec<Place> = entries.map(|e| e.place).filter(of_file).collect();
             places.sort_unstable_by_key(|place| place.offset);
             for from in places {
-                self.copy_record(from, &mut copy)?;
+                if !self.copy_record(from, &mut copy)? {
+                    damaged.insert(from);
+                }
             }
+        }
+        if !damaged.is_empty() {
+            self.forget_at(&damaged);
         }
         if let Some(copy) = copy {
             self.finish(copy)?;
@@ -74,18 +80,13 @@ impl Store {
         sync_folder(&self.folder)
     }
 
-    fn copy_record(&mut self, from: Place, copy: &mut Option<Copy>) -> Result<(), GalleryError> {
+    /// Says no if the record is damaged: then it is not copied, and to be forgotten.
+    fn copy_record(&mut self, from: Place, copy: &mut Option<Copy>) -> Result<bool, GalleryError> {
         let reading = GalleryError::io(self.kind.reading, &self.folder);
         let segment = self.segments.get(&from.segment);
         let record = segment.map(|segment| segment.read(from.offset.into()));
         let Some((hash, blob)) = record.transpose().map_err(reading)?.flatten() else {
-            // Damaged, so it is not copied, and counts as missing.
-            let table = &mut self.table;
-            let gone = table.entries().iter().find(|entry| entry.place == from);
-            if let Some(gone) = gone.map(|entry| entry.key) {
-                table.retain(|key| *key != gone);
-            }
-            return Ok(());
+            return Ok(false);
         };
         if copy.as_ref().is_some_and(|copy| copy.length() >= self.full)
             && let Some(full) = copy.take()
@@ -103,7 +104,7 @@ impl Store {
         if copy.waiting.len() >= CHUNK {
             copy.write()?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn finish(&mut self, mut copy: Copy) -> Result<(), GalleryError> {

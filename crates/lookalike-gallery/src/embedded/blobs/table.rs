@@ -8,7 +8,7 @@ use std::collections::HashMap;
 pub(super) type Key = [u8; 16];
 
 /// Where a record lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub(super) segment: u32,
     /// Of the record's first byte.

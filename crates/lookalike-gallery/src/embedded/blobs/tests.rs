@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::segment::HEAD;
 use super::*;
 
 const COUNT: usize = 30;
@@ -269,4 +270,42 @@ fn a_sweep_copies_what_is_needed_and_survives_any_end() {
     let dropped = store.drop_all_but(|_| false);
     store.compact(&dropped.worth).unwrap();
     assert_eq!(names(killed.path()), [INDEX]);
+}
+
+#[test]
+fn many_damaged_blobs_are_forgotten_at_once() {
+    // So many that going through all places for each of them takes very long.
+    const MANY: usize = 100_000;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("00000001.thumbs");
+    let mut store = Store::open(folder.path(), &THUMBNAILS).unwrap();
+    let hashes: Vec<_> = (0..MANY).map(hash).collect();
+    let all: Vec<_> = hashes.iter().map(|hash| (*hash, &b"blob"[..])).collect();
+    store.put(&all).unwrap();
+    // The first byte of each blob is changed, but for every hundredth.
+    let record = HEADER as usize + HEAD..;
+    let mut content = fs::read(&file).unwrap();
+    for (number, byte) in content[record].iter_mut().step_by(HEAD + 4).enumerate() {
+        *byte ^= u8::from(number % 100 != 0);
+    }
+    fs::write(&file, content).unwrap();
+    store.save().unwrap();
+    let there = |store: &Store| hashes.iter().filter(|hash| store.contains(hash)).count();
+
+    let copy = copied(folder.path());
+    let mut forgetful = Store::open(copy.path(), &THUMBNAILS).unwrap();
+    let places = forgetful.places();
+    let damaged = places
+        .into_iter()
+        .filter(|place| forgetful.read(*place).unwrap().is_none())
+        .collect();
+    forgetful.forget_at(&damaged);
+    assert_eq!(there(&forgetful), MANY / 100);
+
+    store.compact(&[1]).unwrap();
+    assert_eq!(there(&store), MANY / 100);
+    drop(store);
+    let store = Store::open(folder.path(), &THUMBNAILS).unwrap();
+    assert_eq!((there(&store), store.rescanned), (MANY / 100, false));
+    assert_eq!(names(folder.path()), ["00000002.thumbs", INDEX]);
 }
