@@ -67,6 +67,8 @@ use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::from_fn_with_state;
 use lookalike::{Error, Searcher};
+use tokio::task::JoinError;
+use tokio::time::error::Elapsed;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -81,7 +83,8 @@ use listen::Listener;
 use service::Service;
 use watched::{Following, Watched};
 
-/// How long the server waits for computations over the whole gallery when it stops.
+/// How long the server waits when it stops: for watched folders, for what is being written, and for
+/// computations over the whole gallery, each.
 const MAX_SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 /// How often the server checks whether upkeep is due.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -166,20 +169,21 @@ impl Server {
         let following = Following::begin(watched, &current);
         listener.serve(current.router(), &service, stop).await;
         resting.abort();
-        let ending = tokio::task::spawn_blocking(move || following.end());
-        if tokio::time::timeout(MAX_SHUTDOWN_WAIT, ending)
-            .await
-            .is_err()
-        {
+        let ended = within(MAX_SHUTDOWN_WAIT, move || following.end());
+        if ended.await.is_err() {
             tracing::warn!("a watched folder is still being read; what was stored stays stored");
         }
         drop(service);
         let service = current.service();
         drop(current);
         let flushing = service.clone();
-        let flushed = tokio::task::spawn_blocking(move || flushing.gallery().flush()).await;
-        if let Ok(Err(error)) = flushed {
-            tracing::error!(%error, "the gallery could not be flushed");
+        let flushed = within(MAX_SHUTDOWN_WAIT, move || flushing.gallery().flush());
+        match flushed.await {
+            Ok(Ok(Err(error))) => tracing::error!(%error, "the gallery could not be flushed"),
+            Ok(_) => {}
+            Err(_) => {
+                tracing::warn!("the gallery is still being changed; what was stored stays stored");
+            }
         }
         // A computation still holds the gallery open, and the next process would find it in use.
         let last = tokio::time::Instant::now() + MAX_SHUTDOWN_WAIT;
@@ -188,6 +192,14 @@ impl Server {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Runs `work`, which may block, and waits for it for `limit` at most.
+async fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Result<T, JoinError>, Elapsed> {
+    tokio::time::timeout(limit, tokio::task::spawn_blocking(work)).await
 }
 
 /// So that the map is there when it is asked for.
@@ -275,4 +287,19 @@ fn is_origin(text: &str) -> bool {
         .strip_prefix("https://")
         .or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|host| !host.is_empty() && !host.contains('/') && host.is_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_blocks_is_waited_for_no_longer_than_it_may_be() {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let stuck = within(Duration::from_millis(1), move || released.recv()).await;
+        assert!(stuck.is_err());
+        drop(release);
+        let done = within(MAX_SHUTDOWN_WAIT, || 7).await;
+        assert_eq!(done.unwrap().unwrap(), 7);
+    }
 }
