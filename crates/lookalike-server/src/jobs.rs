@@ -237,6 +237,12 @@ where
         let work = std::panic::AssertUnwindSafe(|| self.background.run(work));
         let result = std::panic::catch_unwind(work)
             .unwrap_or_else(|_| Err(Problem::internal("a computation panicked")));
+        // Perhaps nobody asks for it any more.
+        if let Err(problem) = &result
+            && let Some(cause) = problem.cause()
+        {
+            tracing::error!(cause, "a computation over the whole gallery failed");
+        }
         let mut entries = self.lock();
         if let Some(entry) = entries.get_mut(key) {
             (entry.took, entry.changed) = (began.elapsed(), Instant::now());

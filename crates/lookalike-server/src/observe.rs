@@ -82,6 +82,7 @@ pub(crate) async fn observe(
     let mut problem = None;
     if let Some(found) = response.extensions_mut().remove::<Problem>() {
         problem = Some(found.detail().to_owned());
+        log_cause(&id, &found);
         let mut headers = std::mem::take(response.headers_mut());
         response = found.respond(&id);
         // What layers between have added, such as CORS.
@@ -122,6 +123,13 @@ pub(crate) async fn observe(
         ),
     }
     response
+}
+
+/// Logs what went wrong within the server, under the id that the answer names.
+fn log_cause(request_id: &str, problem: &Problem) {
+    if let Some(cause) = problem.cause() {
+        tracing::error!(request_id, cause, "a request failed");
+    }
 }
 
 /// The answer, unless it takes longer than `limit`, counted from when bytes of the body came last.
@@ -185,7 +193,57 @@ fn name(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::{Debug, Write as _};
+    use std::sync::Mutex;
+
+    use tracing::field::Field;
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
     use super::*;
+
+    /// Keeps the fields of what is logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<String>>);
+
+    impl Subscriber for Log {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn event(&self, event: &Event<'_>) {
+            let mut text = self.0.lock().unwrap();
+            event.record(&mut |field: &Field, value: &dyn Debug| {
+                write!(text, "{field}={value:?} ").unwrap();
+            });
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn why_a_request_failed_is_logged_under_its_id_and_not_told() {
+        let log = Log::default();
+        let problem = Problem::internal("the disk is on fire");
+        tracing::subscriber::with_default(log.clone(), || {
+            log_cause("request-7", &Problem::not_found("no such image"));
+            assert_eq!(*log.0.lock().unwrap(), "", "nothing failed");
+            log_cause("request-7", &problem);
+        });
+        let logged = log.0.lock().unwrap();
+        for part in ["request_id=\"request-7\"", "the disk is on fire"] {
+            assert!(logged.contains(part), "{logged}");
+        }
+        let told = serde_json::to_string(&problem).unwrap();
+        assert!(!told.contains("fire") && !told.contains("cause"), "{told}");
+    }
 
     #[test]
     fn ids_of_proxies_are_kept_if_they_are_plain() {

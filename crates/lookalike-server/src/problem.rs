@@ -29,6 +29,9 @@ pub struct Problem {
     /// What the server's log calls this request.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
+    /// What went wrong within the server, for its log alone.
+    #[serde(skip)]
+    cause: Option<String>,
 }
 
 pub(crate) const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -50,6 +53,7 @@ impl Problem {
             // It goes to the log as well, and may have been made of what was sent.
             detail: excerpt(&detail.into(), MAX_DETAIL),
             request_id: None,
+            cause: None,
         }
     }
 
@@ -81,11 +85,18 @@ impl Problem {
     /// 500: the fault is ours. The cause goes to the log, not to the client, who can do nothing
     /// about it.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
-        tracing::error!(%cause, "a request failed");
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the server failed at this request; its log says more under the request's id",
         )
+        .caused_by(cause)
+    }
+
+    /// The same problem with its cause, which is logged under the id of the request that it answers
+    /// and not told.
+    pub fn caused_by(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
     }
 
     pub fn status(&self) -> StatusCode {
@@ -94,6 +105,10 @@ impl Problem {
 
     pub fn detail(&self) -> &str {
         &self.detail
+    }
+
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
     }
 
     /// The same problem as a response that names the request.
@@ -143,8 +158,8 @@ impl From<GalleryError> for Problem {
             }
             DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Unreachable { .. } => {
-                tracing::error!(cause = %error, "the cluster does not answer");
-                return Self::busy("the gallery's cluster does not answer: try again later");
+                return Self::busy("the gallery's cluster does not answer: try again later")
+                    .caused_by(error);
             }
             _ => return Self::internal(error),
         };

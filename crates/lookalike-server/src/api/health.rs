@@ -5,6 +5,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use super::{Answered, RefusedOne, Shared};
+use crate::problem::Problem;
 
 /// Whether the process lives.
 #[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, description = "It does", body = String, content_type = "text/plain")))]
@@ -18,10 +19,14 @@ pub(super) async fn ready(State(service): Shared) -> Answered<&'static str> {
     let described = service.run(|service| Ok(service.gallery().describe()?));
     match described.await {
         Ok(_) => Ok("ready\n"),
-        Err(problem) => Err(crate::problem::Problem::busy(format!(
-            "the gallery does not answer: {}",
-            problem.detail()
-        ))),
+        Err(problem) => {
+            let detail = format!("the gallery does not answer: {}", problem.detail());
+            let busy = Problem::busy(detail);
+            Err(match problem.cause() {
+                Some(cause) => busy.caused_by(cause),
+                None => busy,
+            })
+        }
     }
 }
 
