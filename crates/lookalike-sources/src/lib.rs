@@ -100,3 +100,4 @@ pub use paths::existing;
 pub use sample::{Drawing, Rank, sample};
 pub use skipped::{SkipKind, SkipReason, Skipped};
 pub use source::{Entries, LabelFrom, Source, SourceOptions, Wanted};
+pub use tiff_pages::has_further_pages;

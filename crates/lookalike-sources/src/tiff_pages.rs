@@ -6,6 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -68,6 +69,20 @@ pub(crate) fn further(first: &Entry, limits: &Limits) -> Vec<Result<Entry, Skipp
             })
         })
         .collect()
+}
+
+/// Whether a file is a TIFF file with pictures behind its first page, whatever its name: what would
+/// be lost with it if only its first page were looked at.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn has_further_pages(path: &Path) -> io::Result<bool> {
+    match File::open(path).and_then(pages) {
+        Ok(pages) => Ok(pages.iter().any(|page| page.number > 1)),
+        Err(error) if is_end(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The pages of an entry's file, of which as little is read as its container allows.
@@ -453,6 +468,24 @@ mod tests {
             assert!(found <= 1, "{length}: {found}");
         }
         assert!(pages(Cursor::new(b"\x89PNG no TIFF")).is_err());
+    }
+
+    #[test]
+    fn further_pages_are_found_behind_reduced_copies() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("scan");
+        for (kinds, expected) in [
+            (&[0, 0][..], true),
+            (&[0, 1, 0], true),
+            (&[0], false),
+            (&[0, 1, 4], false),
+        ] {
+            std::fs::write(&path, file(kinds, false, 0)).unwrap();
+            assert_eq!(has_further_pages(&path).unwrap(), expected, "{kinds:?}");
+        }
+        std::fs::write(&path, "no TIFF").unwrap();
+        assert!(!has_further_pages(&path).unwrap());
+        assert!(has_further_pages(&root.path().join("missing")).is_err());
     }
 
     /// What a source gives of the file of five pages, of which two are pictures.

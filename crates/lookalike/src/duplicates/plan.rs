@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
-use lookalike_gallery::{Gallery, Payload, point_id};
+use lookalike_gallery::{Gallery, GalleryInfo, Payload};
+use lookalike_sources::has_further_pages;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -169,13 +170,23 @@ pub fn plan(
     options: &KeepOptions,
     action: &Action,
 ) -> Result<Plan, Error> {
-    let info = gallery.describe()?;
+    plan_in(gallery.describe()?, groups, verdicts, options, action)
+}
+
+/// The same for a gallery of which only what describes it is needed: files are looked at
+/// themselves.
+fn plan_in(
+    info: GalleryInfo,
+    groups: &[Group],
+    verdicts: &[Verdict],
+    options: &KeepOptions,
+    action: &Action,
+) -> Result<Plan, Error> {
     let action = match action {
         Action::MoveTo(folder) => Action::MoveTo(usable_folder(folder, groups)?),
         Action::HardLink => Action::HardLink,
     };
     let mut planner = Planner {
-        gallery,
         presences: Presences::of(&info),
         names: source_names(groups),
         targets: HashSet::new(),
@@ -191,7 +202,7 @@ pub fn plan(
     };
     for (group, number) in groups.iter().zip(1..) {
         let own = verdicts.iter().filter(|verdict| verdict.group == number);
-        planner.group(group, number, own)?;
+        planner.group(group, number, own);
     }
     Ok(planner.plan)
 }
@@ -254,8 +265,7 @@ fn source_names(groups: &[Group]) -> HashMap<String, String> {
     names
 }
 
-struct Planner<'a> {
-    gallery: &'a dyn Gallery,
+struct Planner {
     presences: Presences,
     names: HashMap<String, String>,
     targets: HashSet<String>,
@@ -264,13 +274,13 @@ struct Planner<'a> {
     plan: Plan,
 }
 
-impl Planner<'_> {
+impl Planner {
     fn group<'v>(
         &mut self,
         group: &Group,
         number: usize,
         verdicts: impl Iterator<Item = &'v Verdict>,
-    ) -> Result<(), Error> {
+    ) {
         let by_id: HashMap<Uuid, &Member> = group.members.iter().map(|m| (m.id, m)).collect();
         let presences: HashMap<Uuid, Presence> = group
             .members
@@ -297,7 +307,7 @@ impl Planner<'_> {
                 let copy = by_id[id];
                 let because = match has_other_name(id) {
                     true => Some(LeftBecause::SameFile),
-                    false => self.obstacle(copy, &presences[id])?,
+                    false => obstacle(copy, kept, &presences[id]),
                 };
                 let because = match because {
                     None if !is_plain_file(&presences[&kept.id]) => {
@@ -307,7 +317,7 @@ impl Planner<'_> {
                 };
                 match because {
                     Some(because) => self.leave(number, copy, because),
-                    None => self.step(number, copy, kept)?,
+                    None => self.step(number, copy, kept),
                 }
             }
         }
@@ -316,41 +326,17 @@ impl Planner<'_> {
         for member in group.members.iter().filter(near) {
             self.leave(number, member, LeftBecause::Near);
         }
-        Ok(())
     }
 
-    /// What is in the way of doing anything with a file, whatever is kept for it.
-    fn obstacle(&self, copy: &Member, presence: &Presence) -> Result<Option<LeftBecause>, Error> {
-        let payload = &copy.payload;
-        if payload.source == UPLOADS_SOURCE {
-            return Ok(Some(LeftBecause::Upload));
-        }
-        let identity = match presence {
-            Presence::Here(identity) => identity,
-            // Gone since the groups were made.
-            Presence::Gone => return Ok(Some(LeftBecause::Changed)),
-            Presence::Unknown => return Ok(Some(LeftBecause::NotHere)),
-        };
-        if !identity.file.1.is_empty() {
-            return Ok(Some(LeftBecause::Member));
-        }
-        if identity.linked {
-            return Ok(Some(LeftBecause::Link));
-        }
-        let second = point_id(payload.identity(), &format!("{}#2", payload.key));
-        let has_pages = copy.kind == Kind::Near && !self.gallery.existing(&[second])?.is_empty();
-        Ok(has_pages.then_some(LeftBecause::Pages))
-    }
-
-    fn step(&mut self, group: usize, copy: &Member, kept: &Member) -> Result<(), Error> {
+    fn step(&mut self, group: usize, copy: &Member, kept: &Member) {
         let exact = copy.payload.blake3 == kept.payload.blake3;
         if self.plan.action == Action::HardLink && !exact {
             self.leave(group, copy, LeftBecause::Near);
-            return Ok(());
+            return;
         }
         let (Some(file), Some(kept_file)) = (location(copy), location(kept)) else {
             self.leave(group, copy, LeftBecause::NotHere);
-            return Ok(());
+            return;
         };
         let checked = match exact {
             true => self.unchanged(copy, kept),
@@ -368,7 +354,7 @@ impl Planner<'_> {
             Ok(checked) => checked,
             Err(because) => {
                 self.leave(group, copy, because);
-                return Ok(());
+                return;
             }
         };
         let target = match &self.plan.action {
@@ -388,7 +374,6 @@ impl Planner<'_> {
             check,
             target,
         });
-        Ok(())
     }
 
     /// That two exact copies are as they were indexed, as far as size and time tell: the script
@@ -461,7 +446,155 @@ impl Planner<'_> {
     }
 }
 
+/// What is in the way of doing anything with a file, for which another one is kept.
+fn obstacle(copy: &Member, kept: &Member, presence: &Presence) -> Option<LeftBecause> {
+    let payload = &copy.payload;
+    if payload.source == UPLOADS_SOURCE {
+        return Some(LeftBecause::Upload);
+    }
+    let identity = match presence {
+        Presence::Here(identity) => identity,
+        // Gone since the groups were made.
+        Presence::Gone => return Some(LeftBecause::Changed),
+        Presence::Unknown => return Some(LeftBecause::NotHere),
+    };
+    if !identity.file.1.is_empty() {
+        return Some(LeftBecause::Member);
+    }
+    if identity.linked {
+        return Some(LeftBecause::Link);
+    }
+    // A file of the same content has the same pages.
+    if payload.blake3 == kept.payload.blake3 {
+        return None;
+    }
+    // The gallery may lack pages that could not be read, so the file itself is looked at.
+    let path = Path::new(payload.location.as_deref().unwrap_or_default());
+    match has_further_pages(path) {
+        Ok(false) => None,
+        Ok(true) => Some(LeftBecause::Pages),
+        Err(_) => Some(LeftBecause::Unreadable),
+    }
+}
+
 fn location(member: &Member) -> Option<String> {
     let location = member.payload.location.clone()?;
     Path::new(&location).is_absolute().then_some(location)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use lookalike_gallery::DiffusionState;
+    use lookalike_neighbours::Metric;
+
+    use super::*;
+
+    /// A member with the content that its file has now.
+    fn member(number: u128, kind: Kind, path: &Path) -> Member {
+        let content = fs::read(path).unwrap();
+        Member {
+            id: Uuid::from_u128(number),
+            kind,
+            distance: 0.0,
+            difference: None,
+            turned: None,
+            payload: Payload {
+                source: path.parent().unwrap().display().to_string(),
+                key: path.file_name().unwrap().display().to_string(),
+                blake3: blake3::hash(&content).to_hex().to_string(),
+                location: Some(path.display().to_string()),
+                ..Payload::default()
+            },
+        }
+    }
+
+    /// What is planned where the first of each group is kept.
+    fn planned(groups: Vec<Vec<Member>>, aside: &Path) -> Plan {
+        let groups: Vec<Group> = groups
+            .into_iter()
+            .map(|members| Group { members })
+            .collect();
+        let verdict = |(group, number): (&Group, usize)| Verdict {
+            group: number,
+            kept: group.members[0].id,
+            kept_too: Vec::new(),
+            copies: group.members[1..].iter().map(|member| member.id).collect(),
+            rule: None,
+            reason: String::new(),
+        };
+        let verdicts: Vec<Verdict> = groups.iter().zip(1..).map(verdict).collect();
+        let info = GalleryInfo {
+            name: "g".into(),
+            metric: Metric::Cosine,
+            dims: 1,
+            points: 0,
+            indexed: 0,
+            model_fingerprint: String::new(),
+            created: 0,
+            diffusion: DiffusionState::Absent,
+        };
+        let action = Action::MoveTo(aside.display().to_string());
+        let options = KeepOptions::default();
+        plan_in(info, &groups, &verdicts, &options, &action).unwrap()
+    }
+
+    /// The files that a plan leaves alone, and why.
+    fn left(plan: &Plan) -> Vec<(&str, LeftBecause)> {
+        let name = |place| Path::new(place).file_name().unwrap().to_str().unwrap();
+        plan.left
+            .iter()
+            .map(|left| (name(&left.place), left.because))
+            .collect()
+    }
+
+    /// A TIFF file of pages that say no more than what they are for.
+    fn tiff(kinds: &[u32]) -> Vec<u8> {
+        let mut bytes = b"II\x2a\0\x08\0\0\0".to_vec();
+        for (page, kind) in kinds.iter().enumerate() {
+            bytes.extend([1, 0, 254, 0, 4, 0, 1, 0, 0, 0]);
+            bytes.extend(kind.to_le_bytes());
+            let next = match page + 1 == kinds.len() {
+                true => 0,
+                false => bytes.len() as u32 + 4,
+            };
+            bytes.extend(next.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn files_with_further_pages_stay_unless_what_is_kept_is_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().canonicalize().unwrap();
+        // A picture, a reduced copy of it, and another picture.
+        let pages = tiff(&[0, 1, 0]);
+        for (name, content) in [
+            ("export.png", &b"the first page"[..]),
+            ("scan.tif", &pages),
+            ("again.tif", &pages),
+            ("alone.tif", &tiff(&[0, 1])),
+        ] {
+            fs::write(folder.join(name), content).unwrap();
+        }
+        let one = |number, kind, name: &str| member(number, kind, &folder.join(name));
+        let members = vec![
+            one(1, Kind::Near, "export.png"),
+            one(2, Kind::Representative, "scan.tif"),
+            one(3, Kind::Exact, "again.tif"),
+            one(4, Kind::Near, "alone.tif"),
+        ];
+        let plan = planned(vec![members], &root.path().with_extension("aside"));
+        let pages = LeftBecause::Pages;
+        assert_eq!(left(&plan), [("scan.tif", pages), ("again.tif", pages)]);
+        assert_eq!(plan.steps.len(), 1, "{plan:?}");
+
+        let members = vec![
+            one(2, Kind::Representative, "scan.tif"),
+            one(3, Kind::Exact, "again.tif"),
+        ];
+        let plan = planned(vec![members], &root.path().with_extension("aside"));
+        assert_eq!((plan.steps.len(), left(&plan)), (1, Vec::new()));
+    }
 }
