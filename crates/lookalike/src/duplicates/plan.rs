@@ -1,6 +1,7 @@
 //! What a script would do with copies: every step, and every file that is left alone, with its
 //! reason. Planning changes nothing.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
@@ -269,8 +270,9 @@ struct Planner {
     presences: Presences,
     names: HashMap<String, String>,
     targets: HashSet<String>,
-    /// Of files that were read, as they are and as the gallery knows them.
-    checksums: HashMap<String, Result<(u32, u64), LeftBecause>>,
+    /// BLAKE3, checksum and bytes of files that were read, by their paths; none of those that
+    /// cannot be read.
+    checksums: HashMap<String, Option<(String, u32, u64)>>,
     plan: Plan,
 }
 
@@ -392,16 +394,19 @@ impl Planner {
         let Some(path) = location(member) else {
             return Err(LeftBecause::NotHere);
         };
-        if let Some(known) = self.checksums.get(&path) {
-            return *known;
-        }
-        let sums = match checksums(Path::new(&path)) {
-            Ok((blake3, sum, bytes)) if blake3 == member.payload.blake3 => Ok((sum, bytes)),
-            Ok(_) => Err(LeftBecause::Changed),
-            Err(_) => Err(LeftBecause::Unreadable),
+        let sums = match self.checksums.entry(path) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let sums = checksums(Path::new(unknown.key())).ok();
+                unknown.insert(sums)
+            }
         };
-        self.checksums.insert(path, sums);
-        sums
+        // Points of one file may know different contents of it, of which one is there.
+        match sums {
+            Some((blake3, sum, bytes)) if *blake3 == member.payload.blake3 => Ok((*sum, *bytes)),
+            Some(_) => Err(LeftBecause::Changed),
+            None => Err(LeftBecause::Unreadable),
+        }
     }
 
     /// A place in the folder that no other copy moves to.
@@ -596,5 +601,27 @@ mod tests {
         ];
         let plan = planned(vec![members], &root.path().with_extension("aside"));
         assert_eq!((plan.steps.len(), left(&plan)), (1, Vec::new()));
+    }
+
+    #[test]
+    fn a_point_that_knows_a_former_content_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().canonicalize().unwrap();
+        for (name, content) in [("a.png", "1"), ("b.png", "2"), ("edited.png", "3")] {
+            fs::write(folder.join(name), content).unwrap();
+        }
+        let near = |number, name: &str| member(number, Kind::Near, &folder.join(name));
+        // The file was indexed under two sources, and edited before the second.
+        let fresh = near(3, "edited.png");
+        let mut stale = near(4, "edited.png");
+        stale.payload.blake3 = blake3::hash(b"0").to_hex().to_string();
+        let groups = vec![vec![near(1, "a.png"), fresh], vec![near(2, "b.png"), stale]];
+        let aside = root.path().with_extension("aside");
+        for groups in [groups.clone(), groups.into_iter().rev().collect()] {
+            let plan = planned(groups, &aside);
+            assert_eq!(left(&plan), [("edited.png", LeftBecause::Changed)]);
+            let moved: Vec<_> = plan.steps.iter().map(|step| step.id).collect();
+            assert_eq!(moved, [Uuid::from_u128(3)]);
+        }
     }
 }
