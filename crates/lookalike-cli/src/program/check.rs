@@ -5,12 +5,12 @@ use lookalike::gallery::{Facts, Filter, Gallery};
 use lookalike::open_gallery;
 use serde::Serialize;
 
-use super::Failure;
 use super::arguments::CheckArguments;
 use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
 use super::spreadsheet::{self, place};
+use super::{Failure, refuse_twice};
 
 /// Pictures of each fault that are listed, unless it is said how many.
 const LISTED: usize = 10;
@@ -27,6 +27,7 @@ struct CheckReport<'a> {
 }
 
 pub fn run(arguments: CheckArguments, console: &Console) -> Result<(), Failure> {
+    refuse_twice(&[arguments.csv.as_ref(), arguments.sheet.as_ref()], &[])?;
     let gallery = open_gallery(&arguments.gallery)?;
     // A spreadsheet is to be sorted and worked through, and has all of them.
     let all = || arguments.csv.is_some().then_some(usize::MAX);

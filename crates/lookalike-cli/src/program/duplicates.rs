@@ -9,12 +9,12 @@ use lookalike::gallery::{Filter, Gallery};
 use lookalike::{encoder_of, open_gallery};
 use serde::Serialize;
 
-use super::Failure;
 use super::arguments::{DuplicatesArguments, named};
 use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
 use super::spreadsheet::{self, place};
+use super::{Failure, refuse_twice};
 use keeping::Kept;
 
 mod keeping;
@@ -39,6 +39,17 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
+    let script = arguments.keep.script.as_ref();
+    let undo = script.map(|script| keeping::undo_path(script));
+    refuse_twice(
+        &[
+            arguments.csv.as_ref(),
+            arguments.sheet.as_ref(),
+            script,
+            undo.as_ref(),
+        ],
+        &[arguments.model.as_ref(), arguments.encoder.as_ref()],
+    )?;
     let gallery = open_gallery(&arguments.gallery)?;
     let options = DuplicateOptions {
         threshold: arguments.threshold,

@@ -2,6 +2,7 @@
 
 mod encoders;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use lookalike::autoencoder::{Autoencoder, Comparison, DeviceChoice};
@@ -15,12 +16,12 @@ use lookalike::{
 };
 use serde::Serialize;
 
-use super::Failure;
 use super::arguments::EvalArguments;
 use super::console::{Console, table};
 use super::encoders::Named;
 use super::search::diffusion_note;
 use super::train::comparison_line;
+use super::{Failure, refuse_twice};
 
 /// What `eval --json` prints.
 #[derive(Serialize)]
@@ -48,6 +49,17 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
+    let source = PathBuf::from(&arguments.source);
+    let queries = arguments.queries.as_ref().map(PathBuf::from);
+    refuse_twice(
+        &[arguments.reading.report()],
+        &[
+            Some(&source),
+            queries.as_ref(),
+            arguments.model.as_ref(),
+            arguments.encoder.as_ref(),
+        ],
+    )?;
     let options = arguments.pretrained.options();
     let found = Named::of(&arguments.model, &arguments.encoder)?;
     if let Some(pair) = found.pair(options, device)? {

@@ -1,6 +1,6 @@
 //! `lookalike index`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use lookalike::{
 };
 use serde::Serialize;
 
-use super::Failure;
 use super::arguments::IndexArguments;
 use super::console::{Console, Interruption, duration};
 use super::encoders::to_index_with;
+use super::{Failure, refuse_twice};
 
 /// What a server is called by others that find its gallery in use.
 const SERVER: &str = "lookalike serve";
@@ -54,6 +54,16 @@ pub fn run(
 ) -> Result<(), Failure> {
     let instead = "a gallery holds all of a source, or a part of it (--part 1/4)";
     arguments.reading.refuse_sample("index", instead)?;
+    // The list of what is passed over is begun before the source is read.
+    let source = PathBuf::from(&arguments.source);
+    refuse_twice(
+        &[arguments.reading.report()],
+        &[
+            Some(&source),
+            arguments.model.as_ref(),
+            arguments.encoder.as_ref(),
+        ],
+    )?;
     bring_in_step(&arguments, device, console).map_err(|failure| match failure {
         Failure::Error(error) => advised(&arguments, error).into(),
         other => other,
@@ -97,7 +107,7 @@ fn follow(
     console: &Console,
 ) -> Result<(), Failure> {
     let mut ours = vec![Path::new(&arguments.gallery)];
-    ours.extend(arguments.reading.report());
+    ours.extend(arguments.reading.report().map(PathBuf::as_path));
     // Listening begins before the first look, so that nothing comes between them.
     let watch = Watch::begin(Path::new(&arguments.source), &ours)?;
     look(arguments, encoder, console, None)?;

@@ -29,7 +29,7 @@ mod terminal;
 mod train;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lookalike::Error;
 use lookalike::PretrainedError;
@@ -104,9 +104,10 @@ fn options_for_pretrained(error: &PretrainedError) -> Option<&'static str> {
 
 /// Refuses files that would be written over each other, or over one that is read.
 fn refuse_twice(written: &[Option<&PathBuf>], read: &[Option<&PathBuf>]) -> Result<(), Error> {
-    let all: Vec<&PathBuf> = written.iter().chain(read).copied().flatten().collect();
+    let all = written.iter().chain(read).flatten();
+    let places: Vec<PathBuf> = all.map(|path| real_path(path)).collect();
     for (at, one) in written.iter().flatten().enumerate() {
-        if all[at + 1..].contains(one) {
+        if places[at + 1..].contains(&places[at]) {
             return Err(Error::Unusable(format!(
                 "{} is named twice: the second would destroy the first",
                 one.display()
@@ -114,6 +115,22 @@ fn refuse_twice(written: &[Option<&PathBuf>], read: &[Option<&PathBuf>]) -> Resu
         }
     }
     Ok(())
+}
+
+/// A path that is the same however the file was called: `a.csv` and `./a.csv` are one file. The
+/// file need not be there.
+fn real_path(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match (
+        absolute.parent().map(Path::canonicalize),
+        absolute.file_name(),
+    ) {
+        (Some(Ok(folder)), Some(name)) => folder.join(name),
+        _ => absolute,
+    }
 }
 
 /// For failed writes to standard output.

@@ -6,12 +6,12 @@ use lookalike::outliers::{Outlier, OutlierOptions, Outliers, RankBy, rank};
 use lookalike::{encoder_of, open_gallery};
 use serde::Serialize;
 
-use super::Failure;
 use super::arguments::{OutliersArguments, named};
 use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
 use super::spreadsheet::{self, optional, place};
+use super::{Failure, refuse_twice};
 
 /// Pictures in a row of the sheet, and rows.
 const SHEET_COLUMNS: usize = 10;
@@ -33,6 +33,10 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
+    refuse_twice(
+        &[arguments.csv.as_ref(), arguments.sheet.as_ref()],
+        &[arguments.model.as_ref(), arguments.encoder.as_ref()],
+    )?;
     let gallery = open_gallery(&arguments.gallery)?;
     let options = OutlierOptions {
         k: arguments.k,

@@ -1,6 +1,6 @@
 //! Options of how sources are read, the same for every command that reads one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -112,8 +112,8 @@ impl ReadingArguments {
     }
 
     /// Where what is passed over is listed, if it is.
-    pub fn report(&self) -> Option<&Path> {
-        self.skipped.as_deref()
+    pub fn report(&self) -> Option<&PathBuf> {
+        self.skipped.as_ref()
     }
 
     /// Refuses `--sample` for a command that has no use for it.

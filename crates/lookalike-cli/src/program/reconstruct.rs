@@ -1,12 +1,14 @@
 //! `lookalike reconstruct`.
 
+use std::path::PathBuf;
+
 use lookalike::autoencoder::{Autoencoder, DeviceChoice};
 use lookalike::{Error, PretrainedEncoder};
 use serde::Serialize;
 
 use super::arguments::ReconstructArguments;
 use super::console::Console;
-use super::{Failure, pictures};
+use super::{Failure, pictures, refuse_twice};
 
 #[derive(Serialize)]
 struct ReconstructReport {
@@ -19,6 +21,11 @@ pub fn run(
     device: DeviceChoice,
     console: &Console,
 ) -> Result<(), Failure> {
+    let source = PathBuf::from(&arguments.source);
+    refuse_twice(
+        &[Some(&arguments.sheet), arguments.reading.report()],
+        &[Some(&source), Some(&arguments.model)],
+    )?;
     if PretrainedEncoder::is_at(&arguments.model) {
         return Err(Error::Unusable(format!(
             "{} was trained by others to encode alone: only an autoencoder can rebuild images",

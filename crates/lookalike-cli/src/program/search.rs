@@ -1,5 +1,6 @@
 //! `lookalike search`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lookalike::autoencoder::DeviceChoice;
@@ -19,7 +20,7 @@ use super::drawing::{ContactSheet, Row};
 use super::pictures::{self, Originals, answer_row};
 use super::spreadsheet::place;
 use super::terminal::Protocol;
-use super::{Failure, output};
+use super::{Failure, output, refuse_twice};
 
 /// One line of `search --json`.
 #[derive(Serialize)]
@@ -60,6 +61,14 @@ pub fn run(
 ) -> Result<(), Failure> {
     let instead = "every image that is named is asked with";
     arguments.reading.refuse_sample("search", instead)?;
+    let images = [&arguments.images, &arguments.like, &arguments.unlike];
+    let images: Vec<PathBuf> = images.into_iter().flatten().map(PathBuf::from).collect();
+    let mut read: Vec<Option<&PathBuf>> = images.iter().map(Some).collect();
+    read.extend([arguments.model.as_ref(), arguments.encoder.as_ref()]);
+    refuse_twice(
+        &[arguments.sheet.as_ref(), arguments.reading.report()],
+        &read,
+    )?;
     let models = named(&arguments.model, &arguments.encoder);
     let searcher = Searcher::open(&arguments.gallery, &models, device)?;
     let named = match &arguments.named {

@@ -312,6 +312,7 @@ fn checkpointing(a: &TrainArguments) -> Result<Checkpointing, Error> {
         Some(&path),
         a.sheet.as_ref(),
         a.curve.as_ref(),
+        a.reading.report(),
     ];
     let source = PathBuf::from(&a.source);
     refuse_twice(&written, &[Some(&source), a.teacher.as_ref()])?;

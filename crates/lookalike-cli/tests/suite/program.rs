@@ -376,3 +376,35 @@ fn bf16_without_its_processor_is_refused() {
     let said = fails(&place, &line.replace("bf16", "f16"), 2);
     assert!(said.contains("auto, f32, bf16"), "{said}");
 }
+
+#[test]
+fn no_file_is_written_over_another_of_the_same_command() {
+    let place = Workplace::new(1);
+    std::fs::create_dir(place.path("out")).unwrap();
+    for input in ["list.jsonl", "m.safetensors", "query.png"] {
+        std::fs::write(place.path(input), input).unwrap();
+    }
+    for line in [
+        "duplicates --gallery g --move-to aside --script a.sh --csv ./a.sh",
+        "duplicates --gallery g --move-to aside --script a.sh --csv out/../a-undo.sh",
+        "duplicates --gallery g --csv a.png --sheet ./a.png",
+        "check --gallery g --csv a.png --sheet ./a.png",
+        "outliers --gallery g --csv out/a.png --sheet ./out/a.png",
+        "groups --gallery g --csv a.png --sheet ./a.png",
+        "index list.jsonl --model m.safetensors --gallery g --skipped ./list.jsonl",
+        "index list.jsonl --model m.safetensors --gallery g --skipped ./m.safetensors",
+        "train list.jsonl --out m.safetensors --skipped out/../list.jsonl",
+        "train list.jsonl --out n.safetensors --skipped ./n.safetensors",
+        "eval list.jsonl --model m.safetensors --skipped ./list.jsonl",
+        "reconstruct query.png --model m.safetensors --sheet ./query.png",
+        "search query.png --gallery g --sheet ./query.png",
+        "search --like query.png --gallery g --skipped ./query.png",
+    ] {
+        let said = stderr(&place.run(line));
+        assert!(said.contains("is named twice"), "{line}: {said}");
+    }
+    for input in ["list.jsonl", "m.safetensors", "query.png"] {
+        let content = std::fs::read_to_string(place.path(input)).unwrap();
+        assert_eq!(content, input);
+    }
+}

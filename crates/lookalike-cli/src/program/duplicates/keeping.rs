@@ -70,7 +70,7 @@ fn rules(arguments: &KeepArguments) -> Vec<KeepRule> {
 }
 
 /// `move.sh` is undone by `move-undo.sh`.
-fn undo_path(script: &Path) -> PathBuf {
+pub fn undo_path(script: &Path) -> PathBuf {
     let mut name = script.file_stem().unwrap_or_default().to_owned();
     name.push("-undo");
     if let Some(ending) = script.extension() {
