@@ -579,6 +579,7 @@ fn rules_say_which_copy_is_kept() {
     seconds("large/8 large.png", 2_000_000_000);
     seconds("keep/8.png", 1_500_000_000);
     copies.index();
+    fs::create_dir(copies.place.path("empty")).unwrap();
     let by = |rules: &str| {
         let report = copies
             .place
@@ -620,6 +621,13 @@ fn rules_say_which_copy_is_kept() {
             "PNG, the next JPEG",
         ),
         ("--keep format", "blurred/8 larger.png", "", "first by path"),
+        // A folder that has no copies is no mistake.
+        (
+            "--keep folder,oldest --prefer empty",
+            "large/8.jpg",
+            "oldest",
+            "2001-09-09",
+        ),
     ] {
         let found = by(rules);
         assert_eq!(
@@ -636,6 +644,7 @@ fn rules_say_which_copy_is_kept() {
             "--keep oldest --prefer photos",
             "put it among those of --keep",
         ),
+        ("--prefer photos/larg --move-to aside", "no such folder"),
         ("--keep largest", "expected some of resolution"),
         ("--script a.sh", "say what it shall do"),
         ("--near --hard-link", "cannot be used with"),

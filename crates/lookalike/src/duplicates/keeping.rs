@@ -96,6 +96,7 @@ pub struct KeepOptions {
     /// all of them leave equal, the first by path is kept.
     pub rules: Vec<KeepRule>,
     /// Folders, by absolute paths, the most preferred first; what [`KeepRule::Folder`] goes by.
+    /// See [`lies_in`].
     pub prefer: Vec<String>,
     /// Whether one is kept of every group, so that near copies give way too; otherwise one is kept
     /// of every content, and only exact copies give way.
@@ -350,7 +351,7 @@ impl Judge<'_> {
                     })
                 }
                 KeepRule::Folder => {
-                    let within = |folder: &String| Path::new(path(payload)).starts_with(folder);
+                    let within = |folder: &String| lies_in(payload, folder);
                     let at = self.options.prefer.iter().position(within);
                     at.map_or_else(
                         || (f64::NEG_INFINITY, "in no preferred folder".to_owned()),
@@ -368,6 +369,14 @@ impl Judge<'_> {
         };
         members.iter().map(score).collect()
     }
+}
+
+/// Whether a picture lies in a folder, which may also be an archive or a table, a folder in one, or
+/// an address in an object store.
+pub fn lies_in(payload: &Payload, folder: &str) -> bool {
+    let path = path(payload);
+    let member = path.strip_prefix(folder);
+    Path::new(path).starts_with(folder) || member.is_some_and(|rest| rest.starts_with(['!', '#']))
 }
 
 /// A time in nanoseconds since 1970, to the second.
@@ -417,5 +426,29 @@ fn rank(format: Format) -> f64 {
         Format::JpegXl | Format::WebP => 2.0,
         Format::Jpeg => 1.0,
         _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_lie_in_folders_archives_and_buckets() {
+        let lies = |location: &str, folder: &str| {
+            let payload = Payload {
+                location: Some(location.to_owned()),
+                ..Payload::default()
+            };
+            lies_in(&payload, folder)
+        };
+        assert!(lies("/a/b/c.jpg", "/a/b"));
+        assert!(!lies("/a/bc/c.jpg", "/a/b"));
+        assert!(lies("/a/b.zip!c/d.jpg", "/a/b.zip"));
+        assert!(lies("/a/b.zip!c/d.jpg", "/a/b.zip!c"));
+        assert!(!lies("/a/b.zip!c/d.jpg", "/a/b"));
+        assert!(lies("/a/b.parquet#7", "/a/b.parquet"));
+        assert!(lies("s3://bucket/a/b.jpg", "s3://bucket/a"));
+        assert!(!lies("s3://bucket/ab/b.jpg", "s3://bucket/a"));
     }
 }

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use lookalike::Error;
 use lookalike::duplicates::{
-    Action, Decisions, Group, KeepOptions, KeepRule, LeftBecause, Plan, Verdict, decide, plan,
+    Action, Decisions, Group, KeepOptions, KeepRule, LeftBecause, Plan, Verdict, decide, lies_in,
+    plan,
 };
 use lookalike::files::replace_file;
 use lookalike::gallery::Gallery;
 use serde::Serialize;
 
 use super::super::arguments::KeepArguments;
+use super::super::real_path;
 use super::super::spreadsheet::place;
 
 /// What was decided and, where it was asked for, planned and written.
@@ -82,16 +84,37 @@ pub fn undo_path(script: &Path) -> PathBuf {
 
 /// A path from the root, as the library takes it.
 fn absolute(path: &Path) -> Result<String, Error> {
-    let whole = match path.canonicalize() {
-        Ok(real) => real,
-        Err(_) => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-    };
-    whole.into_os_string().into_string().map_err(|name| {
-        Error::Unusable(format!(
-            "{} cannot be used: its path is not UTF-8; name another folder",
-            name.display()
-        ))
-    })
+    real_path(path)
+        .into_os_string()
+        .into_string()
+        .map_err(|name| {
+            Error::Unusable(format!(
+                "{} cannot be used: its path is not UTF-8; name another folder",
+                name.display()
+            ))
+        })
+}
+
+/// Folders as the library takes them, each of which is there, or has one of these copies in it. A
+/// mistyped one would let other rules decide which copies give way.
+fn preferred(folders: &[PathBuf], groups: &[Group]) -> Result<Vec<String>, Error> {
+    let mut preferred = Vec::new();
+    for folder in folders {
+        let name = match folder.to_str() {
+            Some(address) if address.contains("://") => address.to_owned(),
+            _ => absolute(folder)?,
+        };
+        let mut copies = groups.iter().flat_map(|group| &group.members);
+        if !folder.exists() && !copies.any(|copy| lies_in(&copy.payload, &name)) {
+            return Err(Error::Unusable(format!(
+                "cannot prefer {}: there is no such folder, and no copy lies in it; \
+                 name a folder that is there",
+                folder.display()
+            )));
+        }
+        preferred.push(name);
+    }
+    Ok(preferred)
 }
 
 impl Kept {
@@ -101,10 +124,9 @@ impl Kept {
         groups: &[Group],
         arguments: &KeepArguments,
     ) -> Result<Self, Error> {
-        let prefer = arguments.prefer.iter().map(|folder| absolute(folder));
         let options = KeepOptions {
             rules: rules(arguments),
-            prefer: prefer.collect::<Result<_, _>>()?,
+            prefer: preferred(&arguments.prefer, groups)?,
             near: arguments.near,
             decided: match Decisions::of(&gallery.describe()?) {
                 Some(decisions) => decisions.about(groups)?,
