@@ -1,7 +1,7 @@
 //! Which of several copies is kept: by rules, one after another, and by what a person decided.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -136,7 +136,8 @@ pub struct Verdict {
 
 /// Decides for each group which of its members are kept. Files that are gone take no part. What
 /// can be checked later, a file of its own on this machine, is kept rather than a member of an
-/// archive, an object in a bucket, or an upload in the gallery's own folder.
+/// archive, an object in a bucket, or an upload in the gallery's own folder. Verdicts come in the
+/// order of the groups.
 ///
 /// Originals are read where pixels have to be compared, for [`KeepRule::Sharpness`] alone.
 ///
@@ -165,6 +166,14 @@ pub fn decide(
         }
     }
     Ok(verdicts)
+}
+
+/// The verdicts on one group, by its number, of those that [`decide`] gave, which come in the order
+/// of their groups.
+pub fn verdicts_on(verdicts: &[Verdict], group: usize) -> &[Verdict] {
+    let start = verdicts.partition_point(|verdict| verdict.group < group);
+    let own = &verdicts[start..];
+    &own[..own.partition_point(|verdict| verdict.group == group)]
 }
 
 /// What is told of a picture beside its copies.
@@ -207,17 +216,20 @@ fn sharpness_of(
 
 /// The members of which one is to be kept: all of a group, or those of each content.
 fn sets(group: &Group, near: bool) -> Vec<Vec<&Member>> {
+    let there = group.members.iter().filter(|m| m.kind != Kind::Gone);
     let mut sets: Vec<Vec<&Member>> = Vec::new();
-    for member in &group.members {
-        if member.kind == Kind::Gone {
-            continue;
-        }
-        let hash = &member.payload.blake3;
-        let same = |set: &&mut Vec<&Member>| near || set[0].payload.blake3 == *hash;
-        match sets.iter_mut().find(same) {
-            // An unknown content is like no other.
-            Some(set) if near || !hash.is_empty() => set.push(member),
-            _ => sets.push(vec![member]),
+    if near {
+        sets.push(there.collect());
+    } else {
+        let mut of_content: HashMap<&str, usize> = HashMap::new();
+        // An unknown content is like no other.
+        for member in there.filter(|m| !m.payload.blake3.is_empty()) {
+            let set = of_content.entry(&member.payload.blake3);
+            let set = *set.or_insert(sets.len());
+            if set == sets.len() {
+                sets.push(Vec::new());
+            }
+            sets[set].push(member);
         }
     }
     sets.retain(|set| set.len() > 1);
@@ -432,6 +444,62 @@ fn rank(format: Format) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn member(number: u128, kind: Kind, content: &str) -> Member {
+        Member {
+            id: Uuid::from_u128(number),
+            kind,
+            distance: 0.0,
+            difference: None,
+            turned: None,
+            payload: Payload {
+                blake3: content.to_owned(),
+                ..Payload::default()
+            },
+        }
+    }
+
+    #[test]
+    fn one_is_kept_of_a_group_or_of_each_known_content() {
+        let near = Kind::Near;
+        let members = vec![
+            member(1, Kind::Representative, "a"),
+            member(2, near, "b"),
+            member(3, near, ""),
+            member(4, Kind::Exact, "a"),
+            member(5, near, ""),
+            member(6, near, "c"),
+            member(7, near, "b"),
+            member(8, Kind::Gone, "c"),
+        ];
+        let group = Group { members };
+        let numbers = |near| -> Vec<Vec<u128>> {
+            let sets = sets(&group, near);
+            let numbers = |set: &Vec<&Member>| set.iter().map(|m| m.id.as_u128()).collect();
+            sets.iter().map(numbers).collect()
+        };
+        assert_eq!(numbers(false), [[1, 4], [2, 7]]);
+        assert_eq!(numbers(true), [[1, 2, 3, 4, 5, 6, 7]]);
+    }
+
+    #[test]
+    fn every_group_has_its_own_verdicts() {
+        let verdict = |(group, kept)| Verdict {
+            group,
+            kept: Uuid::from_u128(kept),
+            kept_too: Vec::new(),
+            copies: Vec::new(),
+            rule: None,
+            reason: String::new(),
+        };
+        let verdicts = [(1, 10), (1, 11), (3, 12), (4, 13), (4, 14)].map(verdict);
+        let on = |group| -> Vec<u128> {
+            let own = verdicts_on(&verdicts, group).iter();
+            own.map(|verdict| verdict.kept.as_u128()).collect()
+        };
+        assert_eq!([1, 2, 3].map(on), [vec![10, 11], vec![], vec![12]]);
+        assert_eq!([4, 5].map(on), [vec![13, 14], vec![]]);
+    }
 
     #[test]
     fn pictures_lie_in_folders_archives_and_buckets() {

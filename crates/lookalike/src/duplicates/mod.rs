@@ -55,7 +55,7 @@ mod turned;
 pub use border::{Example, Examples};
 pub use decisions::{Decided, Decisions};
 pub use grouping::{Placed, group};
-pub use keeping::{Detail, KeepOptions, KeepRule, Verdict, decide, details, lies_in};
+pub use keeping::{Detail, KeepOptions, KeepRule, Verdict, decide, details, lies_in, verdicts_on};
 pub use pictures::MAX_DIFFERENCE;
 pub use plan::{Action, Check, Left, LeftBecause, Plan, Step, plan};
 pub use scope::{Overlap, Scope};

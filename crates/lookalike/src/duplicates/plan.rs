@@ -11,7 +11,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::files::{about, about_kept, checksums, on_one_file_system};
-use super::keeping::is_plain_file;
+use super::keeping::{is_plain_file, verdicts_on};
 use super::{Group, KeepOptions, KeepRule, Kind, Member, Verdict};
 use crate::Error;
 use crate::presence::{Presence, Presences};
@@ -202,8 +202,7 @@ fn plan_in(
         },
     };
     for (group, number) in groups.iter().zip(1..) {
-        let own = verdicts.iter().filter(|verdict| verdict.group == number);
-        planner.group(group, number, own);
+        planner.group(group, number, verdicts_on(verdicts, number));
     }
     Ok(planner.plan)
 }
@@ -277,12 +276,7 @@ struct Planner {
 }
 
 impl Planner {
-    fn group<'v>(
-        &mut self,
-        group: &Group,
-        number: usize,
-        verdicts: impl Iterator<Item = &'v Verdict>,
-    ) {
+    fn group(&mut self, group: &Group, number: usize, verdicts: &[Verdict]) {
         let by_id: HashMap<Uuid, &Member> = group.members.iter().map(|m| (m.id, m)).collect();
         let presences: HashMap<Uuid, Presence> = group
             .members

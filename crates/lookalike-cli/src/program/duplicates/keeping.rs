@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lookalike::Error;
 use lookalike::duplicates::{
     Action, Decisions, Group, KeepOptions, KeepRule, LeftBecause, Plan, Verdict, decide, lies_in,
-    plan,
+    plan, verdicts_on,
 };
 use lookalike::files::replace_file;
 use lookalike::gallery::Gallery;
@@ -165,10 +165,7 @@ impl Kept {
 
     /// What is kept of a group, and why.
     pub fn lines_of(&self, group: &Group, number: usize) -> Vec<String> {
-        let own = self
-            .verdicts
-            .iter()
-            .filter(|verdict| verdict.group == number);
+        let own = verdicts_on(&self.verdicts, number).iter();
         own.filter_map(|verdict| {
             let kept = group.members.iter().find(|m| m.id == verdict.kept)?;
             Some(format!(
