@@ -7,7 +7,7 @@ use lookalike_gallery::Gallery;
 use lookalike_images::Turn;
 use uuid::Uuid;
 
-use super::scope::{Compartment, Compartments};
+use super::scope::{Compartment, Compartments, Sides};
 use super::{Group, Kind, Member, Placed, Scope};
 use crate::Error;
 use crate::contents::Known;
@@ -116,6 +116,29 @@ impl Classes {
     ) -> Vec<(Option<Compartment>, Vec<u32>)> {
         let points = |content: u32| self.of(content as usize).iter().map(|point| point.id);
         self.compartments.divide(contents, points)
+    }
+
+    /// Contents in the order in which they would represent.
+    pub fn in_order(
+        &self,
+        contents: impl IntoIterator<Item = u32>,
+        within: Option<Compartment>,
+    ) -> Vec<u32> {
+        let mut order: Vec<u32> = contents.into_iter().collect();
+        let first = |content: u32| self.among(content as usize, within).next();
+        order.sort_by_key(|&content| first(content).map(|point| self.preference(point)));
+        order
+    }
+
+    /// How many pictures of some contents there are in each of two parts; files that are gone do
+    /// not count.
+    pub fn sides(&self, contents: impl IntoIterator<Item = usize>) -> Sides {
+        let mut sides = Sides::default();
+        let points = contents.into_iter().flat_map(|content| self.of(content));
+        for point in points.filter(|point| !self.is_gone(point)) {
+            sides.add(self.compartments.sides(point.id));
+        }
+        sides
     }
 
     /// How many points a group has.

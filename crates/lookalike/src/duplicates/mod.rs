@@ -33,9 +33,11 @@ use uuid::Uuid;
 use crate::contents::Contents;
 use crate::presence::Presences;
 use crate::{Encoder, Error, Progress};
+use across::Across;
 use classes::{Classes, Gathered, described};
 use near::Near;
 
+mod across;
 mod border;
 mod classes;
 mod decisions;
@@ -297,11 +299,10 @@ fn find_by(
 
     let mut gathered: Vec<Gathered> = Vec::new();
     for (within, contents_within) in classes.divide(copied.iter()) {
-        let (mut order, alone): (Vec<u32>, Vec<u32>) = contents_within
+        let (order, alone): (Vec<u32>, Vec<u32>) = contents_within
             .into_iter()
             .partition(|&content| is_near[content as usize]);
-        let first = |content: u32| classes.among(content as usize, within).next();
-        order.sort_by_key(|&content| first(content).map(|point| classes.preference(point)));
+        let order = classes.in_order(order, within);
         let mut places = match &near {
             Some(near) => near.group(&order, &contents)?,
             None => Vec::new(),
@@ -317,21 +318,13 @@ fn find_by(
     }
     let mut groups = Vec::new();
     if let Scope::Across(one, other) = &options.scope {
-        let mut overlap = Overlap {
+        let across = Across::of(&contents, &classes, near.as_ref(), &copied, gathered)?;
+        gathered = across.groups;
+        found.overlap = Some(Overlap {
             parts: [one, other].map(Filter::to_string),
             points: scope::points(gallery, filter, [one, other])?,
-            copied: [0; 2],
-        };
-        let mut across = Vec::new();
-        for group in gathered {
-            let described = described(gallery, &classes, &group)?;
-            if scope::is_across(&described, one, other) {
-                scope::count(&described, [one, other], &mut overlap.copied);
-                across.push(group);
-            }
-        }
-        gathered = across;
-        found.overlap = Some(overlap);
+            copied: across.copied,
+        });
     }
     for group in gathered {
         let (size, here) = (classes.size(&group), classes.here(&group));

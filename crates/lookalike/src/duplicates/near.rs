@@ -1,9 +1,10 @@
 //! Which contents are near to another: told by pictures or by codes.
 
 use lookalike_gallery::Gallery;
-use lookalike_neighbours::{Codes, Neighbour};
+use lookalike_neighbours::{self as neighbours, Codes, Neighbour};
 use uuid::Uuid;
 
+use super::across::Parts;
 use super::border::{Border, Pair};
 use super::classes::Classes;
 use super::grouping::{Placed, group};
@@ -109,6 +110,44 @@ impl Near {
             }
         }
         border
+    }
+
+    /// For contents that have pictures of one part, whether the other part has pictures of another
+    /// content that is near.
+    pub fn beside(&self, parts: &Parts, contents: &Contents) -> Result<Parts, Error> {
+        let threshold = match self {
+            Self::Pictures(pictures) => return Ok(pictures.beside(parts)),
+            Self::Codes { threshold, .. } => threshold,
+        };
+        let mut beside = Parts::new();
+        let Some(threshold) = *threshold else {
+            return Ok(beside);
+        };
+        let codes = contents.codes()?;
+        for part in [0, 1] {
+            let of = |part: usize| -> (Vec<u32>, Vec<f32>) {
+                let having = parts.iter().filter(|(_, has)| has[part]);
+                let having: Vec<u32> = having.map(|(&content, _)| content).collect();
+                let rows = having.iter().flat_map(|&row| codes.row(row as usize));
+                let rows = rows.copied().collect();
+                (having, rows)
+            };
+            let ((there, gallery), (asking, queries)) = (of(part), of(1 - part));
+            if there.is_empty() || asking.is_empty() {
+                continue;
+            }
+            let gallery = Codes::new(&gallery, contents.dims)?;
+            let queries = Codes::new(&queries, contents.dims)?;
+            // A content of both parts is nearest to itself.
+            let found = neighbours::nearest(gallery, queries, contents.metric, 2);
+            for (content, found) in asking.into_iter().zip(found) {
+                let is_near = |other: &Neighbour| {
+                    there[other.index] != content && other.distance <= threshold
+                };
+                beside.entry(content).or_default()[part] = found.iter().any(is_near);
+            }
+        }
+        Ok(beside)
     }
 
     /// Groups these contents, which come in the order in which they would represent.

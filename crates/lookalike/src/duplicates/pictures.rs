@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use uuid::Uuid;
 
 use super::Placed;
+use super::across::{Parts, add};
 use super::border::{Border, Pair};
 use super::miniature::{Differences, Miniature, differences};
 use crate::contents::Contents;
@@ -216,6 +217,21 @@ impl Pictures {
     /// Pictures without a thumbnail, which were compared with nothing.
     pub fn missing(&self) -> usize {
         self.miniatures.iter().filter(|one| one.is_none()).count()
+    }
+
+    /// Which of two parts have pictures of the contents that each is a copy of.
+    pub fn beside(&self, parts: &Parts) -> Parts {
+        let beside = parts.keys().map(|&content| {
+            let mut near = [false; 2];
+            for found in &self.copies[content as usize] {
+                add(
+                    &mut near,
+                    parts.get(&found.other).copied().unwrap_or_default(),
+                );
+            }
+            (content, near)
+        });
+        beside.collect()
     }
 
     /// Groups contents, which come in the order in which they would represent: the first takes
@@ -466,6 +482,27 @@ mod tests {
         settle(&mut copies);
         let expected = [found(1, 0.01, Turn::Rotated90), found(2, 0.03, Turn::None)];
         assert_eq!(copies, expected);
+    }
+
+    #[test]
+    fn parts_are_those_of_the_copies_of_each() {
+        let to = |other| Match {
+            other,
+            difference: 0.01,
+            turn: Turn::None,
+        };
+        // A chain, and one that has no copy.
+        let pictures = Pictures {
+            miniatures: Vec::new(),
+            limits: Vec::new(),
+            copies: vec![vec![to(1)], vec![to(0), to(2)], vec![to(1)], Vec::new()],
+            crowded: vec![false; 4],
+            border: Border::default(),
+        };
+        let (train, test) = ([true, false], [false, true]);
+        let parts = Parts::from([(0, train), (1, train), (2, test), (3, test)]);
+        let expected = [(0, train), (1, [true; 2]), (2, train), (3, [false; 2])];
+        assert_eq!(pictures.beside(&parts), Parts::from(expected));
     }
 
     /// Each compared with those that come after it, as codes might say.

@@ -6,7 +6,6 @@ use lookalike_gallery::{Filter, Gallery, Payload, Point};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Group, Kind};
 use crate::{Error, find_source};
 
 /// Which pictures may be in one group.
@@ -50,13 +49,16 @@ pub struct Overlap {
     pub parts: [String; 2],
     /// Pictures in each.
     pub points: [usize; 2],
-    /// Those of each part that are in a group with another picture of the other part. Files that
-    /// are gone do not count.
+    /// Those of each part that have a copy in the other part: another picture of the same content,
+    /// or of one that is near, be they in one group or not. Files that are gone do not count.
     pub copied: [usize; 2],
 }
 
 /// A part of the gallery whose pictures may be in groups together.
 pub(super) type Compartment = u32;
+
+/// The compartment of what is in one of two parts.
+pub(super) const ACROSS: Compartment = 0;
 
 /// Which compartment each point is in, of those that may be in groups.
 #[derive(Default)]
@@ -64,6 +66,8 @@ pub(super) struct Compartments {
     scope: Scope,
     folders: HashMap<String, Compartment>,
     of: HashMap<Uuid, Compartment>,
+    /// In which of two parts each point is.
+    sides: HashMap<Uuid, [bool; 2]>,
 }
 
 impl Compartments {
@@ -84,7 +88,9 @@ impl Compartments {
                 Some(*self.folders.entry(folder).or_insert(next))
             }
             Scope::Across(one, other) => {
-                (one.matches(&point.payload) || other.matches(&point.payload)).then_some(0)
+                let sides = [one, other].map(|part| part.matches(&point.payload));
+                self.sides.insert(point.id, sides);
+                (sides != [false; 2]).then_some(ACROSS)
             }
         };
         if let Some(compartment) = compartment {
@@ -95,6 +101,11 @@ impl Compartments {
     /// Whether a point is in a compartment; none stands for all.
     pub fn has(&self, point: Uuid, within: Option<Compartment>) -> bool {
         within.is_none_or(|within| self.of.get(&point) == Some(&within))
+    }
+
+    /// In which of two parts a point is.
+    pub fn sides(&self, point: Uuid) -> [bool; 2] {
+        self.sides.get(&point).copied().unwrap_or_default()
     }
 
     /// The contents in each compartment; `points` gives the points of a content.
@@ -136,28 +147,40 @@ fn folder(payload: &Payload) -> String {
     place[..end.unwrap_or(0)].to_owned()
 }
 
-/// Whether a group has different pictures of both parts.
-pub(super) fn is_across(group: &Group, one: &Filter, other: &Filter) -> bool {
-    let mut copied = [0; 2];
-    count(group, [one, other], &mut copied);
-    copied[0] > 0
+/// How many pictures there are in two parts: in one alone, and in both.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sides {
+    only: [usize; 2],
+    both: usize,
 }
 
-/// Adds the pictures of each part that have another of the other part in their group.
-pub(super) fn count(group: &Group, parts: [&Filter; 2], copied: &mut [usize; 2]) {
-    let there = group.members.iter().filter(|m| m.kind != Kind::Gone);
-    let sides: Vec<[bool; 2]> = there
-        .map(|member| parts.map(|part| part.matches(&member.payload)))
-        .collect();
-    let in_part = |part: usize| sides.iter().filter(|sides| sides[part]).count();
-    let totals = [in_part(0), in_part(1)];
-    for side in &sides {
-        for part in 0..2 {
-            let other = 1 - part;
-            // One in both parts is no copy of itself.
-            let others = totals[other] - usize::from(side[other]);
-            copied[part] += usize::from(side[part] && others > 0);
+impl Sides {
+    /// Counts a picture, by the parts that it is in.
+    pub fn add(&mut self, parts: [bool; 2]) {
+        match parts {
+            [true, true] => self.both += 1,
+            [true, false] => self.only[0] += 1,
+            [false, true] => self.only[1] += 1,
+            [false, false] => {}
         }
+    }
+
+    /// Whether each part has any.
+    pub fn parts(&self) -> [bool; 2] {
+        self.only.map(|only| only + self.both > 0)
+    }
+
+    /// The pictures of each part that have another one in the other part: one of these, or one of
+    /// those beside them, if `beside` says that the part has such.
+    pub fn copied(&self, beside: [bool; 2]) -> [usize; 2] {
+        [0, 1].map(|part| {
+            let other = 1 - part;
+            let there = self.only[other] + self.both;
+            let counted = |pictures, has_other| if has_other { pictures } else { 0 };
+            // One in both parts is no copy of itself.
+            counted(self.only[part], beside[other] || there > 0)
+                + counted(self.both, beside[other] || there > 1)
+        })
     }
 }
 
@@ -177,56 +200,27 @@ pub(super) fn points(
 
 #[cfg(test)]
 mod tests {
-    use super::super::Member;
     use super::*;
-
-    fn member(source: &str, kind: Kind) -> Member {
-        Member {
-            id: Uuid::nil(),
-            kind,
-            distance: 0.0,
-            difference: None,
-            turned: None,
-            payload: Payload {
-                source: source.to_owned(),
-                ..Payload::default()
-            },
-        }
-    }
 
     #[test]
     fn a_leak_is_two_pictures() {
-        let [train, test] = ["train", "test"].map(Filter::of_source);
-        let counted = |members: &[(&str, Kind)], parts: [&Filter; 2]| {
-            let members = members.iter().map(|&(source, kind)| member(source, kind));
-            let mut copied = [0; 2];
-            count(
-                &Group {
-                    members: members.collect(),
-                },
-                parts,
-                &mut copied,
-            );
-            copied
+        let copied = |pictures: &[[bool; 2]], beside| {
+            let mut sides = Sides::default();
+            pictures.iter().for_each(|&parts| sides.add(parts));
+            sides.copied(beside)
         };
-        let (near, gone) = (Kind::Near, Kind::Gone);
-        let both = [&train, &test];
-        assert_eq!(
-            counted(&[("train", near), ("test", near), ("test", near)], both),
-            [1, 2]
-        );
-        assert_eq!(
-            counted(&[("train", near), ("train", near), ("x", near)], both),
-            [0, 0]
-        );
-        assert_eq!(counted(&[("train", near), ("test", gone)], both), [0, 0]);
+        let (train, test, both) = ([true, false], [false, true], [true, true]);
+        let none = [false; 2];
+        assert_eq!(copied(&[train, test, test], none), [1, 2]);
+        assert_eq!(copied(&[train, train, none], none), [0, 0]);
         // A picture that is in both parts is a leak of another, and not of itself.
-        let any: Filter = "width<9".parse().unwrap();
-        assert_eq!(
-            counted(&[("train", near), ("x", near)], [&train, &any]),
-            [1, 1]
-        );
-        assert_eq!(counted(&[("train", near)], [&train, &any]), [0, 0]);
+        assert_eq!(copied(&[train, both], none), [1, 1]);
+        assert_eq!(copied(&[both], none), [0, 0]);
+        assert_eq!(copied(&[both, both], none), [2, 2]);
+        // What is near counts where it is in the other part.
+        assert_eq!(copied(&[train, train], test), [2, 0]);
+        assert_eq!(copied(&[train, train], train), [0, 0]);
+        assert_eq!(copied(&[both], train), [0, 1]);
     }
 
     #[test]
