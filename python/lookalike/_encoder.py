@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,8 +12,8 @@ from ._base import Transformer, seed_of, tags
 from ._checkpoint import own_checkpoint, remove
 from ._inputs import Batches, as_input, check_read_twice
 from ._lookalike import Model
-from ._progress import Observer
-from .errors import ImageError, InputError, LookalikeError, LookalikeWarning, ParameterError
+from ._progress import Observer, warn
+from .errors import ImageError, InputError, LookalikeError, ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -263,11 +262,10 @@ class Encoder(Transformer):
         if isinstance(images, Batches) and images.features is not None:
             self.n_features_in_ = images.features
         if model.collapsed:
-            warnings.warn(
-                "this model has learned nothing: it is no better than answering every image with the mean image, and its "
-                "codes are useless. Try more epochs, another learning_rate or another random_state.",
-                LookalikeWarning,
-                stacklevel=2,
+            warn(
+                "this model has learned nothing: it is no better than answering every image with "
+                "the mean image, and its codes are useless. Try more epochs, another learning_rate "
+                "or another random_state."
             )
         return self
 
@@ -376,9 +374,7 @@ class Encoder(Transformer):
             count, why = skipped
             if isinstance(images, Batches):
                 raise ImageError(f"{count} of the images cannot be read; the first, {why}")
-            warnings.warn(
-                f"{count} images were passed over; the first, {why}", LookalikeWarning, stacklevel=3
-            )
+            warn(f"{count} images were passed over; the first, {why}")
         return Codes(codes, keys, labels)
 
     def _encode_fitting(self, images: str | Batches) -> Codes | None:

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import uuid
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +16,12 @@ from ._encoder import Encoder
 from ._findings import Findings
 from ._inputs import Batches, as_input
 from ._lookalike import Store
-from ._progress import Observer
+from ._progress import Observer, warn
 from ._queries import as_examples, as_query, in_words
 from ._tables import Tables
 from .errors import (
     GalleryClosedError,
     InputError,
-    LookalikeWarning,
     NoSuchImageError,
     QueryError,
 )
@@ -224,11 +222,7 @@ class Gallery(Findings, Tables):
         summary: dict[str, Any] = json.loads(text)
         summary.setdefault("notes", [])
         if why is not None:
-            warnings.warn(
-                f"{summary['skipped']} images were passed over; the first, {why}",
-                LookalikeWarning,
-                stacklevel=2,
-            )
+            warn(f"{summary['skipped']} images were passed over; the first, {why}")
         for note in summary["notes"]:
             logger.info("%s", note)
         return summary

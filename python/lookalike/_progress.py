@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from .errors import LookalikeWarning
 
 logger = logging.getLogger("lookalike")
 
@@ -83,6 +86,19 @@ class Observer:
         logger.info("%s", message)
 
 
+def warn(message: str) -> None:
+    """Give a `LookalikeWarning` at the line that called the package, however deep the package calls
+    itself."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and _is_own(frame.f_globals.get("__name__")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, LookalikeWarning, stacklevel=level)
+
+
+def _is_own(module: Any) -> bool:
+    return isinstance(module, str) and module.split(".")[0] == __name__.split(".")[0]
+
+
 def _in_notebook() -> bool:
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
@@ -91,8 +107,6 @@ def _in_notebook() -> bool:
 
 def _bar(what: str, total: int | None) -> Any:
     try:
-        import warnings
-
         with warnings.catch_warnings():
             # That notebooks' own bars are not installed; there is a plain one then.
             warnings.simplefilter("ignore")

@@ -247,11 +247,8 @@ fn tell(py: Python<'_>, observer: Option<&Py<PyAny>>, events: &[Option<Event>]) 
 
 /// A `LookalikeWarning` at the line that called the package's function.
 fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
-    let class = py.import("lookalike.errors")?.getattr("LookalikeWarning")?;
-    let how = PyDict::new(py);
-    how.set_item("stacklevel", 2)?;
-    py.import("warnings")?
-        .call_method("warn", (message, class), Some(&how))?;
+    py.import("lookalike._progress")?
+        .call_method1("warn", (message,))?;
     Ok(())
 }
 

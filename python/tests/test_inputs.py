@@ -191,6 +191,11 @@ def test_nothing_is_learned_or_made_of_a_part_of_a_list(encoder, tmp_path, digit
         with pytest.warns(errors.LookalikeWarning, match="1 images.*bad.png") as caught:
             use(tmp_path / "folder")
         assert caught[0].filename == __file__
+    # However deep the package calls itself.
+    for deeper in (encoder.encode, encoder.transform, Encoder(**quick).fit_transform):
+        with pytest.warns(errors.LookalikeWarning, match="1 images.*bad.png") as caught:
+            deeper(tmp_path / "folder")
+        assert {warning.filename for warning in caught} == {__file__}
     with warnings.catch_warnings():
         warnings.simplefilter("error", errors.LookalikeWarning)
         with pytest.raises(errors.LookalikeWarning):
