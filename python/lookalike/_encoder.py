@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ._base import Transformer, seed_of, tags
-from ._checkpoint import own_checkpoint, remove
+from ._base import Transformer, tags
+from ._encoding import Codes, encode, image_column
 from ._inputs import Batches, as_input, check_read_twice
 from ._lookalike import Model
-from ._progress import Observer, warn
-from .errors import ImageError, InputError, LookalikeError, ParameterError
+from ._models import history_of, model_of, parameters_of, state_of
+from ._progress import warn
+from ._training import options_of, teacher_of, train
+from .errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from typing_extensions import Self
-
-logger = logging.getLogger("lookalike")
-
-
-class Codes(NamedTuple):
-    """Codes and what they are of."""
-
-    codes: np.ndarray
-    """float32, shape (n_images, n_features_out_)."""
-    keys: list[str]
-    """The key of each image: its path within a source, or its number."""
-    labels: list[str | None]
-    """The label of each image, where its source says one. Nothing learns from it."""
 
 
 class Encoder(Transformer):
@@ -203,62 +191,12 @@ class Encoder(Transformer):
         self
         """
         images = self._input(X)
-        teacher = self._teacher()
+        teacher = teacher_of(self)
         if teacher is not None:
             check_read_twice(X)
-        options = {
-            "architecture": self.architecture,
-            "objective": self.objective if teacher is None else "distil",
-            "effort": self.effort,
-            "seed": seed_of(self.random_state),
-            "size": _size(self.input_size),
-            "channels": self.channels,
-            "fit": self.resize,
-            "code_dim": self.code_dim,
-            "loss": self.loss,
-            "optimiser": self.optimiser,
-            "schedule": self.schedule,
-            "learning_rate": self.learning_rate,
-            "weight_decay": self.weight_decay,
-            "batch": self.batch_size,
-            "epochs": self.epochs,
-            "colour_weight": self.colour_weight,
-            "augmentation": self.augmentation,
-        }
-        named = self.checkpoint is not None
-        checkpoint = (
-            os.path.abspath(os.fspath(self.checkpoint))
-            if self.checkpoint is not None
-            else own_checkpoint()
-        )
-        wishes = {
-            "device": self.device,
-            "sample": self.sample,
-            "checkpoint": checkpoint,
-            "resume": named and os.path.exists(checkpoint),
-            "options": options,
-        }
-        with Observer(self.progress, self.callbacks) as observer:
-            try:
-                model = Model.train(images, json.dumps(wishes, default=_number), observer, teacher)
-            except BaseException as error:
-                goes_on = isinstance(error, KeyboardInterrupt) or not isinstance(
-                    error, LookalikeError
-                )
-                if not goes_on and not named:
-                    # Another try would end in the same way.
-                    remove(checkpoint)
-                elif goes_on and os.path.exists(checkpoint):
-                    logger.warning(
-                        "the run is kept in %s: Encoder(checkpoint=%r, random_state=%d, ...).fit goes on with it",
-                        checkpoint,
-                        checkpoint,
-                        options["seed"],
-                    )
-                raise
-        remove(checkpoint)
+        model, history = train(images, self, options_of(self, teacher), teacher)
         self._take(model)
-        self.history_ = observer.history
+        self.history_ = history
         if isinstance(images, Batches) and images.features is not None:
             self.n_features_in_ = images.features
         if model.collapsed:
@@ -285,24 +223,6 @@ class Encoder(Transformer):
         """
         check_read_twice(X)
         return self.fit(X, y).transform(X)
-
-    def _teacher(self) -> Model | None:
-        """The encoder whose codes are to be learned."""
-        if self.teacher is None:
-            if self.objective == "distil":
-                raise ParameterError("objective='distil' needs an encoder to learn from: teacher=")
-            return None
-        if self.objective not in (None, "distil"):
-            raise ParameterError(
-                f"objective={self.objective!r} and a teacher exclude each other: what is learned is the teacher's codes"
-            )
-        if not isinstance(self.teacher, Encoder):
-            return Model.load(os.path.abspath(os.fspath(self.teacher)), self.device)
-        if not self.teacher._is_fitted():
-            raise ParameterError(
-                "the teacher has learned nothing: fit it first, or give the path of its file, which clones share"
-            )
-        return self.teacher.model_
 
     def _take(self, model: Model) -> None:
         self.model_ = model
@@ -351,8 +271,6 @@ class Encoder(Transformer):
         Codes
             `codes`, `keys` and `labels`, in one order.
         """
-        import numpy as np
-
         self._check_fitted()
         images = self._input(X)
         expected = getattr(self, "n_features_in_", None)
@@ -364,45 +282,7 @@ class Encoder(Transformer):
             raise InputError(
                 f"X has {images.features} features, but {type(self).__name__} is expecting {expected} features as input"
             )
-        fitting = self._encode_fitting(images)
-        if fitting is not None:
-            return fitting
-        with Observer(self.progress) as observer:
-            values, keys, labels, skipped = self.model_.encode(images, observer)
-        codes = np.frombuffer(values, np.float32).reshape(len(keys), self.n_features_out_)
-        if skipped is not None:
-            count, why = skipped
-            if isinstance(images, Batches):
-                raise ImageError(f"{count} of the images cannot be read; the first, {why}")
-            warn(f"{count} images were passed over; the first, {why}")
-        return Codes(codes, keys, labels)
-
-    def _encode_fitting(self, images: str | Batches) -> Codes | None:
-        """Codes of images that are of the network's own shape, all at once; None if they may be of
-        others."""
-        import numpy as np
-
-        if not isinstance(images, Batches) or images.one_shot or images.length is None:
-            return None
-        first = next(images.batches(), None)
-        if first is None or first[3] != self.shape_ or self.model_.path is not None:
-            return None
-        values = bytearray(4 * images.length * self.n_features_out_)
-        keys: list[str] = []
-        labels: list[str | None] = []
-        for some, named, content, shape in images.batches():
-            if shape != self.shape_ or not isinstance(content, bytes):
-                return None
-            offset = 4 * len(keys) * self.n_features_out_
-            self.model_.encode_fitting(content, values, offset)
-            keys += some
-            labels += named
-        if len(keys) != images.length:
-            raise InputError(
-                f"{images.length} images were announced and {len(keys)} given: `len` and what is iterated over should agree"
-            )
-        codes = np.frombuffer(values, np.float32).reshape(len(keys), self.n_features_out_)
-        return Codes(codes, keys, labels)
+        return encode(self.model_, images, self.progress)
 
     def encode_text(self, text: str) -> np.ndarray:
         """Encode words, with an encoder that others have trained and that knows some.
@@ -435,14 +315,7 @@ class Encoder(Transformer):
             The column `code`, which `dataset.add_faiss_index("code")` takes.
         """
         if column is None:
-            column = next(
-                (name for name, values in batch.items() if len(values) and _is_image(values[0])),
-                None,
-            )
-            if column is None:
-                raise InputError(
-                    f"none of the columns {', '.join(batch)} has images: say which, as in functools.partial(encoder.embed, column='image')"
-                )
+            column = image_column(batch)
         return {"code": self.encode(list(batch[column])).codes}
 
     def reconstruct(self, X: Any) -> np.ndarray:
@@ -502,24 +375,8 @@ class Encoder(Transformer):
         encoder._take(model)
         recipe = encoder.recipe_
         if recipe is not None:
-            height, width, channels = encoder.shape_
-            encoder.set_params(
-                architecture=recipe["architecture"],
-                objective=recipe["objective"] if recipe["objective"] != "distil" else None,
-                epochs=recipe["epochs"],
-                input_size=(height, width),
-                channels=channels,
-                resize=recipe["fit"],
-                random_state=recipe["seed"],
-            )
-        encoder.history_ = []
-        for stage in (
-            []
-            if encoder.record_ is None
-            else [{"epochs": encoder.record_["epochs"]}, *encoder.record_.get("later", [])]
-        ):
-            for epoch in stage["epochs"]:
-                encoder.history_.append({"epoch": len(encoder.history_) + 1, **epoch})
+            encoder.set_params(**parameters_of(recipe, encoder.shape_))
+        encoder.history_ = history_of(encoder.record_)
         return encoder
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None) -> bytes:
@@ -574,7 +431,7 @@ class Encoder(Transformer):
         state = dict(self.__dict__)
         model = state.pop("model_", None)
         if model is not None:
-            state["_model_state"] = model.path or model.to_bytes()
+            state["_model_state"] = state_of(model)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -582,11 +439,7 @@ class Encoder(Transformer):
         model = state.pop("_model_state", None)
         self.__dict__.update(state)
         if model is not None:
-            self.model_ = (
-                Model.from_bytes(model, self.device)
-                if isinstance(model, bytes)
-                else Model.load(model, self.device)
-            )
+            self.model_ = model_of(model, self.device)
 
     def _repr_html_(self) -> str:
         from ._display import describe
@@ -605,33 +458,3 @@ class Encoder(Transformer):
         else:
             about["encoder"] = self.model_.description
         return describe(repr(self), about)
-
-
-def _size(size: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Width and height, as the library has them."""
-    if size is None:
-        return None
-    try:
-        height, width = (int(side) for side in size)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(
-            f"input_size={size!r}: expected a height and a width, as in (64, 64)"
-        ) from error
-    return width, height
-
-
-def _number(value: Any) -> Any:
-    """NumPy's numbers as Python's own."""
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"{value!r} is no parameter")
-
-
-def _is_image(value: Any) -> bool:
-    import numpy as np
-
-    if isinstance(value, dict):
-        return "bytes" in value or "path" in value
-    if isinstance(value, np.ndarray):
-        return value.ndim in (2, 3) and value.dtype == np.uint8
-    return type(value).__module__.startswith("PIL.") or isinstance(value, bytes)
