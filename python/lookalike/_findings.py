@@ -9,27 +9,16 @@ from typing import TYPE_CHECKING, Any
 from . import _lookalike
 from ._answers import Table
 from ._inputs import need
+from ._points import Points
 from ._progress import Observer
 from .errors import GalleryError, ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ._lookalike import Store
 
-
-class Findings:
+class Findings(Points):
     """The part of `Gallery` that compares all its images with each other."""
-
-    _store: Store
-    path: str
-    metric: str
-
-    def _read(self, where: str | None) -> tuple[list[dict[str, Any]], np.ndarray]:
-        raise NotImplementedError
-
-    def _pictures(self, ids: list[str]) -> list[bytes | None]:
-        raise NotImplementedError
 
     def duplicates(
         self,

@@ -7,27 +7,18 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ._inputs import need
+from ._points import Points
 from ._progress import Observer
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     import pyarrow as pa
-
-    from ._lookalike import Store
 
 _COLUMNS = ("source", "key", "label", "location", "width", "height", "bytes", "blake3", "extra")
 
 
-class Tables:
+class Tables(Points):
     """The part of `Gallery` that writes all of it for other packages."""
-
-    _store: Store
-    dims: int
-    metric: str
-
-    def _read(self, where: str | None) -> tuple[list[dict[str, Any]], np.ndarray]:
-        raise NotImplementedError
 
     def to_pandas(self, where: str | None = None, *, codes: bool = False) -> pd.DataFrame:
         """What is known of all images, as a data frame with their ids as its index.

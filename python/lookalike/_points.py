@@ -1,0 +1,126 @@
+"""The images of a gallery: found by name, looked through, and read for its other parts."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ._answers import Point
+from ._lookalike import Store
+from .errors import NoSuchImageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Points that are read at a time.
+_PAGE = 1000
+# The longer side of the pictures that are shown, in pixels.
+PICTURE_SIDE = 128
+
+
+class Points:
+    """The part of `Gallery` that gives its images, and what its other parts read them by."""
+
+    _store: Store
+    path: str
+    dims: int
+    metric: str
+
+    def find(self, name: str) -> Point | None:
+        """The image that a name means: an id, a path, "SOURCE#KEY", or a key that only one source
+        has.
+
+        Returns
+        -------
+        Point or None
+        """
+        found = self._store.find(name)
+        return None if found is None else self[found]
+
+    def __getitem__(self, one: Any) -> Point:
+        """The image of an id, with its code."""
+        name = id_of(one)
+        points = self._points_of(self._store.retrieve([name]))
+        if not points:
+            raise NoSuchImageError(f"the gallery {self.path} has no image {name}")
+        return points[0]
+
+    def __contains__(self, one: Any) -> bool:
+        """Whether the image of an id, or the one that a name means as in `find`, is there."""
+        name = one.id if isinstance(one, Point) else one
+        named = isinstance(name, (str, os.PathLike, uuid.UUID))
+        return named and self._store.find(str(name)) is not None
+
+    def picture(self, one: Any) -> bytes | None:
+        """A small picture of an image, as the bytes of a PNG or JPEG file; None where nothing is
+        left of it."""
+        return self._store.pictures([id_of(one)], PICTURE_SIDE)[0]
+
+    def __len__(self) -> int:
+        return self._store.count(None)
+
+    def count(self, where: str | None = None) -> int:
+        """How many images there are, or pass a filter."""
+        return self._store.count(where)
+
+    def __iter__(self) -> Iterator[Point]:
+        return self.points()
+
+    def points(self, where: str | None = None) -> Iterator[Point]:
+        """All images, in the order of their ids, read some at a time.
+
+        Parameters
+        ----------
+        where : str, optional
+            A filter, as for `search`.
+        """
+        after = None
+        while True:
+            page = self._points_of(self._store.page(after, _PAGE, where))
+            yield from page
+            if len(page) < _PAGE:
+                return
+            after = page[-1].id
+
+    def codes(self, where: str | None = None) -> np.ndarray:
+        """All codes, in the order of the ids.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_images, dims)
+        """
+        return self._read(where)[1]
+
+    def sources(self) -> dict[str, int]:
+        """The sources, and how many images each has."""
+        return {source["source"]: source["images"] for source in json.loads(self._store.sources())}
+
+    # What other parts of a gallery read.
+
+    def _points_of(self, found: tuple[str, bytearray]) -> list[Point]:
+        import numpy as np
+
+        payloads = json.loads(found[0])
+        codes = np.frombuffer(found[1], np.float32).reshape(len(payloads), -1) if payloads else ()
+        return [Point(payload, code) for payload, code in zip(payloads, codes)]
+
+    def _read(self, where: str | None) -> tuple[list[dict[str, Any]], np.ndarray]:
+        import numpy as np
+
+        text, codes = self._store.points(where)
+        payloads = json.loads(text)
+        return payloads, np.frombuffer(codes, np.float32).reshape(len(payloads), self.dims)
+
+    def _pictures(self, ids: list[str]) -> list[bytes | None]:
+        """Small pictures to show; none once the gallery is closed."""
+        if self._store.closed:
+            return [None] * len(ids)
+        return self._store.pictures(ids, PICTURE_SIDE)
+
+
+def id_of(one: Any) -> str:
+    """The id that a `Point`, a UUID or a text is."""
+    return one.id if isinstance(one, Point) else str(one)

@@ -1,0 +1,182 @@
+"""A gallery as it is searched, and the searches that it keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from . import _lookalike
+from ._answers import Answer
+from ._display import query_picture
+from ._points import Points
+from ._queries import as_examples, as_query, in_words
+from .errors import QueryError
+
+if TYPE_CHECKING:
+    from ._queries import Asked
+
+
+class Searching(Points):
+    """The part of `Gallery` that is asked for neighbours."""
+
+    def search(
+        self,
+        query: Any = None,
+        k: int = 5,
+        *,
+        region: Sequence[int] | None = None,
+        like: Any = None,
+        unlike: Any = None,
+        text: str | None = None,
+        where: str | None = None,
+        metric: str | None = None,
+        exact: bool = False,
+        max_distance: float | None = None,
+        exclude_self: bool = False,
+        rerank: str | None = None,
+        diverse: float | None = None,
+        strategy: str | None = None,
+        tiles: bool = False,
+        named: str | None = None,
+    ) -> Answer:
+        """Find the images that are most like a query.
+
+        Parameters
+        ----------
+        query : str, path, image, UUID, Point or ndarray, optional
+            The path of a picture, or "SOURCE#KEY", as in "mnist:test#7"; a PIL image, an array of
+            uint8 or the bytes of a picture file; the id of an image of the gallery, or that image;
+            a code, a vector of floats.
+        k : int
+            How many.
+        region : (int, int, int, int), optional
+            Look at this part of the query alone: left, top, width and height in pixels.
+        like, unlike : query or list of queries, optional
+            Examples, instead of a query.
+        text : str, optional
+            Words, instead of a query, where the encoder knows some.
+        where : str, optional
+            A filter: "label=3", "width>=100 and label!='cat'".
+        metric : str, optional
+            Another metric than the gallery's; answered exactly.
+        exact : bool
+            Compare with every image instead of trusting the index.
+        max_distance : float, optional
+            Only neighbours at this distance or nearer.
+        exclude_self : bool
+            Leave the query itself out, where the gallery has it.
+        rerank : {"diffusion"}, optional
+            Rank along the neighbour graph, which `index(diffusion=True)` builds.
+        diverse : float, optional
+            Neighbours that differ among themselves: 0, only different, to 1, only near.
+        strategy : {"learned", "average", "best_score"}, optional
+            How examples are weighed: by a classifier that they teach, by their mean, or by the
+            nearest of them.
+        tiles : bool
+            Find the query as a part of images, too, where `index(tiles=...)` kept windows of them.
+            A hit's `region` says where.
+        named : str, optional
+            A search that `save_search` kept, asked again; further examples count as well.
+
+        Returns
+        -------
+        Answer
+            The neighbours, best first; a contact sheet in a notebook.
+        """
+        if rerank not in (None, "none", "diffusion"):
+            raise QueryError(f"rerank={rerank!r}: expected 'diffusion' or None")
+        if isinstance(k, bool) or int(k) < 1:
+            raise QueryError(f"k={k}: expected at least 1")
+        asked, words = _asked(query, region, like, unlike, text, named)
+        wishes = {
+            "k": int(k),
+            "metric": metric,
+            "exact": exact,
+            "max_distance": None if max_distance is None else float(max_distance),
+            "filter": where,
+            "exclude_self": exclude_self,
+            "rerank": rerank,
+            "diverse": None if diverse is None else float(diverse),
+            "strategy": strategy,
+            "tiles": tiles,
+            "named": named,
+        }
+        found = json.loads(self._store.search(asked, json.dumps(wishes)))
+        return Answer(words, found, self._pictures, query_picture(asked))
+
+    def searches(self) -> dict[str, dict[str, Any]]:
+        """The searches that are kept: of each name how many examples are `like` and `unlike`, and
+        its `filter` and `strategy`."""
+        found = json.loads(_lookalike.named_searches(self._store))
+        return {search.pop("name"): search for search in found}
+
+    def save_search(
+        self,
+        name: str,
+        like: Any,
+        unlike: Any = None,
+        *,
+        where: str | None = None,
+        strategy: str | None = None,
+    ) -> bool:
+        """Keep a search by examples under a name, in the gallery's folder; `search(named=...)` asks
+        with it. Their codes are kept, so that it outlives images that are removed.
+
+        Parameters
+        ----------
+        name : str
+            Of at most 100 characters.
+        like, unlike, where, strategy
+            As for `search`.
+
+        Returns
+        -------
+        bool
+            Whether another search of that name gave way.
+        """
+        keeping = json.dumps({"filter": where, "strategy": strategy})
+        return _lookalike.save_search(self._store, name, as_examples(like, unlike), keeping)
+
+    def rename_search(self, name: str, to: str) -> None:
+        """Give a search that is kept another name."""
+        _lookalike.rename_search(self._store, name, to)
+
+    def delete_search(self, name: str) -> None:
+        """Forget a search that is kept."""
+        _lookalike.delete_search(self._store, name)
+
+
+def _asked(
+    query: Any,
+    region: Sequence[int] | None,
+    like: Any,
+    unlike: Any,
+    text: str | None,
+    named: str | None,
+) -> tuple[Asked, str]:
+    """What is asked, as the extension takes it and in words."""
+    given = [
+        name
+        for name, value in (("query", query), ("like", like), ("text", text))
+        if value is not None
+    ]
+    if named is not None and set(given) - {"like"}:
+        raise QueryError(f"named is a search by examples, and cannot go with {given[0]}")
+    if named is None and len(given) != 1:
+        raise QueryError(
+            "ask with one of query, like and text; given "
+            f"{'are ' + ', '.join(given) if given else 'is none of them'}"
+        )
+    if region is not None and query is None:
+        without = given[0] if given else "named"
+        raise QueryError(f"region is a part of query, and cannot go with {without}")
+    if named is not None:
+        return as_examples(like, unlike, more=True), named
+    if like is not None:
+        return as_examples(like, unlike), "examples"
+    if unlike is not None:
+        raise QueryError("unlike goes with like: give an example of what is wanted, too")
+    if text is not None:
+        return ("text", text, None), repr(text)
+    return as_query(query, region), in_words(query)
