@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _lookalike
 from ._answers import Table
-from ._inputs import need
+from ._inputs import label_of, need
 from ._points import Points
 from ._progress import Observer
 from .errors import GalleryError, ParameterError
@@ -345,7 +345,11 @@ class Findings(Points):
         where: str | None,
         progress: bool | None,
     ) -> Table:
-        given = {str(getattr(one, "id", one)): str(label) for one, label in (labels or {}).items()}
+        given = {
+            str(getattr(one, "id", one)): text
+            for one, label in (labels or {}).items()
+            if (text := label_of(label)) is not None
+        }
         wishes = json.dumps({"k": k, "own": own, "given": given, "mistakes": mistakes})
         found = self._found(_lookalike.suggest_labels, wishes, where, progress)
         rows = found["found"]

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _BATCH_BYTES = 8 << 20
 _BATCH_IMAGES = 1024
 _BATCH_ITEMS = 16
-# Images of an iterator that are kept, to look at them before all are read. The library looks at 64.
-_HEAD = 128
+# Images of an iterator that are kept, to look at them before all are read. The library looks at 64,
+# the last of which may be the first of a batch.
+_HEAD = 64 + _BATCH_ITEMS
 
 
 class Batches:
@@ -85,7 +86,7 @@ class Batches:
                 keys = [str(self._keys[number]) for number in numbers]
             labels: list[str | None] = [None] * count
             if self._labels is not None:
-                labels = [_label(self._labels[number]) for number in numbers]
+                labels = [label_of(self._labels[number]) for number in numbers]
             yield keys, labels, content, shape
         self._check_count(at)
 
@@ -98,8 +99,11 @@ class Batches:
             )
 
 
-def _label(value: Any) -> str | None:
-    return None if value is None else str(value)
+def label_of(value: Any) -> str | None:
+    """A label as text; None where there is none, which pandas writes as NaN, NaT or NA."""
+    if value is None or type(value).__name__ == "NAType" or value != value:
+        return None
+    return str(value)
 
 
 def as_input(
@@ -307,21 +311,26 @@ def _of_sequence(images: Any, name: str, paths_as_keys: bool, given: dict[str, A
 
 def _of_iterator(images: Iterator[Any], name: str, given: dict[str, Any]) -> Batches:
     """Images that come once. The first are kept, so that they can be looked at before all are
-    read."""
+    read, and let go as soon as more are."""
     head: list[Content] = []
-    state = {"read": 0}
+    read = 0
 
     def contents() -> Iterator[Content]:
-        yield from list(head)
-        if state["read"] > len(head):
-            raise InputError(
-                "these images come from an iterator, which was read already: pass a list, or a new iterator"
-            )
+        nonlocal read
+        for at in range(read):
+            if at >= len(head):
+                raise InputError(
+                    "these images come from an iterator, which was read already: pass a list, or a "
+                    "new iterator"
+                )
+            yield head[at]
         for image in images:
-            state["read"] += 1
+            read += 1
             content = as_content(image)
-            if len(head) < _HEAD and state["read"] == len(head) + 1:
+            if read <= _HEAD:
                 head.append(content)
+            else:
+                head.clear()
             yield content
 
     def make() -> Iterator[tuple[int, Any, tuple[int, int, int] | None]]:

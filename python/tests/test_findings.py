@@ -108,7 +108,7 @@ def test_sample(gallery, digits):
 
 def test_labels(gallery, digits):
     given = {str(at): str(digits.target[at]) for at in range(0, 400, 4)}
-    found = gallery.suggest_labels(given, own=False, progress=False)
+    found = gallery.suggest_labels({**given, "1": np.nan, "2": None}, own=False, progress=False)
     assert len(found) == 300 and found.about["labelled"] == 100
     truth = [str(digits.target[int(key)]) for key in found.key]
     assert (found.suggested == truth).mean() > 0.6

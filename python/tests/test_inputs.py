@@ -2,9 +2,11 @@
 advice."""
 
 import io
+import itertools
 import os
 import re
 import warnings
+import weakref
 
 import numpy as np
 import pytest
@@ -301,6 +303,50 @@ def test_labels_of_a_series_go_by_position():
     labels = pandas.Series(["a", "b", "c"]).iloc[[2, 0, 1]]
     images = as_input(np.zeros((3, 2, 2), np.uint8), labels=labels)
     assert [label for batch in images.batches() for label in batch[1]] == ["c", "a", "b"]
+
+
+def test_missing_labels_are_none():
+    pandas = pytest.importorskip("pandas")
+    images = np.zeros((2, 2, 2), np.uint8)
+    for missing in (None, np.nan, np.float32("nan"), pandas.NA, pandas.NaT):
+        given = as_input(images, labels=pandas.Series(["a", missing], dtype=object))
+        assert [label for batch in given.batches() for label in batch[1]] == ["a", None]
+    given = as_input(images, labels=pandas.Series([3, None], dtype="Int64"))
+    assert [label for batch in given.batches() for label in batch[1]] == ["3", None]
+
+
+def test_the_first_images_of_an_iterator_are_let_go():
+    class Name(str):
+        """A path that can be watched."""
+
+    alive = weakref.WeakSet()
+
+    def names():
+        for number in range(300):
+            name = Name(f"{number}.png")
+            alive.add(name)
+            yield name
+
+    given = as_input(names())
+    looked_at = [path for batch in itertools.islice(given.batches(), 4) for path in batch[2]]
+    assert looked_at == [f"{number}.png" for number in range(64)]
+    del looked_at
+    assert sum(len(keys) for keys, *_ in given.batches()) == 300
+    assert not alive
+    with pytest.raises(errors.InputError, match="read already"):
+        next(given.batches())
+
+
+def test_the_first_images_of_an_iterator_may_be_of_any_sizes():
+    """The last image that is looked at may be the first of a batch, which is read as a whole."""
+    sizes = [*range(1, 64), *[100] * 40]
+    given = as_input(np.zeros((1, size), np.uint8) for size in sizes)
+    looked_at = 0
+    for keys, *_ in given.batches():
+        looked_at += len(keys)
+        if looked_at >= 64:
+            break
+    assert sum(len(keys) for keys, *_ in given.batches()) == len(sizes)
 
 
 @pytest.mark.parametrize("count", [1, 5])
