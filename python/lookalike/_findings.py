@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import _lookalike
 from ._answers import Table
 from ._inputs import label_of, need
+from ._parameters import as_json, real, whole
 from ._points import Points
 from ._progress import Observer
 from .errors import GalleryError, ParameterError
@@ -66,13 +67,13 @@ class Findings(Points):
         if across is not None and within_folder:
             raise ParameterError("across and within_folder exclude each other: give one")
         wishes = {
-            "threshold": threshold,
+            "threshold": None if threshold is None else real("threshold", threshold),
             "exact_only": exact_only,
             "turned": turned,
             "within_folder": within_folder,
             "across": None if across is None else list(across),
         }
-        found = self._found(_lookalike.find_duplicates, json.dumps(wishes), where, progress)
+        found = self._found(_lookalike.find_duplicates, as_json(wishes), where, progress)
         groups = found.pop("groups")
         members = [
             (number, member) for number, group in enumerate(groups) for member in group["members"]
@@ -123,7 +124,7 @@ class Findings(Points):
             `id`, `key`, `score` (float64, robust standard deviations; 3 or less is nothing
             remarkable), `mean_distance`, `error` (float64, NaN where not known), `location`.
         """
-        wishes = json.dumps({"k": k, "by": by, "count": count})
+        wishes = as_json({"k": whole("k", k), "by": by, "count": whole("count", count)})
         found = self._found(_lookalike.rank_outliers, wishes, where, progress)
         rows = found.pop("outliers")
         columns = {
@@ -195,7 +196,13 @@ class Findings(Points):
         """
         import numpy as np
 
-        wishes = json.dumps({"count": count, "min_size": min_size, "keep": keep})
+        wishes = as_json(
+            {
+                "count": None if count is None else whole("count", count),
+                "min_size": whole("min_size", min_size),
+                "keep": keep,
+            }
+        )
         about = self._found(_lookalike.find_groups, wishes, where, progress)
         known = {payload["id"]: payload for payload in self._read(where)[0]}
         rows = []
@@ -237,7 +244,7 @@ class Findings(Points):
             that measure), `location`. `about["findings"]` has of every fault its `threshold`,
             `median`, `count` and `histogram`.
         """
-        about = self._found(_lookalike.check_pictures, limit, where, progress)
+        about = self._found(_lookalike.check_pictures, whole("limit", limit), where, progress)
         rows = [
             (finding, image) for finding in about["findings"] for image in finding.pop("images")
         ]
@@ -272,7 +279,7 @@ class Findings(Points):
             In the order in which they were chosen: `id`, `key`, `label`, `distance` (float64, from
             the nearest of those before; NaN for the first), `location`.
         """
-        about = self._found(_lookalike.choose_sample, count, where, progress)
+        about = self._found(_lookalike.choose_sample, whole("count", count), where, progress)
         rows = about.pop("chosen")
         columns = {
             **_text_columns(rows, "id", "key", "label"),
@@ -350,7 +357,9 @@ class Findings(Points):
             for one, label in (labels or {}).items()
             if (text := label_of(label)) is not None
         }
-        wishes = json.dumps({"k": k, "own": own, "given": given, "mistakes": mistakes})
+        wishes = as_json(
+            {"k": whole("k", k), "own": own, "given": given, "mistakes": mistakes}
+        )
         found = self._found(_lookalike.suggest_labels, wishes, where, progress)
         rows = found["found"]
         columns = {

@@ -13,6 +13,7 @@ from ._encoder import Encoder
 from ._findings import Findings
 from ._inputs import Batches, as_input
 from ._lookalike import Store
+from ._parameters import as_json, whole
 from ._points import PICTURE_SIDE, id_of
 from ._progress import Observer, warn
 from ._searching import Searching
@@ -201,11 +202,11 @@ class Gallery(Searching, Findings, Tables):
             "prune": prune,
             "reread": reread,
             "diffusion": diffusion,
-            "thumbnail": int(thumbnail),
-            "tiles": None if tiles is None else int(tiles),
+            "thumbnail": whole("thumbnail", thumbnail),
+            "tiles": None if tiles is None else whole("tiles", tiles),
         }
         with Observer(progress) as observer:
-            text, why = self._store.index(images, json.dumps(filling), observer)
+            text, why = self._store.index(images, as_json(filling), observer)
         summary: dict[str, Any] = json.loads(text)
         summary.setdefault("notes", [])
         if why is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._base import Estimator, as_codes, tags
 from ._inputs import check_read_twice, need
 from ._lookalike import nearest_neighbours
+from ._parameters import whole
 from .errors import InputError, ParameterError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Neighbors(Estimator):
             raise ParameterError(
                 f"unknown metric {self.metric!r}: expected one of {', '.join(_METRICS)}"
             )
-        self._count(self.n_neighbors)
+        whole("n_neighbors", self.n_neighbors, 1)
         encoder = self.encoder
         if encoder is None:
             self.codes_ = as_codes(X)
@@ -129,7 +130,9 @@ class Neighbors(Estimator):
         import numpy as np
 
         self._check_fitted()
-        count = self._count(self.n_neighbors if n_neighbors is None else n_neighbors)
+        count = whole(
+            "n_neighbors", self.n_neighbors if n_neighbors is None else n_neighbors, 1
+        )
         most = self.n_samples_fit_ - (X is None)
         if count > most:
             raise InputError(
@@ -211,16 +214,6 @@ class Neighbors(Estimator):
         self.__dict__.update(state)
         if "codes_" in state:
             self._keep(self.codes_)
-
-    @staticmethod
-    def _count(count: Any) -> int:
-        import numbers
-
-        if not isinstance(count, numbers.Integral) or isinstance(count, bool):
-            raise ParameterError(f"n_neighbors={count!r}: expected a whole number of at least 1")
-        if count < 1:
-            raise ParameterError(f"n_neighbors={count}: expected at least 1")
-        return int(count)
 
     def _is_fitted(self) -> bool:
         return hasattr(self, "codes_")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _lookalike
 from ._answers import Answer
 from ._display import query_picture
+from ._parameters import as_json, real, whole
 from ._points import Points
 from ._queries import as_examples, as_query, in_words
 from .errors import QueryError
@@ -86,23 +88,27 @@ class Searching(Points):
         """
         if rerank not in (None, "none", "diffusion"):
             raise QueryError(f"rerank={rerank!r}: expected 'diffusion' or None")
-        if isinstance(k, bool) or int(k) < 1:
-            raise QueryError(f"k={k}: expected at least 1")
+        k = whole("k", k, 1, QueryError)
+        if max_distance is not None:
+            max_distance = real("max_distance", max_distance, QueryError)
+        if diverse is not None:
+            diverse = real("diverse", diverse, QueryError)
         asked, words = _asked(query, region, like, unlike, text, named)
         wishes = {
-            "k": int(k),
+            "k": k,
             "metric": metric,
             "exact": exact,
-            "max_distance": None if max_distance is None else float(max_distance),
+            # Without a bound; JSON has no infinity.
+            "max_distance": None if max_distance == math.inf else max_distance,
             "filter": where,
             "exclude_self": exclude_self,
             "rerank": rerank,
-            "diverse": None if diverse is None else float(diverse),
+            "diverse": diverse,
             "strategy": strategy,
             "tiles": tiles,
             "named": named,
         }
-        found = json.loads(self._store.search(asked, json.dumps(wishes)))
+        found = json.loads(self._store.search(asked, as_json(wishes)))
         return Answer(words, found, self._pictures, query_picture(asked))
 
     def searches(self) -> dict[str, dict[str, Any]]:
@@ -135,7 +141,7 @@ class Searching(Points):
         bool
             Whether another search of that name gave way.
         """
-        keeping = json.dumps({"filter": where, "strategy": strategy})
+        keeping = as_json({"filter": where, "strategy": strategy})
         return _lookalike.save_search(self._store, name, as_examples(like, unlike), keeping)
 
     def rename_search(self, name: str, to: str) -> None:

@@ -7,14 +7,19 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ._inputs import need
+from ._parameters import whole
 from ._points import Points
 from ._progress import Observer
+from .errors import ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
 _COLUMNS = ("source", "key", "label", "location", "width", "height", "bytes", "blake3", "extra")
+
+# Neighbours of each image that a Parquet file has at most.
+_MAX_NEIGHBORS = 1000
 
 
 class Tables(Points):
@@ -84,7 +89,8 @@ class Tables(Points):
         ``map`` adds the columns ``x`` and ``y``, the place on the map; ``neighbors`` adds a column of that name, a
         struct of ``ids`` (numbers of rows in the file) and ``distances`` of so many nearest others.
         """
-        if not 0 <= neighbors <= 1000:
-            raise ValueError(f"neighbors is from 0 to 1000, not {neighbors}")
+        neighbors = whole("neighbors", neighbors)
+        if neighbors > _MAX_NEIGHBORS:
+            raise ParameterError(f"neighbors={neighbors}: expected at most {_MAX_NEIGHBORS}")
         with Observer(progress) as observer:
             return self._store.to_parquet(os.fspath(path), where, map, neighbors, observer)

@@ -3,7 +3,6 @@ checkpoint of a run."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ._base import seed_of
 from ._inputs import Batches
 from ._lookalike import Model
+from ._parameters import as_json
 from ._progress import Observer
 from .errors import LookalikeError, ParameterError
 
@@ -92,7 +92,7 @@ def train(
     }
     with Observer(encoder.progress, encoder.callbacks) as observer:
         try:
-            model = Model.train(images, json.dumps(wishes, default=_number), observer, teacher)
+            model = Model.train(images, as_json(wishes), observer, teacher)
         except BaseException as error:
             goes_on = isinstance(error, KeyboardInterrupt) or not isinstance(error, LookalikeError)
             if not goes_on and not named:
@@ -135,10 +135,3 @@ def _size(size: tuple[int, int] | None) -> tuple[int, int] | None:
             f"input_size={size!r}: expected a height and a width, as in (64, 64)"
         ) from error
     return width, height
-
-
-def _number(value: Any) -> Any:
-    """NumPy's numbers as Python's own."""
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"{value!r} is no parameter")

@@ -20,6 +20,7 @@ use pyo3::types::{PyByteArray, PyBytes};
 use serde::Deserialize;
 
 use crate::errors::{exception, raise};
+use crate::gallery::read;
 use crate::inputs::Input;
 use crate::memory::KeptMemory;
 use crate::neighbours::{byte_array, bytes_of, float_bytes};
@@ -63,8 +64,7 @@ impl Model {
         observer: &Bound<'_, PyAny>,
         teacher: Option<&Bound<'_, Self>>,
     ) -> PyResult<Self> {
-        let wishes: Wishes = serde_json::from_str(wishes)
-            .map_err(|error| raise(py, "ParameterError", plain(&error)))?;
+        let wishes: Wishes = read(py, wishes)?;
         let device = device_of(py, &wishes.device)?;
         let input = Input::of(input)?;
         let teacher = teacher.map(|teacher| teacher.get().encoder.clone());
@@ -417,15 +417,4 @@ pub fn device_of(py: Python<'_>, name: &str) -> PyResult<DeviceChoice> {
         let error: lookalike::autoencoder::AutoencoderError = error;
         exception(py, error)
     })
-}
-
-/// What is wrong with options: without the place in a text that nobody has seen, and without the
-/// names that Rust has for words.
-fn plain(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let end = message.rfind(" at line ").unwrap_or(message.len());
-    match message[..end].strip_prefix("unknown variant ") {
-        Some(rest) => format!("unknown option {rest}"),
-        None => message[..end].to_owned(),
-    }
 }

@@ -417,7 +417,18 @@ pub fn json(value: &impl Serialize) -> String {
 
 /// What Python wrote.
 pub fn read<T: serde::de::DeserializeOwned>(py: Python<'_>, text: &str) -> PyResult<T> {
-    serde_json::from_str(text).map_err(|error| raise(py, "ParameterError", error.to_string()))
+    serde_json::from_str(text).map_err(|error| raise(py, "ParameterError", plain(&error)))
+}
+
+/// What is wrong with options: without the place in a text that nobody has seen, and without the
+/// names that Rust has for words.
+fn plain(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let end = message.rfind(" at line ").unwrap_or(message.len());
+    match message[..end].strip_prefix("unknown variant ") {
+        Some(rest) => format!("unknown option {rest}"),
+        None => message[..end].to_owned(),
+    }
 }
 
 /// A filter as it is written: `label=3 and width>=100`.

@@ -205,6 +205,8 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         ({"objective": "distil"}, "teacher"),
         ({"device": "abacus"}, "device"),
         ({"input_size": 28}, "input_size"),
+        ({"batch_size": float("nan")}, "batch_size=nan: expected a finite number"),
+        ({"loss": object()}, "loss=.*: expected a number or text, not object"),
         ({"augmentation": "wild", "architecture": "bottleneck"}, "wild"),
     ],
 )

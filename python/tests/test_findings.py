@@ -20,8 +20,9 @@ def test_copies_outliers_and_a_map(gallery, digits):
     strange = gallery.outliers(5, by="neighbours", progress=False)
     assert len(strange) == 5 and (np.diff(strange.mean_distance) <= 0).all()
     assert (np.diff(strange.score) <= 0).all() and np.isnan(strange.error).all()
-    with pytest.raises(errors.ParameterError, match="luck"):
+    with pytest.raises(errors.ParameterError, match="luck") as caught:
         gallery.outliers(by="luck")
+    assert "column" not in str(caught.value)
     layout = gallery.map(progress=False)
     assert (
         layout.position.shape == (407, 2)
@@ -120,6 +121,34 @@ def test_labels(gallery, digits):
     assert len(gallery.suggest_labels(progress=False)) == 0
     with pytest.raises(errors.GalleryError, match="label"):
         gallery.suggest_labels({"0": "7"}, own=False, progress=False)
+
+
+def test_numbers_of_numpy_are_numbers(gallery):
+    whole, real = np.int64(3), np.float32(0.1)
+    assert len(gallery.groups(whole, min_size=whole, progress=False).about["groups"]) == 3
+    assert len(gallery.outliers(whole, k=whole, by="neighbours", progress=False)) == 3
+    assert len(gallery.sample(whole, progress=False)) == 3
+    near = gallery.duplicates(threshold=real, progress=False)
+    assert len(near) == len(gallery.duplicates(threshold=float(real), progress=False))
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (lambda gallery: gallery.outliers(2.5), "count=2.5: expected a whole number"),
+        (lambda gallery: gallery.outliers(k=-1), "k=-1: expected a whole number"),
+        (lambda gallery: gallery.check(-1), "limit=-1"),
+        (lambda gallery: gallery.sample("ten"), "count='ten'"),
+        (lambda gallery: gallery.duplicates(threshold=np.nan), "threshold=nan: expected a number"),
+        (lambda gallery: gallery.duplicates(threshold=np.inf), "threshold=inf: expected a finite"),
+        (lambda gallery: gallery.to_parquet("x", neighbors=1001), "neighbors=1001: .* at most"),
+        (lambda gallery: gallery.to_parquet("x", neighbors=0.5), "neighbors=0.5"),
+        (lambda gallery: gallery.index(np.zeros((2, 2, 2), np.uint8), name="x", tiles=1.5), "tiles"),
+    ],
+)
+def test_numbers_that_cannot_work_are_named(gallery, use, said):
+    with pytest.raises(errors.ParameterError, match=said):
+        use(gallery)
 
 
 def test_searches_that_are_kept(gallery, digits):

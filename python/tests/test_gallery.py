@@ -73,6 +73,8 @@ def test_filters_and_options(gallery, digits):
     assert "0" not in gallery.search(digits.images[0], k=5, exclude_self=True).keys
     near = gallery.search(digits.images[0], k=400, max_distance=0.05)
     assert 1 <= len(near) < 400 and near.distances.max() <= 0.05
+    unbounded = gallery.search(digits.images[0], k=np.int64(400), max_distance=np.inf)
+    assert len(unbounded) == 400
     by_length = gallery.search(digits.images[0], k=5, metric="euclidean")
     assert by_length.exact and by_length.metric == "euclidean"
     assert (
@@ -108,6 +110,10 @@ def test_diffusion_needs_its_graph(gallery, digits):
         ({"query": np.zeros((9, 9), np.uint8), "region": (1, 2)}, errors.InputError, "region"),
         ({"query": np.zeros((9, 9), np.uint8), "rerank": "luck"}, errors.QueryError, "luck"),
         ({"like": [], "k": 3}, errors.QueryError, "at least one"),
+        ({"query": np.zeros((9, 9), np.uint8), "k": 2.7}, errors.QueryError, "k=2.7: expected a whole"),
+        ({"query": np.zeros((9, 9), np.uint8), "k": "3"}, errors.QueryError, "k='3'"),
+        ({"query": np.zeros((9, 9), np.uint8), "max_distance": np.nan}, errors.QueryError, "max_distance=nan"),
+        ({"query": np.zeros((9, 9), np.uint8), "diverse": "very"}, errors.QueryError, "diverse='very'"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(gallery, wishes, error, said):

@@ -1,0 +1,49 @@
+"""Numbers and options that a caller passed, checked by name and as the extension takes them."""
+
+from __future__ import annotations
+
+import json
+import math
+import numbers
+from typing import Any
+
+from .errors import LookalikeError, ParameterError
+
+# What the library calls options that have other names here.
+_NAMES = {"batch": "batch_size", "filter": "where", "fit": "resize"}
+
+
+def whole(
+    name: str, value: Any, least: int = 0, error: type[LookalikeError] = ParameterError
+) -> int:
+    """A whole number, of Python or of NumPy."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+        raise error(f"{name}={value!r}: expected a whole number of at least {least}")
+    return int(value)
+
+
+def real(name: str, value: Any, error: type[LookalikeError] = ParameterError) -> float:
+    """A number that is not NaN, of Python or of NumPy."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool) or math.isnan(value):
+        raise error(f"{name}={value!r}: expected a number")
+    return float(value)
+
+
+def as_json(options: dict[str, Any]) -> str:
+    """Options as the extension reads them, NumPy's numbers as Python's own."""
+    return json.dumps(_plain("options", options))
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(key, inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(name, inner) for inner in value]
+    if getattr(value, "shape", None) == ():
+        value = value.item()
+    shown = f"{_NAMES.get(name, name)}={value!r}"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ParameterError(f"{shown}: expected a finite number")
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise ParameterError(f"{shown}: expected a number or text, not {type(value).__name__}")
