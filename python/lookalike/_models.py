@@ -8,12 +8,24 @@ from ._lookalike import Model
 
 
 def parameters_of(recipe: dict[str, Any], shape: tuple[int, int, int]) -> dict[str, Any]:
-    """The parameters of an `Encoder` that a model file's recipe says."""
+    """The parameters of an `Encoder` that a model file's recipe says, so that a clone learns by the
+    same recipe. A teacher is not in the file."""
     height, width, channels = shape
     return {
         "architecture": recipe["architecture"],
         "objective": recipe["objective"] if recipe["objective"] != "distil" else None,
         "epochs": recipe["epochs"],
+        # Networks whose codes have a length of their own are recorded with 0.
+        "code_dim": recipe["code_dim"] or None,
+        "batch_size": recipe["batch"],
+        "learning_rate": recipe["learning_rate"],
+        "weight_decay": recipe["weight_decay"],
+        "loss": recipe["loss"],
+        "optimiser": recipe["optimiser"],
+        "schedule": recipe["schedule"],
+        # Left out of the file where it is 0.
+        "colour_weight": recipe.get("colour_weight", 0.0),
+        "augmentation": recipe.get("chosen", {}).get("by", "auto"),
         "input_size": (height, width),
         "channels": channels,
         "resize": recipe["fit"],

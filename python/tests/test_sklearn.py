@@ -122,6 +122,32 @@ def test_clones_are_not_fitted(encoder):
         fresh.transform([np.zeros((8, 8), np.uint8)])
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"architecture": "conv", "optimiser": "adamw", "weight_decay": 0.1, "loss": "bce"},
+        {
+            "objective": "augment",
+            "augmentation": "mild",
+            "batch_size": 16,
+            "code_dim": 24,
+            "colour_weight": 0.3,
+            "learning_rate": 0.0013,
+            "schedule": "constant",
+            "resize": "pad",
+        },
+    ],
+    ids=["conv", "bottleneck"],
+)
+def test_a_clone_of_a_loaded_encoder_learns_by_the_same_recipe(parameters):
+    images = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), np.uint8)
+    encoder = Encoder(**parameters, epochs=1, random_state=5, progress=False).fit(images)
+    encoder.save("model.safetensors")
+    again = clone(Encoder.load("model.safetensors")).set_params(progress=False).fit(images)
+    assert again.recipe_ == encoder.recipe_
+    np.testing.assert_array_equal(again.transform(images), encoder.transform(images))
+
+
 def test_pipelines(digits):
     images, labels = digits.images[:100], digits.target[:100]
     quick = Encoder(architecture="conv", epochs=1, random_state=0, progress=False)
