@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import Self
 
+# What to pass to `fit` with a teacher, which sees the images before they are learned from.
+_NOT_STREAMED = "a data set that is not streamed"
+
 
 class Encoder(Transformer):
     """Learns to describe images by vectors, their codes: images that look alike have codes near
@@ -190,11 +193,15 @@ class Encoder(Transformer):
         -------
         self
         """
-        images = self._input(X)
+        # Whatever is refused, before the first image is taken from an iterator.
         teacher = teacher_of(self)
+        options = options_of(self, teacher)
         if teacher is not None:
-            check_read_twice(X)
-        model, history = train(images, self, options_of(self, teacher), teacher)
+            check_read_twice(X, _NOT_STREAMED)
+        images = self._input(X)
+        if teacher is not None:
+            check_read_twice(images, _NOT_STREAMED)
+        model, history = train(images, self, options, teacher)
         self._take(model)
         self.history_ = history
         if isinstance(images, Batches) and images.features is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ._display import describe
 from ._encoder import Encoder
 from ._findings import Findings
-from ._inputs import Batches, as_input
+from ._inputs import as_input
 from ._lookalike import Store
 from ._parameters import as_json, whole
 from ._points import PICTURE_SIDE, id_of
@@ -193,10 +193,11 @@ class Gallery(Searching, Findings, Tables):
         is_source = isinstance(X, (str, os.PathLike))
         if is_source and name is not None:
             raise InputError("a source has a name of its own: leave name out")
-        images = as_input(X, name=name or "files", keys=keys, labels=labels, paths_as_keys=True)
-        if isinstance(images, Batches) and name is None and not _are_paths(X):
+        # Before the first image is taken from an iterator.
+        if not is_source and name is None and not _are_paths(X):
             raise InputError(
-                "images in memory need a name, under which they are known later: index(images, name='photos')"
+                "images in memory need a name, under which they are known later: "
+                "index(images, name='photos')"
             )
         filling = {
             "prune": prune,
@@ -205,6 +206,7 @@ class Gallery(Searching, Findings, Tables):
             "thumbnail": whole("thumbnail", thumbnail),
             "tiles": None if tiles is None else whole("tiles", tiles),
         }
+        images = as_input(X, name=name or "files", keys=keys, labels=labels, paths_as_keys=True)
         with Observer(progress) as observer:
             text, why = self._store.index(images, as_json(filling), observer)
         summary: dict[str, Any] = json.loads(text)

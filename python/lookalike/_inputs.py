@@ -176,11 +176,13 @@ def _plain(images: Any, image_shape: tuple[int, ...] | None) -> Any:
     return images
 
 
-def check_read_twice(images: Any) -> None:
+def check_read_twice(
+    images: Any, instead: str = "use fit and transform with an iterator each"
+) -> None:
     """Refuse what can be read only once, where it is to be learned from and encoded."""
-    if hasattr(images, "__next__"):
+    if hasattr(images, "__next__") or (isinstance(images, Batches) and images.one_shot):
         raise InputError(
-            "an iterator can be read once, and is read twice here: pass a list, or use fit and transform with an iterator each"
+            "an iterator can be read once, and is read twice here: pass a list, or " + instead
         )
 
 

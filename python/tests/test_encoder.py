@@ -216,6 +216,29 @@ def test_parameters_that_cannot_work_are_refused(digits, parameters, said):
     assert isinstance(caught.value, ValueError)
 
 
+def test_what_is_read_once_is_refused_before_it_is_read(article, digits):
+    images = iter(digits.images[:40])
+    for parameters in ({"teacher": article}, {"input_size": 28}, {"objective": "distil"}):
+        with pytest.raises(errors.LookalikeError):
+            Encoder(**parameters).fit(images)
+    assert len(list(images)) == 40
+
+    class Stream:
+        """Can be read again, but not by who was given an iterator of it."""
+
+        read = 0
+
+        def __iter__(self):
+            for image in digits.images[:40]:
+                self.read += 1
+                yield image
+
+    stream = Stream()
+    with pytest.raises(errors.InputError, match="a data set that is not streamed"):
+        Encoder(teacher=article).fit(stream)
+    assert stream.read == 1
+
+
 def test_one_image_cannot_be_learned_from(digits):
     with pytest.raises(errors.SourceError, match="at least 2"):
         Encoder(epochs=1, random_state=0, progress=False).fit(digits.images[:1])

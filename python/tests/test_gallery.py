@@ -151,7 +151,13 @@ def test_images_in_memory_need_a_name(gallery, digits):
         gallery.index(digits.images)
     with pytest.raises(errors.InputError, match="399 labels for 400"):
         gallery.index(digits.images, name="digits", labels=digits.target[:399])
-    summary = gallery.index((image for image in digits.images[:30]), name="stream", progress=False)
+    stream = (image for image in digits.images[:30])
+    # Nothing of it is lost where it is refused.
+    with pytest.raises(errors.InputError, match="name"):
+        gallery.index(stream)
+    with pytest.raises(errors.ParameterError, match="tiles"):
+        gallery.index(stream, name="stream", tiles="many")
+    summary = gallery.index(stream, name="stream", progress=False)
     assert summary["added"] == 30
     named = gallery.index(digits.images[:2], name="named", keys=["a", "b"], progress=False)
     assert named["added"] == 2 and gallery.find("a").source == "named"
