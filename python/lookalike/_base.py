@@ -107,7 +107,13 @@ def _not_fitted(message: str) -> NotFittedError:
         return NotFittedError(message)
     if _not_fitted_class is None:
         bases = (NotFittedError, exceptions.NotFittedError)
-        _not_fitted_class = type("NotFittedError", bases, {"__module__": "lookalike.errors"})
+        # Pickled by the function that makes it, as workers of joblib do: by its name another class
+        # would be found.
+        members = {
+            "__module__": "lookalike.errors",
+            "__reduce__": lambda error: (_not_fitted, error.args),
+        }
+        _not_fitted_class = type("NotFittedError", bases, members)
     return _not_fitted_class(message)
 
 

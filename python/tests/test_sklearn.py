@@ -1,6 +1,7 @@
 """scikit-learn's contract: `check_estimator`, pipelines, `clone`, `set_output`."""
 
 import inspect
+import pickle
 import warnings
 
 import numpy as np
@@ -118,8 +119,11 @@ def test_clones_are_not_fitted(encoder):
     check_is_fitted(encoder)
     with pytest.raises(NotFittedError):
         check_is_fitted(fresh)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(NotFittedError) as caught:
         fresh.transform([np.zeros((8, 8), np.uint8)])
+    # As it comes from a worker of joblib.
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is type(caught.value) and again.args == caught.value.args
 
 
 @pytest.mark.parametrize(
