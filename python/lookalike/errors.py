@@ -13,12 +13,15 @@ from __future__ import annotations
 
 __all__ = [
     "CheckpointError",
+    "FileError",
     "GalleryClosedError",
     "GalleryError",
     "GalleryExistsError",
+    "GalleryFileError",
     "GalleryInUseError",
     "GalleryMismatchError",
     "GalleryNotFoundError",
+    "GalleryReadOnlyError",
     "ImageError",
     "InputError",
     "LookalikeError",
@@ -31,6 +34,7 @@ __all__ = [
     "ParameterError",
     "QueryError",
     "SourceError",
+    "SourceNotFoundError",
     "TrainingError",
 ]
 
@@ -43,6 +47,10 @@ class LookalikeWarning(UserWarning):
     """Something that works, and probably not as was meant."""
 
 
+class FileError(LookalikeError, OSError):
+    """A file that cannot be read or written, or a disk that is full."""
+
+
 class InputError(LookalikeError, ValueError, TypeError):
     """What was passed cannot be used as images: floats, ragged lists, nothing at all."""
 
@@ -53,6 +61,10 @@ class ParameterError(LookalikeError, ValueError):
 
 class SourceError(LookalikeError, ValueError):
     """A source of images that cannot be opened or read, or images that cannot be learned from."""
+
+
+class SourceNotFoundError(SourceError, FileNotFoundError):
+    """There is no source of that name."""
 
 
 class ImageError(LookalikeError, ValueError):
@@ -93,6 +105,14 @@ class GalleryExistsError(GalleryError, FileExistsError):
 
 class GalleryInUseError(GalleryError, BlockingIOError):
     """Another process, or another object of this one, has the gallery open."""
+
+
+class GalleryReadOnlyError(GalleryError, PermissionError):
+    """The gallery was to be changed, and can only be read."""
+
+
+class GalleryFileError(GalleryError, FileError):
+    """A file of a gallery that cannot be read or written, or a disk that is full."""
 
 
 class GalleryMismatchError(GalleryError, ValueError):

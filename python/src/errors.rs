@@ -1,9 +1,12 @@
 //! The library's errors as exceptions. Their classes are Python's own (`lookalike/errors.py`), so
 //! that each can also be what Python calls such an error: a `ValueError`, a `FileNotFoundError`.
 
-use lookalike::Error;
+use std::io::ErrorKind;
+
 use lookalike::autoencoder::AutoencoderError;
 use lookalike::gallery::GalleryError;
+use lookalike::sources::SourceError;
+use lookalike::{Error, PretrainedError};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -30,6 +33,7 @@ pub fn exception(py: Python<'_>, error: impl Into<Error>) -> PyErr {
 
 fn class_of(error: &Error) -> &'static str {
     match error {
+        Error::Source(error) if is_missing(error) => "SourceNotFoundError",
         Error::Source(_)
         | Error::Collection(_)
         | Error::NoneReadable { .. }
@@ -37,6 +41,11 @@ fn class_of(error: &Error) -> &'static str {
         | Error::Emptied { .. } => "SourceError",
         Error::Image(_) | Error::Unreadable(_) => "ImageError",
         Error::Autoencoder(error) => class_of_autoencoder(error),
+        Error::Pretrained(PretrainedError::Read { source, .. })
+            if source.kind() == ErrorKind::NotFound =>
+        {
+            "ModelNotFoundError"
+        }
         Error::Pretrained(_) | Error::BadEncoder { .. } => "ModelError",
         Error::Gallery(error) => class_of_gallery(error),
         Error::WrongModel { .. }
@@ -56,8 +65,24 @@ fn class_of(error: &Error) -> &'static str {
         | Error::CannotMove { .. }
         | Error::SearchNameTaken { .. }
         | Error::FewLabels { .. }
-        | Error::OwnGroups { .. } => "GalleryError",
+        | Error::OwnGroups { .. }
+        | Error::NoAutoencoder
+        | Error::NoOriginals { .. }
+        | Error::TooManyOnCluster { .. }
+        | Error::TooManyPictures { .. }
+        | Error::DamagedRules { .. }
+        | Error::DamagedMap { .. } => "GalleryError",
+        Error::Io { .. } | Error::Full { .. } => "FileError",
         _ => "LookalikeError",
+    }
+}
+
+/// Whether there is no file or folder of a source's name.
+fn is_missing(error: &SourceError) -> bool {
+    match error {
+        SourceError::Spec { reason, .. } => reason.starts_with("there is no such file or folder"),
+        SourceError::Io { source, .. } => source.kind() == ErrorKind::NotFound,
+        _ => false,
     }
 }
 
@@ -71,10 +96,12 @@ fn class_of_autoencoder(error: &AutoencoderError) -> &'static str {
         AutoencoderError::Model { .. } => "ModelError",
         AutoencoderError::Checkpoint { .. } => "CheckpointError",
         AutoencoderError::Diverged { .. } | AutoencoderError::Stopped { .. } => "TrainingError",
-        AutoencoderError::Io { source, .. } => match source.kind() {
-            std::io::ErrorKind::NotFound => "ModelNotFoundError",
-            _ => "LookalikeError",
-        },
+        AutoencoderError::Io { action, source, .. }
+            if *action == "read" && source.kind() == ErrorKind::NotFound =>
+        {
+            "ModelNotFoundError"
+        }
+        AutoencoderError::Io { .. } => "FileError",
         _ => "LookalikeError",
     }
 }
@@ -85,6 +112,8 @@ fn class_of_gallery(error: &GalleryError) -> &'static str {
         GalleryError::AlreadyExists { .. } => "GalleryExistsError",
         GalleryError::InUse { .. } => "GalleryInUseError",
         GalleryError::Mismatch { .. } => "GalleryMismatchError",
+        GalleryError::ReadOnly { .. } => "GalleryReadOnlyError",
+        GalleryError::DiskFull { .. } | GalleryError::Io { .. } => "GalleryFileError",
         GalleryError::BadRequest(_)
         | GalleryError::Dimensions { .. }
         | GalleryError::BadCode { .. } => "QueryError",

@@ -256,6 +256,16 @@ def test_before_fit_there_is_nothing(digits, tmp_path):
             use(Encoder())
 
 
+def test_what_cannot_be_written_is_no_missing_model(article, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for path in ("nowhere/model", "file/model"):
+        for write in (article.save, article.to_onnx):
+            with pytest.raises(errors.FileError, match="model") as caught:
+                write(path)
+            assert isinstance(caught.value, OSError)
+            assert not isinstance(caught.value, errors.ModelError)
+
+
 def test_files_that_are_no_models(tmp_path):
     with pytest.raises(FileNotFoundError):
         Encoder.load("nowhere.safetensors")

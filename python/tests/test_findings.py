@@ -1,10 +1,14 @@
 """What a gallery says of itself, and the searches that it keeps."""
 
+import pathlib
+
 import numpy as np
 import pytest
-from lookalike import Gallery, errors
+from lookalike import Encoder, Gallery, errors
 from lookalike._progress import Observer
 from PIL import Image
+
+CLIP = pathlib.Path(__file__).parents[2] / "crates/lookalike-pretrained/tests/fixtures/tiny-clip"
 
 
 def test_copies_outliers_and_a_map(gallery, digits):
@@ -23,6 +27,10 @@ def test_copies_outliers_and_a_map(gallery, digits):
     with pytest.raises(errors.ParameterError, match="luck") as caught:
         gallery.outliers(by="luck")
     assert "column" not in str(caught.value)
+    with Gallery.create("clip.gallery", Encoder.load(CLIP)) as other:
+        other.index(digits.images[:5], name="digits", progress=False)
+        with pytest.raises(errors.GalleryError, match="no autoencoder"):
+            other.outliers(by="reconstruction", progress=False)
     layout = gallery.map(progress=False)
     assert (
         layout.position.shape == (407, 2)

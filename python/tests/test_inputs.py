@@ -176,8 +176,12 @@ def test_what_cannot_be_read_in_a_list_is_an_error(encoder, tmp_path, digits):
     # A folder is what it is; its rows are named by their keys.
     with pytest.warns(errors.LookalikeWarning, match="bad.png"):
         assert encoder.encode(tmp_path).keys == ["good.png"]
-    with pytest.raises(errors.SourceError, match="no such file"):
+    with pytest.raises(errors.SourceNotFoundError, match="no such file") as caught:
         encoder.transform("nowhere")
+    assert isinstance(caught.value, FileNotFoundError)
+    with pytest.raises(errors.SourceError) as caught:
+        encoder.transform("mnist:valid")
+    assert not isinstance(caught.value, FileNotFoundError)
 
 
 def test_nothing_is_learned_or_made_of_a_part_of_a_list(encoder, tmp_path, digits):
