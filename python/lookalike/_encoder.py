@@ -404,10 +404,9 @@ class Encoder(Transformer):
             The file.
         """
         self._check_fitted()
-        file = self.model_.to_onnx()
-        if path is not None:
-            self.model_.save_onnx(os.fspath(path))
-        return file
+        if path is None:
+            return self.model_.to_onnx()
+        return self.model_.save_onnx(os.fspath(path))
 
     def to_torch(self) -> torch.nn.Module:
         """The encoder as a module of PyTorch: a tensor of uint8 or floats of 0 to 255, n x height x

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lookalike::autoencoder::{
     Autoencoder, Checkpointing, DeviceChoice, Observer, TrainConfig, train,
 };
-use lookalike::export::export_encoder;
+use lookalike::files::replace_file;
 use lookalike::images::{Decoded, Pixels};
 use lookalike::{
     Encoder, EncoderFiles, Error, Phase, PretrainedOptions, TrainOptions, compare, load_encoder,
@@ -172,10 +172,16 @@ impl Model {
         Ok(PyBytes::new(py, &py.detach(|| autoencoder.to_onnx())))
     }
 
-    /// Writes that file, all of it or nothing.
-    fn save_onnx(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        let saved = py.detach(|| export_encoder(&*self.encoder, &path));
-        saved.map(drop).map_err(|error| exception(py, error))
+    /// Writes that file, all of it or nothing, and gives its bytes.
+    fn save_onnx<'py>(&self, py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyBytes>> {
+        let autoencoder = self.autoencoder(py)?;
+        let saved = py.detach(|| -> Result<_, Error> {
+            let file = autoencoder.to_onnx();
+            replace_file(&path, &file).map_err(|error| Error::unwritten(&path, error))?;
+            Ok(file)
+        });
+        let file = saved.map_err(|error| exception(py, error))?;
+        Ok(PyBytes::new(py, &file))
     }
 
     /// Codes of all images of `input`, as bytes of `float32`; their keys and labels; how many were

@@ -403,22 +403,6 @@ def test_an_interrupted_index_is_completed(encoder, digits):
         assert len(gallery) == 400
 
 
-def test_what_a_callback_raises_stops_the_run_where_it_is(digits):
-    """The run waits for its callbacks, so that it goes on with the very next epoch."""
-
-    def stop(epoch):
-        if epoch["epoch"] == 2:
-            raise RuntimeError("enough")
-
-    quick = {"architecture": "conv", "epochs": 4, "random_state": 0, "progress": False}
-    quick |= {"checkpoint": "run.checkpoint", "batch_size": 16}
-    with pytest.raises(RuntimeError, match="enough"):
-        Encoder(**quick, callbacks=[stop]).fit(digits.images[:64])
-    heard = []
-    Encoder(**quick, callbacks=[heard.append]).fit(digits.images[:64])
-    assert [epoch["epoch"] for epoch in heard] == [3, 4]
-
-
 def test_what_an_iterator_did_not_come_to_is_not_gone(gallery, digits):
     def images():
         yield from digits.images[:40]
