@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._inputs import Batches
@@ -11,6 +12,9 @@ from .errors import ImageError, InputError
 
 if TYPE_CHECKING:
     import numpy as np
+
+# Seconds between two reports of progress, as the extension makes them.
+_PAUSE = 0.1
 
 
 class Codes(NamedTuple):
@@ -28,10 +32,10 @@ def encode(model: Model, images: str | Batches, progress: bool | None) -> Codes:
     """Encode images, and say which they are."""
     import numpy as np
 
-    fitting = _encode_fitting(model, images)
-    if fitting is not None:
-        return fitting
     with Observer(progress) as observer:
+        fitting = _encode_fitting(model, images, observer)
+        if fitting is not None:
+            return fitting
         values, keys, labels, skipped = model.encode(images, observer)
     codes = np.frombuffer(values, np.float32).reshape(len(keys), model.dims)
     if skipped is not None:
@@ -42,19 +46,22 @@ def encode(model: Model, images: str | Batches, progress: bool | None) -> Codes:
     return Codes(codes, keys, labels)
 
 
-def _encode_fitting(model: Model, images: str | Batches) -> Codes | None:
+def _encode_fitting(model: Model, images: str | Batches, observer: Observer) -> Codes | None:
     """Codes of images that are of the network's own shape, all at once; None if they may be of
     others."""
     import numpy as np
 
     if not isinstance(images, Batches) or images.one_shot or images.length is None:
         return None
+    if model.path is not None or not images.may_have_shape(model.shape):
+        return None
     first = next(images.batches(), None)
-    if first is None or first[3] != model.shape or model.path is not None:
+    if first is None or first[3] != model.shape:
         return None
     values = bytearray(4 * images.length * model.dims)
     keys: list[str] = []
     labels: list[str | None] = []
+    told = time.monotonic()
     for some, named, content, shape in images.batches():
         if shape != model.shape or not isinstance(content, bytes):
             return None
@@ -62,6 +69,9 @@ def _encode_fitting(model: Model, images: str | Batches) -> Codes | None:
         model.encode_fitting(content, values, offset)
         keys += some
         labels += named
+        if time.monotonic() - told >= _PAUSE or len(keys) == images.length:
+            observer.progress("encoding", len(keys), images.length)
+            told = time.monotonic()
     if len(keys) != images.length:
         raise InputError(
             f"{images.length} images were announced and {len(keys)} given: `len` and what is "

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     ]
     # A path, a picture file's bytes, or pixels with their height, width and channels.
     Content = tuple[Union[str, bytes], Union[tuple[int, int, int], None]]
+    # Height, width and channels of pixels; empty for what is no pixels; None if nobody knows yet.
+    Shape = Union[tuple[int, ...], None]
 
 # Bytes of pixels, and images, that a batch has at most; and images of a batch that come one by one.
 _BATCH_BYTES = 8 << 20
@@ -49,6 +51,8 @@ class Batches:
         Begins anew with the first and gives batches without labels, whose keys are numbers.
     keys, labels : sequence, optional
         Other keys, and labels.
+    shapes : callable, optional
+        Gives the shapes of the images as far as they can be told without reading them.
     """
 
     def __init__(
@@ -61,12 +65,14 @@ class Batches:
         keys: Sequence[str] | None = None,
         labels: Sequence[Any] | None = None,
         features: int | None = None,
+        shapes: Callable[[], Iterable[Shape]] = tuple,
     ) -> None:
         self.name = name
         self.length = length
         self.one_shot = one_shot
         self.features = features
         self._make = make
+        self._shapes = shapes
         # By position, whatever the index of a pandas Series says.
         self._keys = None if keys is None else list(keys)
         self._labels = None if labels is None else list(labels)
@@ -89,6 +95,11 @@ class Batches:
                 labels = [label_of(self._labels[number]) for number in numbers]
             yield keys, labels, content, shape
         self._check_count(at)
+
+    def may_have_shape(self, shape: tuple[int, int, int]) -> bool:
+        """Whether all images may be pixels of this shape, as far as can be told without reading
+        them."""
+        return all(known is None or known == shape for known in self._shapes())
 
     def _check_count(self, images: int, at_least: bool = False) -> None:
         for what, values in (("keys", self._keys), ("labels", self._labels)):
@@ -295,7 +306,9 @@ def _of_array(
             part = array[at : at + step]
             yield len(part), part.tobytes(), shape
 
-    return Batches(name, len(array), make, features=features, **given)
+    return Batches(
+        name, len(array), make, features=features, shapes=lambda: [shape], **given
+    )
 
 
 def _of_sequence(images: Any, name: str, paths_as_keys: bool, given: dict[str, Any]) -> Batches:
@@ -308,7 +321,15 @@ def _of_sequence(images: Any, name: str, paths_as_keys: bool, given: dict[str, A
         and all(isinstance(image, (str, os.PathLike)) for image in images)
     ):
         given = {**given, "keys": [os.path.abspath(os.fspath(path)) for path in images]}
-    return Batches(name, length, lambda: _grouped(iter(images)), **given)
+    # Other sequences may read a file for each image that is taken from them.
+    known = images if isinstance(images, (list, tuple)) else ()
+    return Batches(
+        name,
+        length,
+        lambda: _grouped(iter(images)),
+        shapes=lambda: map(_shape_of, known),
+        **given,
+    )
 
 
 def _of_iterator(images: Iterator[Any], name: str, given: dict[str, Any]) -> Batches:
@@ -389,6 +410,17 @@ def as_content(image: Any) -> Content:
     raise InputError(
         f"{type(image).__name__} is no image: pass paths, PIL images, arrays of uint8 or the bytes of picture files"
     )
+
+
+def _shape_of(image: Any) -> Shape:
+    """The shape of an image as `as_content` will give it."""
+    if _is_array(image):
+        return (*image.shape, 1) if image.ndim == 2 else tuple(image.shape)
+    if _is_picture(image):
+        # That of a picture with a note that it is to be turned is seen when it is turned.
+        channels = {"L": 1, "RGB": 3}.get(image.mode)
+        return None if channels is None else (image.height, image.width, channels)
+    return () if isinstance(image, (str, os.PathLike, bytes, bytearray, dict)) else None
 
 
 def _of_nested(rows: Any) -> np.ndarray:

@@ -309,6 +309,23 @@ def test_labels_of_a_series_go_by_position():
     assert [label for batch in images.batches() for label in batch[1]] == ["c", "a", "b"]
 
 
+def test_shapes_are_known_before_images_are_read():
+    grey, colour = np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3), np.uint8)
+    for images, may in (
+        (np.zeros((2, 4, 5), np.uint8), True),
+        (np.zeros((2, 5, 4), np.uint8), False),
+        ([grey, Image.fromarray(grey), grey.tolist()], True),
+        ([grey, colour], False),
+        ([grey, Image.fromarray(colour)], False),
+        ([grey, "a.png"], False),
+        ([grey, b"a file"], False),
+    ):
+        assert as_input(images).may_have_shape((4, 5, 1)) == may
+    reads = iter(range(3))
+    given = as_input(np.zeros((4, 5), np.uint8) for _ in reads)
+    assert given.may_have_shape((4, 5, 1)) and next(reads) == 1
+
+
 def test_missing_labels_are_none():
     pandas = pytest.importorskip("pandas")
     images = np.zeros((2, 2, 2), np.uint8)

@@ -89,6 +89,18 @@ def test_nobody_looks(bars, capfd, digits):
     assert [bar.desc for bar in bars] == ["training"] and bars[0].n == bars[0].total
 
 
+def test_encoding_is_shown_whatever_images_come_as(bars, digits):
+    from lookalike import Encoder
+
+    quick = {"architecture": "conv", "epochs": 1, "random_state": 0}
+    encoder = Encoder(**quick, progress=False).fit(digits.images[:60])
+    encoder.set_params(progress=True)
+    for images in (digits.images, list(digits.images), [image[:20] for image in digits.images]):
+        bars.clear()
+        encoder.transform(images)
+        assert [(bar.desc, bar.n, bar.total) for bar in bars] == [("encoding", 400, 400)]
+
+
 def test_without_tqdm_there_is_no_bar(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     with Observer(True) as observer:
