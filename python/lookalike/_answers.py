@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# Pictures of a table that are shown.
+# Pictures of a table that are shown, and the columns below them beside the first of floats.
 _SHOWN = 40
+_SHOWN_COLUMNS = ("label", "group", "cluster", "kind", "fault", "own", "suggested")
 
 Pictures = Callable[[list[str]], list["bytes | None"]]
 
@@ -226,12 +227,12 @@ class Table:
             numbers = [
                 f"{name} {value:.4g}" for name, value in row.items() if isinstance(value, float)
             ]
-            whole = [
+            words = [
                 f"{name} {value}"
                 for name, value in row.items()
-                if name in ("group", "cluster", "kind")
+                if name in _SHOWN_COLUMNS and value is not None
             ]
-            cells.append((picture, [str(row["key"]), *whole, *numbers[:1]]))
+            cells.append((picture, [str(row["key"]), *words, *numbers[:1]]))
         return sheet(repr(self), cells)
 
 

@@ -131,6 +131,19 @@ def test_labels(gallery, digits):
         gallery.suggest_labels({"0": "7"}, own=False, progress=False)
 
 
+def test_contact_sheets_show_what_was_asked(gallery):
+    gallery.index(np.full((1, 28, 28), 90, np.uint8), name="blank", keys=["grey"], progress=False)
+    assert "fault blank" in gallery.check(progress=False)._repr_html_()
+    sample = gallery.sample(1, progress=False)
+    assert f"label {sample.label[0]}" in sample._repr_html_()
+    wrong = gallery.suspect_labels({"1": "seventeen"}, progress=False)._repr_html_()
+    assert "own seventeen" in wrong and "suggested" in wrong
+    missing = gallery.suggest_labels(progress=False)
+    assert list(missing.key) == ["grey"]
+    cells = missing._repr_html_().split("</div>", 1)[1]
+    assert f"suggested {missing.suggested[0]}" in cells and "own" not in cells
+
+
 def test_numbers_of_numpy_are_numbers(gallery):
     whole, real = np.int64(3), np.float32(0.1)
     assert len(gallery.groups(whole, min_size=whole, progress=False).about["groups"]) == 3
