@@ -150,7 +150,9 @@ def as_input(
     images = _plain(images, image_shape)
     if _is_array(images):
         return _of_array(images, name, image_shape, given)
-    if isinstance(images, (bytes, bytearray, dict)) or _is_picture(images):
+    if isinstance(images, dict):
+        raise InputError(_advice_on(images))
+    if isinstance(images, (bytes, bytearray)) or _is_picture(images):
         raise InputError(
             f"one image is no collection: put the {type(images).__name__} into a list, [image]"
         )
@@ -166,12 +168,29 @@ def as_input(
     )
 
 
+def _advice_on(images: dict[str, Any]) -> str:
+    """What to pass instead of a dict."""
+    names = ", ".join(map(str, images))
+    values = images.values()
+    if any(hasattr(value, "cast_column") for value in values):
+        split = next(iter(images))
+        return f"this is several data sets ({names}): pass one of them, as in images[{split!r}]"
+    if images and all(isinstance(value, Sequence) for value in values):
+        column = next((name for name in images if "image" in str(name)), next(iter(images)))
+        if "bytes" not in images and "path" not in images:
+            return (
+                f"this is a batch of columns ({names}): pass the one that has the images, as in "
+                f"images[{column!r}]"
+            )
+    return "one image is no collection: put the dict into a list, [image]"
+
+
 def _plain(images: Any, image_shape: tuple[int, ...] | None) -> Any:
     """Arrays of other packages as NumPy's, where they lie; columns of data sets as they are
     read."""
     if hasattr(images, "__dlpack__") and not _is_array(images):
         return from_dlpack(images)
-    if _is_array(images) and images.dtype == object:
+    if _is_array(images) and (images.dtype == object or images.dtype.kind == "U"):
         return list(images)
     if hasattr(images, "features") and hasattr(images, "cast_column"):
         return _image_column(images)

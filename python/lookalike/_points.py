@@ -38,21 +38,21 @@ class Points:
         Point or None
         """
         found = self._store.find(name)
-        return None if found is None else self[found]
+        points = [] if found is None else self._points_of(self._store.retrieve([found]))
+        return points[0] if points else None
 
     def __getitem__(self, one: Any) -> Point:
-        """The image of an id, with its code."""
-        name = id_of(one)
-        points = self._points_of(self._store.retrieve([name]))
-        if not points:
-            raise NoSuchImageError(f"the gallery {self.path} has no image {name}")
-        return points[0]
+        """The image of an id, or the one that a name means as in `find`, with its code."""
+        name = _name_of(one)
+        point = None if name is None else self.find(name)
+        if point is None:
+            raise NoSuchImageError(f"the gallery {self.path} has no image {name or one!r}")
+        return point
 
     def __contains__(self, one: Any) -> bool:
         """Whether the image of an id, or the one that a name means as in `find`, is there."""
-        name = one.id if isinstance(one, Point) else one
-        named = isinstance(name, (str, os.PathLike, uuid.UUID))
-        return named and self._store.find(str(name)) is not None
+        name = _name_of(one)
+        return name is not None and self._store.find(name) is not None
 
     def picture(self, one: Any) -> bytes | None:
         """A small picture of an image, as the bytes of a PNG or JPEG file; None where nothing is
@@ -119,6 +119,12 @@ class Points:
         if self._store.closed:
             return [None] * len(ids)
         return self._store.pictures(ids, PICTURE_SIDE)
+
+
+def _name_of(one: Any) -> str | None:
+    """What `find` takes, if it is any such thing."""
+    named = isinstance(one, (Point, str, os.PathLike, uuid.UUID))
+    return id_of(one) if named else None
 
 
 def id_of(one: Any) -> str:

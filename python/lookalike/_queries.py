@@ -39,8 +39,15 @@ def as_query(query: Any, region: Sequence[int] | None = None) -> Asked:
         return "path", os.fspath(query), part
     if hasattr(query, "__dlpack__") and not hasattr(query, "__array_interface__"):
         query = from_dlpack(query)
-    if _is_code(query):
+    if _is_floats(query, 1):
         return "code", as_codes([query]).tobytes(), part
+    if _is_floats(query, 2):
+        raise InputError(
+            f"a query is one code, a vector of floats, or one image of uint8, and this is an array "
+            f"of {query.dtype} of {query.shape[0]} x {query.shape[1]}: pass a row, as in codes[0], "
+            "or bring the image to 0 to 255 and convert it, as in "
+            "(image * 255).round().astype('uint8')"
+        )
     content, shape = as_content(query)
     if shape is not None:
         return "pixels", (content, list(shape)), part
@@ -75,13 +82,13 @@ def in_words(query: Any) -> str:
         return query.key
     if isinstance(query, (str, os.PathLike, uuid.UUID)):
         return str(query)
-    return "a code" if _is_code(query) else "an image"
+    return "a code" if _is_floats(query, 1) else "an image"
 
 
-def _is_code(query: Any) -> bool:
-    """Whether it is a vector of floats."""
+def _is_floats(query: Any, dimensions: int) -> bool:
+    """Whether it is an array of floats, such as a code, a vector of them."""
     return (
-        getattr(query, "ndim", None) == 1
+        getattr(query, "ndim", None) == dimensions
         and getattr(query, "dtype", None) is not None
         and query.dtype.kind == "f"
     )

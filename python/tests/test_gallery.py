@@ -104,6 +104,7 @@ def test_diffusion_needs_its_graph(gallery, digits):
         ({"query": np.full(176, np.nan, np.float32)}, errors.InputError, "NaN"),
         ({"query": str(uuid.UUID(int=5))}, errors.NoSuchImageError, "no image"),
         ({"query": np.zeros((4, 4))}, errors.InputError, "uint8"),
+        ({"query": np.zeros((1, 176), np.float32)}, errors.InputError, r"a row, as in codes\[0\]"),
         ({"query": np.zeros((9, 9), np.uint8), "k": 0}, errors.QueryError, "k=0"),
         ({"query": np.zeros((9, 9), np.uint8), "where": "wide"}, errors.QueryError, "wide"),
         ({"query": np.zeros((9, 9), np.uint8), "metric": "l7"}, errors.ParameterError, "l7"),
@@ -211,12 +212,14 @@ def test_what_is_there_is_told_from_what_is_not(tmp_path, article, gallery):
     with pytest.raises(errors.NotFittedError):
         Gallery.create("x.gallery", Encoder())
     with pytest.raises(errors.QueryError, match="no id"):
-        gallery["seven"]
+        gallery.delete(["seven"])
     first = next(iter(gallery))
     for name in (first, first.id, uuid.UUID(first.id), first.key, f"digits#{first.key}"):
-        assert name in gallery
+        assert name in gallery and gallery[name].id == first.id
     for name in ("seven", str(uuid.uuid4()), uuid.uuid4(), 7, None):
         assert name not in gallery
+        with pytest.raises(KeyError, match="no image"):
+            gallery[name]
 
 
 def test_a_region_is_one_of_a_query(gallery, digits):

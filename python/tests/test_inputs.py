@@ -52,6 +52,7 @@ def test_arrays_lists_pictures_paths_and_bytes_are_the_same_images(
         [as_bytes(path) for path in paths],
         [{"bytes": None, "path": str(path)} for path in paths],
         np.array(paths, dtype=object),
+        np.array([str(path) for path in paths]),
         (image for image in some),
         (path for path in paths),
     ):
@@ -155,7 +156,8 @@ def test_pictures_stand_upright(colour_encoder):
         ([None], "None"),
         ([3], "int is no image"),
         (17, "int is no images"),
-        ({"image": []}, "one image is no collection"),
+        ({"bytes": b"a file"}, "one image is no collection"),
+        ({"label": [1], "image": [b"a file"]}, r"columns \(label, image\).*images\['image'\]"),
     ],
 )
 def test_what_is_no_images_is_refused(encoder, images, said):

@@ -90,6 +90,7 @@ def dataset(digits, monkeypatch, tmp_path):
 
 
 def test_columns_of_data_sets(encoder, digits, dataset):
+    datasets = pytest.importorskip("datasets")
     expected = encoder.transform(digits.images[:60])
     for images in (
         dataset,
@@ -98,6 +99,10 @@ def test_columns_of_data_sets(encoder, digits, dataset):
         dataset.to_iterable_dataset(),
     ):
         np.testing.assert_allclose(encoder.transform(images), expected, atol=1e-5)
+    with pytest.raises(errors.InputError, match=r"several data sets \(train, test\).*\['train'\]"):
+        encoder.transform(datasets.DatasetDict(train=dataset, test=dataset))
+    with pytest.raises(errors.InputError, match=r"batch of columns.*\['image'\]"):
+        encoder.transform(dataset[:10])
     with pytest.raises(errors.InputError, match="has none"):
         encoder.transform(dataset.select_columns("label"))
 
