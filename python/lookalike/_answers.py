@@ -144,8 +144,13 @@ class Answer(Sequence[Hit]):
         return f"Answer to {self.query}: {len(self)} by {self.metric}{exact}{lines}"
 
     def to_pandas(self) -> pd.DataFrame:
-        """The hits as a data frame: `id`, `key`, `distance`, `score`, `label` and the rest of what
-        is known."""
+        """The hits as a data frame.
+
+        Returns
+        -------
+        DataFrame
+            `id`, `key`, `distance`, `score`, `label` and the rest of what is known.
+        """
         rows = [{"distance": hit.distance, "score": hit.score, **hit.payload} for hit in self._hits]
         return _frame(rows, ["id", "key", "distance", "score", "label"])
 
@@ -210,7 +215,14 @@ class Table:
         return f"{self._name}: {len(self)} rows of {', '.join(self.columns)} ({about})"
 
     def to_pandas(self) -> pd.DataFrame:
-        """The columns as a data frame; those of several numbers a row as one column for each."""
+        """The columns as a data frame.
+
+        Returns
+        -------
+        DataFrame
+            A column of several numbers a row, such as `position`, is one column for each:
+            `position_0`, `position_1`.
+        """
         frame: dict[str, Any] = {}
         for name, values in self.columns.items():
             if values.ndim == 1:

@@ -94,6 +94,8 @@ class Encoder(Transformer):
     ----------
     n_features_out_ : int
         Numbers of a code.
+    n_features_in_ : int
+        Values of a row, where `image_shape` said what images rows of 2-D arrays are.
     shape_ : (int, int, int)
         Height, width and channels of the network's input.
     metric_ : str
@@ -294,6 +296,11 @@ class Encoder(Transformer):
     def encode_text(self, text: str) -> np.ndarray:
         """Encode words, with an encoder that others have trained and that knows some.
 
+        Parameters
+        ----------
+        text : str
+            Words, such as "a red car".
+
         Returns
         -------
         ndarray of float32, shape (n_features_out_,)
@@ -319,7 +326,8 @@ class Encoder(Transformer):
         Returns
         -------
         dict
-            The column `code`, which `dataset.add_faiss_index("code")` takes.
+            The column `code`, which `dataset.add_faiss_index("code")` takes: float32, shape
+            (n_images, n_features_out_).
         """
         if column is None:
             column = image_column(batch)

@@ -141,6 +141,11 @@ class Findings(Points):
         """Lay the gallery out in the plane by UMAP, so that images that look alike lie near each
         other.
 
+        Parameters
+        ----------
+        progress : bool, optional
+            Whether to show a bar.
+
         Returns
         -------
         Table
@@ -335,11 +340,21 @@ class Findings(Points):
     ) -> Table:
         """Find labels that may be mistakes, because the neighbours contradict them.
 
-        Parameters and columns are those of `suggest_labels`; `own` is the label that the image has.
+        Parameters
+        ----------
+        labels, k, own, where, progress
+            As for `suggest_labels`.
 
         Returns
         -------
         Table
+            The most confident first: `id`, `key`, `own` (the label that the image has),
+            `suggested`, `confidence` (float64, 0 to 1), `because_of` (the id of the nearest image
+            with the suggested label), `location`.
+
+        See Also
+        --------
+        suggest_labels : labels for images without one.
         """
         return self._labels(True, labels, k, own, where, progress)
 

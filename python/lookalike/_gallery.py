@@ -161,7 +161,8 @@ class Gallery(Searching, Findings, Tables):
         Parameters
         ----------
         X : images
-            As for `Encoder.fit`.
+            As for `Encoder.fit`, but for rows of 2-D arrays. What cannot be read is passed over,
+            with a warning, in a list as well: images are known by their keys.
         name : str
             What images in memory are called together. An image's id follows from this and its key,
             so that the same name and key later mean the same image. Not needed for sources and for
@@ -187,8 +188,9 @@ class Gallery(Searching, Findings, Tables):
         Returns
         -------
         dict
-            Counts: `images`, `encoded`, `added`, `changed`, `unchanged`, `removed`, `skipped`,
-            `points`; `notes`.
+            Counts: `images`, `encoded`, `tiled` (images of which windows were made), `added`,
+            `changed`, `unchanged`, `removed`, `skipped`, `not_stored` (only on a cluster), `flat`
+            (nothing but the background), `points`; `notes`.
         """
         is_source = isinstance(X, (str, os.PathLike))
         if is_source and name is not None:
@@ -233,14 +235,32 @@ class Gallery(Searching, Findings, Tables):
         return self._store.delete([id_of(one) for one in ids])
 
     def forget(self, source: str) -> int:
-        """Remove all images of a source; gives how many."""
+        """Remove all images of a source.
+
+        Parameters
+        ----------
+        source : str
+            Its name, as in `sources`.
+
+        Returns
+        -------
+        int
+            How many there were.
+        """
         return self._store.forget(source)
 
     # What it is.
 
     def describe(self) -> dict[str, Any]:
-        """What the gallery is: `name`, `metric`, `dims`, `points`, `indexed`, `model_fingerprint`,
-        `diffusion`."""
+        """Say what the gallery is.
+
+        Returns
+        -------
+        dict
+            `name`, `metric`, `dims`, `points`, `indexed` (points that the index covers; the others
+            are compared one by one), `model_fingerprint`, `created` (seconds since 1970), and
+            `diffusion` ("absent", "fresh" or "stale").
+        """
         about: dict[str, Any] = json.loads(self._store.describe())
         return about
 

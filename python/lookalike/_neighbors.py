@@ -24,7 +24,7 @@ class Neighbors(Estimator):
     """The nearest neighbours of images by their codes, or of any vectors; exact, by comparing with
     all.
 
-    Its methods are those of `sklearn.neighbors.NearestNeighbors`.
+    Has `kneighbors` and `kneighbors_graph` as `sklearn.neighbors.NearestNeighbors` has them.
 
     Parameters
     ----------
@@ -39,8 +39,10 @@ class Neighbors(Estimator):
 
     Attributes
     ----------
-    codes_ : ndarray of float32, shape (n_samples_fit_, n_features)
+    codes_ : ndarray of float32, shape (n_samples_fit_, n_features_in_)
         The codes that are searched.
+    n_samples_fit_, n_features_in_ : int
+        How many codes there are, and the numbers of each.
     keys_ : list of str or None
         The key of each image: its path within its source, or its number.
     labels_ : list or None

@@ -30,8 +30,12 @@ class Points:
     metric: str
 
     def find(self, name: str) -> Point | None:
-        """The image that a name means: an id, a path, "SOURCE#KEY", or a key that only one source
-        has.
+        """Find the image that a name means.
+
+        Parameters
+        ----------
+        name : str
+            An id, a path, "SOURCE#KEY", or a key that only one source has.
 
         Returns
         -------
@@ -55,15 +59,35 @@ class Points:
         return name is not None and self._store.find(name) is not None
 
     def picture(self, one: Any) -> bytes | None:
-        """A small picture of an image, as the bytes of a PNG or JPEG file; None where nothing is
-        left of it."""
+        """Get a small picture of an image.
+
+        Parameters
+        ----------
+        one : str, UUID or Point
+            The image's id, or the image.
+
+        Returns
+        -------
+        bytes or None
+            A PNG or JPEG file; None where nothing is left of the image.
+        """
         return self._store.pictures([id_of(one)], PICTURE_SIDE)[0]
 
     def __len__(self) -> int:
         return self._store.count(None)
 
     def count(self, where: str | None = None) -> int:
-        """How many images there are, or pass a filter."""
+        """Count the images.
+
+        Parameters
+        ----------
+        where : str, optional
+            A filter, as for `search`.
+
+        Returns
+        -------
+        int
+        """
         return self._store.count(where)
 
     def __iter__(self) -> Iterator[Point]:
@@ -76,6 +100,10 @@ class Points:
         ----------
         where : str, optional
             A filter, as for `search`.
+
+        Yields
+        ------
+        Point
         """
         after = None
         while True:
@@ -88,6 +116,11 @@ class Points:
     def codes(self, where: str | None = None) -> np.ndarray:
         """All codes, in the order of the ids.
 
+        Parameters
+        ----------
+        where : str, optional
+            A filter, as for `search`.
+
         Returns
         -------
         ndarray of float32, shape (n_images, dims)
@@ -95,7 +128,13 @@ class Points:
         return self._read(where)[1]
 
     def sources(self) -> dict[str, int]:
-        """The sources, and how many images each has."""
+        """List the sources.
+
+        Returns
+        -------
+        dict of int
+            How many images each source has, by its name.
+        """
         return {source["source"]: source["images"] for source in json.loads(self._store.sources())}
 
     # What other parts of a gallery read.

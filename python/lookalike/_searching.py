@@ -112,8 +112,13 @@ class Searching(Points):
         return Answer(words, found, self._pictures, query_picture(asked))
 
     def searches(self) -> dict[str, dict[str, Any]]:
-        """The searches that are kept: of each name how many examples are `like` and `unlike`, and
-        its `filter` and `strategy`."""
+        """List the searches that are kept.
+
+        Returns
+        -------
+        dict of dict
+            By their names: how many examples are `like` and `unlike`, and `filter` and `strategy`.
+        """
         found = json.loads(_lookalike.named_searches(self._store))
         return {search.pop("name"): search for search in found}
 
@@ -145,11 +150,25 @@ class Searching(Points):
         return _lookalike.save_search(self._store, name, as_examples(like, unlike), keeping)
 
     def rename_search(self, name: str, to: str) -> None:
-        """Give a search that is kept another name."""
+        """Give a search that is kept another name.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        to : str
+            Its new name, which no other search has.
+        """
         _lookalike.rename_search(self._store, name, to)
 
     def delete_search(self, name: str) -> None:
-        """Forget a search that is kept."""
+        """Forget a search that is kept.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        """
         _lookalike.delete_search(self._store, name)
 
 

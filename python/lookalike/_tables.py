@@ -50,14 +50,18 @@ class Tables(Points):
         )
 
     def to_arrow(self, where: str | None = None) -> pa.Table:
-        """All images as a table of Arrow: `id`, `source`, `key`, `label`, `location`, `width`,
-        `height`, `bytes`, `blake3`, `extra` (JSON), and `code`, a list of `dims` floats, which is
-        not copied.
+        """All images as a table of Arrow.
 
         Parameters
         ----------
         where : str, optional
             A filter, as for `search`.
+
+        Returns
+        -------
+        pyarrow.Table
+            `id`, `source`, `key`, `label`, `location`, `width`, `height`, `bytes`, `blake3`,
+            `extra` (JSON), and `code`, a list of `dims` floats, which is not copied.
         """
         arrow = need("pyarrow", "to_arrow")
         payloads, values = self._read(where)
@@ -84,10 +88,26 @@ class Tables(Points):
         neighbors: int = 0,
         progress: bool | None = None,
     ) -> int:
-        """Write all images to a Parquet file, some at a time; gives how many.
+        """Write all images to a Parquet file, some at a time.
 
-        ``map`` adds the columns ``x`` and ``y``, the place on the map; ``neighbors`` adds a column of that name, a
-        struct of ``ids`` (numbers of rows in the file) and ``distances`` of so many nearest others.
+        Parameters
+        ----------
+        path : path
+            The file, which is replaced whole or not at all.
+        where : str, optional
+            A filter, as for `search`.
+        map : bool
+            Add the columns `x` and `y`, the place on the map.
+        neighbors : int
+            Add a column `neighbors`, a struct of `ids` (numbers of rows in the file) and
+            `distances` of so many nearest others, at most 1000.
+        progress : bool, optional
+            Whether to show a bar.
+
+        Returns
+        -------
+        int
+            How many images were written.
         """
         neighbors = whole("neighbors", neighbors)
         if neighbors > _MAX_NEIGHBORS:

@@ -171,6 +171,11 @@ def test_what_cannot_be_read_is_passed_over(gallery, tmp_path):
     with pytest.warns(errors.LookalikeWarning, match="bad.png"):
         summary = gallery.index("folder", progress=False)
     assert (summary["added"], summary["skipped"]) == (1, 1)
+    # In a list as well, whose images are known by their keys.
+    paths = [tmp_path / "folder" / name for name in ("bad.png", "good.png")]
+    with pytest.warns(errors.LookalikeWarning, match="bad.png"):
+        summary = gallery.index(paths, progress=False)
+    assert (summary["added"], summary["skipped"]) == (1, 1)
 
 
 def test_one_at_a_time(gallery, encoder):

@@ -1,6 +1,8 @@
 """The program in the package, and the package as a whole."""
 
+import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,13 +112,23 @@ def test_the_package_is_typed_and_its_stub_is_whole():
 
 def test_all_that_is_public_is_described():
     from lookalike import Encoder, Gallery, Neighbors, datasets, errors
+    from lookalike._answers import Answer, Table
 
     for thing in (Encoder, Gallery, Neighbors, datasets, errors, lookalike.set_threads):
         assert thing.__doc__
-    for kind in (Encoder, Gallery, Neighbors):
-        for name, member in vars(kind).items():
-            if not name.startswith("_") and callable(member):
-                assert member.__doc__, f"{kind.__name__}.{name}"
+    for kind in (Encoder, Gallery, Neighbors, Answer, Table):
+        for name, member in inspect.getmembers(kind):
+            if name.startswith("_"):
+                continue
+            called, said = f"{kind.__name__}.{name}", inspect.getdoc(member) or ""
+            assert said, called
+            # Not what is Python's own, such as the methods of a sequence.
+            if getattr(member, "__module__", "").startswith("lookalike."):
+                signature = inspect.signature(member)
+                takes = bool(set(signature.parameters) - {"self"})
+                gives = signature.return_annotation != "None"
+                assert bool(re.search("Parameters\n---", said)) == takes, called
+                assert bool(re.search("(Returns|Yields)\n---", said)) == gives, called
     assert set(lookalike.__all__) <= set(dir(lookalike))
     assert issubclass(errors.GalleryInUseError, errors.GalleryError)
     for name in errors.__all__:
