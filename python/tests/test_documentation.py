@@ -6,6 +6,7 @@ import os
 import pathlib
 
 import pytest
+from PIL import Image
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OPTIONS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -35,6 +36,21 @@ def test_the_guide(capfd):
     )
     assert failed == 0, capfd.readouterr().out
     assert tried > 0
+
+
+def test_the_readme(pictures, tmp_path):
+    """Its example, with one epoch."""
+    text = (ROOT / "python" / "README.md").read_text(encoding="utf-8")
+    example = text.split("```python\n")[1].split("```")[0]
+    quick = example.replace("Encoder(", "Encoder(epochs=1, progress=False, ")
+    assert quick != example
+    (tmp_path / "photos").symlink_to(pictures)
+    Image.open(pictures / "spots" / "01.png").save(tmp_path / "query.jpg")
+    found = {}
+    exec(quick, found)
+    assert found["codes"].shape[0] == 40 and found["indices"].shape == (1, 5)
+    with found["Gallery"].open("photos.gallery") as gallery:
+        assert len(gallery) == 40
 
 
 def test_the_notebook(tmp_path, monkeypatch):
