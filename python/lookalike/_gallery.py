@@ -146,11 +146,14 @@ class Gallery(Searching, Findings, Tables):
         name: str | None = None,
         keys: Sequence[str] | None = None,
         labels: Sequence[Any] | None = None,
+        image_shape: tuple[int, ...] | None = None,
         prune: bool = False,
+        prune_emptied: bool = False,
         reread: bool = False,
         diffusion: bool = False,
         thumbnail: int = PICTURE_SIDE,
         tiles: int | None = None,
+        exif: bool | None = None,
         progress: bool | None = None,
     ) -> dict[str, Any]:
         """Bring the gallery in step with a source: what is new or changed is read, encoded and
@@ -161,8 +164,8 @@ class Gallery(Searching, Findings, Tables):
         Parameters
         ----------
         X : images
-            As for `Encoder.fit`, but for rows of 2-D arrays. What cannot be read is passed over,
-            with a warning, in a list as well: images are known by their keys.
+            As for `Encoder.fit`. What cannot be read is passed over, with a warning, in a list as
+            well: images are known by their keys.
         name : str
             What images in memory are called together. An image's id follows from this and its key,
             so that the same name and key later mean the same image. Not needed for sources and for
@@ -171,8 +174,13 @@ class Gallery(Searching, Findings, Tables):
             A key for each image in memory; by default its number, and of a path the path.
         labels : sequence, optional
             A label for each image in memory. They are kept, and nothing learns from them.
+        image_shape : tuple of int, optional
+            Height, width and perhaps channels of the images in the rows of 2-D arrays.
         prune : bool
             Remove the images that the source no longer has.
+        prune_emptied : bool
+            As `prune`, also where a folder that had images lists none now, or the whole source:
+            without this, that is an error, because a disk may not be mounted.
         reread : bool
             Read every image anew, even if its file has not changed.
         diffusion : bool
@@ -180,8 +188,13 @@ class Gallery(Searching, Findings, Tables):
         thumbnail : int
             The longer side of the small pictures that are kept, in pixels; 0: none.
         tiles : int, optional
-            Keep codes of so many overlapping windows of each image, 30 or more, in which
-            `search(tiles=True)` finds parts of images; 0: keep none any more. By default as before.
+            Keep codes of at most so many overlapping windows of each image, 4 to 1000 (30 is
+            usual), in which `search(tiles=True)` finds parts of images; 0: keep none any more. By
+            default as before.
+        exif : bool, optional
+            Whether to keep what cameras wrote about photographs (when, where, with what); False
+            also forgets it of the images that are gone through. By default as before, and True in a
+            new gallery.
         progress : bool, optional
             Whether to show a bar; by default on a terminal and in notebooks.
 
@@ -203,12 +216,21 @@ class Gallery(Searching, Findings, Tables):
             )
         filling = {
             "prune": prune,
+            "prune_emptied": prune_emptied,
             "reread": reread,
             "diffusion": diffusion,
             "thumbnail": whole("thumbnail", thumbnail),
             "tiles": None if tiles is None else whole("tiles", tiles),
+            "exif": exif,
         }
-        images = as_input(X, name=name or "files", keys=keys, labels=labels, paths_as_keys=True)
+        images = as_input(
+            X,
+            name=name or "files",
+            keys=keys,
+            labels=labels,
+            image_shape=image_shape,
+            paths_as_keys=True,
+        )
         with Observer(progress) as observer:
             text, why = self._store.index(images, as_json(filling), observer)
         summary: dict[str, Any] = json.loads(text)

@@ -40,11 +40,14 @@ pub struct Store {
 #[serde(deny_unknown_fields)]
 struct Filling {
     prune: bool,
+    prune_emptied: bool,
     reread: bool,
     diffusion: bool,
     thumbnail: usize,
     /// Tiles that are kept of each image, from now on; as before if none is given.
     tiles: Option<usize>,
+    /// Whether what cameras wrote is kept, from now on; as before if it is not said.
+    exif: Option<bool>,
 }
 
 /// A point as Python reads it.
@@ -147,11 +150,13 @@ impl Store {
             let progress = |progress| teller.progress(progress);
             let options = IndexOptions {
                 diffusion: filling.diffusion,
-                prune: filling.prune,
+                prune: filling.prune || filling.prune_emptied,
+                prune_emptied: filling.prune_emptied,
                 reread: filling.reread,
                 thumbnail: filling.thumbnail,
                 rules: RuleOverrides {
                     tiles: filling.tiles,
+                    no_exif: filling.exif.map(|exif| !exif),
                     ..RuleOverrides::default()
                 },
                 stop: Some(teller.stop()),

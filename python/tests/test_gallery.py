@@ -133,6 +133,38 @@ def test_indexing_twice_changes_nothing(gallery, digits):
     assert gallery.forget("digits") == 388 and len(gallery) == 0
 
 
+def test_a_source_that_lists_nothing_is_pruned_only_if_that_is_meant(gallery, digits):
+    os.mkdir("photos")
+    Image.fromarray(digits.images[0]).save("photos/0.png")
+    assert gallery.index("photos", progress=False)["added"] == 1
+    os.remove("photos/0.png")
+    with pytest.raises(errors.SourceError, match="nothing was pruned"):
+        gallery.index("photos", prune=True, progress=False)
+    assert gallery.index("photos", prune_emptied=True, progress=False)["removed"] == 1
+
+
+def test_what_cameras_wrote_is_kept_unless_it_is_refused(gallery, digits):
+    os.mkdir("photos")
+    picture = Image.fromarray(digits.images[0])
+    exif = picture.getexif()
+    exif[0x010F], exif[0x0110] = "Maker", "Model"
+    picture.save("photos/0.jpg", exif=exif)
+
+    def camera(**how):
+        gallery.index("photos", reread=True, progress=False, **how)
+        return gallery.find("0.jpg").payload["facts"].get("camera")
+
+    assert camera() is not None and camera(exif=False) is None
+    # As before.
+    assert camera() is None and camera(exif=True) is not None
+
+
+def test_rows_of_pixels_are_indexed(gallery, digits):
+    rows = digits.images[:3].reshape(3, -1)
+    gallery.index(rows, name="rows", image_shape=(28, 28), progress=False)
+    assert gallery.search(digits.images[1], k=2).distances.max() < 1e-6
+
+
 def test_a_folder_and_lists_of_paths(colour_encoder, pictures):
     paths = sorted(pictures.glob("*/*.png"))
     with Gallery.create("pictures.gallery", colour_encoder) as gallery:
