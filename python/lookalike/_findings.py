@@ -372,9 +372,7 @@ class Findings(Points):
             for one, label in (labels or {}).items()
             if (text := label_of(label)) is not None
         }
-        wishes = as_json(
-            {"k": whole("k", k), "own": own, "given": given, "mistakes": mistakes}
-        )
+        wishes = as_json({"k": whole("k", k), "own": own, "given": given, "mistakes": mistakes})
         found = self._found(_lookalike.suggest_labels, wishes, where, progress)
         rows = found["found"]
         columns = {

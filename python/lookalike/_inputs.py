@@ -325,9 +325,7 @@ def _of_array(
             part = array[at : at + step]
             yield len(part), part.tobytes(), shape
 
-    return Batches(
-        name, len(array), make, features=features, shapes=lambda: [shape], **given
-    )
+    return Batches(name, len(array), make, features=features, shapes=lambda: [shape], **given)
 
 
 def _of_sequence(images: Any, name: str, paths_as_keys: bool, given: dict[str, Any]) -> Batches:

@@ -132,9 +132,7 @@ class Neighbors(Estimator):
         import numpy as np
 
         self._check_fitted()
-        count = whole(
-            "n_neighbors", self.n_neighbors if n_neighbors is None else n_neighbors, 1
-        )
+        count = whole("n_neighbors", self.n_neighbors if n_neighbors is None else n_neighbors, 1)
         most = self.n_samples_fit_ - (X is None)
         if count > most:
             raise InputError(

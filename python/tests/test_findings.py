@@ -164,7 +164,10 @@ def test_numbers_of_numpy_are_numbers(gallery):
         (lambda gallery: gallery.duplicates(threshold=np.inf), "threshold=inf: expected a finite"),
         (lambda gallery: gallery.to_parquet("x", neighbors=1001), "neighbors=1001: .* at most"),
         (lambda gallery: gallery.to_parquet("x", neighbors=0.5), "neighbors=0.5"),
-        (lambda gallery: gallery.index(np.zeros((2, 2, 2), np.uint8), name="x", tiles=1.5), "tiles"),
+        (
+            lambda gallery: gallery.index(np.zeros((2, 2, 2), np.uint8), name="x", tiles=1.5),
+            "tiles",
+        ),
     ],
 )
 def test_numbers_that_cannot_work_are_named(gallery, use, said):

@@ -12,7 +12,6 @@ import uuid
 import numpy as np
 import pytest
 from lookalike import Encoder, Gallery, errors
-from lookalike._progress import Observer
 from PIL import Image
 
 CLIP = pathlib.Path(__file__).parents[2] / "crates/lookalike-pretrained/tests/fixtures/tiny-clip"
@@ -111,10 +110,22 @@ def test_diffusion_needs_its_graph(gallery, digits):
         ({"query": np.zeros((9, 9), np.uint8), "region": (1, 2)}, errors.InputError, "region"),
         ({"query": np.zeros((9, 9), np.uint8), "rerank": "luck"}, errors.QueryError, "luck"),
         ({"like": [], "k": 3}, errors.QueryError, "at least one"),
-        ({"query": np.zeros((9, 9), np.uint8), "k": 2.7}, errors.QueryError, "k=2.7: expected a whole"),
+        (
+            {"query": np.zeros((9, 9), np.uint8), "k": 2.7},
+            errors.QueryError,
+            "k=2.7: expected a whole",
+        ),
         ({"query": np.zeros((9, 9), np.uint8), "k": "3"}, errors.QueryError, "k='3'"),
-        ({"query": np.zeros((9, 9), np.uint8), "max_distance": np.nan}, errors.QueryError, "max_distance=nan"),
-        ({"query": np.zeros((9, 9), np.uint8), "diverse": "very"}, errors.QueryError, "diverse='very'"),
+        (
+            {"query": np.zeros((9, 9), np.uint8), "max_distance": np.nan},
+            errors.QueryError,
+            "max_distance=nan",
+        ),
+        (
+            {"query": np.zeros((9, 9), np.uint8), "diverse": "very"},
+            errors.QueryError,
+            "diverse='very'",
+        ),
     ],
 )
 def test_what_cannot_be_answered_is_refused(gallery, wishes, error, said):
