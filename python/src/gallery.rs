@@ -161,7 +161,6 @@ impl Store {
                 },
                 stop: Some(teller.stop()),
                 progress: Some(&progress),
-                ..IndexOptions::default()
             };
             let stream = input.stream(skips.clone())?;
             lookalike::index(stream, searcher.encoder(), searcher.gallery(), options)
