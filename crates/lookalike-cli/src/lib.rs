@@ -32,11 +32,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         // Whoever read our output has enough of it: no error of ours.
         Err(Failure::ClosedPipe) => 0,
         Err(Failure::Error(error)) => {
-            let options = program::options_for(&error).map(|options| format!(" ({options})"));
-            note(&format!(
-                "lookalike: {error}{}",
-                options.unwrap_or_default()
-            ));
+            let advice = program::advice_for(&error).map(|advice| format!(" ({advice})"));
+            note(&format!("lookalike: {error}{}", advice.unwrap_or_default()));
             1
         }
     }

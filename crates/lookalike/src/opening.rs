@@ -211,7 +211,7 @@ mod tests {
             assert!(error.contains("qdrant://HOST:6334/photos"), "{error}");
         }
         let error = open_gallery("./qdrant:photos").err().unwrap();
-        assert!(error.to_string().contains("lookalike train"), "{error}");
+        assert!(error.to_string().contains("there is no gallery"), "{error}");
     }
 
     #[cfg(not(feature = "cluster"))]

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use lookalike::Error;
 use lookalike::PretrainedError;
 use lookalike::autoencoder::AutoencoderError;
-use lookalike::gallery::Holder;
+use lookalike::gallery::{GalleryError, Holder};
 
 pub use arguments::Arguments;
 use arguments::Command;
@@ -55,11 +55,20 @@ impl<E: Into<Error>> From<E> for Failure {
     }
 }
 
-/// The options that change what the library says cannot be done; it does not know the command line.
-pub fn options_for(error: &Error) -> Option<&'static str> {
+/// The command or the options that change what the library says cannot be done; it does not know
+/// the command line.
+pub fn advice_for(error: &Error) -> Option<&'static str> {
     let error = match error {
         Error::Autoencoder(error) => error,
         Error::Pretrained(error) => return options_for_pretrained(error),
+        Error::Gallery(GalleryError::NotFound { .. }) => {
+            return Some("`lookalike index` makes one");
+        }
+        Error::Gallery(
+            GalleryError::NoDiffusion { .. } | GalleryError::DamagedDiffusion { .. },
+        ) => {
+            return Some("`lookalike index` builds it");
+        }
         _ => return None,
     };
     match error {

@@ -357,7 +357,10 @@ fn diffusion_says_that_it_does_not_work(place: &Place) {
         matches!(error, GalleryError::NotOnCluster { .. }),
         "{error}"
     );
-    assert!(error.to_string().contains("gallery copy"), "{error}");
+    assert!(
+        error.to_string().contains("copy the gallery to a folder"),
+        "{error}"
+    );
     assert_eq!(
         gallery.describe().unwrap().diffusion,
         DiffusionState::Unavailable

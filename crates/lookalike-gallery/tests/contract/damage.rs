@@ -143,7 +143,7 @@ fn a_damaged_neighbour_graph_is_noticed_and_built_anew() {
             matches!(error, GalleryError::DamagedDiffusion { .. }),
             "{error}"
         );
-        assert!(error.to_string().contains("lookalike index"), "{error}");
+        assert!(error.to_string().contains("build it again"), "{error}");
         // Whoever indexes again learns from this that it is missing.
         let state = gallery.describe().unwrap().diffusion;
         assert_eq!(state, DiffusionState::Absent);
