@@ -406,7 +406,7 @@ mod tests {
             .map(|_| ())
             .unwrap_err();
         assert!(
-            problem.detail().contains("without an end"),
+            problem.detail().contains("too many times"),
             "{}",
             problem.detail()
         );
