@@ -482,11 +482,11 @@ mod tests {
         };
         let plain = with(number("exclude_outside", 0));
         for (node, expected) in [
-            (with(number("antialias", 1)), "smooths"),
-            (with(number("axes", 0)), "names its axes"),
+            (with(number("antialias", 1)), "antialias"),
+            (with(number("axes", 0)), "attribute axes"),
             (
                 with(text("keep_aspect_ratio_policy", "not_larger")),
-                "keeps proportions",
+                "keep_aspect_ratio_policy",
             ),
             (
                 with(text("coordinate_transformation_mode", "tf_crop_and_resize")),

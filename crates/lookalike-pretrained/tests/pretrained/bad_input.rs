@@ -182,7 +182,7 @@ fn cubic_resizing_of_constants_is_computed() {
         (
             vec![integer_attribute("antialias", 1)],
             vec![1, 1, 4, 4],
-            "smooths",
+            "antialias",
         ),
     ] {
         let message = error_on_rten(&with_positions(&attributes, &sizes));
