@@ -29,7 +29,7 @@ def test_copies_outliers_and_a_map(gallery, digits):
     assert "column" not in str(caught.value)
     with Gallery.create("clip.gallery", Encoder.load(CLIP)) as other:
         other.index(digits.images[:5], name="digits", progress=False)
-        with pytest.raises(errors.GalleryError, match="no autoencoder"):
+        with pytest.raises(errors.GalleryError, match="not an autoencoder"):
             other.outliers(by="reconstruction", progress=False)
     layout = gallery.map(progress=False)
     assert (

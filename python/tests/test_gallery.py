@@ -259,7 +259,7 @@ def test_what_is_there_is_told_from_what_is_not(tmp_path, article, gallery):
         Gallery.create("x.gallery", article, metric="l7")
     with pytest.raises(errors.NotFittedError):
         Gallery.create("x.gallery", Encoder())
-    with pytest.raises(errors.QueryError, match="no id"):
+    with pytest.raises(errors.QueryError, match="not the id"):
         gallery.delete(["seven"])
     first = next(iter(gallery))
     for name in (first, first.id, uuid.UUID(first.id), first.key, f"digits#{first.key}"):
@@ -306,7 +306,7 @@ def test_it_knows_how_its_encoder_was_adapted(encoder, digits, tmp_path):
     ):
         with pytest.raises(errors.ModelError, match="open its gallery"):
             use()
-    with pytest.raises(errors.QueryError, match="adapted"):
+    with pytest.raises(errors.QueryError, match="adaptation"):
         Gallery.create("again", adapted)
     assert not (tmp_path / "again").exists()
 
