@@ -6,6 +6,7 @@ use std::str::FromStr;
 use lookalike_kernels::Loss as LossKernel;
 use serde::{Deserialize, Serialize};
 
+use super::schedule::Schedule;
 use crate::error::AutoencoderError;
 
 /// What the network sees and what it must give back.
@@ -77,45 +78,6 @@ pub enum Optimiser {
 impl Optimiser {
     /// Every optimiser.
     pub const ALL: [Optimiser; 2] = [Self::Adam, Self::AdamW];
-}
-
-/// How the learning rate moves over the steps of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Schedule {
-    /// The same all along.
-    Constant,
-    /// Up to the learning rate over the first 30% of the steps and down to nearly nothing, both
-    /// along a half cosine (Smith and Topin 2018).
-    OneCycle,
-}
-
-impl Schedule {
-    /// Every schedule.
-    pub const ALL: [Schedule; 2] = [Self::OneCycle, Self::Constant];
-
-    /// Learning rate of `step` (from 0) of `steps`, for a highest rate of `peak`.
-    pub(crate) fn rate(self, peak: f64, step: usize, steps: usize) -> f64 {
-        const RISE: f64 = 0.3;
-        const START: f64 = 1.0 / 25.0;
-        const END: f64 = START * 1e-4;
-        match self {
-            Self::Constant => peak,
-            Self::OneCycle => {
-                let turn = (RISE * steps as f64 - 1.0).max(1.0);
-                let last = (steps as f64 - 1.0).max(turn + 1.0);
-                let step = step as f64;
-                let half_cosine = |from: f64, to: f64, part: f64| {
-                    to + (from - to) * 0.5 * (1.0 + (std::f64::consts::PI * part).cos())
-                };
-                peak * if step <= turn {
-                    half_cosine(START, 1.0, step / turn)
-                } else {
-                    half_cosine(1.0, END, ((step - turn) / (last - turn)).min(1.0))
-                }
-            }
-        }
-    }
 }
 
 /// How long to learn, in one word.
