@@ -290,7 +290,7 @@ impl TrainConfig {
             return fail(
                 "colour_weight",
                 format!(
-                    "colour weight {weight}: the codes of objective {} contain colours already; use weight 0",
+                    "colour weight {weight}: colours are not joined to codes of objective {}; use weight 0",
                     self.objective
                 ),
             );

@@ -37,7 +37,7 @@ pub(crate) struct Service {
     pub presences: Presences,
     /// How images from outside are read.
     pub reading: Reading,
-    pub workers: Workers,
+    workers: Workers,
     writers: Workers,
     /// Room for the bodies of requests.
     pub room: Room,
@@ -128,6 +128,11 @@ impl Service {
 
     pub fn queries(&self) -> MutexGuard<'_, Queries> {
         self.queries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Requests that wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.workers.waiting() + self.writers.waiting()
     }
 
     /// Runs something that blocks, when it is its turn.

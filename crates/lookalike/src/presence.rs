@@ -145,14 +145,15 @@ fn file_id(_about: &Metadata, real: PathBuf) -> FileId {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use lookalike_gallery::{DiffusionState, GalleryInfo};
     use lookalike_neighbours::Metric;
 
     use super::*;
 
-    fn presences() -> Presences {
-        Presences::of(&GalleryInfo {
+    /// What describes an empty gallery in a folder.
+    pub fn info() -> GalleryInfo {
+        GalleryInfo {
             name: "g".into(),
             metric: Metric::Cosine,
             dims: 1,
@@ -161,7 +162,11 @@ mod tests {
             model_fingerprint: String::new(),
             created: 0,
             diffusion: DiffusionState::Absent,
-        })
+        }
+    }
+
+    fn presences() -> Presences {
+        Presences::of(&info())
     }
 
     fn at(location: impl AsRef<Path>) -> Payload {

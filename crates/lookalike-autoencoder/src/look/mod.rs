@@ -3,9 +3,9 @@
 //!
 //! A description has up to four parts: where edges run (shape), which local structures there are,
 //! coarse and fine ([`Structure`]), and which colours. Each part is brought to its principal
-//! components over the collection and to a mean squared length of 1, and enters with a weight. The principal
-//! components of all of them together are the description. None is whitened: on each of eight
-//! collections half-whitened codes had a lower mean average precision.
+//! components over the collection and to a mean squared length of 1, and enters with a weight. The
+//! principal components of all of them together are the description. None is whitened: on each of
+//! eight collections half-whitened codes had a lower mean average precision.
 //!
 //! A part's weight follows from the collection. A neighbour that another part finds as well is
 //! confirmed, and a part counts by the fourth power of how often its neighbours are, beyond chance,

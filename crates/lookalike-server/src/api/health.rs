@@ -35,7 +35,7 @@ pub(super) async fn ready(State(service): Shared) -> Answered<&'static str> {
 pub(super) async fn metrics(State(service): Shared) -> Answered<impl IntoResponse + use<>> {
     let text = service.run(|service| {
         let points = service.gallery().count(None)?;
-        let waiting = service.workers.waiting();
+        let waiting = service.waiting();
         let query_bytes = service.queries().bytes();
         Ok(service.metrics.text(points, waiting, query_bytes))
     });

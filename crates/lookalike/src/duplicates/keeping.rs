@@ -442,10 +442,11 @@ fn rank(format: Format) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn member(number: u128, kind: Kind, content: &str) -> Member {
+    /// A member of a group, of this content.
+    pub fn member(number: u128, kind: Kind, content: &str) -> Member {
         Member {
             id: Uuid::from_u128(number),
             kind,

@@ -24,8 +24,8 @@ pub struct GroupsArguments {
     /// Only pictures whose payload passes; repeatable, all must hold
     #[arg(long = "where", value_name = "CONDITION", value_parser = Filter::condition)]
     pub filters: Vec<Filter>,
-    /// Keep the number of each picture's group in the gallery, as its field `group`; with --where, other
-    /// pictures lose theirs
+    /// Keep the number of each picture's group in the gallery, as its field `group`; with --where,
+    /// other pictures lose theirs
     #[arg(long)]
     pub keep: bool,
     /// Write the pictures of all groups there, a picture a line

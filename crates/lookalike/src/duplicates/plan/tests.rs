@@ -2,28 +2,18 @@
 
 use std::fs;
 
-use lookalike_gallery::DiffusionState;
-use lookalike_neighbours::Metric;
-
+use super::super::keeping::tests::member as member_of;
 use super::*;
+use crate::presence;
 
 /// A member with the content that its file has now.
 fn member(number: u128, kind: Kind, path: &Path) -> Member {
     let content = fs::read(path).unwrap();
-    Member {
-        id: Uuid::from_u128(number),
-        kind,
-        distance: 0.0,
-        difference: None,
-        turned: None,
-        payload: Payload {
-            source: path.parent().unwrap().display().to_string(),
-            key: path.file_name().unwrap().display().to_string(),
-            blake3: blake3::hash(&content).to_hex().to_string(),
-            location: Some(path.display().to_string()),
-            ..Payload::default()
-        },
-    }
+    let mut member = member_of(number, kind, &blake3::hash(&content).to_hex());
+    member.payload.source = path.parent().unwrap().display().to_string();
+    member.payload.key = path.file_name().unwrap().display().to_string();
+    member.payload.location = Some(path.display().to_string());
+    member
 }
 
 /// What is planned where the first of each group is kept.
@@ -41,19 +31,16 @@ fn planned(groups: Vec<Vec<Member>>, aside: &Path) -> Plan {
         reason: String::new(),
     };
     let verdicts: Vec<Verdict> = groups.iter().zip(1..).map(verdict).collect();
-    let info = GalleryInfo {
-        name: "g".into(),
-        metric: Metric::Cosine,
-        dims: 1,
-        points: 0,
-        indexed: 0,
-        model_fingerprint: String::new(),
-        created: 0,
-        diffusion: DiffusionState::Absent,
-    };
     let action = Action::MoveTo(aside.display().to_string());
     let options = KeepOptions::default();
-    plan_in(info, &groups, &verdicts, &options, &action).unwrap()
+    plan_in(
+        presence::tests::info(),
+        &groups,
+        &verdicts,
+        &options,
+        &action,
+    )
+    .unwrap()
 }
 
 /// The files that a plan leaves alone, and why.
