@@ -162,6 +162,7 @@ _OPERATORS = {
     "Div": lambda i, a: i[0] / i[1],
     "Equal": lambda i, a: i[0] == i[1],
     "Flatten": lambda i, a: i[0].flatten(a.get("axis", 1)),
+    "Gather": lambda i, a: i[0].index_select(a["axis"], i[1]),
     "Gemm": lambda i, a: i[0] @ i[1] + i[2],
     "Greater": lambda i, a: i[0] > i[1],
     "Less": lambda i, a: i[0] < i[1],

@@ -188,7 +188,7 @@ mod tests {
     use lookalike_images::{Collection, InputShape};
 
     use super::*;
-    use crate::{Architecture, DeviceChoice, Objective, TrainConfig, train};
+    use crate::{Architecture, DeviceChoice, Objective, Symmetry, TrainConfig, train};
 
     fn shape(channels: usize) -> InputShape {
         InputShape {
@@ -218,7 +218,26 @@ mod tests {
         Pixels::new(28, 28, channels, data).unwrap()
     }
 
+    fn symmetric_model() -> Autoencoder {
+        let model = model_with(Architecture::Bottleneck, Objective::Look, 0.0, |config| {
+            config.augmentation.turn = true;
+            config.augmentation.mirror = true;
+        });
+        let direct = model.record().direct.as_ref().unwrap();
+        assert_eq!(direct.symmetry, Symmetry::TurnsAndMirror);
+        model
+    }
+
     fn model(architecture: Architecture, objective: Objective, colour_weight: f32) -> Autoencoder {
+        model_with(architecture, objective, colour_weight, |_| {})
+    }
+
+    fn model_with(
+        architecture: Architecture,
+        objective: Objective,
+        colour_weight: f32,
+        change: impl FnOnce(&mut TrainConfig),
+    ) -> Autoencoder {
         let coloured = colour_weight > 0.0 || objective == Objective::Look;
         let channels = if coloured { 3 } else { 1 };
         let count = 48;
@@ -229,18 +248,20 @@ mod tests {
         let collection =
             Collection::from_parts("blobs", shape(channels), keys, vec![None; count], pixels)
                 .unwrap();
-        let config = TrainConfig {
+        let mut config = TrainConfig {
             colour_weight,
             epochs: 3,
             batch: 8,
             ..TrainConfig::with_objective(architecture, objective)
         };
+        change(&mut config);
         train(&collection, &config, DeviceChoice::Cpu, None, &mut ()).unwrap()
     }
 
     fn models() -> Vec<Autoencoder> {
         vec![
             model(Architecture::Bottleneck, Objective::Look, 0.0),
+            symmetric_model(),
             model(Architecture::Bottleneck, Objective::Reconstruct, 0.0),
             model(Architecture::Bottleneck, Objective::Reconstruct, 1.2),
             model(Architecture::Bottleneck, Objective::Variational, 0.0),

@@ -50,6 +50,7 @@ mod record;
 mod sample;
 mod stage;
 mod structure;
+mod symmetry;
 mod teacher;
 mod train;
 
@@ -74,5 +75,6 @@ pub use record::{
     Comparison, DataRecord, EpochRecord, Judgement, StageRecord, TrainRecord, Verdict,
 };
 pub use structure::StructureRecord;
+pub use symmetry::Symmetry;
 pub use teacher::TeacherRecord;
 pub use train::{Observer, TrainStep, distil, train};

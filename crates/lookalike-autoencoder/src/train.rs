@@ -21,6 +21,7 @@ use crate::optimiser::AdamState;
 use crate::progress::{Phase, Progress};
 use crate::record::{DataRecord, EpochRecord, StageRecord, TrainRecord};
 use crate::stage::{Extent, Stage, StageContext, Task, look_dim};
+use crate::symmetry::Symmetry;
 use crate::teacher::mean_squared_length;
 
 /// What training has come to after a step.
@@ -188,8 +189,10 @@ fn run(
         precision,
     };
     // Found anew by a resumed run, which needs it for the record at least.
-    let look = (config.objective == Objective::Look)
-        .then(|| Look::fit(collection, look_dim(plan.code_dim)));
+    let look = (config.objective == Objective::Look).then(|| {
+        let symmetry = Symmetry::of(&config.augmentation);
+        Look::fit(collection, symmetry, look_dim(plan.code_dim))
+    });
     for (index, &stage) in stages.iter().enumerate().skip(state.position.earlier.len()) {
         let mut targets = std::mem::take(&mut state.targets);
         let mut earlier = Vec::new();

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 
 use common::{GREY, shapes};
 use lookalike_autoencoder::{
-    Architecture, Autoencoder, DeviceChoice, Objective, TrainConfig, train,
+    Architecture, Autoencoder, DeviceChoice, Objective, Symmetry, TrainConfig, train,
 };
-use lookalike_images::{COLOURS, Collection, InputShape, colours};
+use lookalike_images::{COLOURS, Collection, InputShape, Turn, colours};
 use proptest::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
@@ -303,6 +303,13 @@ fn shape_and_colours_stand_behind_what_was_learned() {
 
 /// A model whose codes have structures: descriptions of noise do not agree.
 fn structured_model() -> Autoencoder {
+    let model = noise_model(|_| {});
+    let structures = &model.record().direct.as_ref().unwrap().structures;
+    assert_eq!(structures.len(), 2, "{structures:?}");
+    model
+}
+
+fn noise_model(change: impl FnOnce(&mut TrainConfig)) -> Autoencoder {
     let mut bits = 1u64;
     let noise = (0..40 * GREY.values()).map(|_| {
         bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -310,20 +317,43 @@ fn structured_model() -> Autoencoder {
     });
     let keys = (0..40).map(|i| i.to_string()).collect();
     let images = Collection::from_parts("noise", GREY, keys, vec![None; 40], noise.collect());
-    let config = TrainConfig {
+    let mut config = TrainConfig {
         epochs: 1,
         batch: 16,
         ..TrainConfig::with_objective(Architecture::Bottleneck, Objective::Look)
     };
-    let model = train(&images.unwrap(), &config, CPU, None, &mut ()).unwrap();
-    let structures = &model.record().direct.as_ref().unwrap().structures;
-    assert_eq!(structures.len(), 2, "{structures:?}");
-    model
+    change(&mut config);
+    train(&images.unwrap(), &config, CPU, None, &mut ()).unwrap()
 }
 
 #[test]
 fn structures_survive_a_models_file() {
     survives(&structured_model());
+}
+
+#[test]
+fn what_is_exact_in_symmetric_codes_does_not_depend_on_how_images_lie() {
+    let model = noise_model(|config| {
+        config.augmentation.turn = true;
+        config.augmentation.mirror = true;
+    });
+    let direct = model.record().direct.as_ref().unwrap();
+    assert_eq!(direct.symmetry, Symmetry::TurnsAndMirror);
+    survives(&model);
+    let images = shapes(4, GREY);
+    let exact = |pixels: &[u8]| model.encode(pixels).unwrap()[model.latent_dim()..].to_vec();
+    for image in 0..4 {
+        let expected = exact(images.image(image));
+        for turn in Turn::ALL {
+            let turned = turn.apply(images.image(image), (GREY.width, GREY.height), 1);
+            for (a, b) in exact(&turned).iter().zip(&expected) {
+                assert!((a - b).abs() < 1e-4, "{turn}: {a} and {b}");
+            }
+        }
+    }
+    // A model that was written before says nothing of it.
+    let json = serde_json::to_value(structured_model().record()).unwrap();
+    assert!(json["direct"].get("symmetry").is_none());
 }
 
 #[test]

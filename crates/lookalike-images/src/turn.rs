@@ -71,6 +71,32 @@ impl Turn {
         )
     }
 
+    /// Values of a picture of this width and height, a pixel's `channels` beside each other, turned.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many values as the picture has.
+    pub fn apply<T: Copy>(
+        self,
+        values: &[T],
+        (width, height): (usize, usize),
+        channels: usize,
+    ) -> Vec<T> {
+        assert_eq!(values.len(), width * height * channels);
+        let (to_width, to_height) = match self.exchanges_sides() {
+            true => (height, width),
+            false => (width, height),
+        };
+        let mut turned = Vec::with_capacity(values.len());
+        for y in 0..to_height {
+            for x in 0..to_width {
+                let (x, y) = self.origin((x, y), width, height);
+                turned.extend_from_slice(&values[(y * width + x) * channels..][..channels]);
+            }
+        }
+        turned
+    }
+
     /// The column and the row of a picture of this width and height whose pixel comes to stand in
     /// column `x` and row `y`.
     pub fn origin(self, (x, y): (usize, usize), width: usize, height: usize) -> (usize, usize) {
@@ -101,13 +127,7 @@ impl Pixels {
             true => (height, width),
             false => (width, height),
         };
-        let mut data = Vec::with_capacity(self.data().len());
-        for y in 0..to_height {
-            for x in 0..to_width {
-                let (x, y) = turn.origin((x, y), width, height);
-                data.extend_from_slice(&self.data()[(y * width + x) * channels..][..channels]);
-            }
-        }
+        let data = turn.apply(self.data(), (width, height), channels);
         Self::trusted(to_width, to_height, channels, data)
     }
 }

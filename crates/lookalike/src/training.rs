@@ -66,6 +66,8 @@ pub struct TrainOptions {
     pub strength: Option<f32>,
     /// Whether images may be mirrored, whatever else was chosen.
     pub mirror: Option<bool>,
+    /// Whether images may be turned by quarters, whatever else was chosen.
+    pub turn: Option<bool>,
     /// How much colours are changed, whatever else was chosen.
     pub colour_strength: Option<f32>,
     /// Standard deviation of the noise of [`Objective::Denoise`].
@@ -99,6 +101,7 @@ impl Default for TrainOptions {
             augmentation: None,
             strength: None,
             mirror: None,
+            turn: None,
             colour_strength: None,
             noise: None,
             mask: None,
@@ -231,6 +234,12 @@ impl TrainOptions {
                 chosen.mirror = mirror;
             }
         }
+        if let Some(turn) = self.turn {
+            config.augmentation.turn = turn;
+            if let Some(chosen) = &mut config.chosen {
+                chosen.turn = turn;
+            }
+        }
         if let Some(strength) = self.colour_strength {
             config.augmentation = config.augmentation.clone().with_colour(strength);
             if let Some(chosen) = &mut config.chosen {
@@ -274,6 +283,7 @@ mod tests {
         let asked = TrainOptions {
             augmentation: Some(AugmentationChoice::Mild),
             mirror: Some(true),
+            turn: Some(true),
             epochs: Some(7),
             ..TrainOptions::default()
         };
@@ -281,7 +291,9 @@ mod tests {
         assert_eq!(config.objective, Objective::Look);
         assert_eq!(config.epochs, 7);
         assert!(config.augmentation.mirror);
-        assert!(config.chosen.unwrap().mirror);
+        assert!(config.augmentation.turn);
+        let chosen = config.chosen.unwrap();
+        assert!(chosen.mirror && chosen.turn);
     }
 
     #[test]

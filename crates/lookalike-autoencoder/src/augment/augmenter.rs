@@ -15,6 +15,8 @@ const MIN_SCALE: f32 = 0.05;
 /// Makes a stream of its own from an image's seed, so that crops leave the other draws as they
 /// were.
 const WINDOWS: u64 = 0x7769_6e64_6f77_7321;
+/// The same for turns.
+const TURNS: u64 = 0x7175_6172_7465_7273;
 
 /// A [`Augmentation`] made ready for images of one shape: what does not change from image to image.
 #[derive(Clone, Debug)]
@@ -47,6 +49,24 @@ struct Affine {
 }
 
 impl Affine {
+    /// The map of an image that is turned by so many quarters, about the middle between the first
+    /// pixel and the last, `centre`.
+    fn turned(self, quarters: usize, centre: [f32; 2]) -> Self {
+        let (sin, cos) = [(0.0, 1.0), (1.0, 0.0), (0.0, -1.0), (-1.0, 0.0)][quarters];
+        let [centre_x, centre_y] = centre;
+        // What a turned pixel's place would be without this map.
+        let left = centre_x - cos * centre_x + sin * centre_y;
+        let top = centre_y - sin * centre_x - cos * centre_y;
+        Self {
+            xx: self.xx * cos + self.xy * sin,
+            xy: self.xy * cos - self.xx * sin,
+            x0: self.x0 + self.xx * left + self.xy * top,
+            yx: self.yx * cos + self.yy * sin,
+            yy: self.yy * cos - self.yx * sin,
+            y0: self.y0 + self.yx * left + self.yy * top,
+        }
+    }
+
     /// The map that shows a window of an image of `sides` (width and height), stretched to all of
     /// it.
     fn of_window(self, crop: f32, sides: [f32; 2], seed: u64) -> Self {
@@ -82,6 +102,7 @@ impl Augmenter {
             elastic: finite(augmentation.elastic),
             elastic_grid: augmentation.elastic_grid.min(MAX_GRID),
             mirror: augmentation.mirror,
+            turn: augmentation.turn,
             crop: finite(augmentation.crop).clamp(0.0, 0.95),
             brightness: finite(augmentation.brightness),
             contrast: finite(augmentation.contrast),
@@ -185,6 +206,17 @@ impl Augmenter {
             yx,
             yy,
             y0: centre_y - yx * centre_x - yy * centre_y + shift_y + 1.0,
+        };
+        let affine = match augmentation.turn {
+            true => {
+                let drawn = (4.0 * Random::new(seed ^ TURNS).fraction()) as usize;
+                let quarters = match self.shape.width == self.shape.height {
+                    true => drawn,
+                    false => drawn / 2 * 2,
+                };
+                affine.turned(quarters, [centre_x, centre_y])
+            }
+            false => affine,
         };
         match augmentation.crop > 0.0 {
             true => affine.of_window(augmentation.crop, [width, height], seed),

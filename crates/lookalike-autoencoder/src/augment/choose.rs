@@ -6,17 +6,22 @@
 //! apart: clothes laid straight, icons on a common grid. So a distorted copy is held against the
 //! collection: how far is its nearest *other* image, and how far is that of its original? If copies
 //! lie no further out than their originals, the collection has such poses itself.
+//!
+//! Quarter turns ask for more, because few images are near any other, turned or not, in a small
+//! collection: there the turned copies must not be told from the images
+//! ([`told_from_turned`]).
 
 use std::fmt;
 use std::str::FromStr;
 
-use lookalike_images::{Collection, InputShape};
+use lookalike_images::{Collection, InputShape, Turn};
 use lookalike_neighbours::{Codes, Metric, nearest};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Augmentation, Augmenter};
 use crate::error::AutoencoderError;
+use crate::look::{MAX_TOLD, told_from_turned};
 use crate::sample::evenly_spaced;
 
 /// An augmentation by name.
@@ -71,6 +76,8 @@ pub enum AugmentationKind {
     Mirror,
     /// Brightness, contrast, saturation, hue and gamma.
     Colours,
+    /// Quarter turns; of images that are not square, half turns.
+    Turn,
 }
 
 /// One kind of change tried on a collection, at one strength.
@@ -79,10 +86,11 @@ pub enum AugmentationKind {
 pub struct AugmentationTrial {
     /// Of what.
     pub kind: AugmentationKind,
-    /// How strong; 1 for the mirror.
+    /// How strong; 1 for the mirror and turns.
     pub strength: f32,
     /// How much further than its original a copy is from the nearest other image: 1.05 is 5 %. The
-    /// geometric mean, with each image's share held to a factor of 4.5.
+    /// geometric mean, with each image's share held to a factor of 4.5. Of turns: how many more of
+    /// the neighbours of images, and of turned ones, lie as they do than half of them.
     pub ratio: f32,
 }
 
@@ -96,6 +104,9 @@ pub struct ChosenAugmentation {
     pub strength: f32,
     /// Whether every second image is mirrored.
     pub mirror: bool,
+    /// Whether images are turned by quarters.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub turn: bool,
     /// Multiple of [`Augmentation::with_colour`].
     pub colour_strength: f32,
     /// What [`AugmentationChoice::Auto`] tried, in order: each kind until one strength went too
@@ -109,6 +120,7 @@ impl ChosenAugmentation {
     pub fn augmentation(&self) -> Augmentation {
         Augmentation {
             mirror: self.mirror,
+            turn: self.turn,
             ..Augmentation::strength(self.strength).with_colour(self.colour_strength)
         }
     }
@@ -138,6 +150,10 @@ impl fmt::Display for ChosenAugmentation {
         )?;
         let mirror = if self.mirror { "mirror" } else { "no mirror" };
         write!(f, ", {mirror}{}", excess(AugmentationKind::Mirror, 1.0, ""))?;
+        if self.turn {
+            let excess = excess(AugmentationKind::Turn, 1.0, " told apart");
+            write!(f, ", turns{excess}")?;
+        }
         if self.colour_strength > 0.0
             || self
                 .trials
@@ -171,7 +187,8 @@ const MIN_IMAGES: usize = 20;
 /// `auto` tries each kind on up to 500 images against 2,000, chosen at even steps: rotation and
 /// shear, then changes of colour (of colour images), at strengths 0.1, 0.2, … 1, and the mirror.
 /// The strongest is taken whose copies, and those of every weaker one, lie no more than 3 % further
-/// out than their originals. Collections of fewer than 20 images that differ get `mild`.
+/// out than their originals. Collections of fewer than 20 images that differ get `mild`. Images are
+/// turned where turned ones cannot be told from them, in collections of 200 and more.
 ///
 /// The same seed and images give the same choice. It takes seconds at most.
 pub fn choose_augmentation(
@@ -184,6 +201,7 @@ pub fn choose_augmentation(
         by: choice,
         strength,
         mirror: false,
+        turn: false,
         colour_strength: if colour { strength } else { 0.0 },
         trials: Vec::new(),
     };
@@ -201,6 +219,15 @@ pub fn choose_augmentation(
     let mirror = yardstick.trial(AugmentationKind::Mirror, 1.0);
     chosen.mirror = mirror.ratio <= MAX_RATIO;
     chosen.trials.push(mirror);
+    if let Some(share) = told_from_turned(collection) {
+        let turn = AugmentationTrial {
+            kind: AugmentationKind::Turn,
+            strength: 1.0,
+            ratio: 2.0 * share,
+        };
+        chosen.turn = share <= MAX_TOLD;
+        chosen.trials.push(turn);
+    }
     if colour {
         chosen.colour_strength = yardstick.strongest(AugmentationKind::Colours, &mut chosen.trials);
     }
@@ -219,6 +246,8 @@ fn tried(kind: AugmentationKind, strength: f32) -> Augmentation {
         },
         // Always mirrored: see `copies`.
         AugmentationKind::Mirror => still,
+        // Not tried by this yardstick.
+        AugmentationKind::Turn => still,
         AugmentationKind::Colours => still.with_colour(strength),
     }
 }
@@ -305,7 +334,8 @@ impl<'a> Yardstick<'a> {
                 .clone()
                 .apply(self.collection.image(image), seed, floats);
             if kind == AugmentationKind::Mirror {
-                mirror(floats, shape);
+                let sides = (shape.width, shape.height);
+                floats.copy_from_slice(&Turn::Mirrored.apply(floats, sides, shape.channels));
             }
         });
         let distances = self.nearest_others(&copies);
@@ -338,17 +368,6 @@ impl<'a> Yardstick<'a> {
                 other.map_or(0.0, |n| n.distance)
             })
             .collect()
-    }
-}
-
-fn mirror(floats: &mut [f32], shape: InputShape) {
-    for row in floats.chunks_exact_mut(shape.width * shape.channels) {
-        for x in 0..shape.width / 2 {
-            for channel in 0..shape.channels {
-                let opposite = (shape.width - 1 - x) * shape.channels + channel;
-                row.swap(x * shape.channels + channel, opposite);
-            }
-        }
     }
 }
 
@@ -519,6 +538,24 @@ mod tests {
         );
         assert_eq!(leaning.colour_strength, 0.0);
         assert!(leaning.to_string().contains("auto: strength"), "{leaning}");
+    }
+
+    #[test]
+    fn what_lies_any_way_round_is_turned() {
+        // Bars at all angles, with a blot that makes each turn another picture, and leaning ones.
+        let choose = |range| {
+            let images = bars(400, |i| spread(i, range));
+            choose_augmentation(AugmentationChoice::Auto, &images, 0)
+        };
+        let (any, leaning) = (choose(180.0), choose(20.0));
+        assert!(any.turn && any.augmentation().turn, "{any}");
+        assert!(any.to_string().contains(", turns ("), "{any}");
+        assert!(!leaning.turn && !leaning.augmentation().turn, "{leaning}");
+        let told = |chosen: &ChosenAugmentation| {
+            let of = |trial: &&AugmentationTrial| trial.kind == AugmentationKind::Turn;
+            chosen.trials.iter().find(of).expect("tried").ratio
+        };
+        assert!(told(&leaning) > 1.2 && told(&any) < 1.06);
     }
 
     #[test]

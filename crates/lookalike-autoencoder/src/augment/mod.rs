@@ -54,6 +54,10 @@ pub struct Augmentation {
     pub elastic_grid: usize,
     /// Whether every second image is mirrored left to right.
     pub mirror: bool,
+    /// Whether images are turned by 0, 90, 180 or 270 degrees, each as often; those that are not
+    /// square by 0 or 180. It is drawn on its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub turn: bool,
     /// Crop: 0.2 keeps a window of 80 % to 100 % of each side, anywhere in the image. It is drawn
     /// on its own.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -96,6 +100,7 @@ impl Augmentation {
             elastic: 0.2 * strength,
             elastic_grid: 4,
             mirror: false,
+            turn: false,
             crop: 0.0,
             brightness: 0.0,
             contrast: 0.0,
@@ -141,7 +146,7 @@ impl Augmentation {
             self.elastic,
             self.crop,
         ];
-        !self.mirror && ranges.iter().all(|&range| range == 0.0)
+        !self.mirror && !self.turn && ranges.iter().all(|&range| range == 0.0)
     }
 
     /// Whether no colour changes.

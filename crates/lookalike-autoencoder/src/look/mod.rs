@@ -15,6 +15,7 @@
 //! they are what everybody but shape confirms. Coarse and fine structure, which are of one kind, do
 //! not confirm each other.
 
+mod orientation;
 mod weighing;
 
 use lookalike_images::{
@@ -27,7 +28,9 @@ use serde::{Deserialize, Serialize};
 use crate::direct::{self, Direct, Exact};
 use crate::sample::evenly_spaced;
 use crate::structure::{Structure, coarse_step};
+use crate::symmetry::Symmetry;
 
+pub(crate) use orientation::{MAX_TOLD, told_from_turned};
 pub use weighing::{CodesWeight, colours_weight, overlap, weigh_codes};
 use weighing::{agreements, part_weight};
 
@@ -111,17 +114,23 @@ impl Describe {
         }
     }
 
-    fn write(&self, pixels: &[u8], out: &mut [f32]) {
+    fn write(&self, pixels: &[u8], symmetry: Symmetry, out: &mut [f32]) {
+        let average = |shape, out: &mut [f32], write: &dyn Fn(&[u8], &mut [f32])| {
+            symmetry.average(pixels, shape, out, write);
+        };
         match self {
             Self::Shape {
                 gradients,
                 contrast,
-            } => {
+            } => average(gradients.shape(), out, &|pixels, out| {
                 gradients.describe_softly(pixels, *contrast, out);
-            }
-            Self::Structure(structure) => structure.describe(pixels, out),
+            }),
+            Self::Structure(structure) => average(structure.blocks.shape(), out, &|pixels, out| {
+                structure.describe(pixels, out);
+            }),
+            // The same however an image lies.
             Self::Colours => fine_colours(pixels, out),
-            Self::Layout(shape) => layout(pixels, *shape, out),
+            Self::Layout(shape) => average(*shape, out, &|pixels, out| layout(pixels, *shape, out)),
         }
     }
 }
@@ -129,14 +138,15 @@ impl Describe {
 /// A part made ready for a collection.
 struct Fitted {
     describe: Describe,
+    symmetry: Symmetry,
     pca: Pca,
     /// What makes the mean squared length of its components 1, times its weight.
     scale: f32,
 }
 
 impl Fitted {
-    fn new(describe: Describe, images: &[&[u8]]) -> Self {
-        let raw = raw(&describe, images);
+    fn new(describe: Describe, symmetry: Symmetry, images: &[&[u8]]) -> Self {
+        let raw = raw(&describe, symmetry, images);
         let some: Vec<f32> = match images.len() >= SAMPLE / 2 {
             true => raw
                 .chunks_exact(describe.len())
@@ -150,6 +160,7 @@ impl Fitted {
         drop(some);
         let mut fitted = Self {
             describe,
+            symmetry,
             pca,
             scale: 1.0,
         };
@@ -172,7 +183,7 @@ impl Fitted {
 
     /// The weighted components of images.
     fn components(&self, images: &[&[u8]]) -> Vec<f32> {
-        let raw = raw(&self.describe, images);
+        let raw = raw(&self.describe, self.symmetry, images);
         let mut components = self.pca.project(rows(&raw, self.describe.len()));
         components.iter_mut().for_each(|v| *v *= self.scale);
         components
@@ -195,8 +206,9 @@ pub(crate) struct Look {
 }
 
 impl Look {
-    /// Finds out what tells the images of `collection` apart; descriptions have `dims` floats.
-    pub fn fit(collection: &Collection, dims: usize) -> Self {
+    /// Finds out what tells the images of `collection` apart, other than how they lie, if they are
+    /// symmetric; descriptions have `dims` floats.
+    pub fn fit(collection: &Collection, symmetry: Symmetry, dims: usize) -> Self {
         let sample = evenly_spaced(collection.len(), SAMPLE);
         let images: Vec<&[u8]> = sample.iter().map(|&i| collection.image(i)).collect();
         let shape = collection.shape();
@@ -205,7 +217,7 @@ impl Look {
         let mut parts: Vec<Fitted> = Vec::new();
         let mut found = Vec::new();
         for describe in descriptions(shape, contrast, &images) {
-            let part = Fitted::new(describe, &images);
+            let part = Fitted::new(describe, symmetry, &images);
             found.push(part.neighbours(&images, count));
             parts.push(part);
         }
@@ -228,7 +240,7 @@ impl Look {
         parts.retain(|part| part.scale > 0.0);
         if parts.is_empty() {
             // Images that are all alike have nothing to describe, but still a description.
-            parts.push(Fitted::new(Describe::Layout(shape), &images));
+            parts.push(Fitted::new(Describe::Layout(shape), symmetry, &images));
         }
         let joined = join(&parts.iter().collect::<Vec<_>>(), &images);
         let width = parts.iter().map(Fitted::dims).sum();
@@ -295,13 +307,15 @@ pub struct PartNeighbours {
 }
 
 impl PartNeighbours {
-    /// The `count` nearest of each image, itself left out, by cosine.
+    /// The `count` nearest of each image, itself left out, by cosine. Where images cannot be told
+    /// from turned ones, they are compared by means over turns, as they are in codes.
     pub fn find(collection: &Collection, count: usize) -> Self {
         let images: Vec<&[u8]> = (0..collection.len()).map(|i| collection.image(i)).collect();
         let shape = collection.shape();
         let contrast = contrast(&images, shape);
+        let symmetry = orientation::symmetry(collection);
         let near = |describe| {
-            let part = Fitted::new(describe, &images);
+            let part = Fitted::new(describe, symmetry, &images);
             neighbours(&part.components(&images), part.dims(), count)
         };
         let gradients = Gradients::suited(shape);
@@ -348,6 +362,7 @@ fn direct_part(
     let exact = Exact {
         gradients,
         contrast,
+        symmetry: parts[0].symmetry,
         shape: (&parts[0].pca, parts[0].scale),
         structures: structures.collect(),
         colours: colours
@@ -419,12 +434,12 @@ fn layout(pixels: &[u8], shape: InputShape, out: &mut [f32]) {
     out.iter_mut().for_each(|value| *value -= mean);
 }
 
-fn raw(describe: &Describe, images: &[&[u8]]) -> Vec<f32> {
+fn raw(describe: &Describe, symmetry: Symmetry, images: &[&[u8]]) -> Vec<f32> {
     let len = describe.len();
     let mut raw = vec![0.0; images.len() * len];
     raw.par_chunks_exact_mut(len)
         .zip(images)
-        .for_each(|(out, image)| describe.write(image, out));
+        .for_each(|(out, image)| describe.write(image, symmetry, out));
     raw
 }
 
@@ -511,7 +526,7 @@ mod tests {
     #[test]
     fn descriptions_tell_shapes_apart() {
         let images = bars(80, false, 32);
-        let look = Look::fit(&images, 16);
+        let look = Look::fit(&images, Symmetry::None, 16);
         let described = look.describe(&images, 20);
         assert_eq!(described.len(), 80 * 20);
         let codes = rows(&described, 20);
@@ -541,7 +556,7 @@ mod tests {
         let pixels = (0..60).flat_map(|i| colour(i / 3).repeat(256)).collect();
         let keys = (0..60).map(|i| i.to_string()).collect();
         let plain = Collection::from_parts("plain", shape, keys, vec![None; 60], pixels).unwrap();
-        let look = Look::fit(&plain, 16);
+        let look = Look::fit(&plain, Symmetry::None, 16);
         for part in &look.record {
             match part.name.as_str() {
                 "colours" => assert_eq!(part.weight, 1.0),
@@ -560,7 +575,8 @@ mod tests {
 
     #[test]
     fn colours_count_where_they_follow_shape() {
-        let weight = |by_angle| Look::fit(&bars(80, by_angle, 32), 16).record[3].weight;
+        let weight =
+            |by_angle| Look::fit(&bars(80, by_angle, 32), Symmetry::None, 16).record[3].weight;
         let (same, other) = (weight(true), weight(false));
         assert!(same > 0.3 && other < same / 2.0, "{same} and {other}");
     }
@@ -568,7 +584,7 @@ mod tests {
     #[test]
     fn neighbours_by_what_images_show_are_confirmed() {
         let images = bars(80, false, 32);
-        let look = Look::fit(&images, 16);
+        let look = Look::fit(&images, Symmetry::None, 16);
         assert_eq!(look.sample.len(), 80);
         let described = look.describe(&images, 16);
         let own = look.confirmed(rows(&described, 16));
@@ -582,7 +598,7 @@ mod tests {
     fn any_collection_can_be_described() {
         for (count, side) in [(1, 8), (2, 9), (5, 17), (3, 33)] {
             let images = bars(count, true, side);
-            let described = Look::fit(&images, 8).describe(&images, 8);
+            let described = Look::fit(&images, Symmetry::None, 8).describe(&images, 8);
             assert!(described.iter().all(|v| v.is_finite()));
         }
         let shape = InputShape {
@@ -593,7 +609,7 @@ mod tests {
         let keys = (0..30).map(|i| i.to_string()).collect();
         let black = Collection::from_parts("black", shape, keys, vec![None; 30], vec![0; 30 * 630])
             .unwrap();
-        let described = Look::fit(&black, 8).describe(&black, 8);
+        let described = Look::fit(&black, Symmetry::None, 8).describe(&black, 8);
         assert!(described.iter().all(|&v| v == 0.0));
     }
 }

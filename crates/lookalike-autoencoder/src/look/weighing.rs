@@ -3,6 +3,8 @@
 use lookalike_images::Collection;
 use lookalike_neighbours::Codes;
 
+use crate::symmetry::Symmetry;
+
 use super::{Fitted, Kind, NEIGHBOURS, NEIGHBOURS_SHARE, contrast, descriptions, neighbours};
 
 /// Power of the agreement in a part's weight: a part that is confirmed half as often as another
@@ -85,7 +87,7 @@ fn parts_of(images: &Collection) -> (Vec<Kind>, Vec<Vec<Vec<usize>>>) {
             let kind = describe.kind();
             (
                 kind,
-                Fitted::new(describe, &pixels).neighbours(&pixels, count),
+                Fitted::new(describe, Symmetry::None, &pixels).neighbours(&pixels, count),
             )
         })
         .unzip()

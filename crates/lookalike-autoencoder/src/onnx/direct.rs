@@ -2,7 +2,7 @@
 //! the colours, as [`Gradients::describe_softly`], [`Structure::describe`] and
 //! [`fine_colours`](lookalike_images::fine_colours) compute them.
 
-use lookalike_images::{CHROMA_RANGE, Gradients, InputShape, LUMA, LocalGradients};
+use lookalike_images::{CHROMA_RANGE, Gradients, InputShape, LUMA, LocalGradients, Turn};
 
 use super::graph::{Attribute, Graph, Value};
 use super::network::transpose;
@@ -23,14 +23,37 @@ struct Steepest {
 /// width, 0 to 255.
 pub fn look(graph: &mut Graph, planes: &Value, direct: &Direct) -> Value {
     let (gradients, contrast) = (&direct.gradients, direct.contrast);
-    let steepest = steepest(graph, planes, gradients.shape());
-    let mut description = shape(graph, &steepest, gradients, contrast);
+    let shape = gradients.shape();
+    let turns = direct.symmetry.turns(shape);
+    // Behind one another as if they were so many times as many images.
+    let turned = turns.iter().map(|&turn| turned(graph, planes, shape, turn));
+    let turned: Vec<Value> = turned.collect();
+    let planes = match &turned[..] {
+        [only] => only.clone(),
+        all => {
+            let all: Vec<&Value> = all.iter().collect();
+            graph.node_with("Concat", &all, &[Attribute::Integer("axis", 0)])
+        }
+    };
+    let steepest = steepest(graph, &planes, shape);
+    let mut description = edges(graph, &steepest, gradients, contrast);
     if !direct.structures.is_empty() {
         let structures = direct.structures.iter();
         let structures = structures.map(|s| structure(graph, &steepest, s));
         let all: Vec<Value> = std::iter::once(description).chain(structures).collect();
         let all: Vec<&Value> = all.iter().collect();
         description = graph.node_with("Concat", &all, &[Attribute::Integer("axis", 1)]);
+    }
+    if turns.len() > 1 {
+        let rows = graph.integers(&[turns.len() as i64, -1, direct.shape.mean.len() as i64]);
+        let turned = graph.node("Reshape", &[&description, &rows]);
+        let mean = graph.node_with(
+            "ReduceMean",
+            &[&turned],
+            &[Attribute::Integers("axes", &[0])],
+        );
+        let rows = graph.integers(&[-1, direct.shape.mean.len() as i64]);
+        description = graph.node("Reshape", &[&mean, &rows]);
     }
     // Here the values of a block of the shape are not beside each other but one map of blocks after
     // another.
@@ -54,8 +77,37 @@ pub fn look(graph: &mut Graph, planes: &Value, direct: &Direct) -> Value {
     project(graph, &description, &moved)
 }
 
+/// Planes of images, turned.
+fn turned(graph: &mut Graph, planes: &Value, shape: InputShape, turn: Turn) -> Value {
+    // Exchanges rows and columns first, then left and right, then top and bottom.
+    let (exchanged, mirrored, flipped) = match turn {
+        Turn::None => return planes.clone(),
+        Turn::Mirrored => (false, true, false),
+        Turn::Rotated90 => (true, true, false),
+        Turn::Rotated180 => (false, true, true),
+        Turn::Rotated270 => (true, false, true),
+        Turn::Flipped => (false, false, true),
+        Turn::Transposed => (true, false, false),
+        Turn::Transversed => (true, true, true),
+    };
+    let mut turned = planes.clone();
+    if exchanged {
+        turned = transpose(graph, &turned, &[0, 1, 3, 2]);
+    }
+    // Sides are exchanged only where they are equal.
+    for (reverses, axis, side) in [(mirrored, 3, shape.width), (flipped, 2, shape.height)] {
+        if reverses {
+            let places: Vec<i64> = (0..side as i64).rev().collect();
+            let places = graph.integers(&places);
+            let axis = [Attribute::Integer("axis", axis)];
+            turned = graph.node_with("Gather", &[&turned, &places], &axis);
+        }
+    }
+    turned
+}
+
 /// Where edges run, one map of blocks after another.
-fn shape(graph: &mut Graph, steepest: &Steepest, gradients: &Gradients, contrast: f32) -> Value {
+fn edges(graph: &mut Graph, steepest: &Steepest, gradients: &Gradients, contrast: f32) -> Value {
     let orientation = orientation(graph, steepest);
     let votes = hats(
         graph,

@@ -138,13 +138,17 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
     };
     let codes = match (&record.direct, config.colour_weight > 0.0) {
         (Some(direct), _) => format!(
-            "codes of {} floats: {} learned, {} of {} (length {:.2}){}",
+            "codes of {} floats: {} learned, {} of {}{} (length {:.2}){}",
             report.code_dim,
             model.latent_dim(),
             direct.shape.dims,
             match direct.structures.is_empty() {
                 true => "shape",
                 false => "shape and structure",
+            },
+            match direct.symmetry.is_none() {
+                true => "",
+                false => ", means over turns",
             },
             direct.shape.length,
             direct.colours.map_or_else(String::new, |colours| format!(
@@ -266,6 +270,9 @@ fn distortions(config: &TrainConfig) -> String {
     }
     if d.mirror {
         words.push("mirror".to_owned());
+    }
+    if d.turn {
+        words.push("turns".to_owned());
     }
     if d.brightness > 0.0 {
         words.push(format!(

@@ -200,7 +200,8 @@ fn check(a: &TrainArguments) -> Result<(), Error> {
         ));
     }
     let augments = augments(objective(a));
-    let distorts = a.strength.is_some() || a.distort.is_some() || a.mirror.is_some();
+    let distorts =
+        a.strength.is_some() || a.distort.is_some() || a.mirror.is_some() || a.turn.is_some();
     let denoises = objective(a) == Objective::Denoise;
     let optimiser = a.optimiser.unwrap_or(TrainConfig::new(a.arch).optimiser);
     for (given, works, option, needs) in [
@@ -226,7 +227,7 @@ fn check(a: &TrainArguments) -> Result<(), Error> {
         (
             distorts || a.distort_colour.is_some(),
             augments,
-            "--distort, --strength, --mirror and --distort-colour",
+            "--distort, --strength, --mirror, --turn and --distort-colour",
             "--objective look, distil or augment",
         ),
         (
@@ -283,6 +284,7 @@ fn options(a: &TrainArguments) -> TrainOptions {
         augmentation: a.distort,
         strength: a.strength,
         mirror: a.mirror,
+        turn: a.turn,
         colour_strength: a.distort_colour,
         noise: a.noise,
         mask: a.mask,

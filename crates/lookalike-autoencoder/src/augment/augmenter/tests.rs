@@ -1,4 +1,5 @@
 use super::*;
+use crate::symmetry::Symmetry;
 use proptest::prelude::*;
 
 const GREY: InputShape = InputShape {
@@ -158,6 +159,52 @@ fn mirroring_happens_half_the_time_and_is_exact() {
         count += usize::from(near(&flipped));
     }
     assert!((35..65).contains(&count), "{count}");
+}
+
+#[test]
+fn turns_are_exact_and_as_often_as_each_other() {
+    let wide = InputShape { width: 40, ..GREY };
+    for (shape, mirror) in [(GREY, false), (GREY, true), (wide, true)] {
+        let source = blob(shape);
+        let augmentation = Augmentation {
+            mirror,
+            turn: true,
+            ..Augmentation::strength(0.0)
+        };
+        let symmetry = Symmetry::of(&augmentation);
+        let turned: Vec<Vec<u8>> = symmetry
+            .turns(shape)
+            .iter()
+            .map(|turn| turn.apply(&source, (shape.width, shape.height), 1))
+            .collect();
+        let mut found = vec![0; turned.len()];
+        for seed in 0..80 * turned.len() as u64 {
+            let out = distorted(&augmentation, &source, shape, seed);
+            let is_it = |turned: &Vec<u8>| {
+                let near = |(a, &b): (&f32, &u8)| (a * 255.0 - f32::from(b)).abs() < 0.01;
+                out.iter().zip(turned).all(near)
+            };
+            found[turned.iter().position(is_it).expect("one of the turns")] += 1;
+        }
+        assert!(found.iter().all(|&count| count > 50), "{found:?}");
+    }
+}
+
+#[test]
+fn turns_leave_the_other_draws_as_they_were() {
+    let source = blob(GREY);
+    let plain = Augmentation::strength(1.0);
+    let turned = Augmentation {
+        turn: true,
+        ..plain.clone()
+    };
+    let same = (0..40).filter(|&seed| {
+        distorted(&plain, &source, GREY, seed) == distorted(&turned, &source, GREY, seed)
+    });
+    // Those that are turned by nothing.
+    assert!((4..=20).contains(&same.count()));
+    let json = serde_json::to_value(&plain).unwrap();
+    assert!(json.get("turn").is_none(), "files are as before: {json}");
 }
 
 #[test]

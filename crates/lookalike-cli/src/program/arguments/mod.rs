@@ -325,18 +325,19 @@ mod tests {
     }
 
     #[test]
-    fn the_mirror_is_a_flag_or_a_choice() {
-        for (said, meant) in [
-            ("", None),
-            ("--mirror", Some(true)),
-            ("--mirror=false", Some(false)),
+    fn the_mirror_and_turns_are_flags_or_choices() {
+        for (said, mirror, turn) in [
+            ("", None, None),
+            ("--mirror --turn=false", Some(true), Some(false)),
+            ("--mirror=false --turn", Some(false), Some(true)),
         ] {
             let line = format!("lookalike train {said} photos --out m");
             let parsed = Arguments::try_parse_from(line.split_whitespace()).unwrap();
             let Command::Train(train) = parsed.command else {
                 panic!("{line} is no training");
             };
-            assert_eq!((train.mirror, train.source.as_str()), (meant, "photos"));
+            assert_eq!((train.mirror, train.turn), (mirror, turn));
+            assert_eq!(train.source, "photos");
         }
     }
 

@@ -93,6 +93,11 @@ pub struct TrainArguments {
     /// false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub mirror: Option<bool>,
+    /// Whether which way round an image lies means nothing, as on surfaces and under a microscope:
+    /// the distortions turn images by quarters, and codes are means over them [default: what auto
+    /// finds, otherwise false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub turn: Option<bool>,
     /// Strength of the distortions' changes of colour, 0 for none [default: what auto finds; mild
     /// .3 and strong 1 for colour images; with --strength 0]
     #[arg(long, value_name = "S")]
