@@ -71,7 +71,8 @@ impl Turn {
         )
     }
 
-    /// Values of a picture of this width and height, a pixel's `channels` beside each other, turned.
+    /// Values of a picture of this width and height, turned; a pixel's `channels` are beside each
+    /// other.
     ///
     /// # Panics
     ///

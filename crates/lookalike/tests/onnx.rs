@@ -242,8 +242,8 @@ fn means_over_turns_give_the_same_codes() {
             config.augmentation.mirror = mirror;
         });
         assert!(!model.record().direct.as_ref().unwrap().symmetry.is_none());
-        // Of blank images: their blocks differ from the mean of their kind by next to nothing, which
-        // is brought to the length of any other image's structures, rounding errors and all.
+        // Of blank images: their blocks differ from the mean of their kind by next to nothing,
+        // which is brought to the length of any other image's structures, rounding errors and all.
         let name = format!("turned {shape}, mirror {mirror}");
         assert_codes_within(2.0 * TOLERANCE, &name, model);
     }

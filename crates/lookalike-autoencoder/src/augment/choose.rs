@@ -244,10 +244,8 @@ fn tried(kind: AugmentationKind, strength: f32) -> Augmentation {
             shear: full.shear,
             ..still
         },
-        // Always mirrored: see `copies`.
-        AugmentationKind::Mirror => still,
-        // Not tried by this yardstick.
-        AugmentationKind::Turn => still,
+        // Mirrored by `trial`; turns have a test of their own.
+        AugmentationKind::Mirror | AugmentationKind::Turn => still,
         AugmentationKind::Colours => still.with_colour(strength),
     }
 }

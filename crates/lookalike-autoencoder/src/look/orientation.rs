@@ -15,18 +15,18 @@ const MIN_IMAGES: usize = 200;
 const NEIGHBOURS: usize = 5;
 
 /// Where no more of an image's neighbours lie as it does, which way round images lie means nothing.
-/// By the part that tells best it is 51 % of 1,000 surfaces of steel that were turned at random, and
-/// from 58 % on clip art to 100 % on photographs of hands where images lie one way.
+/// By the part that tells best it is 51 % of 1,000 surfaces of steel that were turned at random;
+/// where images lie one way, from 58 % on clip art to 100 % on photographs of hands.
 pub(crate) const MAX_TOLD: f32 = 0.53;
 
-/// How well images are told from turned ones: the share of an image's nearest neighbours that lie as
-/// it does, of images and of turned copies, among the images and a turned copy of each. Half of
-/// them where the collection has all images any way round, more where it has not, up to 1. That by
-/// the part, shape or one of the structures, that tells them apart best; `None` of too few images,
-/// and where no part tells any two apart.
+/// How well images are told from turned ones: among the images and a turned copy of each, the share
+/// of the nearest neighbours of either that lie as it does. Half of them where the collection has
+/// images any way round, more where it has not, up to 1. By the part, shape or one of the
+/// structures, that tells them apart best; `None` of too few images, and where no part tells any
+/// two apart.
 ///
-/// A test of whether two samples have one distribution, by nearest neighbours (Schilling, JASA 1986;
-/// Henze, Annals of Statistics 1988). An image and its own copy do not count as neighbours.
+/// A test of whether two samples have one distribution, by nearest neighbours (Schilling, JASA
+/// 1986; Henze, Annals of Statistics 1988). An image and its own copy do not count as neighbours.
 pub(crate) fn told_from_turned(collection: &Collection) -> Option<f32> {
     let sample = evenly_spaced(collection.len(), MAX_IMAGES);
     if sample.len() < MIN_IMAGES {
