@@ -155,12 +155,11 @@ class Findings(Points):
         import numpy as np
 
         with Observer(progress) as observer:
-            ids, places = _lookalike.lay_out_map(self._store, observer)
-        known = {payload["id"]: payload for payload in self._read(None)[0]}
+            ids, keys, labels, places = _lookalike.lay_out_map(self._store, observer)
         columns = {
             "id": _texts(ids),
-            "key": _texts(known.get(one, {}).get("key") for one in ids),
-            "label": _texts(known.get(one, {}).get("label") for one in ids),
+            "key": _texts(keys),
+            "label": _texts(labels),
             "position": np.frombuffer(places, np.float32).reshape(len(ids), 2),
         }
         return Table("Map", columns, {}, self._pictures)
@@ -209,17 +208,16 @@ class Findings(Points):
             }
         )
         about = self._found(_lookalike.find_groups, wishes, where, progress)
-        known = {payload["id"]: payload for payload in self._read(where)[0]}
+        keys, labels = about.pop("keys"), about.pop("labels")
         rows = []
         for group in about["groups"]:
             members = group.pop("members")
             sound = len(members) - group["outliers"]
             rows += [(group["number"], at >= sound, member) for at, member in enumerate(members)]
-        ids = [member["id"] for _, _, member in rows]
         columns = {
-            "id": _texts(ids),
-            "key": _texts(known.get(one, {}).get("key") for one in ids),
-            "label": _texts(known.get(one, {}).get("label") for one in ids),
+            "id": _texts(member["id"] for _, _, member in rows),
+            "key": _texts(keys),
+            "label": _texts(labels),
             "group": np.array([number for number, _, _ in rows], np.int64),
             "score": np.array([member["score"] for _, _, member in rows], np.float64),
             "outlier": np.array([outlier for _, outlier, _ in rows], bool),

@@ -125,7 +125,7 @@ class Points:
         -------
         ndarray of float32, shape (n_images, dims)
         """
-        return self._read(where)[1]
+        return self._rows(self._store.codes(where))
 
     def sources(self) -> dict[str, int]:
         """List the sources.
@@ -147,11 +147,13 @@ class Points:
         return [Point(payload, code) for payload, code in zip(payloads, codes)]
 
     def _read(self, where: str | None) -> tuple[list[dict[str, Any]], np.ndarray]:
+        text, codes = self._store.points(where)
+        return json.loads(text), self._rows(codes)
+
+    def _rows(self, codes: bytearray) -> np.ndarray:
         import numpy as np
 
-        text, codes = self._store.points(where)
-        payloads = json.loads(text)
-        return payloads, np.frombuffer(codes, np.float32).reshape(len(payloads), self.dims)
+        return np.frombuffer(codes, np.float32).reshape(-1, self.dims)
 
     def _pictures(self, ids: list[str]) -> list[bytes | None]:
         """Small pictures to show; none once the gallery is closed."""

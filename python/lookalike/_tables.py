@@ -41,7 +41,10 @@ class Tables(Points):
             `source`, `key`, `label`, `location`, `width`, `height`, `bytes`, `blake3`, `extra`.
         """
         pandas = need("pandas", "to_pandas")
-        payloads, values = self._read(where)
+        if codes:
+            payloads, values = self._read(where)
+        else:
+            payloads = json.loads(self._store.payloads(where))
         columns = {name: [payload.get(name) for payload in payloads] for name in _COLUMNS}
         if codes:
             columns["code"] = list(values)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use lookalike::check::{self, CheckOptions};
 use lookalike::duplicates::{self, DuplicateOptions, Scope};
-use lookalike::gallery::Payload;
+use lookalike::gallery::{Payload, Point};
 use lookalike::groups::{self, GroupOptions, Groups, Kept};
 use lookalike::outliers::{self, OutlierOptions, RankBy};
 use lookalike::suggest::{self, SuggestOptions, Suggestion, Suggestions};
@@ -15,6 +15,7 @@ use lookalike::{Error, Progress, Searcher, map, sample};
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::errors::exception;
 use crate::gallery::{Store, filter_of, json, read};
@@ -96,19 +97,47 @@ pub fn rank_outliers(
     })
 }
 
-/// Where each point lies on the map of the gallery: ids, and x and y one after another.
+/// What is shown of a point beside its id.
+#[derive(Clone, Debug)]
+struct Caption {
+    id: Uuid,
+    key: String,
+    label: Option<String>,
+}
+
+impl Caption {
+    fn of(point: &Point) -> Self {
+        Self {
+            id: point.id,
+            key: point.payload.key.clone(),
+            label: point.payload.label.clone(),
+        }
+    }
+}
+
+/// The map of the gallery: ids, keys and labels, and x and y one after another.
 #[pyfunction]
+#[expect(clippy::type_complexity, reason = "a tuple that Python takes apart")]
 pub fn lay_out_map<'py>(
     store: &Bound<'py, Store>,
     observer: &Bound<'py, PyAny>,
-) -> PyResult<(Vec<String>, Bound<'py, PyByteArray>)> {
-    let (ids, places) = compute(store, observer, |searcher, tell| {
-        let map = map::lay_out(searcher.gallery(), tell)?;
-        let ids = map.points().iter().map(|point| point.id.to_string());
+) -> PyResult<(
+    Vec<String>,
+    Vec<String>,
+    Vec<Option<String>>,
+    Bound<'py, PyByteArray>,
+)> {
+    let (captions, places) = compute(store, observer, |searcher, tell| {
+        let mut captions = Vec::new();
+        let visit = |point: &Point| captions.push(Caption::of(point));
+        let map = map::lay_out_and_visit(searcher.gallery(), visit, tell)?;
         let places: Vec<f32> = map.points().iter().flat_map(|p| [p.x, p.y]).collect();
-        Ok((ids.collect(), places))
+        Ok((captions, places))
     })?;
-    Ok((ids, float_bytes(store.py(), &places)?))
+    let ids = captions.iter().map(|caption| caption.id.to_string());
+    let ids = ids.collect();
+    let (keys, labels) = captions.into_iter().map(|c| (c.key, c.label)).unzip();
+    Ok((ids, keys, labels, float_bytes(store.py(), &places)?))
 }
 
 /// What groups are asked for.
@@ -122,10 +151,14 @@ struct GroupWishes {
 
 /// Groups, and what keeping them did.
 #[derive(Serialize)]
-struct FoundGroups {
+struct FoundGroups<'a> {
     #[serde(flatten)]
-    groups: Groups,
+    groups: &'a Groups,
     kept: Option<Kept>,
+    /// Of the members, group by group.
+    keys: Vec<&'a str>,
+    /// Of the members, group by group.
+    labels: Vec<Option<&'a str>>,
 }
 
 /// Groups of what looks alike.
@@ -145,12 +178,28 @@ pub fn find_groups(
     };
     compute(store, observer, |searcher, tell| {
         let gallery = searcher.gallery();
-        let groups = groups::find(gallery, &options, tell)?;
+        // In the order of their ids.
+        let mut captions = Vec::new();
+        let visit = |point: &Point| captions.push(Caption::of(point));
+        let groups = groups::find_and_visit(gallery, &options, visit, tell)?;
         let kept = match wishes.keep {
             true => Some(groups::keep(gallery, &groups, tell)?),
             false => None,
         };
-        Ok(json(&FoundGroups { groups, kept }))
+        let members = groups.groups.iter().flat_map(|group| &group.members);
+        let captions = members.filter_map(|member| {
+            let at = captions.binary_search_by_key(&member.id, |caption| caption.id);
+            Some(&captions[at.ok()?])
+        });
+        let (keys, labels) = captions
+            .map(|caption| (caption.key.as_str(), caption.label.as_deref()))
+            .unzip();
+        Ok(json(&FoundGroups {
+            groups: &groups,
+            kept,
+            keys,
+            labels,
+        }))
     })
 }
 

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::encoder::{Model, device_of};
 use crate::errors::{exception, raise};
 use crate::inputs::Input;
-use crate::neighbours::{float_bytes, metric_of};
+use crate::neighbours::{bytes_of, float_bytes, metric_of};
 use crate::query::{Asked, examples_of, query_of};
 use crate::searches::kept;
 use crate::watch::{refuse_forked, watched};
@@ -56,6 +56,38 @@ struct Record<'a> {
     id: Uuid,
     #[serde(flatten)]
     payload: &'a Payload,
+}
+
+impl<'a> Record<'a> {
+    fn of(point: &'a Point) -> Self {
+        Self {
+            id: point.id,
+            payload: &point.payload,
+        }
+    }
+}
+
+/// A JSON array, written element by element.
+struct JsonArray {
+    text: Vec<u8>,
+}
+
+impl JsonArray {
+    fn new() -> Self {
+        Self { text: vec![b'['] }
+    }
+
+    fn push(&mut self, element: &impl Serialize) {
+        if self.text.len() > 1 {
+            self.text.push(b',');
+        }
+        serde_json::to_writer(&mut self.text, element).expect("answers serialise");
+    }
+
+    fn finish(mut self) -> String {
+        self.text.push(b']');
+        String::from_utf8(self.text).expect("JSON is UTF-8")
+    }
 }
 
 #[pymethods]
@@ -243,12 +275,30 @@ impl Store {
         py: Python<'py>,
         filter: Option<&str>,
     ) -> PyResult<(String, Bound<'py, PyByteArray>)> {
+        let mut payloads = JsonArray::new();
+        let codes = self.read_all(py, filter, |point| payloads.push(&Record::of(point)))?;
+        Ok((payloads.finish(), codes))
+    }
+
+    /// The codes of all points.
+    fn codes<'py>(
+        &self,
+        py: Python<'py>,
+        filter: Option<&str>,
+    ) -> PyResult<Bound<'py, PyByteArray>> {
+        self.read_all(py, filter, |_| {})
+    }
+
+    /// The payloads of all points, as a JSON array.
+    fn payloads(&self, py: Python<'_>, filter: Option<&str>) -> PyResult<String> {
         let filter = filter_of(py, filter)?;
-        let records = self.ask(py, |searcher| {
-            let points = Points::new(searcher.gallery(), filter);
-            Ok(Records::of(&points.collect::<Result<Vec<_>, _>>()?))
-        })?;
-        records.into_python(py)
+        self.ask(py, |searcher| {
+            let mut payloads = JsonArray::new();
+            for point in Points::new(searcher.gallery(), filter) {
+                payloads.push(&Record::of(&point?));
+            }
+            Ok(payloads.finish())
+        })
     }
 
     /// Removes points; says how many were there.
@@ -375,6 +425,42 @@ impl Store {
         let done = py.detach(move || work(&searcher));
         done.map_err(|error| exception(py, error))
     }
+
+    /// Reads all points that pass the filter, hands each to `visit`, and gives their codes, which
+    /// are written where Python has them, so that there is only one copy of many.
+    fn read_all<'py>(
+        &self,
+        py: Python<'py>,
+        filter: Option<&str>,
+        mut visit: impl FnMut(&Point) + Send,
+    ) -> PyResult<Bound<'py, PyByteArray>> {
+        let filter = filter_of(py, filter)?;
+        let room = self.ask(py, |searcher| {
+            let gallery = searcher.gallery();
+            Ok(gallery.count(filter.as_ref())? * size_of::<f32>() * gallery.describe()?.dims)
+        })?;
+        let codes = PyByteArray::new_with(py, room, |_| Ok(()))?;
+        // SAFETY: the array was made here and nobody else knows of it yet, so that nothing else
+        // reads, writes or resizes it meanwhile.
+        let target = unsafe { codes.as_bytes_mut() };
+        let written = self.ask(py, |searcher| {
+            let mut written = 0;
+            for point in Points::new(searcher.gallery(), filter) {
+                let point = point?;
+                let code = bytes_of(&point.code);
+                // There is no room for points that were added since they were counted.
+                let Some(target) = target.get_mut(written..written + code.len()) else {
+                    break;
+                };
+                target.copy_from_slice(code);
+                written += code.len();
+                visit(&point);
+            }
+            Ok(written)
+        })?;
+        codes.resize(written)?;
+        Ok(codes)
+    }
 }
 
 /// Payloads as a JSON array, and codes.
@@ -384,15 +470,8 @@ struct Records {
 }
 
 impl Records {
-    /// Takes long for many points: without the interpreter's lock.
     fn of(points: &[Point]) -> Self {
-        let records: Vec<Record<'_>> = points
-            .iter()
-            .map(|point| Record {
-                id: point.id,
-                payload: &point.payload,
-            })
-            .collect();
+        let records: Vec<Record<'_>> = points.iter().map(Record::of).collect();
         Self {
             payloads: json(&records),
             codes: points.iter().flat_map(|p| &p.code).copied().collect(),

@@ -37,8 +37,16 @@ def test_copies_outliers_and_a_map(gallery, digits):
         and 0 <= layout.position.min()
         and layout.position.max() <= 1
     )
+    check_captions(gallery, layout)
     with pytest.raises(AttributeError, match="columns are"):
         layout.nothing
+
+
+def check_captions(gallery, table):
+    """Each row has the key and the label of its image."""
+    known = {point.id: (point.key, point.label) for point in gallery}
+    found = zip(table.key.tolist(), table.label.tolist())
+    assert list(found) == [known[one] for one in table.id]
 
 
 def test_clusters(gallery):
@@ -82,6 +90,8 @@ def test_groups(gallery, digits):
     sizes = [group["size"] for group in found.about["groups"]]
     assert len(found) == sum(sizes) and sizes == sorted(sizes, reverse=True)
     assert len(found) + found.about["ungrouped"] == 400
+    check_captions(gallery, found)
+    assert not {"keys", "labels"} & set(found.about)
     first = found.about["groups"][0]
     of_first = found.id[found.group == 1]
     assert set(first["typical"]) <= set(of_first) and len(of_first) == first["size"]
@@ -92,6 +102,7 @@ def test_groups(gallery, digits):
     assert gallery.count("group=1") == int((kept.group == 1).sum())
     ones = gallery.groups(2, where="label=1", progress=False)
     assert set(ones.label) == {"1"}
+    check_captions(gallery, ones)
     most = gallery.groups(5000, progress=False).about
     assert 4 < len(most["groups"]) <= most["max_count"] < 5000
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use lookalike_gallery::{Filter, Gallery, GalleryInfo, Points};
+use lookalike_gallery::{Filter, Gallery, GalleryInfo, Point, Points};
 use lookalike_neighbours::{Cells, Codes, Metric, Neighbour, nearest_others_of};
 use uuid::Uuid;
 
@@ -97,6 +97,17 @@ impl Contents {
         gallery: &dyn Gallery,
         filter: Option<&Filter>,
         with_codes: bool,
+        progress: impl FnMut(Progress),
+    ) -> Result<Self, Error> {
+        Self::read_and_visit(gallery, filter, with_codes, |_| {}, progress)
+    }
+
+    /// As [`read`](Self::read); `visit` is given every point.
+    pub fn read_and_visit(
+        gallery: &dyn Gallery,
+        filter: Option<&Filter>,
+        with_codes: bool,
+        mut visit: impl FnMut(&Point),
         mut progress: impl FnMut(Progress),
     ) -> Result<Self, Error> {
         let info = info_to_read(gallery, filter)?;
@@ -114,6 +125,7 @@ impl Contents {
         let mut labels: HashMap<String, u32> = HashMap::new();
         for point in Points::new(gallery, filter.cloned()) {
             let point = point?;
+            visit(&point);
             let next = u32::try_from(contents.count).map_err(|_| Error::TooManyPictures {
                 gallery: info.name.clone(),
                 max: u32::MAX,

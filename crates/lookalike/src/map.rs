@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use lookalike_files::replace_file;
-use lookalike_gallery::{Gallery, Points};
+use lookalike_gallery::{Gallery, Point, Points};
 use lookalike_neighbours::{Cells, Codes, Metric, Pca, nearest};
 use uuid::Uuid;
 
@@ -101,8 +101,22 @@ pub struct Map {
 /// # Errors
 ///
 /// When the gallery cannot be read.
-pub fn lay_out(gallery: &dyn Gallery, mut progress: impl FnMut(Progress)) -> Result<Map, Error> {
-    let read = Read::new(gallery, &mut progress)?;
+pub fn lay_out(gallery: &dyn Gallery, progress: impl FnMut(Progress)) -> Result<Map, Error> {
+    lay_out_and_visit(gallery, |_| {}, progress)
+}
+
+/// As [`lay_out`]; `visit` is given every point, in the order of [`Map::points`], so that a caller
+/// who needs more of them than their places need not read the gallery again.
+///
+/// # Errors
+///
+/// When the gallery cannot be read.
+pub fn lay_out_and_visit(
+    gallery: &dyn Gallery,
+    visit: impl FnMut(&Point),
+    mut progress: impl FnMut(Progress),
+) -> Result<Map, Error> {
+    let read = Read::new(gallery, visit, &mut progress)?;
     lay_out_read(&read, MAX_POINTS, &mut progress)
 }
 
@@ -189,7 +203,7 @@ impl Map {
         gallery: &dyn Gallery,
         mut progress: impl FnMut(Progress),
     ) -> Result<Option<Self>, Error> {
-        let read = Read::new(gallery, &mut progress)?;
+        let read = Read::new(gallery, |_| {}, &mut progress)?;
         self.update_read(&read, &mut progress)
     }
 
@@ -340,7 +354,11 @@ struct Read {
 }
 
 impl Read {
-    fn new(gallery: &dyn Gallery, mut progress: impl FnMut(Progress)) -> Result<Self, Error> {
+    fn new(
+        gallery: &dyn Gallery,
+        mut visit: impl FnMut(&Point),
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Self, Error> {
         let info = info_to_read(gallery, None)?;
         let mut read = Self {
             points: Vec::with_capacity(info.points),
@@ -355,6 +373,7 @@ impl Read {
         let mut labels: HashMap<String, usize> = HashMap::new();
         for point in Points::new(gallery, None) {
             let point = point?;
+            visit(&point);
             let digest = digest(&point.code);
             let next = read.digests.len();
             let row = *rows.entry(digest).or_insert(next);

@@ -128,10 +128,25 @@ pub struct Member {
 pub fn find(
     gallery: &dyn Gallery,
     options: &GroupOptions,
+    progress: impl FnMut(Progress),
+) -> Result<Groups, Error> {
+    find_and_visit(gallery, options, |_| {}, progress)
+}
+
+/// As [`find`]; `visit` is given every point that passes the filter, in the order of the ids, so
+/// that a caller who needs more of them than their groups need not read the gallery again.
+///
+/// # Errors
+///
+/// When the gallery cannot be read.
+pub fn find_and_visit(
+    gallery: &dyn Gallery,
+    options: &GroupOptions,
+    visit: impl FnMut(&Point),
     mut progress: impl FnMut(Progress),
 ) -> Result<Groups, Error> {
     let filter = options.filter.as_ref();
-    let contents = Contents::read(gallery, filter, true, &mut progress)?;
+    let contents = Contents::read_and_visit(gallery, filter, true, visit, &mut progress)?;
     let mut neighbours: Vec<Vec<u32>> = Vec::with_capacity(contents.count);
     let mut distances: Vec<Vec<f32>> = Vec::with_capacity(contents.count);
     if contents.count > 0 {

@@ -61,7 +61,7 @@ fn map_of(points: &[Point]) -> Map {
 }
 
 fn read(points: &[Point]) -> Read {
-    Read::new(&gallery(points).gallery, |_| {}).unwrap()
+    Read::new(&gallery(points).gallery, |_| {}, |_| {}).unwrap()
 }
 
 /// Share of points whose nearest 5 on the map have their label.
