@@ -60,10 +60,29 @@ class Encoder(Transformer):
         Who takes the steps.
     schedule : {"constant", "onecycle"}, optional
         How the learning rate moves.
+    precision : {"auto", "f32", "bf16"}
+        The numbers that training multiplies: "auto" is bf16 where the processor is faster in it,
+        and f32 elsewhere; bf16 needs a processor with AVX512-BF16. Codes are always made in f32.
     colour_weight : float, optional
         Weight of the image's colours behind a code, with other objectives than "look".
     augmentation : {"auto", "none", "mild", "strong"}
         The random changes that codes should not depend on; "auto" looks which suit the images.
+        This and the next four count with the objectives "look", "augment" and with a teacher.
+    augmentation_strength : float, optional
+        How strong the changes of place are (rotation, scale, shear and others), instead of
+        `augmentation`: 1 suits handwriting, 0.3 images whose pose and proportions matter.
+    mirror : bool, optional
+        Whether images are mirrored left to right; by default as `augmentation` finds out.
+    turn : bool, optional
+        Whether it means nothing which way round an image lies, as on surfaces and under a
+        microscope: then images are turned by quarters and codes are means over these turns. By
+        default as `augmentation` finds out.
+    colour_strength : float, optional
+        How strong the changes of colour are, 0 for none; by default as `augmentation` finds out.
+    noise : float, optional
+        Standard deviation of the noise of the objective "denoise", where pixels are 0 to 1.
+    mask : float, optional
+        Share of the pixels that the objective "denoise" blackens.
     input_size : (int, int), optional
         Height and width in pixels that images are brought to; by default their own, if they are
         small and alike, and otherwise 64 x 64.
@@ -135,8 +154,15 @@ class Encoder(Transformer):
         loss: str | None = None,
         optimiser: str | None = None,
         schedule: str | None = None,
+        precision: str = "auto",
         colour_weight: float | None = None,
         augmentation: str = "auto",
+        augmentation_strength: float | None = None,
+        mirror: bool | None = None,
+        turn: bool | None = None,
+        colour_strength: float | None = None,
+        noise: float | None = None,
+        mask: float | None = None,
         input_size: tuple[int, int] | None = None,
         channels: int | None = None,
         resize: str = "stretch",
@@ -160,8 +186,15 @@ class Encoder(Transformer):
         self.loss = loss
         self.optimiser = optimiser
         self.schedule = schedule
+        self.precision = precision
         self.colour_weight = colour_weight
         self.augmentation = augmentation
+        self.augmentation_strength = augmentation_strength
+        self.mirror = mirror
+        self.turn = turn
+        self.colour_strength = colour_strength
+        self.noise = noise
+        self.mask = mask
         self.input_size = input_size
         self.channels = channels
         self.resize = resize

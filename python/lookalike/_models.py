@@ -6,11 +6,15 @@ from typing import Any
 
 from ._lookalike import Model
 
+# Objectives that see images with random changes.
+_AUGMENTING = ("look", "augment", "distil")
+
 
 def parameters_of(recipe: dict[str, Any], shape: tuple[int, int, int]) -> dict[str, Any]:
     """The parameters of an `Encoder` that a model file's recipe says, so that a clone learns by the
     same recipe. A teacher is not in the file."""
     height, width, channels = shape
+    denoises = recipe["objective"] == "denoise"
     return {
         "architecture": recipe["architecture"],
         "objective": recipe["objective"] if recipe["objective"] != "distil" else None,
@@ -23,13 +27,40 @@ def parameters_of(recipe: dict[str, Any], shape: tuple[int, int, int]) -> dict[s
         "loss": recipe["loss"],
         "optimiser": recipe["optimiser"],
         "schedule": recipe["schedule"],
+        # Left out of files from before it was a choice.
+        "precision": recipe.get("precision", "f32"),
         # Left out of the file where it is 0.
         "colour_weight": recipe.get("colour_weight", 0.0),
-        "augmentation": recipe.get("chosen", {}).get("by", "auto"),
+        **_augmentation_of(recipe),
+        "noise": recipe["noise"]["gaussian"] if denoises else None,
+        "mask": recipe["noise"]["mask"] if denoises else None,
         "input_size": (height, width),
         "channels": channels,
         "resize": recipe["fit"],
         "random_state": recipe["seed"],
+    }
+
+
+def _augmentation_of(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of an `Encoder` about the random changes of its training images."""
+    if recipe["objective"] not in _AUGMENTING:
+        return {}
+    chosen = recipe.get("chosen")
+    if chosen is not None:
+        # What was said and what was found out look the same in the file.
+        return {
+            "augmentation": chosen["by"],
+            "mirror": chosen["mirror"],
+            "turn": chosen.get("turn", False),
+            "colour_strength": chosen["colour_strength"],
+        }
+    # Kept as ranges, of which these are those of strength 1.
+    ranges = recipe["distortion"]
+    return {
+        "augmentation_strength": float(f"{ranges['rotation_degrees'] / 17:.6g}"),
+        "mirror": ranges["mirror"],
+        "turn": ranges.get("turn", False),
+        "colour_strength": float(f"{ranges.get('brightness', 0.0) / 0.2:.6g}"),
     }
 
 

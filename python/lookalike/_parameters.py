@@ -29,6 +29,24 @@ def real(name: str, value: Any, error: type[LookalikeError] = ParameterError) ->
     return float(value)
 
 
+def upto(most: float, name: str, value: Any) -> float | None:
+    """A number from 0 to `most`, of Python or of NumPy, or None."""
+    if value is None:
+        return None
+    number = real(name, value)
+    if not 0 <= number <= most:
+        raise ParameterError(f"{name}={value!r}: expected a number from 0 to {most}")
+    return number
+
+
+def choice(name: str, value: Any) -> bool | None:
+    """True, False or None; of Python or of NumPy."""
+    found = value.item() if getattr(value, "shape", None) == () else value
+    if found is None or isinstance(found, bool):
+        return found
+    raise ParameterError(f"{name}={value!r}: expected True, False or None")
+
+
 def as_json(options: dict[str, Any]) -> str:
     """Options as the extension reads them, NumPy's numbers as Python's own."""
     return json.dumps(_plain("options", options))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ._base import seed_of
 from ._inputs import Batches
 from ._lookalike import Model
-from ._parameters import as_json
+from ._parameters import as_json, choice, real, upto, whole
 from ._progress import Observer
 from .errors import LookalikeError, ParameterError
 
@@ -48,24 +48,33 @@ def teacher_of(encoder: Encoder) -> Model | None:
 
 def options_of(encoder: Encoder, teacher: Model | None) -> dict[str, Any]:
     """The options of a training run, under the library's names."""
+    # No option of the library's, and to be refused as early as these.
+    _count("sample", encoder.sample)
     return {
         "architecture": encoder.architecture,
         "objective": encoder.objective if teacher is None else "distil",
         "effort": encoder.effort,
         "seed": seed_of(encoder.random_state),
         "size": _size(encoder.input_size),
-        "channels": encoder.channels,
+        "channels": _channels(encoder.channels),
         "fit": encoder.resize,
-        "code_dim": encoder.code_dim,
+        "code_dim": _count("code_dim", encoder.code_dim),
         "loss": encoder.loss,
         "optimiser": encoder.optimiser,
         "schedule": encoder.schedule,
-        "learning_rate": encoder.learning_rate,
-        "weight_decay": encoder.weight_decay,
-        "batch": encoder.batch_size,
-        "epochs": encoder.epochs,
-        "colour_weight": encoder.colour_weight,
+        "learning_rate": _number("learning_rate", encoder.learning_rate),
+        "weight_decay": _number("weight_decay", encoder.weight_decay),
+        "batch": _count("batch_size", encoder.batch_size),
+        "epochs": _count("epochs", encoder.epochs),
+        "precision": encoder.precision,
+        "colour_weight": _number("colour_weight", encoder.colour_weight),
         "augmentation": encoder.augmentation,
+        "strength": upto(5, "augmentation_strength", encoder.augmentation_strength),
+        "mirror": choice("mirror", encoder.mirror),
+        "turn": choice("turn", encoder.turn),
+        "colour_strength": upto(5, "colour_strength", encoder.colour_strength),
+        "noise": upto(10, "noise", encoder.noise),
+        "mask": upto(1, "mask", encoder.mask),
     }
 
 
@@ -122,6 +131,20 @@ def _remove(path: str) -> None:
         os.remove(path)
     except FileNotFoundError:
         pass
+
+
+def _count(name: str, value: Any) -> int | None:
+    return None if value is None else whole(name, value, 1)
+
+
+def _number(name: str, value: Any) -> float | None:
+    return None if value is None else real(name, value)
+
+
+def _channels(channels: int | None) -> int | None:
+    if channels not in (None, 1, 3):
+        raise ParameterError(f"channels={channels!r}: expected 1 (grey), 3 (colour) or None")
+    return channels
 
 
 def _size(size: tuple[int, int] | None) -> tuple[int, int] | None:

@@ -210,20 +210,51 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
+def test_the_recipe_says_how_images_were_changed(digits):
+    parameters = {"augmentation": "mild", "turn": np.True_, "mirror": True, "precision": "f32"}
+    made = Encoder(**parameters, epochs=1, random_state=0, progress=False).fit(digits.images[:60])
+    assert made.recipe_["precision"] == "f32"
+    assert made.recipe_["distortion"]["turn"] and made.recipe_["distortion"]["mirror"]
+    made.save("turned.safetensors")
+    loaded = Encoder.load("turned.safetensors")
+    assert (loaded.turn, loaded.mirror, loaded.precision) == (True, True, "f32")
+    assert loaded.augmentation_strength is None
+
+
+def test_bf16_is_learned_in_or_refused(digits):
+    try:
+        made = quick(precision="bf16", epochs=1).fit(digits.images[:40])
+    except errors.ParameterError as error:
+        assert "bf16" in str(error)
+    else:
+        assert made.recipe_["precision"] == "bf16"
+
+
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
         ({"architecture": "resnet"}, "unknown option `resnet`, expected one of"),
-        ({"epochs": 0}, "epochs"),
-        ({"epochs": "many"}, "many"),
+        ({"epochs": 0}, "epochs=0: expected a whole number of at least 1"),
+        ({"epochs": "many"}, "epochs='many'"),
+        ({"sample": 2.5}, "sample=2.5"),
+        ({"channels": 2}, r"channels=2: expected 1 \(grey\), 3 \(colour\) or None"),
         ({"learning_rate": -1.0}, "learning rate"),
+        ({"learning_rate": "fast"}, "learning_rate='fast': expected a number"),
         ({"objective": "look"}, "bottleneck"),
         ({"objective": "distil"}, "teacher"),
         ({"device": "abacus"}, "device"),
         ({"input_size": 28}, "input_size"),
-        ({"batch_size": float("nan")}, "batch_size=nan: expected a finite number"),
+        ({"batch_size": float("nan")}, "batch_size=nan: expected a whole number"),
+        ({"weight_decay": float("inf")}, "weight_decay=inf: expected a finite number"),
         ({"loss": object()}, "loss=.*: expected a number or text, not object"),
         ({"augmentation": "wild", "architecture": "bottleneck"}, "wild"),
+        ({"precision": "f16"}, "unknown option `f16`, expected one of `auto`, `f32`, `bf16`"),
+        ({"turn": 1}, "turn=1: expected True, False or None"),
+        ({"mirror": "yes"}, "mirror='yes'"),
+        ({"augmentation_strength": -1}, "augmentation_strength=-1: expected a number from 0 to 5"),
+        ({"colour_strength": True}, "colour_strength=True"),
+        ({"noise": float("nan")}, "noise=nan"),
+        ({"mask": 2}, "mask=2: expected a number from 0 to 1"),
     ],
 )
 def test_parameters_that_cannot_work_are_refused(digits, parameters, said):

@@ -140,8 +140,17 @@ def test_clones_are_not_fitted(encoder):
             "schedule": "constant",
             "resize": "pad",
         },
+        {
+            "augmentation_strength": 0.3,
+            "mirror": True,
+            "turn": True,
+            "colour_strength": 0.2,
+            "precision": "f32",
+        },
+        {"augmentation": "auto", "turn": True, "mirror": True, "colour_strength": 0.7},
+        {"objective": "denoise", "noise": 0.1, "mask": 0.5},
     ],
-    ids=["conv", "bottleneck"],
+    ids=["conv", "bottleneck", "strength", "auto", "denoise"],
 )
 def test_a_clone_of_a_loaded_encoder_learns_by_the_same_recipe(parameters):
     images = np.random.default_rng(0).integers(0, 256, (40, 12, 12, 3), np.uint8)
