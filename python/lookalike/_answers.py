@@ -211,7 +211,12 @@ class Table:
             yield dict(zip(self.columns, row))
 
     def __repr__(self) -> str:
-        about = ", ".join(f"{name} {value}" for name, value in self.about.items())
+        # Lists, as that of all groups, are only counted.
+        about = ", ".join(
+            f"{name} {len(value) if isinstance(value, list) else value}"
+            for name, value in self.about.items()
+            if value is not None
+        )
         return f"{self._name}: {len(self)} rows of {', '.join(self.columns)} ({about})"
 
     def to_pandas(self) -> pd.DataFrame:

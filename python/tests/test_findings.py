@@ -92,6 +92,7 @@ def test_groups(gallery, digits):
     assert len(found) + found.about["ungrouped"] == 400
     check_captions(gallery, found)
     assert not {"keys", "labels"} & set(found.about)
+    assert repr(found).endswith(f"groups {len(sizes)})")
     first = found.about["groups"][0]
     of_first = found.id[found.group == 1]
     assert set(first["typical"]) <= set(of_first) and len(of_first) == first["size"]
