@@ -10,7 +10,7 @@ def difference(theirs, ours):
     return (np.abs(theirs - ours) / np.linalg.norm(ours, axis=1, keepdims=True)).max()
 
 
-@pytest.fixture(params=["look", "article", "colours", "augment", "variational"])
+@pytest.fixture(params=["look", "turned", "article", "colours", "augment", "variational"])
 def trained(request, encoder, article, colour_encoder, digits, pictures):
     """Encoders of every kind, and images of their shape."""
     from lookalike.datasets import load_images
@@ -19,6 +19,8 @@ def trained(request, encoder, article, colour_encoder, digits, pictures):
     quick = {"epochs": 1, "random_state": 0, "progress": False}
     if request.param == "look":
         return encoder, digits.images
+    if request.param == "turned":
+        return Encoder(turn=True, **quick).fit(colourful), colourful
     if request.param == "article":
         return article, digits.images
     if request.param == "colours":
