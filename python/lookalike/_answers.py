@@ -19,6 +19,20 @@ _SHOWN_COLUMNS = ("label", "group", "cluster", "kind", "fault", "own", "suggeste
 Pictures = Callable[[list[str]], list["bytes | None"]]
 
 
+def _no_pictures(ids: list[str]) -> list[bytes | None]:
+    return [None] * len(ids)
+
+
+class _Pictured:
+    """What shows pictures of a gallery, but for its copies in other processes, which have no
+    gallery."""
+
+    _pictures: Pictures
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pictures": _no_pictures}
+
+
 class Point:
     """An image of a gallery.
 
@@ -90,7 +104,7 @@ class Hit(Point):
         return f"Hit(key={self.key!r}, distance={self.distance:.5f}{label})"
 
 
-class Answer(Sequence[Hit]):
+class Answer(_Pictured, Sequence[Hit]):
     """The neighbours of a query, the best first: a sequence of `Hit`. In a notebook it is a contact
     sheet.
 
@@ -172,7 +186,7 @@ class Answer(Sequence[Hit]):
         return sheet(f"{self.query}: {len(self)} by {self.metric}", cells)
 
 
-class Table:
+class Table(_Pictured):
     """Columns of one length, one row an image; each column is an attribute too. In a notebook its
     first images are a contact sheet.
 
@@ -217,7 +231,8 @@ class Table:
             for name, value in self.about.items()
             if value is not None
         )
-        return f"{self._name}: {len(self)} rows of {', '.join(self.columns)} ({about})"
+        rows = f"{self._name}: {len(self)} rows of {', '.join(self.columns)}"
+        return f"{rows} ({about})" if about else rows
 
     def to_pandas(self) -> pd.DataFrame:
         """The columns as a data frame.

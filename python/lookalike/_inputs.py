@@ -8,12 +8,14 @@ all its images one after another, as `bytes`; without, it is a list of paths (`s
 from __future__ import annotations
 
 import itertools
+import math
+import operator
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
-from .errors import InputError, MissingPackageError
+from .errors import InputError, MissingPackageError, ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -295,9 +297,7 @@ def _of_array(
 ) -> Batches:
     features = None
     if array.ndim == 2 and image_shape is not None:
-        values = 1
-        for side in image_shape:
-            values *= side
+        values = _pixels_of(image_shape)
         if array.shape[1] != values:
             raise InputError(
                 f"rows of {array.shape[1]} values are no images of image_shape={image_shape}, which have {values}"
@@ -326,6 +326,20 @@ def _of_array(
             yield len(part), part.tobytes(), shape
 
     return Batches(name, len(array), make, features=features, shapes=lambda: [shape], **given)
+
+
+def _pixels_of(image_shape: Any) -> int:
+    """How many values a row of a 2-D array has, which is an image of this shape."""
+    try:
+        values = math.prod(operator.index(side) for side in image_shape)
+    except TypeError:
+        values = 0
+    if values < 1:
+        raise ParameterError(
+            f"image_shape={image_shape!r}: expected a height, a width and perhaps channels, as in "
+            "(28, 28)"
+        )
+    return values
 
 
 def _of_sequence(images: Any, name: str, paths_as_keys: bool, given: dict[str, Any]) -> Batches:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import numbers
+import os
 from typing import Any
 
 from .errors import LookalikeError, ParameterError
@@ -37,6 +38,26 @@ def upto(most: float, name: str, value: Any) -> float | None:
     if not 0 <= number <= most:
         raise ParameterError(f"{name}={value!r}: expected a number from 0 to {most}")
     return number
+
+
+def sides(name: str, value: Any) -> tuple[int, int] | None:
+    """Height and width in pixels, or None."""
+    if value is None:
+        return None
+    try:
+        height, width = (whole(name, side, 1) for side in value)
+    except (TypeError, ValueError) as error:
+        raise ParameterError(
+            f"{name}={value!r}: expected a height and a width in pixels, as in (64, 64)"
+        ) from error
+    return height, width
+
+
+def file_path(name: str, value: Any, expected: str = "a path") -> str:
+    """The absolute path of a file or folder."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise ParameterError(f"{name}={value!r}: expected {expected}")
+    return os.path.abspath(os.fspath(value))
 
 
 def choice(name: str, value: Any) -> bool | None:

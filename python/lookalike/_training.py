@@ -7,12 +7,13 @@ import logging
 import os
 import tempfile
 import uuid
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ._base import seed_of
 from ._inputs import Batches
 from ._lookalike import Model
-from ._parameters import as_json, choice, real, upto, whole
+from ._parameters import as_json, choice, file_path, real, sides, upto, whole
 from ._progress import Observer
 from .errors import LookalikeError, ParameterError
 
@@ -37,7 +38,7 @@ def teacher_of(encoder: Encoder) -> Model | None:
             "the teacher's codes"
         )
     if not isinstance(teacher, Encoder):
-        return Model.load(os.path.abspath(os.fspath(teacher)), encoder.device)
+        return Model.load(file_path("teacher", teacher, "an Encoder or a path"), encoder.device)
     if not teacher._is_fitted():
         raise ParameterError(
             "the teacher has learned nothing: fit it first, or give the path of its file, which "
@@ -48,8 +49,12 @@ def teacher_of(encoder: Encoder) -> Model | None:
 
 def options_of(encoder: Encoder, teacher: Model | None) -> dict[str, Any]:
     """The options of a training run, under the library's names."""
-    # No option of the library's, and to be refused as early as these.
+    # What is no option of the library, and to be refused as early.
     _count("sample", encoder.sample)
+    if encoder.checkpoint is not None:
+        file_path("checkpoint", encoder.checkpoint)
+    if not isinstance(encoder.callbacks, (Iterable, type(None))):
+        raise ParameterError(f"callbacks={encoder.callbacks!r}: expected a list of functions")
     return {
         "architecture": encoder.architecture,
         "objective": encoder.objective if teacher is None else "distil",
@@ -88,7 +93,7 @@ def train(
     """
     named = encoder.checkpoint is not None
     checkpoint = (
-        os.path.abspath(os.fspath(encoder.checkpoint))
+        file_path("checkpoint", encoder.checkpoint)
         if encoder.checkpoint is not None
         else _temporary_checkpoint()
     )
@@ -149,12 +154,5 @@ def _channels(channels: int | None) -> int | None:
 
 def _size(size: tuple[int, int] | None) -> tuple[int, int] | None:
     """Width and height, as the library has them."""
-    if size is None:
-        return None
-    try:
-        height, width = (int(side) for side in size)
-    except (TypeError, ValueError) as error:
-        raise ParameterError(
-            f"input_size={size!r}: expected a height and a width, as in (64, 64)"
-        ) from error
-    return width, height
+    found = sides("input_size", size)
+    return None if found is None else found[::-1]

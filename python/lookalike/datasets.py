@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._inputs import as_input
 from ._lookalike import load_images as _load_images
+from ._parameters import sides, whole
 from .errors import ParameterError
 
 if TYPE_CHECKING:
@@ -85,13 +86,16 @@ def load_images(
 
     if channels not in (None, 1, 3):
         raise ParameterError(f"channels={channels}: expected 1 (grey) or 3 (colour)")
-    shape = None if size is None else [int(size[0]), int(size[1]), channels or 3]
-    if shape is None and channels is not None:
+    if limit is not None:
+        limit = whole("limit", limit, 1)
+    sized = sides("size", size)
+    if sized is None and channels is not None:
         raise ParameterError("channels goes with size: give both")
+    shape = None if sized is None else [*sized, channels or 3]
     given = as_input(source, image_shape=image_shape)
     pixels, (height, width, count), keys, labels = _load_images(given, shape, limit)
-    sides = (height, width) if count == 1 else (height, width, count)
-    return Images(np.frombuffer(pixels, np.uint8).reshape(len(keys), *sides), _target(labels), keys)
+    own = (height, width) if count == 1 else (height, width, count)
+    return Images(np.frombuffer(pixels, np.uint8).reshape(len(keys), *own), _target(labels), keys)
 
 
 def _target(labels: list[str | None]) -> np.ndarray:

@@ -435,8 +435,13 @@ def test_contact_sheets(gallery, digits, encoder):
     assert repr(answer).startswith("Answer to an image: 3 by cosine")
     gallery.index(digits.images[:1], name="<script>", keys=["<b>"], progress=False)
     assert "<b>" not in gallery.search(gallery.find("<b>"), k=2)._repr_html_()
+    strange = gallery.outliers(3, by="neighbours", progress=False)
     gallery.close()
     assert answer._repr_html_().count("<img") == 1
+    # In another process there is no gallery.
+    there = pickle.loads(pickle.dumps(answer))
+    assert there.ids == answer.ids and there._repr_html_().count("<img") == 1
+    assert pickle.loads(pickle.dumps(strange)).id.tolist() == strange.id.tolist()
 
 
 def test_an_interrupted_index_is_completed(encoder, digits):

@@ -385,5 +385,8 @@ def test_rows_of_a_frame_are_images_of_a_shape():
     frame = pandas.DataFrame(np.arange(8, dtype=np.uint8).reshape(2, 4))
     [(_, _, pixels, shape)] = as_input(frame, image_shape=(2, 2)).batches()
     assert (pixels, shape) == (bytes(range(8)), (2, 2, 1))
+    for wrong in (28, ("28", 28), (0, 28)):
+        with pytest.raises(errors.ParameterError, match="expected a height, a width"):
+            as_input(np.zeros((3, 784), np.uint8), image_shape=wrong)
     with pytest.raises(errors.InputError, match="image_shape"):
         as_input(frame)
