@@ -82,7 +82,8 @@ fn codes_in_memory_follow_every_change() {
             check(&gallery, &known, metric, "as stored");
         }
         let mut random = Random(8);
-        let added: Vec<_> = (1_200..1_300)
+        // So many that all are put in order again.
+        let added: Vec<_> = (1_200..2_700)
             .map(|i| point(i, random.code(DIMS)))
             .collect();
         let mut changed: Vec<_> = stored[100..200].to_vec();

@@ -1,12 +1,14 @@
-//! The inner loop: products of 16 rows of 8-bit numbers with one of 16-bit numbers, by the
-//! instructions that the processor has.
+//! The inner loops: products of 16 rows of 8-bit numbers with one of 16-bit numbers, and distances
+//! of 16 boxes from a query, by the instructions that the processor has.
+
+use super::boxes::{MAX_GAP, QUAD, Quad, SIDE};
 
 /// Rows of a block.
 pub(super) const ROWS: usize = 16;
 /// Dimensions come in whole multiples of this.
 pub(super) const WIDTH: usize = 8;
 
-/// A way to multiply.
+/// A set of instructions.
 pub(super) trait Dots {
     /// The inner products of the rows of a block with a query. A block has, for every pair of
     /// dimensions, the two numbers of the first row, those of the second, and so on; `pairs` has
@@ -16,6 +18,13 @@ pub(super) trait Dots {
     ///
     /// The processor has the instructions, and the caller is compiled for them.
     unsafe fn dots(block: &[i8], pairs: &[i32]) -> [i32; ROWS];
+
+    /// Half of the squared distance between a query and the boxes of a group of blocks, at most.
+    ///
+    /// # Safety
+    ///
+    /// As for `dots`.
+    unsafe fn half_gaps(group: &[u8], query: &[Quad]) -> [f32; ROWS];
 
     /// A bit for every key that is not greater than the limit, as a NaN is not; the first key's
     /// is the lowest.
@@ -56,6 +65,26 @@ impl Dots for Portable {
 
     // SAFETY: safe with any processor; unsafe as the trait has it.
     #[inline(always)]
+    unsafe fn half_gaps(group: &[u8], query: &[Quad]) -> [f32; ROWS] {
+        let mut sums = [0.0f32; ROWS];
+        for (sides, quad) in group.as_chunks::<{ 2 * SIDE }>().0.iter().zip(query) {
+            let (lows, highs) = sides.split_at(SIDE);
+            for (block, sum) in sums.iter_mut().enumerate() {
+                let mut squares = 0;
+                for at in 0..QUAD {
+                    let below = lows[block * QUAD + at].saturating_sub(quad.up[at]);
+                    let above = quad.down[at].saturating_sub(highs[block * QUAD + at]);
+                    let gap = i32::from((below | above).min(MAX_GAP));
+                    squares += gap * gap;
+                }
+                *sum += squares as f32 * quad.weight;
+            }
+        }
+        sums
+    }
+
+    // SAFETY: safe with any processor; unsafe as the trait has it.
+    #[inline(always)]
     unsafe fn not_above(keys: &[f32; ROWS], limit: f32) -> u16 {
         let mut bits = 0;
         for (row, key) in keys.iter().enumerate() {
@@ -80,7 +109,7 @@ pub(super) use x86::{Avx2, Avx512};
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Dots, ROWS, WIDTH};
+    use super::{Dots, MAX_GAP, Quad, ROWS, SIDE, WIDTH};
 
     /// Sums that do not wait for each other.
     const SUMS: usize = WIDTH / 2;
@@ -128,6 +157,34 @@ mod x86 {
                 );
                 let mut out = [0i32; ROWS];
                 _mm512_storeu_si512(out.as_mut_ptr().cast(), sum);
+                out
+            }
+        }
+
+        // SAFETY: the caller's promise is that of the trait.
+        #[inline(always)]
+        unsafe fn half_gaps(group: &[u8], query: &[Quad]) -> [f32; ROWS] {
+            let quads = group.as_chunks::<{ 2 * SIDE }>().0;
+            // SAFETY: the instructions are there, as the trait demands. The two loads are of the
+            // 64 bytes at the beginning and at the end of a chunk of 128, and the store is of 64
+            // bytes to an array of 64.
+            unsafe {
+                let most = _mm512_set1_epi8(MAX_GAP as i8);
+                let mut sum = _mm512_setzero_ps();
+                for (sides, quad) in quads.iter().zip(query) {
+                    let lows = _mm512_loadu_si512(sides.as_ptr().cast());
+                    let highs = _mm512_loadu_si512(sides.as_ptr().add(SIDE).cast());
+                    let up = _mm512_set1_epi32(i32::from_ne_bytes(quad.up));
+                    let down = _mm512_set1_epi32(i32::from_ne_bytes(quad.down));
+                    let below = _mm512_subs_epu8(lows, up);
+                    let above = _mm512_subs_epu8(down, highs);
+                    let gaps = _mm512_min_epu8(_mm512_or_si512(below, above), most);
+                    let squares = _mm512_dpbusd_epi32(_mm512_setzero_si512(), gaps, gaps);
+                    let weight = _mm512_set1_ps(quad.weight);
+                    sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(squares), weight, sum);
+                }
+                let mut out = [0.0f32; ROWS];
+                _mm512_storeu_ps(out.as_mut_ptr(), sum);
                 out
             }
         }
@@ -187,6 +244,40 @@ mod x86 {
                     let sum = _mm256_add_epi32(sums[half], sums[2 + half]);
                     _mm256_storeu_si256(out.as_mut_ptr().add(8 * half).cast(), sum);
                 }
+                out
+            }
+        }
+
+        // SAFETY: the caller's promise is that of the trait.
+        #[inline(always)]
+        unsafe fn half_gaps(group: &[u8], query: &[Quad]) -> [f32; ROWS] {
+            let quads = group.as_chunks::<{ 2 * SIDE }>().0;
+            // SAFETY: the instructions are there, as the trait demands. Every load is of 32 bytes
+            // within a chunk of 128, and each store of 32 bytes to half of an array of 64.
+            unsafe {
+                let most = _mm256_set1_epi8(MAX_GAP as i8);
+                let mut sums = [_mm256_setzero_ps(); 2];
+                for (sides, quad) in quads.iter().zip(query) {
+                    let up = _mm256_set1_epi32(i32::from_ne_bytes(quad.up));
+                    let down = _mm256_set1_epi32(i32::from_ne_bytes(quad.down));
+                    let weight = _mm256_set1_ps(quad.weight);
+                    for (half, sum) in sums.iter_mut().enumerate() {
+                        let side = sides.as_ptr().add(SIDE / 2 * half);
+                        let lows = _mm256_loadu_si256(side.cast());
+                        let highs = _mm256_loadu_si256(side.add(SIDE).cast());
+                        let below = _mm256_subs_epu8(lows, up);
+                        let above = _mm256_subs_epu8(down, highs);
+                        let gaps = _mm256_min_epu8(_mm256_or_si256(below, above), most);
+                        // Two squares are at most 32,258: nothing is cut off.
+                        let squares = _mm256_maddubs_epi16(gaps, gaps);
+                        let squares = _mm256_madd_epi16(squares, _mm256_set1_epi16(1));
+                        let squares = _mm256_cvtepi32_ps(squares);
+                        *sum = _mm256_add_ps(*sum, _mm256_mul_ps(squares, weight));
+                    }
+                }
+                let mut out = [0.0f32; ROWS];
+                _mm256_storeu_ps(out.as_mut_ptr(), sums[0]);
+                _mm256_storeu_ps(out.as_mut_ptr().add(8), sums[1]);
                 out
             }
         }
@@ -269,6 +360,58 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Boxes are as far away for every set of instructions, but for the rounding of sums.
+    #[test]
+    fn all_ways_measure_alike() {
+        let byte = |i: usize| (i.wrapping_mul(7919) >> 3) as u8;
+        for quads in [3, 11, 45] {
+            let group: Vec<u8> = (0..quads * 2 * SIDE).map(byte).collect();
+            let query: Vec<Quad> = (0..quads)
+                .map(|i| Quad {
+                    down: [byte(3 * i), 0, 255, byte(5 * i)],
+                    up: [byte(3 * i).saturating_add(1), 0, 255, byte(5 * i)],
+                    weight: 0.5 + i as f32,
+                })
+                .collect();
+            // SAFETY: any processor has what this needs.
+            let expected = unsafe { Portable::half_gaps(&group, &query) };
+            let check = |found: [f32; ROWS]| {
+                for (found, expected) in found.into_iter().zip(expected) {
+                    assert!(
+                        (found - expected).abs() <= expected * 1e-5,
+                        "{found} {expected}"
+                    );
+                }
+            };
+            #[cfg(target_arch = "x86_64")]
+            {
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: the processor has AVX2, checked on the line above.
+                    check(unsafe { half_gaps_avx2(&group, &query) });
+                }
+                if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni") {
+                    // SAFETY: the processor has both, checked on the line above.
+                    check(unsafe { half_gaps_avx512(&group, &query) });
+                }
+            }
+            check(expected);
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn half_gaps_avx2(group: &[u8], query: &[Quad]) -> [f32; ROWS] {
+        // SAFETY: compiled for AVX2, and so is whoever calls this.
+        unsafe { Avx2::half_gaps(group, query) }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn half_gaps_avx512(group: &[u8], query: &[Quad]) -> [f32; ROWS] {
+        // SAFETY: compiled for these, and so is whoever calls this.
+        unsafe { Avx512::half_gaps(group, query) }
     }
 
     /// NaN is above nothing, and not the smallest.

@@ -21,9 +21,21 @@
 //! be among the nearest by that, mostly less than one in a hundred, are compared again by `r`,
 //! which is wrong by some ten thousandth; those that are left are the candidates, of which the
 //! caller knows the exact codes.
+//!
+//! Rows are scanned in blocks of 16. Once they are [sorted](Quantised::sort), each block's are near
+//! each other, and its [box](boxes) tells of most blocks that nothing in them is near enough: since
+//!
+//! ```text
+//! key(x) = |a - b|²/2 - |b|²/2                            for Euclidean
+//! key(x) = |a - b|²/2 - |x|²/2 - |y|²/2 + c·y, |x| ≤ 1    for cosine
+//! ```
+//!
+//! a bound of `|a - b|` is one of the key.
 
+mod boxes;
 mod dots;
 mod frame;
+mod order;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -33,6 +45,7 @@ use std::collections::BTreeMap;
 use crate::eigen;
 use crate::metric::dot;
 use crate::{Codes, Metric};
+use boxes::{Boxes, Quad};
 use dots::ROWS;
 use frame::{Frame, Seen};
 
@@ -46,8 +59,11 @@ const MAX_ERROR: f32 = 1e30;
 /// and this share.
 const MAX_LOOSE: usize = 64;
 const MAX_LOOSE_SHARE: usize = 100;
+/// Changes since rows were sorted that are too few to sort them again: this many, and this share.
+const MAX_SCATTERED: usize = 1024;
+const MAX_SCATTERED_SHARE: usize = 2;
 
-/// Codes to be searched for exact neighbours, in two bytes a float and some 30 beside: rows that
+/// Codes to be searched for exact neighbours, in two bytes a float and some 45 beside: rows that
 /// can be added, changed and removed.
 #[derive(Debug)]
 pub struct Quantised {
@@ -62,6 +78,10 @@ pub struct Quantised {
     /// For each row of the blocks the length of what leading coordinates leave out; infinite where
     /// these are outside the range of their steps.
     rests: Vec<f32>,
+    /// Around each block's rows.
+    boxes: Boxes,
+    /// Rows that were added, changed or moved since all were sorted.
+    scattered: usize,
     /// Rows whose leading coordinates are outside that range.
     clipped: usize,
     /// Rows outside the range of the fine steps, and their codes.
@@ -89,6 +109,9 @@ struct Query {
     unit: f32,
     /// The length of what leading coordinates leave out.
     rest: f32,
+    /// For the distance of boxes, and what keys are beside half the squared distance; none for the
+    /// dot product, which does not follow from distances.
+    boxes: Option<(Vec<Quad>, f32)>,
     /// `z ∘ b`.
     weights: Vec<f32>,
     /// `b`.
@@ -107,13 +130,16 @@ impl Quantised {
     /// which [`SAMPLE`](Self::SAMPLE) are looked at, at equal distances. None for the Manhattan
     /// metric, which is no inner product, and for a sample of nothing or of what is not finite.
     pub fn new(sample: Codes, metric: Metric) -> Option<Self> {
+        let frame = Frame::fit(sample, metric)?;
         Some(Self {
-            frame: Frame::fit(sample, metric)?,
+            boxes: Boxes::new(&frame),
+            frame,
             len: 0,
             coarse: Vec::new(),
             fine: Vec::new(),
             biases: Vec::new(),
             rests: Vec::new(),
+            scattered: 0,
             clipped: 0,
             loose: BTreeMap::new(),
             bounds: Bounds::default(),
@@ -152,6 +178,7 @@ impl Quantised {
             self.coarse.resize(self.coarse.len() + self.block(), 0);
             self.biases.resize(self.biases.len() + ROWS, f32::INFINITY);
             self.rests.resize(self.biases.len(), 0.0);
+            self.boxes.resize(self.biases.len() / ROWS);
         }
         self.fine.resize(self.len * self.dims(), 0);
         self.write(row, code);
@@ -179,11 +206,8 @@ impl Quantised {
             self.loose.insert(row, code);
         }
         let (from, to) = (self.place(last), self.place(row));
-        for pair in 0..self.frame.leading / 2 {
-            for half in 0..2 {
-                let at = pair * 2 * ROWS + half;
-                self.coarse[to + at] = self.coarse[from + at];
-            }
+        for at in 0..self.frame.leading {
+            self.coarse[to + pair_of(at)] = self.coarse[from + pair_of(at)];
         }
         let dims = self.dims();
         let fine = last * dims;
@@ -194,11 +218,60 @@ impl Quantised {
         self.biases[last] = f32::INFINITY;
         self.rests[last] = 0.0;
         self.len = last;
+        if row != last && self.biases[row] != f32::INFINITY {
+            self.box_row(row);
+        }
         if last.is_multiple_of(ROWS) {
             self.biases.truncate(last);
             self.rests.truncate(last);
             self.coarse.truncate(last * self.frame.leading);
+            self.boxes.resize(last / ROWS);
         }
+    }
+
+    /// Whether so many rows have changed since they were [sorted](Self::sort) that it is worth
+    /// while again. Searches are right in any order.
+    pub fn is_scattered(&self) -> bool {
+        self.scattered > MAX_SCATTERED.max(self.len / MAX_SCATTERED_SHARE)
+    }
+
+    /// Puts near rows next to each other, so that searches pass over most of them. Gives for each
+    /// row where it was.
+    pub fn sort(&mut self) -> Vec<usize> {
+        let (leading, steps) = (self.frame.leading, &self.frame.leading_steps);
+        // Rows whose place is not known come last, as their blocks are never passed over.
+        let is_known = |&row: &usize| self.rests[row].is_finite() && self.biases[row].is_finite();
+        let (mut order, others): (Vec<usize>, _) = (0..self.len).partition(is_known);
+        order::by_nearness(&mut order, leading + 1, |row, at| match steps.get(at) {
+            Some(&step) => f32::from(self.coarse[self.place(row) + pair_of(at)]) * step as f32,
+            None => self.rests[row],
+        });
+        order.extend::<Vec<usize>>(others);
+        let mut coarse = vec![0; self.coarse.len()];
+        for (row, &from) in order.iter().enumerate() {
+            let (from, to) = (self.place(from), self.place(row));
+            for at in 0..leading {
+                coarse[to + pair_of(at)] = self.coarse[from + pair_of(at)];
+            }
+        }
+        self.coarse = coarse;
+        order::permute(&mut self.fine, self.frame.dims(), &order);
+        order::permute(&mut self.biases, 1, &order);
+        order::permute(&mut self.rests, 1, &order);
+        if !self.loose.is_empty() {
+            let places = order.iter().enumerate();
+            let places = places.filter_map(|(row, from)| Some((row, self.loose.remove(from)?)));
+            self.loose = places.collect::<Vec<_>>().into_iter().collect();
+        }
+        self.boxes = Boxes::new(&self.frame);
+        self.boxes.resize(self.biases.len() / ROWS);
+        for row in 0..self.len {
+            if self.biases[row] != f32::INFINITY {
+                self.box_row(row);
+            }
+        }
+        self.scattered = 0;
+        order
     }
 
     /// Rows among which are the `k` nearest to `query` and all that are as far as the last of them,
@@ -252,8 +325,28 @@ impl Quantised {
         &self.fine[row * dims..(row + 1) * dims]
     }
 
+    /// Makes the box of a row's block take it in, by its coordinates as they are kept.
+    fn box_row(&mut self, row: usize) {
+        let (block, rest) = (row / ROWS, f64::from(self.rests[row]));
+        if rest.is_infinite() {
+            return self.boxes.open(block);
+        }
+        let place = self.place(row);
+        let leading = self
+            .frame
+            .leading_steps
+            .iter()
+            .enumerate()
+            .map(|(at, step)| {
+                let value = f64::from(self.coarse[place + pair_of(at)]);
+                ((value - 0.5) * step, (value + 0.5) * step)
+            });
+        self.boxes.take_in(block, leading, rest, self.bounds.length);
+    }
+
     /// Forgets what a row was that is about to be written anew or moved.
     fn release(&mut self, row: usize) {
+        self.scattered += 1;
         self.loose.remove(&row);
         if std::mem::take(&mut self.rests[row]) == f32::INFINITY {
             self.clipped -= 1;
@@ -261,6 +354,7 @@ impl Quantised {
     }
 
     fn write(&mut self, row: usize, code: &[f32]) {
+        self.scattered += 1;
         let seen = self.frame.see(code);
         let (place, dims) = (self.place(row), self.dims());
         let most = |count: usize| count as f64 / 4.0 * 1.000_001;
@@ -292,7 +386,7 @@ impl Quantised {
         {
             let exact = value / step;
             let coarse = exact.round().clamp(-STEPS, STEPS);
-            self.coarse[place + at / 2 * 2 * ROWS + at % 2] = coarse as i8;
+            self.coarse[place + pair_of(at)] = coarse as i8;
             coarse_left += (exact - coarse).powi(2);
         }
         let bounds = &mut self.bounds;
@@ -307,6 +401,7 @@ impl Quantised {
         bounds.length = bounds.length.max(seen.square.sqrt());
         bounds.bias = bounds.bias.max(bias.abs());
         self.biases[row] = bias as f32;
+        self.box_row(row);
     }
 
     fn bias(&self, seen: &Seen) -> f64 {
@@ -352,12 +447,29 @@ impl Quantised {
             _ => (length + centre) * (length + centre),
         };
         let rounding = rounding * (size + self.bounds.bias) + f64::from(f32::MIN_POSITIVE);
+        let beside = match self.frame.metric {
+            Metric::Euclidean => Some(-seen.square / 2.0),
+            Metric::Cosine => {
+                // The query is `b + c`; codes are no longer than 1.
+                let terms = self.frame.centre.iter().zip(&seen.from_centre);
+                let (inner, square) = terms.fold((0.0, 0.0), |(inner, square), (c, b)| {
+                    (inner + c * (b + c), square + (b + c) * (b + c))
+                });
+                Some(inner - (1.0 + square) / 2.0)
+            }
+            _ => None,
+        };
+        let boxes = beside.map(|beside| {
+            let quads = self.boxes.query(&seen.leading, seen.rest, length);
+            (quads, (beside - rounding) as f32)
+        });
         let error =
             |weights: &[f64], left: f64| ((length_of(weights) * left + rounding) * 1.001) as f32;
         let query = Query {
             pairs,
             unit: unit as f32,
             rest: round_up(seen.rest),
+            boxes,
             coarse_error: error(&weights, self.bounds.coarse) + (STEPS * lost * 1.001) as f32,
             fine_error: error(&fine_weights, self.bounds.fine),
             rounding: error(&[], 0.0),
@@ -393,6 +505,11 @@ fn scale_of(code: &[f32], metric: Metric) -> f64 {
         norm if norm > 0.0 => 1.0 / norm,
         _ => 0.0,
     }
+}
+
+/// Where a leading coordinate lies from the first of its row.
+fn pair_of(at: usize) -> usize {
+    at / 2 * 2 * ROWS + at % 2
 }
 
 fn weigh(values: &[f64], steps: &[f64]) -> Vec<f64> {

@@ -45,9 +45,14 @@ fn scan_avx2(codes: &Quantised, query: &Query, k: usize, admitted: Option<&[u64]
     unsafe { scan::<Avx2>(codes, query, k, admitted) }
 }
 
-/// Blocks that are scanned before rows are compared again: what is written down of them stays in
-/// the processor's innermost caches.
-const CHUNK: usize = 512;
+/// The first limit comes from all blocks that are as near as the nearest ones of so many groups, and
+/// of one group more for so many rows wanted; but from no more than so many blocks for each.
+const FIRST_GROUPS: usize = 16;
+const WANTED_A_GROUP: usize = 16;
+const MAX_FIRST_BLOCKS: usize = 16;
+/// Rows that are gathered before they are compared again: what is kept of them is on its way to the
+/// processor meanwhile.
+const GATHERED: usize = 64;
 
 /// # Safety
 ///
@@ -60,44 +65,139 @@ unsafe fn scan<D: Dots>(
     admitted: Option<&[u64]>,
 ) -> Shortlist {
     let mut list = Shortlist::new(k);
-    let blocks = codes.biases.len() / ROWS;
-    let mut lowers = [[0.0f32; ROWS]; CHUNK];
-    let mut near: Vec<(f32, usize)> = Vec::new();
-    for first in (0..blocks).step_by(CHUNK) {
-        let lowers = &mut lowers[..CHUNK.min(blocks - first)];
-        for (block, lowers) in (first..).zip(&mut *lowers) {
-            // SAFETY: the caller's promise is that of `dots`.
-            *lowers = unsafe { lower_bounds::<D>(codes, query, block, admitted) };
-        }
-        if list.limit == f32::INFINITY {
-            // What seems nearest first, so that little else has to be compared again.
-            // SAFETY: as above.
-            let seeming = unsafe { seeming_nearest::<D>(codes, query, first, lowers, k) };
-            for (block, row) in seeming {
-                compare_again(codes, query, (first + block) * ROWS + row, &mut list);
-                lowers[block][row] = f32::INFINITY;
-            }
-        }
-        for (block, lowers) in (first..).zip(&*lowers) {
-            // SAFETY: as above.
-            let mut bits = unsafe { D::not_above(lowers, list.limit) };
-            while bits != 0 {
-                let row = bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                if lowers[row] != f32::INFINITY {
-                    D::prefetch(codes.fine_of(block * ROWS + row));
-                    near.push((lowers[row], block * ROWS + row));
-                }
-            }
-        }
-        for (lower, row) in near.drain(..) {
-            #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN must be compared")]
-            if !(lower > list.limit) {
-                compare_again(codes, query, row, &mut list);
+    // SAFETY: the caller's promise is that of `half_gaps`.
+    let bounds = unsafe { bounds_of_blocks::<D>(codes, query, admitted) };
+
+    // What seems nearest first, so that little else has to be compared again.
+    let mut least: Vec<f32> = Vec::with_capacity(bounds.len());
+    for bounds in &bounds {
+        // SAFETY: the caller's promise is that of `smallest`.
+        least.push(unsafe { D::smallest(bounds) });
+    }
+    let first = FIRST_GROUPS + k / WANTED_A_GROUP;
+    let near_enough = match first < least.len() {
+        true => *least.select_nth_unstable_by(first, f32::total_cmp).1,
+        false => f32::INFINITY,
+    };
+    // SAFETY: the caller's promise is that of `not_above`.
+    let mut blocks = unsafe { blocks_within::<D>(&bounds, near_enough) };
+    blocks.truncate(first * MAX_FIRST_BLOCKS);
+    let mut seeming: Vec<(f32, usize)> = Vec::with_capacity(blocks.len() * ROWS);
+    for block in blocks {
+        // SAFETY: the caller's promise is that of `dots`.
+        let lowers = unsafe { lower_bounds::<D>(codes, query, block, admitted) };
+        let rests = &codes.rests.as_chunks::<ROWS>().0[block];
+        for (row, (lower, rest)) in lowers.into_iter().zip(rests).enumerate() {
+            // As if what leading coordinates leave out had no part in the distance.
+            let key = lower + query.rest * rest;
+            if key < f32::INFINITY {
+                seeming.push((key, block * ROWS + row));
             }
         }
     }
+    keep_smallest(&mut seeming, k);
+    let mut compared: Vec<usize> = seeming.into_iter().map(|(_, row)| row).collect();
+    compared.sort_unstable();
+    for &row in &compared {
+        compare_again(codes, query, row, &mut list);
+    }
+
+    // SAFETY: the caller's promise is that of `not_above`.
+    let blocks = unsafe { blocks_within::<D>(&bounds, list.limit) };
+    let bounds = bounds.as_flattened();
+    let mut near: Vec<(f32, usize)> = Vec::with_capacity(GATHERED + ROWS);
+    for block in blocks {
+        if bounds[block] > list.limit {
+            continue;
+        }
+        // SAFETY: the caller's promise is that of `dots`.
+        let lowers = unsafe { lower_bounds::<D>(codes, query, block, admitted) };
+        // SAFETY: the caller's promise is that of `not_above`.
+        let mut rows = unsafe { D::not_above(&lowers, list.limit) };
+        while rows != 0 {
+            let row = rows.trailing_zeros() as usize;
+            rows &= rows - 1;
+            let (lower, row) = (lowers[row], block * ROWS + row);
+            if lower != f32::INFINITY && compared.binary_search(&row).is_err() {
+                D::prefetch(codes.fine_of(row));
+                near.push((lower, row));
+            }
+        }
+        if near.len() >= GATHERED {
+            compare_all_again(codes, query, &mut near, &mut list);
+        }
+    }
+    compare_all_again(codes, query, &mut near, &mut list);
     list
+}
+
+/// Blocks whose bounds are not above the limit.
+///
+/// # Safety
+///
+/// That of [`Dots::not_above`].
+#[inline(always)]
+unsafe fn blocks_within<D: Dots>(bounds: &[[f32; ROWS]], limit: f32) -> Vec<usize> {
+    let mut blocks = Vec::with_capacity(bounds.len());
+    for (group, bounds) in bounds.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        let mut within = unsafe { D::not_above(bounds, limit) };
+        while within != 0 {
+            let block = within.trailing_zeros() as usize;
+            within &= within - 1;
+            if bounds[block] != f32::INFINITY {
+                blocks.push(group * ROWS + block);
+            }
+        }
+    }
+    blocks
+}
+
+/// Lower bounds of the keys of each block's rows, by groups of blocks; infinite for blocks that
+/// have none that are admitted.
+///
+/// # Safety
+///
+/// That of [`Dots::half_gaps`].
+#[inline(always)]
+unsafe fn bounds_of_blocks<D: Dots>(
+    codes: &Quantised,
+    query: &Query,
+    admitted: Option<&[u64]>,
+) -> Vec<[f32; ROWS]> {
+    let blocks = codes.biases.len() / ROWS;
+    let mut bounds = vec![[f32::NEG_INFINITY; ROWS]; blocks.div_ceil(ROWS)];
+    if let Some((quads, beside)) = &query.boxes {
+        for (group, bounds) in bounds.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            let gaps = unsafe { D::half_gaps(codes.boxes.of_group(group), quads) };
+            for (bound, gap) in bounds.iter_mut().zip(gaps) {
+                *bound = gap + beside;
+            }
+        }
+    }
+    for (block, bound) in bounds.as_flattened_mut().iter_mut().enumerate() {
+        if block >= blocks || admitted_of(admitted, block) == 0 {
+            *bound = f32::INFINITY;
+        }
+    }
+    bounds
+}
+
+/// A bit for each of a block's rows.
+#[inline(always)]
+fn admitted_of(admitted: Option<&[u64]>, block: usize) -> u16 {
+    match admitted {
+        Some(admitted) => (admitted[block / 4] >> (block % 4 * ROWS)) as u16,
+        None => u16::MAX,
+    }
+}
+
+fn keep_smallest(keys: &mut Vec<(f32, usize)>, count: usize) {
+    if count < keys.len() {
+        keys.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0));
+        keys.truncate(count);
+    }
 }
 
 /// Lower bounds of the keys of a block's rows; infinite for rows that are not admitted.
@@ -112,13 +212,7 @@ unsafe fn lower_bounds<D: Dots>(
     block: usize,
     admitted: Option<&[u64]>,
 ) -> [f32; ROWS] {
-    let mask = match admitted {
-        Some(admitted) => (admitted[block / 4] >> (block % 4 * ROWS)) as u16,
-        None => u16::MAX,
-    };
-    if mask == 0 {
-        return [f32::INFINITY; ROWS];
-    }
+    let admitted = admitted_of(admitted, block);
     let size = codes.block();
     let numbers = &codes.coarse[block * size..(block + 1) * size];
     // SAFETY: the caller's promise is that of `dots`.
@@ -130,9 +224,9 @@ unsafe fn lower_bounds<D: Dots>(
         let error = query.coarse_error + query.rest * rests[row];
         lowers[row] = biases[row] - query.unit * dots[row] as f32 - error;
     }
-    if mask != u16::MAX {
+    if admitted != u16::MAX {
         for (row, lower) in lowers.iter_mut().enumerate() {
-            if mask >> row & 1 == 0 {
+            if admitted >> row & 1 == 0 {
                 *lower = f32::INFINITY;
             }
         }
@@ -140,42 +234,20 @@ unsafe fn lower_bounds<D: Dots>(
     lowers
 }
 
-/// Of the blocks from `first` on, the places of those rows, at most one of a block, whose keys are
-/// the smallest if what leading coordinates leave out has no part in them.
-///
-/// # Safety
-///
-/// That of [`Dots::smallest`].
+/// Offers rows that are still near enough by their fine numbers.
 #[inline(always)]
-unsafe fn seeming_nearest<D: Dots>(
+fn compare_all_again(
     codes: &Quantised,
     query: &Query,
-    first: usize,
-    lowers: &[[f32; ROWS]],
-    count: usize,
-) -> Vec<(usize, usize)> {
-    let rests = &codes.rests.as_chunks::<ROWS>().0[first..];
-    let keys = |block: usize| {
-        let mut keys = lowers[block];
-        for (key, rest) in keys.iter_mut().zip(&rests[block]) {
-            *key += query.rest * rest;
+    near: &mut Vec<(f32, usize)>,
+    list: &mut Shortlist,
+) {
+    for (lower, row) in near.drain(..) {
+        #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN must be compared")]
+        if !(lower > list.limit) {
+            compare_again(codes, query, row, list);
         }
-        keys
-    };
-    let mut least: Vec<(f32, usize)> = Vec::with_capacity(lowers.len());
-    for block in 0..lowers.len() {
-        // SAFETY: the caller's promise is that of `smallest`.
-        least.push((unsafe { D::smallest(&keys(block)) }, block));
     }
-    if count < least.len() {
-        least.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0));
-        least.truncate(count);
-    }
-    let place = |(key, block): (f32, usize)| {
-        let row = keys(block).iter().position(|&other| other == key);
-        row.filter(|_| key < f32::INFINITY).map(|row| (block, row))
-    };
-    least.into_iter().filter_map(place).collect()
 }
 
 /// Offers a row by its fine numbers.

@@ -3,16 +3,27 @@ use proptest::prelude::*;
 use super::*;
 use crate::{Codes, Neighbour, nearest};
 
-/// What the caller does with candidates: exact distances, the best `k`, the lower row first.
+/// What the caller does with candidates: exact distances, the best `k`, the lower row first. Row
+/// `i` of the quantised ones is row `order[i]` of the codes.
 fn answer(
     quantised: &Quantised,
+    order: &[usize],
     codes: Codes,
     query: &[f32],
     k: usize,
     admitted: Option<&[u64]>,
 ) -> Vec<Neighbour> {
-    let candidates = quantised.candidates(query, k, admitted).into_iter();
+    let admitted = admitted.map(|admitted| {
+        let mut permuted = vec![0; admitted.len()];
+        for (row, &from) in order.iter().enumerate() {
+            permuted[row / 64] |= (admitted[from / 64] >> (from % 64) & 1) << (row % 64);
+        }
+        permuted
+    });
+    let candidates = quantised.candidates(query, k, admitted.as_deref());
     let mut found: Vec<_> = candidates
+        .into_iter()
+        .map(|row| order[row])
         .map(|index| Neighbour {
             index,
             distance: quantised.frame.metric.distance(codes.row(index), query),
@@ -71,25 +82,30 @@ proptest! {
         let some: Vec<usize> =
             (0..codes.len()).filter(|i| admitted[i / 64] >> (i % 64) & 1 == 1).collect();
         let chosen: Vec<f32> = some.iter().flat_map(|&i| codes.row(i)).copied().collect();
-        for metric in METRICS {
-            let quantised = filled(codes, 20, metric);
+        for (metric, is_sorted) in METRICS.into_iter().flat_map(|m| [(m, false), (m, true)]) {
+            let mut quantised = filled(codes, 20, metric);
+            let order: Vec<usize> = match is_sorted {
+                true => quantised.sort(),
+                false => (0..codes.len()).collect(),
+            };
             for query in 0..4 {
                 let query = codes.row(query);
                 let one = Codes::new(query, dims).unwrap();
                 let truth = &nearest(codes, one, metric, k)[0];
-                prop_assert_eq!(&answer(&quantised, codes, query, k, None), truth);
+                prop_assert_eq!(&answer(&quantised, &order, codes, query, k, None), truth);
                 let mut truth = nearest(Codes::new(&chosen, dims).unwrap(), one, metric, k).remove(0);
                 truth.iter_mut().for_each(|n| n.index = some[n.index]);
-                prop_assert_eq!(answer(&quantised, codes, query, k, Some(&admitted)), truth);
+                let found = answer(&quantised, &order, codes, query, k, Some(&admitted));
+                prop_assert_eq!(found, truth);
             }
         }
     }
 
-    /// Rows that come, change and go leave what was pushed from the start.
+    /// Rows that come, change, go and are sorted leave what was pushed from the start.
     #[test]
     fn changes_keep_answers_exact(
         values in rows(120, 5),
-        changes in proptest::collection::vec((0usize..200, 0usize..120, 0u8..3), 1..150),
+        changes in proptest::collection::vec((0usize..200, 0usize..120, 0u8..24), 1..150),
     ) {
         let codes = Codes::new(&values, 5).unwrap();
         for metric in METRICS {
@@ -98,11 +114,16 @@ proptest! {
             for &(row, from, kind) in &changes {
                 let (code, len) = (codes.row(from), kept.len() / 5);
                 match kind {
-                    1 if len > 0 => {
+                    0 => {
+                        let rows = quantised.sort();
+                        let sorted = rows.into_iter().flat_map(|row| &kept[row * 5..][..5]);
+                        kept = sorted.copied().collect();
+                    }
+                    1..=7 if len > 0 => {
                         quantised.set(row % len, code);
                         kept[row % len * 5..][..5].copy_from_slice(code);
                     }
-                    2 if len > 0 => {
+                    8..=15 if len > 0 => {
                         quantised.swap_remove(row % len);
                         kept.copy_within((len - 1) * 5.., row % len * 5);
                         kept.truncate((len - 1) * 5);
@@ -115,16 +136,18 @@ proptest! {
             }
             prop_assert_eq!(quantised.len(), kept.len() / 5);
             let kept = Codes::new(&kept, 5).unwrap();
+            let order: Vec<usize> = (0..kept.len()).collect();
             for query in [3, 50] {
                 let query = codes.row(query);
                 let truth = nearest(kept, Codes::new(query, 5).unwrap(), metric, 4).remove(0);
-                prop_assert_eq!(answer(&quantised, kept, query, 4, None), truth);
+                prop_assert_eq!(answer(&quantised, &order, kept, query, 4, None), truth);
             }
         }
     }
 }
 
-/// A screen that screens nothing out would be right as well.
+/// Of many codes, too, the nearest are found, and few others are candidates: a screen that screens
+/// nothing out would be right as well.
 #[test]
 fn few_rows_are_candidates() {
     let mut state = 1u64;
@@ -134,18 +157,28 @@ fn few_rows_are_candidates() {
             .wrapping_add(1);
         ((state >> 40) as f32 / 8_388_608.0) - 1.0
     };
-    let values: Vec<f32> = (0..5_000 * 64).map(|_| value()).collect();
-    let codes = Codes::new(&values, 64).unwrap();
-    for metric in METRICS {
-        let quantised = filled(codes, 1_000, metric);
-        assert!(quantised.is_apt());
-        let found: usize = (0..50)
-            .map(|row| quantised.candidates(codes.row(row), 6, None).len())
-            .sum();
-        assert!(
-            found < 50 * 10,
-            "{metric}: {found} candidates of 50 queries"
-        );
+    // With few dimensions nearly all blocks are passed over, with many none.
+    for dims in [4, 64] {
+        let values: Vec<f32> = (0..5_000 * dims).map(|_| value()).collect();
+        let codes = Codes::new(&values, dims).unwrap();
+        for metric in METRICS {
+            let mut quantised = filled(codes, 1_000, metric);
+            assert!(quantised.is_apt() && quantised.is_scattered());
+            let order = quantised.sort();
+            assert!(!quantised.is_scattered());
+            let queries = codes.rows(100, 150);
+            let truth = nearest(codes, queries, metric, 6);
+            let mut found = 0;
+            for (query, truth) in truth.iter().enumerate() {
+                let query = queries.row(query);
+                assert_eq!(&answer(&quantised, &order, codes, query, 6, None), truth);
+                found += quantised.candidates(query, 6, None).len();
+            }
+            assert!(
+                found < 50 * 10,
+                "{metric}, {dims}: {found} candidates of 50 queries"
+            );
+        }
     }
 }
 
@@ -161,10 +194,31 @@ fn what_the_sample_did_not_show_is_found() {
         quantised.push(codes.row(row));
     }
     assert!(!quantised.is_apt());
-    for query in [[0.5f32; 4], [1e30; 4], [f32::MAX; 4], [0.0; 4]] {
-        let one = Codes::new(&query, 4).unwrap();
-        let truth = nearest(codes, one, Metric::Euclidean, 5).remove(0);
-        assert_eq!(answer(&quantised, codes, &query, 5, None), truth);
+    let mut order: Vec<usize> = (0..codes.len()).collect();
+    for is_sorted in [false, true] {
+        if is_sorted {
+            order = quantised.sort();
+        }
+        for query in [[0.5f32; 4], [1e30; 4], [f32::MAX; 4], [0.0; 4]] {
+            let one = Codes::new(&query, 4).unwrap();
+            let truth = nearest(codes, one, Metric::Euclidean, 5).remove(0);
+            assert_eq!(answer(&quantised, &order, codes, &query, 5, None), truth);
+        }
+    }
+}
+
+/// Codes are found that are far shorter than those of the sample.
+#[test]
+fn a_sample_of_long_codes_hides_no_others() {
+    let mut values: Vec<f32> = (0..40).map(|i| 1e25 * (i % 9) as f32).collect();
+    values.extend((0..400).map(|i| (i * 37 % 101) as f32));
+    let codes = Codes::new(&values, 4).unwrap();
+    for metric in METRICS {
+        let mut quantised = filled(codes, 10, metric);
+        let order = quantised.sort();
+        let query = codes.row(50);
+        let truth = nearest(codes, Codes::new(query, 4).unwrap(), metric, 5).remove(0);
+        assert_eq!(answer(&quantised, &order, codes, query, 5, None), truth);
     }
 }
 
