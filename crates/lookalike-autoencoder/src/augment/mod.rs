@@ -13,6 +13,7 @@ mod choose;
 mod colour;
 mod noise;
 mod random;
+mod view;
 
 pub use augmenter::Augmenter;
 pub use choose::{

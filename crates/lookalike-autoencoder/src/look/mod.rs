@@ -16,13 +16,11 @@
 //! not confirm each other.
 
 mod orientation;
+mod parts;
 mod weighing;
 
-use lookalike_images::{
-    Collection, FINE_COLOURS, Gradients, InputShape, fine_colours, gradient_energy,
-};
-use lookalike_neighbours::{Codes, Metric, Pca, nearest_others};
-use rayon::prelude::*;
+use lookalike_images::{Collection, Gradients};
+use lookalike_neighbours::{Codes, Pca};
 use serde::{Deserialize, Serialize};
 
 use crate::direct::{self, Direct, Exact};
@@ -31,6 +29,9 @@ use crate::structure::{Structure, coarse_step};
 use crate::symmetry::Symmetry;
 
 pub(crate) use orientation::{MAX_TOLD, told_from_turned};
+use parts::{
+    Describe, Fitted, Kind, contrast, descriptions, join, nearest, neighbours, rows, unit_scale,
+};
 pub use weighing::{CodesWeight, colours_weight, overlap, weigh_codes};
 use weighing::{agreements, part_weight};
 
@@ -50,146 +51,14 @@ pub struct Part {
 /// What the record calls the part of colours.
 pub const COLOURS: &str = "colours";
 
-/// Principal components of each part.
-const PART_COMPONENTS: usize = 128;
 /// Images that components, clusters and weights are found on, at even steps.
 const SAMPLE: usize = 2000;
-/// Every second of them is enough to find the components of a part.
-const COMPONENTS_EACH: usize = 2;
 /// Images described at a time, which bounds memory.
 const TOGETHER: usize = 256;
 /// Neighbours that parts are compared by: as many as a class of a collection has, not the few that
 /// are nearly the same picture; of few images, at most this share.
 const NEIGHBOURS: usize = 40;
 const NEIGHBOURS_SHARE: usize = 8;
-/// Cells along each side of the layouts that confirm.
-const LAYOUT_CELLS: usize = 16;
-
-/// What a part looks at; those of one kind do not confirm each other.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Shape,
-    Structure,
-    Colours,
-    Layout,
-    /// Codes of an encoder, which are no part of a description.
-    Codes(usize),
-}
-
-/// How a part is computed.
-enum Describe {
-    Shape { gradients: Gradients, contrast: f32 },
-    Structure(Structure),
-    Colours,
-    Layout(InputShape),
-}
-
-impl Describe {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Shape { .. } => Kind::Shape,
-            Self::Structure(_) => Kind::Structure,
-            Self::Colours => Kind::Colours,
-            Self::Layout(_) => Kind::Layout,
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Shape { gradients, .. } => gradients.len(),
-            Self::Structure(structure) => structure.len(),
-            Self::Colours => FINE_COLOURS,
-            Self::Layout(shape) => LAYOUT_CELLS * LAYOUT_CELLS * shape.channels,
-        }
-    }
-
-    /// What the record calls it, after those that are recorded; layouts are no part.
-    fn name(&self, before: &[Part]) -> Option<&'static str> {
-        match self.kind() {
-            Kind::Shape => Some("shape"),
-            Kind::Structure if before.len() == 1 => Some("coarse structure"),
-            Kind::Structure => Some("fine structure"),
-            Kind::Colours => Some(COLOURS),
-            Kind::Layout | Kind::Codes(_) => None,
-        }
-    }
-
-    fn write(&self, pixels: &[u8], symmetry: Symmetry, out: &mut [f32]) {
-        let average = |shape, out: &mut [f32], write: &dyn Fn(&[u8], &mut [f32])| {
-            symmetry.average(pixels, shape, out, write);
-        };
-        match self {
-            Self::Shape {
-                gradients,
-                contrast,
-            } => average(gradients.shape(), out, &|pixels, out| {
-                gradients.describe_softly(pixels, *contrast, out);
-            }),
-            Self::Structure(structure) => average(structure.blocks.shape(), out, &|pixels, out| {
-                structure.describe(pixels, out);
-            }),
-            // The same however an image lies.
-            Self::Colours => fine_colours(pixels, out),
-            Self::Layout(shape) => average(*shape, out, &|pixels, out| layout(pixels, *shape, out)),
-        }
-    }
-}
-
-/// A part made ready for a collection.
-struct Fitted {
-    describe: Describe,
-    symmetry: Symmetry,
-    pca: Pca,
-    /// What makes the mean squared length of its components 1, times its weight.
-    scale: f32,
-}
-
-impl Fitted {
-    fn new(describe: Describe, symmetry: Symmetry, images: &[&[u8]]) -> Self {
-        let raw = raw(&describe, symmetry, images);
-        let some: Vec<f32> = match images.len() >= SAMPLE / 2 {
-            true => raw
-                .chunks_exact(describe.len())
-                .step_by(COMPONENTS_EACH)
-                .flatten()
-                .copied()
-                .collect(),
-            false => raw.clone(),
-        };
-        let pca = Pca::fit(rows(&some, describe.len()), PART_COMPONENTS);
-        drop(some);
-        let mut fitted = Self {
-            describe,
-            symmetry,
-            pca,
-            scale: 1.0,
-        };
-        let components = fitted.pca.project(rows(&raw, fitted.describe.len()));
-        fitted.scale = unit_scale(&components, images.len());
-        fitted
-    }
-
-    fn dims(&self) -> usize {
-        self.pca.components()
-    }
-
-    /// The `count` nearest of each image by this part; none where the part tells no two apart.
-    fn neighbours(&self, images: &[&[u8]], count: usize) -> Vec<Vec<usize>> {
-        match self.scale > 0.0 {
-            true => neighbours(&self.components(images), self.dims(), count),
-            false => vec![Vec::new(); images.len()],
-        }
-    }
-
-    /// The weighted components of images.
-    fn components(&self, images: &[&[u8]]) -> Vec<f32> {
-        let raw = raw(&self.describe, self.symmetry, images);
-        let mut components = self.pca.project(rows(&raw, self.describe.len()));
-        components.iter_mut().for_each(|v| *v *= self.scale);
-        components
-    }
-}
-
 /// Describes the images of one collection.
 pub(crate) struct Look {
     parts: Vec<Fitted>,
@@ -377,120 +246,11 @@ fn direct_part(
     })
 }
 
-/// The mean gradient of images, which tells edges from noise.
-fn contrast(images: &[&[u8]], shape: InputShape) -> f32 {
-    let energies: Vec<f64> = images
-        .par_iter()
-        .map(|image| gradient_energy(image, shape))
-        .collect();
-    let mean = energies.iter().sum::<f64>() / images.len().max(1) as f64;
-    mean.sqrt() as f32
-}
-
-/// The parts that images of a shape can have, in the order of the record, and layouts.
-fn descriptions(shape: InputShape, contrast: f32, images: &[&[u8]]) -> Vec<Describe> {
-    let coarse = coarse_step(shape);
-    let structure = |step| Describe::Structure(Structure::fit(shape, step, contrast, images));
-    let gradients = Gradients::suited(shape);
-    let mut parts = vec![
-        Describe::Shape {
-            gradients,
-            contrast,
-        },
-        structure(coarse),
-    ];
-    if coarse >= 2 {
-        parts.push(structure(coarse / 2));
-    }
-    if shape.channels == 3 {
-        parts.push(Describe::Colours);
-    }
-    parts.push(Describe::Layout(shape));
-    parts
-}
-
-/// Means of the pixels in each cell of a grid, less the image's mean.
-fn layout(pixels: &[u8], shape: InputShape, out: &mut [f32]) {
-    let cells = |side: usize, at: usize| {
-        let start = at * side / LAYOUT_CELLS;
-        start..((at + 1) * side / LAYOUT_CELLS).max(start + 1)
-    };
-    for (at, cell) in out.chunks_exact_mut(shape.channels).enumerate() {
-        let rows = cells(shape.height, at / LAYOUT_CELLS);
-        let columns = cells(shape.width, at % LAYOUT_CELLS);
-        let count = (rows.len() * columns.len() * 255) as f32;
-        for (channel, value) in cell.iter_mut().enumerate() {
-            let sum: u32 = rows
-                .clone()
-                .flat_map(|y| columns.clone().map(move |x| y * shape.width + x))
-                .map(|pixel| u32::from(pixels[pixel * shape.channels + channel]))
-                .sum();
-            *value = sum as f32 / count;
-        }
-    }
-    // So exactly that nothing is left of images of one colour.
-    let sum: f64 = out.iter().copied().map(f64::from).sum();
-    let mean = (sum / out.len() as f64) as f32;
-    out.iter_mut().for_each(|value| *value -= mean);
-}
-
-fn raw(describe: &Describe, symmetry: Symmetry, images: &[&[u8]]) -> Vec<f32> {
-    let len = describe.len();
-    let mut raw = vec![0.0; images.len() * len];
-    raw.par_chunks_exact_mut(len)
-        .zip(images)
-        .for_each(|(out, image)| describe.write(image, symmetry, out));
-    raw
-}
-
-/// The components of all parts, side by side.
-fn join(parts: &[&Fitted], images: &[&[u8]]) -> Vec<f32> {
-    let width: usize = parts.iter().map(|part| part.dims()).sum();
-    let mut joined = vec![0.0; images.len() * width];
-    let mut at = 0;
-    for part in parts {
-        let components = part.components(images);
-        let dims = part.dims();
-        for (to, from) in joined
-            .chunks_exact_mut(width)
-            .zip(components.chunks_exact(dims))
-        {
-            to[at..at + dims].copy_from_slice(from);
-        }
-        at += dims;
-    }
-    joined
-}
-
-/// What brings rows of these values to a mean squared length of 1.
-fn unit_scale(values: &[f32], rows: usize) -> f32 {
-    let squares: f64 = values.iter().map(|&v| f64::from(v).powi(2)).sum();
-    let mean = squares / rows.max(1) as f64;
-    if mean > 1e-20 {
-        mean.sqrt().recip() as f32
-    } else {
-        0.0
-    }
-}
-
-fn rows(values: &[f32], dims: usize) -> Codes<'_> {
-    Codes::new(values, dims).expect("descriptions are finite")
-}
-
-fn neighbours(components: &[f32], dims: usize, count: usize) -> Vec<Vec<usize>> {
-    nearest(rows(components, dims), count)
-}
-
-/// The `count` nearest of each by cosine, itself left out.
-fn nearest(codes: Codes, count: usize) -> Vec<Vec<usize>> {
-    nearest_others(codes, Metric::Cosine, count)
-        .into_iter()
-        .map(|row| row.into_iter().map(|near| near.index).collect())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use lookalike_images::InputShape;
+    use lookalike_neighbours::{Metric, nearest_others};
+
     use super::*;
 
     /// Bars at one of four angles, in a colour of their own or of their angle.

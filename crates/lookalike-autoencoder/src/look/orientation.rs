@@ -3,7 +3,7 @@
 use lookalike_images::Collection;
 use lookalike_neighbours::{Metric, nearest_others};
 
-use super::{Describe, Fitted, Kind, contrast, descriptions, rows};
+use super::parts::{Describe, Fitted, Kind, contrast, descriptions, rows};
 use crate::sample::evenly_spaced;
 use crate::symmetry::Symmetry;
 

@@ -5,7 +5,8 @@ use lookalike_neighbours::Codes;
 
 use crate::symmetry::Symmetry;
 
-use super::{Fitted, Kind, NEIGHBOURS, NEIGHBOURS_SHARE, contrast, descriptions, neighbours};
+use super::parts::{Fitted, Kind, contrast, descriptions, neighbours};
+use super::{NEIGHBOURS, NEIGHBOURS_SHARE};
 
 /// Power of the agreement in a part's weight: a part that is confirmed half as often as another
 /// counts a sixteenth.
