@@ -87,8 +87,9 @@ impl Shortlist {
     }
 }
 
+/// A number that is in order.
 #[derive(PartialEq)]
-struct Bound(f32);
+pub(crate) struct Bound(pub f32);
 
 impl Eq for Bound {}
 

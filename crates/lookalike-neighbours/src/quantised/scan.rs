@@ -1,10 +1,12 @@
 //! Comparing a query with every row, and those again that may be among the nearest.
 
+use std::collections::BinaryHeap;
+
 #[cfg(target_arch = "x86_64")]
 use super::dots::{Avx2, Avx512};
 use super::dots::{Dots, Portable, ROWS};
 use super::{Quantised, Query};
-use crate::shortlist::Shortlist;
+use crate::shortlist::{Bound, Shortlist};
 
 /// The candidates among the rows of the blocks.
 pub(super) fn shortlist(
@@ -82,20 +84,36 @@ unsafe fn scan<D: Dots>(
     // SAFETY: the caller's promise is that of `not_above`.
     let mut blocks = unsafe { blocks_within::<D>(&bounds, near_enough) };
     blocks.truncate(first * MAX_FIRST_BLOCKS);
-    let mut seeming: Vec<(f32, usize)> = Vec::with_capacity(blocks.len() * ROWS);
+    let mut seeming: BinaryHeap<(Bound, usize)> = BinaryHeap::new();
+    let mut farthest = f32::INFINITY;
     for block in blocks {
         // SAFETY: the caller's promise is that of `dots`.
-        let lowers = unsafe { lower_bounds::<D>(codes, query, block, admitted) };
-        let rests = &codes.rests.as_chunks::<ROWS>().0[block];
-        for (row, (lower, rest)) in lowers.into_iter().zip(rests).enumerate() {
-            // As if what leading coordinates leave out had no part in the distance.
-            let key = lower + query.rest * rest;
-            if key < f32::INFINITY {
-                seeming.push((key, block * ROWS + row));
+        let mut keys = unsafe { lower_bounds::<D>(codes, query, block, admitted) };
+        // As if what leading coordinates leave out had no part in the distance.
+        for (key, rest) in keys
+            .iter_mut()
+            .zip(&codes.rests.as_chunks::<ROWS>().0[block])
+        {
+            *key += query.rest * rest;
+        }
+        // SAFETY: the caller's promise is that of `not_above`.
+        let mut rows = unsafe { D::not_above(&keys, farthest) };
+        while rows != 0 {
+            let row = rows.trailing_zeros() as usize;
+            rows &= rows - 1;
+            if keys[row] < farthest {
+                seeming.push((Bound(keys[row]), block * ROWS + row));
+                if seeming.len() > k {
+                    seeming.pop();
+                }
+                if seeming.len() == k
+                    && let Some((Bound(key), _)) = seeming.peek()
+                {
+                    farthest = *key;
+                }
             }
         }
     }
-    keep_smallest(&mut seeming, k);
     let mut compared: Vec<usize> = seeming.into_iter().map(|(_, row)| row).collect();
     compared.sort_unstable();
     for &row in &compared {
@@ -190,13 +208,6 @@ fn admitted_of(admitted: Option<&[u64]>, block: usize) -> u16 {
     match admitted {
         Some(admitted) => (admitted[block / 4] >> (block % 4 * ROWS)) as u16,
         None => u16::MAX,
-    }
-}
-
-fn keep_smallest(keys: &mut Vec<(f32, usize)>, count: usize) {
-    if count < keys.len() {
-        keys.select_nth_unstable_by(count, |a, b| a.0.total_cmp(&b.0));
-        keys.truncate(count);
     }
 }
 
