@@ -1,5 +1,5 @@
-//! Exact neighbours by comparing with every code that bounds do not rule out, of which a few leading
-//! coordinates are kept in memory in 8 bits and the whole in 16 bits a float.
+//! Exact neighbours by comparing with every code that bounds do not rule out: a few leading
+//! coordinates of all are kept in memory in 8 bits, and the whole in 16 bits a float.
 //!
 //! Up to some hundred thousand points that is quicker than walking the engine's graph, and right:
 //! every neighbour is found, with any filter, and new points at once. What is kept is made of the
@@ -18,8 +18,8 @@ use crate::answering::{Store, Wanted};
 use crate::{Filter, GalleryError, Point};
 
 /// Floats of all codes up to which they are kept, by default: some 130 MB of memory. With codes of
-/// 176 floats that is 300,000 points, of which a search reads 2 to 5 MB, less long than the engine's
-/// graph takes.
+/// 176 floats that is 300,000 points, of which a search reads 2 to 5 MB, which takes no longer than
+/// the engine's graph.
 const DEFAULT_LIMIT: usize = 60 << 20;
 /// What a point takes beside its code, in floats of a code: its id, twice, and its place.
 const FLOATS_BESIDE: usize = 24;

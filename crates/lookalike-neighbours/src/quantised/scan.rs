@@ -47,8 +47,8 @@ fn scan_avx2(codes: &Quantised, query: &Query, k: usize, admitted: Option<&[u64]
     unsafe { scan::<Avx2>(codes, query, k, admitted) }
 }
 
-/// The first limit comes from all blocks that are as near as the nearest ones of so many groups, and
-/// of one group more for so many rows wanted; but from no more than so many blocks for each.
+/// The first limit comes from all blocks that are as near as the nearest ones of so many groups,
+/// and of one group more for so many rows wanted; but from no more than so many blocks for each.
 const FIRST_GROUPS: usize = 16;
 const WANTED_A_GROUP: usize = 16;
 const MAX_FIRST_BLOCKS: usize = 16;
