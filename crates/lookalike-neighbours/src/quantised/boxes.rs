@@ -20,7 +20,7 @@ pub(super) const MAX_GAP: u8 = i8::MAX as u8;
 const MIDDLE: f64 = 127.5;
 /// What rounding may add to a coordinate, in steps, and to a length, as a share of the longest.
 const MARGIN: f64 = 1e-3;
-const LENGTH_MARGIN: f64 = 1e-6;
+const LENGTH_MARGIN: f64 = 2e-6;
 /// Makes up for the rounding of sums.
 const SUM_MARGIN: f64 = 1.0 - 1e-5;
 
