@@ -331,7 +331,9 @@ impl EmbeddedGallery {
             filters: Mutex::default(),
         };
         self.each_code(|id, code| kept.upsert(id, code))?;
-        kept.sort();
+        if kept.codes.is_scattered() {
+            kept.sort();
+        }
         Ok(Some(kept))
     }
 }

@@ -458,6 +458,10 @@ mod tests {
         }
     }
 
+    /// # Safety
+    ///
+    /// That of [`Dots::not_above`].
+    // SAFETY: nothing is done here but what the trait has.
     #[inline(always)]
     unsafe fn compared<D: Dots>(keys: &[f32; ROWS], limit: f32) -> (u16, f32) {
         // SAFETY: the caller's promise.

@@ -78,8 +78,8 @@ pub struct Quantised {
     /// For each row of the blocks the length of what leading coordinates leave out; infinite where
     /// these are outside the range of their steps.
     rests: Vec<f32>,
-    /// Around each block's rows.
-    boxes: Boxes,
+    /// Around each block's rows, once these are sorted: before, they would be wide and tell nothing.
+    boxes: Option<Boxes>,
     /// Rows that were added, changed or moved since all were sorted.
     scattered: usize,
     /// Rows whose leading coordinates are outside that range.
@@ -109,8 +109,8 @@ struct Query {
     unit: f32,
     /// The length of what leading coordinates leave out.
     rest: f32,
-    /// For the distance of boxes, and what keys are beside half the squared distance; none for the
-    /// dot product, which does not follow from distances.
+    /// For the distance of boxes, and what keys are beside half the squared distance; none where
+    /// there are no boxes, and for the dot product, which does not follow from distances.
     boxes: Option<(Vec<Quad>, f32)>,
     /// `z ∘ b`.
     weights: Vec<f32>,
@@ -130,15 +130,14 @@ impl Quantised {
     /// which [`SAMPLE`](Self::SAMPLE) are looked at, at equal distances. None for the Manhattan
     /// metric, which is no inner product, and for a sample of nothing or of what is not finite.
     pub fn new(sample: Codes, metric: Metric) -> Option<Self> {
-        let frame = Frame::fit(sample, metric)?;
         Some(Self {
-            boxes: Boxes::new(&frame),
-            frame,
+            frame: Frame::fit(sample, metric)?,
             len: 0,
             coarse: Vec::new(),
             fine: Vec::new(),
             biases: Vec::new(),
             rests: Vec::new(),
+            boxes: None,
             scattered: 0,
             clipped: 0,
             loose: BTreeMap::new(),
@@ -178,7 +177,9 @@ impl Quantised {
             self.coarse.resize(self.coarse.len() + self.block(), 0);
             self.biases.resize(self.biases.len() + ROWS, f32::INFINITY);
             self.rests.resize(self.biases.len(), 0.0);
-            self.boxes.resize(self.biases.len() / ROWS);
+            if let Some(boxes) = &mut self.boxes {
+                boxes.resize(self.biases.len() / ROWS);
+            }
         }
         self.fine.resize(self.len * self.dims(), 0);
         self.write(row, code);
@@ -218,6 +219,7 @@ impl Quantised {
         self.biases[last] = f32::INFINITY;
         self.rests[last] = 0.0;
         self.len = last;
+        self.scattered += 1;
         if row != last && self.biases[row] != f32::INFINITY {
             self.box_row(row);
         }
@@ -225,14 +227,18 @@ impl Quantised {
             self.biases.truncate(last);
             self.rests.truncate(last);
             self.coarse.truncate(last * self.frame.leading);
-            self.boxes.resize(last / ROWS);
+            if let Some(boxes) = &mut self.boxes {
+                boxes.resize(last / ROWS);
+            }
         }
     }
 
     /// Whether so many rows have changed since they were [sorted](Self::sort) that it is worth
-    /// while again. Searches are right in any order.
+    /// while again. Searches are right in any order. Never for the dot product, of which boxes tell
+    /// nothing.
     pub fn is_scattered(&self) -> bool {
-        self.scattered > MAX_SCATTERED.max(self.len / MAX_SCATTERED_SHARE)
+        let few = MAX_SCATTERED.max(self.len / MAX_SCATTERED_SHARE);
+        self.frame.metric != Metric::Dot && self.scattered > few
     }
 
     /// Puts near rows next to each other, so that searches pass over most of them. Gives for each
@@ -263,8 +269,9 @@ impl Quantised {
             let places = places.filter_map(|(row, from)| Some((row, self.loose.remove(from)?)));
             self.loose = places.collect::<Vec<_>>().into_iter().collect();
         }
-        self.boxes = Boxes::new(&self.frame);
-        self.boxes.resize(self.biases.len() / ROWS);
+        let mut boxes = Boxes::new(&self.frame);
+        boxes.resize(self.biases.len() / ROWS);
+        self.boxes = Some(boxes);
         for row in 0..self.len {
             if self.biases[row] != f32::INFINITY {
                 self.box_row(row);
@@ -325,13 +332,17 @@ impl Quantised {
         &self.fine[row * dims..(row + 1) * dims]
     }
 
-    /// Makes the box of a row's block take it in, by its coordinates as they are kept.
+    /// Makes the box of a row's block, if there are boxes, take it in by its coordinates as they are
+    /// kept.
     fn box_row(&mut self, row: usize) {
+        let place = self.place(row);
+        let Some(boxes) = &mut self.boxes else {
+            return;
+        };
         let (block, rest) = (row / ROWS, f64::from(self.rests[row]));
         if rest.is_infinite() {
-            return self.boxes.open(block);
+            return boxes.open(block);
         }
-        let place = self.place(row);
         let leading = self
             .frame
             .leading_steps
@@ -341,12 +352,11 @@ impl Quantised {
                 let value = f64::from(self.coarse[place + pair_of(at)]);
                 ((value - 0.5) * step, (value + 0.5) * step)
             });
-        self.boxes.take_in(block, leading, rest, self.bounds.length);
+        boxes.take_in(block, leading, rest, self.bounds.length);
     }
 
     /// Forgets what a row was that is about to be written anew or moved.
     fn release(&mut self, row: usize) {
-        self.scattered += 1;
         self.loose.remove(&row);
         if std::mem::take(&mut self.rests[row]) == f32::INFINITY {
             self.clipped -= 1;
@@ -459,8 +469,8 @@ impl Quantised {
             }
             _ => None,
         };
-        let boxes = beside.map(|beside| {
-            let quads = self.boxes.query(&seen.leading, seen.rest, length);
+        let boxes = beside.zip(self.boxes.as_ref()).map(|(beside, boxes)| {
+            let quads = boxes.query(&seen.leading, seen.rest, length);
             (quads, (beside - rounding) as f32)
         });
         let error =

@@ -185,10 +185,10 @@ unsafe fn bounds_of_blocks<D: Dots>(
 ) -> Vec<[f32; ROWS]> {
     let blocks = codes.biases.len() / ROWS;
     let mut bounds = vec![[f32::NEG_INFINITY; ROWS]; blocks.div_ceil(ROWS)];
-    if let Some((quads, beside)) = &query.boxes {
+    if let (Some((quads, beside)), Some(boxes)) = (&query.boxes, &codes.boxes) {
         for (group, bounds) in bounds.iter_mut().enumerate() {
             // SAFETY: the caller's promise.
-            let gaps = unsafe { D::half_gaps(codes.boxes.of_group(group), quads) };
+            let gaps = unsafe { D::half_gaps(boxes.of_group(group), quads) };
             for (bound, gap) in bounds.iter_mut().zip(gaps) {
                 *bound = gap + beside;
             }
