@@ -78,7 +78,8 @@ pub struct Quantised {
     /// For each row of the blocks the length of what leading coordinates leave out; infinite where
     /// these are outside the range of their steps.
     rests: Vec<f32>,
-    /// Around each block's rows, once these are sorted: before, they would be wide and tell nothing.
+    /// Around each block's rows, once these are sorted: before, they would be wide and tell
+    /// nothing.
     boxes: Option<Boxes>,
     /// Rows that were added, changed or moved since all were sorted.
     scattered: usize,
@@ -332,8 +333,8 @@ impl Quantised {
         &self.fine[row * dims..(row + 1) * dims]
     }
 
-    /// Makes the box of a row's block, if there are boxes, take it in by its coordinates as they are
-    /// kept.
+    /// Makes the box of a row's block, if there are boxes, take it in by its coordinates as they
+    /// are kept.
     fn box_row(&mut self, row: usize) {
         let place = self.place(row);
         let Some(boxes) = &mut self.boxes else {
