@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._inputs import Batches
-from ._lookalike import Model
+from ._lookalike import Model, room_for_floats
 from ._progress import Observer, warn
 from .errors import ImageError, InputError
 
@@ -58,7 +58,7 @@ def _encode_fitting(model: Model, images: str | Batches, observer: Observer) -> 
     first = next(images.batches(), None)
     if first is None or first[3] != model.shape:
         return None
-    values = bytearray(4 * images.length * model.dims)
+    values = room_for_floats(images.length * model.dims)
     keys: list[str] = []
     labels: list[str | None] = []
     told = time.monotonic()

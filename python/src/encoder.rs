@@ -29,9 +29,6 @@ use crate::watch::{refuse_forked, watched};
 /// How often a checkpoint is written, besides at every epoch's end.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
-/// Images of the encoder's own shape whose codes are made at a time, and copied while they are in
-/// the processor's cache.
-const FITTING_IMAGES: usize = 128;
 /// Images that are reconstructed before signals are heard.
 const RECONSTRUCTED_AT_ONCE: usize = 256;
 
@@ -233,7 +230,7 @@ impl Model {
     }
 
     /// Writes the codes of images that have the encoder's shape to `codes`, from `offset` on. The
-    /// caller made `codes` for this alone.
+    /// caller got `codes` from [`room_for_floats`] for this alone.
     fn encode_fitting(
         &self,
         py: Python<'_>,
@@ -251,9 +248,12 @@ impl Model {
             return Err(raise(py, "LookalikeError", message));
         };
         let written = watched(py, None, |_| -> Result<_, Error> {
-            let targets = target.chunks_mut(FITTING_IMAGES * code);
-            for (pixels, target) in pixels.chunks(FITTING_IMAGES * image).zip(targets) {
-                target.copy_from_slice(bytes_of(&self.encode_pixels(pixels)?));
+            // SAFETY: every four bytes are a float, and every float is four bytes.
+            let floats = unsafe { target.align_to_mut::<f32>() };
+            match (self.own(), floats) {
+                // All cores write their codes there themselves.
+                (Some(model), ([], floats, [])) => model.encode_into(&pixels, floats)?,
+                _ => target.copy_from_slice(bytes_of(&self.encode_pixels(&pixels)?)),
             }
             Ok(())
         })?;

@@ -51,6 +51,7 @@ fn _lookalike(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(searches::rename_search, module)?)?;
     module.add_function(wrap_pyfunction!(searches::delete_search, module)?)?;
     module.add_function(wrap_pyfunction!(neighbours::nearest_neighbours, module)?)?;
+    module.add_function(wrap_pyfunction!(neighbours::room_for_floats, module)?)?;
     module.add_function(wrap_pyfunction!(inputs::load_images, module)?)?;
     module.add_function(wrap_pyfunction!(run_program, module)?)?;
     module.add_function(wrap_pyfunction!(set_threads, module)?)?;

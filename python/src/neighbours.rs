@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use lookalike::Error;
-use lookalike::neighbours::{Codes, Metric, nearest, nearest_others_of};
+use lookalike::neighbours::{Codes, Exact, Metric};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyByteArray;
@@ -37,12 +37,13 @@ pub fn nearest_neighbours<'py>(
         let queries = queries.as_deref().map(|some| Codes::new(some, dims));
         let queries = queries.transpose()?;
         let count = queries.unwrap_or(codes).len();
+        let exact = Exact::new(codes, metric, count);
         let mut found = Vec::with_capacity(count);
         for start in (0..count).step_by(QUERIES_AT_ONCE) {
             let end = (start + QUERIES_AT_ONCE).min(count);
             found.extend(match queries {
-                Some(queries) => nearest(codes, queries.rows(start, end), metric, k),
-                None => nearest_others_of(codes, start..end, metric, k),
+                Some(queries) => exact.nearest(queries.rows(start, end), k),
+                None => exact.nearest_others_of(start..end, k),
             });
             teller.end_if_told();
         }
@@ -91,19 +92,32 @@ pub fn byte_array<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyB
     if bytes.len() < MANY_BYTES {
         return Ok(PyByteArray::new(py, bytes));
     }
-    let len = isize::try_from(bytes.len()).map_err(PyErr::from)?;
-    // SAFETY: with no bytes to copy, the array has room for `len` bytes, which nobody has written
-    // yet; what comes back is a new reference to it, or null with an exception set.
-    let array = unsafe {
-        let array = ffi::PyByteArray_FromStringAndSize(std::ptr::null(), len);
-        Bound::from_owned_ptr_or_err(py, array)?.cast_into_unchecked::<PyByteArray>()
-    };
+    let array = unwritten_array(py, bytes.len())?;
     let target = array.data() as usize;
     py.detach(|| {
         // SAFETY: the array has as much room, and nobody else knows of it yet.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), target as *mut u8, bytes.len()) };
     });
     Ok(array)
+}
+
+/// Room for so many floats, to be written to. Its memory is not touched: the system gives it page
+/// by page to whoever writes there first.
+#[pyfunction]
+pub fn room_for_floats(py: Python<'_>, count: usize) -> PyResult<Bound<'_, PyByteArray>> {
+    let len = count.checked_mul(size_of::<f32>());
+    unwritten_array(py, len.unwrap_or(usize::MAX))
+}
+
+/// An array whose bytes are yet to be written.
+fn unwritten_array(py: Python<'_>, len: usize) -> PyResult<Bound<'_, PyByteArray>> {
+    let len = isize::try_from(len).map_err(PyErr::from)?;
+    // SAFETY: with no bytes to copy, the array has room for `len` bytes, which nobody has written
+    // yet; what comes back is a new reference to it, or null with an exception set.
+    unsafe {
+        let array = ffi::PyByteArray_FromStringAndSize(std::ptr::null(), len);
+        Ok(Bound::from_owned_ptr_or_err(py, array)?.cast_into_unchecked::<PyByteArray>())
+    }
 }
 
 /// The bytes that these floats are.

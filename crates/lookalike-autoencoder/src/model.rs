@@ -250,11 +250,28 @@ impl Autoencoder {
     ///
     /// When `pixels` is no whole number of images.
     pub fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, AutoencoderError> {
-        let len = self.plan.input_len();
-        self.check_whole(pixels)?;
-        let mut codes = vec![0.0; pixels.len() / len * self.code_dim()];
-        self.encode_into(pixels, &mut codes, |_| {});
+        let mut codes = vec![0.0; pixels.len() / self.plan.input_len() * self.code_dim()];
+        self.encode_into(pixels, &mut codes)?;
         Ok(codes)
+    }
+
+    /// [`encode`](Self::encode) to memory that the caller has: a code after the other.
+    ///
+    /// # Errors
+    ///
+    /// When `pixels` is no whole number of images, or `codes` has room for more or fewer codes.
+    pub fn encode_into(&self, pixels: &[u8], codes: &mut [f32]) -> Result<(), AutoencoderError> {
+        self.check_whole(pixels)?;
+        let count = pixels.len() / self.plan.input_len();
+        if codes.len() != count * self.code_dim() {
+            return Err(AutoencoderError::Data(format!(
+                "cannot write {count} codes of {} floats to {} floats",
+                self.code_dim(),
+                codes.len()
+            )));
+        }
+        self.encode_batches(pixels, codes, |_| {});
+        Ok(())
     }
 
     /// How images of other proportions are brought to the model's shape.
@@ -275,14 +292,14 @@ impl Autoencoder {
         self.check_shape(collection)?;
         let mut codes = vec![0.0; collection.len() * self.code_dim()];
         let total = collection.len();
-        self.encode_into(collection.pixels(), &mut codes, |done| {
+        self.encode_batches(collection.pixels(), &mut codes, |done| {
             progress(Progress::new(Phase::Encoding, done, total));
         });
         Ok(codes)
     }
 
     /// Encodes batch by batch; `progress` hears how many images are done.
-    fn encode_into(&self, pixels: &[u8], codes: &mut [f32], mut progress: impl FnMut(usize)) {
+    fn encode_batches(&self, pixels: &[u8], codes: &mut [f32], mut progress: impl FnMut(usize)) {
         let (batch, len, dim) = (self.batch(), self.plan.input_len(), self.code_dim());
         let batches = pixels.chunks(batch * len);
         for (index, (pixels, codes)) in batches.zip(codes.chunks_mut(batch * dim)).enumerate() {

@@ -107,6 +107,15 @@ fn encoding_does_not_depend_on_the_batch() {
     }
     assert!(model.encode(&collection.pixels()[..100]).is_err());
     assert!(model.encode(&[]).unwrap().is_empty());
+
+    let mut room = vec![0.0; 2 * dim];
+    let two = [collection.image(7), collection.image(8)].concat();
+    model.encode_into(&two, &mut room).unwrap();
+    assert_eq!(room, together[7 * dim..9 * dim]);
+    let error = model.encode_into(&two, &mut room[1..]).unwrap_err();
+    let expected = format!("2 codes of {dim} floats to {} floats", 2 * dim - 1);
+    assert!(error.to_string().contains(&expected), "{error}");
+    assert!(model.encode_into(&two[..100], &mut room).is_err());
 }
 
 #[test]

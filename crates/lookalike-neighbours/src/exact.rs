@@ -1,8 +1,9 @@
 //! Exact neighbours.
 //!
-//! Keys from blocked matrix products screen the gallery; every code that the keys cannot rule out,
-//! given the bound on their error, gets its exact distance. So the answer is that of a direct
-//! comparison of all pairs, near-duplicates and ties included, at the speed of a matrix product.
+//! Keys from blocked matrix products, or from codes in 8 bits where enough is asked to be worth
+//! making these, screen the gallery; every code that the keys cannot rule out, given the bound on
+//! their error, gets its exact distance. So the answer is that of a direct comparison of all pairs,
+//! near-duplicates and ties included, at the speed of a matrix product or several times that.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use crate::screen::{Rows, Screen, TOGETHER};
 use crate::shortlist::Shortlist;
-use crate::{Codes, Metric};
+use crate::{Codes, Metric, Quantised};
 
 /// One answer: which code of the gallery, and how far it is from the query.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
@@ -38,35 +39,190 @@ const QUERIES: usize = 128;
 const GALLERY: usize = 2048;
 /// From this many queries on, preparing the gallery for products pays.
 const SCREENED: usize = 6;
+/// What a code costs a query by matrix products, alone and for every dimension, and what it costs
+/// to quantise a code, for each of its numbers, and to find out how, for the cube of the
+/// dimensions: in cycles of the processor, measured with AVX-512.
+const CYCLES_A_KEY: f64 = 6.0;
+const CYCLES_A_DIMENSION: f64 = 0.05;
+const CYCLES_A_NUMBER: f64 = 130.0;
+const CYCLES_OF_FRAME: f64 = 40.0;
+/// How many times what preparing costs must be saved at most.
+const WORTH: f64 = 1.5;
+/// Where fewer codes than this are there for each neighbour that is wanted, most have to be
+/// compared whatever is kept of them.
+const MIN_ROWS_A_NEIGHBOUR: usize = 64;
 
 /// The `k` nearest gallery codes of every query, exact, sorted by distance and then index.
 ///
 /// Distances are those of [`Metric::distance`]. A gallery of fewer than `k` codes is returned
-/// whole. All threads of the current rayon pool take part.
+/// whole. All threads of the current rayon pool take part. To ask the same gallery several times,
+/// make it ready once: [`Exact`].
 ///
 /// # Panics
 /// If the dimensions of `gallery` and `queries` differ.
 pub fn nearest(gallery: Codes, queries: Codes, metric: Metric, k: usize) -> Vec<Vec<Neighbour>> {
-    search(gallery, queries, metric, k, None)
+    Exact::new(gallery, metric, queries.len()).nearest(queries, k)
 }
 
 /// [`nearest`] with the gallery as queries, each code left out of its own answer.
 pub fn nearest_others(gallery: Codes, metric: Metric, k: usize) -> Vec<Vec<Neighbour>> {
-    nearest_others_of(gallery, 0..gallery.len(), metric, k)
+    Exact::new(gallery, metric, gallery.len()).nearest_others_of(0..gallery.len(), k)
 }
 
-/// [`nearest_others`] of some rows of the gallery, so that all can be compared a part at a time.
+/// A gallery made ready to be asked for exact neighbours.
 ///
-/// # Panics
-/// If the gallery has no such rows.
-pub fn nearest_others_of(
-    gallery: Codes,
-    rows: Range<usize>,
+/// For many queries most codes are ruled out by what is kept of them in 8 bits
+/// ([`Quantised`](crate::Quantised)), for fewer by matrix products; a few are compared with all
+/// codes. Answers are the same.
+pub struct Exact<'a> {
+    gallery: Codes<'a>,
     metric: Metric,
-    k: usize,
-) -> Vec<Vec<Neighbour>> {
-    let queries = gallery.rows(rows.start, rows.end);
-    search(gallery, queries, metric, k, Some(rows.start))
+    way: Way<'a>,
+}
+
+enum Way<'a> {
+    Direct,
+    Products(Screen<'a>),
+    /// With the row of the gallery for each of the quantised.
+    Quantised(Box<Quantised>, Vec<usize>),
+}
+
+impl<'a> Exact<'a> {
+    /// `queries` says about how many will ask, which is what making ready has to be worth.
+    pub fn new(gallery: Codes<'a>, metric: Metric, queries: usize) -> Self {
+        let way = if queries < SCREENED || gallery.is_empty() {
+            Way::Direct
+        } else if let Some((quantised, rows)) = quantised(gallery, metric, queries) {
+            Way::Quantised(Box::new(quantised), rows)
+        } else {
+            Way::Products(Screen::new(gallery, metric))
+        };
+        Self {
+            gallery,
+            metric,
+            way,
+        }
+    }
+
+    /// The `k` nearest codes of every query: [`nearest`].
+    ///
+    /// # Panics
+    /// If the queries have other dimensions.
+    pub fn nearest(&self, queries: Codes, k: usize) -> Vec<Vec<Neighbour>> {
+        self.search(queries, k, None)
+    }
+
+    /// The `k` nearest others of some rows of the gallery: [`nearest_others`].
+    ///
+    /// # Panics
+    /// If the gallery has no such rows.
+    pub fn nearest_others_of(&self, rows: Range<usize>, k: usize) -> Vec<Vec<Neighbour>> {
+        let queries = self.gallery.rows(rows.start, rows.end);
+        self.search(queries, k, Some(rows.start))
+    }
+
+    /// `own` is the row of the first query in the gallery, where each query is to be left out of
+    /// its own answer.
+    fn search(&self, queries: Codes, k: usize, own: Option<usize>) -> Vec<Vec<Neighbour>> {
+        check_dims(self.gallery, queries);
+        if k == 0 || self.gallery.is_empty() {
+            return vec![Vec::new(); queries.len()];
+        }
+        match &self.way {
+            Way::Quantised(quantised, rows) if k <= self.gallery.len() / MIN_ROWS_A_NEIGHBOUR => {
+                self.search_quantised(quantised, rows, queries, k, own)
+            }
+            Way::Products(screen) => self.search_products(screen, queries, k, own),
+            Way::Quantised(..) if queries.len() >= SCREENED => {
+                let screen = Screen::new(self.gallery, self.metric);
+                self.search_products(&screen, queries, k, own)
+            }
+            _ => (0..queries.len())
+                .map(|query| {
+                    let own = own.map(|first| first + query);
+                    direct(self.gallery, queries.row(query), self.metric, k, own)
+                })
+                .collect(),
+        }
+    }
+
+    fn search_quantised(
+        &self,
+        quantised: &Quantised,
+        rows: &[usize],
+        queries: Codes,
+        k: usize,
+        own: Option<usize>,
+    ) -> Vec<Vec<Neighbour>> {
+        let answer = |query: usize| {
+            let own = own.map(|first| first + query);
+            let code = queries.row(query);
+            let candidates = quantised.candidates(code, k + usize::from(own.is_some()), None);
+            let candidates = candidates.into_iter().map(|row| rows[row]);
+            let others = candidates.filter(|&row| own != Some(row));
+            best(self.gallery, code, self.metric, k, others)
+        };
+        (0..queries.len()).into_par_iter().map(answer).collect()
+    }
+
+    fn search_products(
+        &self,
+        screen: &Screen,
+        queries: Codes,
+        k: usize,
+        own: Option<usize>,
+    ) -> Vec<Vec<Neighbour>> {
+        let gallery = self.gallery;
+        let threads = rayon::current_num_threads();
+        // Few queries cannot keep all threads busy, so then the gallery is shared out as well.
+        let parts = match queries.len().div_ceil(QUERIES) {
+            blocks if blocks >= 2 * threads => 1,
+            _ => (2 * threads).min(gallery.len().div_ceil(GALLERY)),
+        };
+        let part = gallery.len().div_ceil(parts);
+        let blocks: Vec<Vec<Vec<Neighbour>>> = block_starts(queries.len(), QUERIES)
+            .into_par_iter()
+            .map(|first| {
+                let block = queries.rows(first, (first + QUERIES).min(queries.len()));
+                let prepared = screen.prepare(block);
+                let own = |query: usize| own.map(|row| row + first + query);
+                let shortlists = block_starts(gallery.len(), part)
+                    .into_par_iter()
+                    .map(|start| {
+                        let range = start..(start + part).min(gallery.len());
+                        let mut lists: Vec<_> =
+                            (0..block.len()).map(|_| Shortlist::new(k)).collect();
+                        compare(screen, &prepared, range, own, &mut lists);
+                        lists
+                    })
+                    .reduce_with(|mut left, right| {
+                        left.iter_mut().zip(right).for_each(|(l, r)| l.merge(r));
+                        left
+                    })
+                    .unwrap_or_default();
+                shortlists
+                    .into_iter()
+                    .enumerate()
+                    .map(|(query, list)| {
+                        let candidates = list.into_candidates();
+                        best(gallery, block.row(query), self.metric, k, candidates)
+                    })
+                    .collect()
+            })
+            .collect();
+        blocks.into_iter().flatten().collect()
+    }
+}
+
+/// The gallery in few bits, if that is worth while for so many queries.
+fn quantised(gallery: Codes, metric: Metric, queries: usize) -> Option<(Quantised, Vec<usize>)> {
+    let (rows, dims) = (gallery.len() as f64, gallery.dims() as f64);
+    let product = CYCLES_A_KEY + CYCLES_A_DIMENSION * dims;
+    let preparing = CYCLES_A_NUMBER * rows * dims + CYCLES_OF_FRAME * dims.powi(3);
+    if queries as f64 * rows * product < WORTH * preparing {
+        return None;
+    }
+    Quantised::of(gallery, metric, product)
 }
 
 /// Calls `visit(query, distances)` with the distances of each query to the whole gallery and
@@ -100,66 +256,6 @@ pub fn map_distances<T: Send>(
                     let row = &mut keys[query * screen.len()..(query + 1) * screen.len()];
                     row.iter_mut().for_each(|key| *key = screen.distance(*key));
                     visit(start + query, row)
-                })
-                .collect()
-        })
-        .collect();
-    blocks.into_iter().flatten().collect()
-}
-
-/// `own` is the row of the first query in the gallery, where each query is to be left out of its
-/// own answer.
-fn search(
-    gallery: Codes,
-    queries: Codes,
-    metric: Metric,
-    k: usize,
-    own: Option<usize>,
-) -> Vec<Vec<Neighbour>> {
-    check_dims(gallery, queries);
-    if k == 0 || gallery.is_empty() {
-        return vec![Vec::new(); queries.len()];
-    }
-    if queries.len() < SCREENED {
-        return (0..queries.len())
-            .map(|query| {
-                let own = own.map(|first| first + query);
-                direct(gallery, queries.row(query), metric, k, own)
-            })
-            .collect();
-    }
-    let screen = Screen::new(gallery, metric);
-    let threads = rayon::current_num_threads();
-    // Few queries cannot keep all threads busy, so then the gallery is shared out as well.
-    let parts = match queries.len().div_ceil(QUERIES) {
-        blocks if blocks >= 2 * threads => 1,
-        _ => (2 * threads).min(gallery.len().div_ceil(GALLERY)),
-    };
-    let part = gallery.len().div_ceil(parts);
-    let blocks: Vec<Vec<Vec<Neighbour>>> = block_starts(queries.len(), QUERIES)
-        .into_par_iter()
-        .map(|first| {
-            let block = queries.rows(first, (first + QUERIES).min(queries.len()));
-            let prepared = screen.prepare(block);
-            let own = |query: usize| own.map(|row| row + first + query);
-            let shortlists = block_starts(gallery.len(), part)
-                .into_par_iter()
-                .map(|start| {
-                    let range = start..(start + part).min(gallery.len());
-                    let mut lists: Vec<_> = (0..block.len()).map(|_| Shortlist::new(k)).collect();
-                    compare(&screen, &prepared, range, own, &mut lists);
-                    lists
-                })
-                .reduce_with(|mut left, right| {
-                    left.iter_mut().zip(right).for_each(|(l, r)| l.merge(r));
-                    left
-                })
-                .unwrap_or_default();
-            shortlists
-                .into_iter()
-                .enumerate()
-                .map(|(query, list)| {
-                    best(gallery, block.row(query), metric, k, list.into_candidates())
                 })
                 .collect()
         })
@@ -315,4 +411,79 @@ fn first(mut found: Vec<Neighbour>, k: usize) -> Vec<Neighbour> {
     }
     found.sort_unstable_by(Neighbour::order);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Codes of which some are equal, some nearly, and some far away from all others.
+    fn codes(rows: usize, dims: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        let mut data: Vec<f32> = (0..rows * dims)
+            .map(|at| next() / (1 + at % dims) as f32)
+            .collect();
+        for row in 1..rows {
+            let (before, own) = data.split_at_mut(row * dims);
+            let other = &before[(row / 2) * dims..(row / 2 + 1) * dims];
+            match row % 9 {
+                0 => own[..dims].copy_from_slice(other),
+                1 => own[..dims]
+                    .iter_mut()
+                    .zip(other)
+                    .for_each(|(own, &other)| *own = other * 1.000_001),
+                2 if row % 7 == 0 => own[..dims].iter_mut().for_each(|own| *own *= 1e6),
+                _ => {}
+            }
+        }
+        data
+    }
+
+    #[test]
+    fn every_way_gives_the_same_answers() {
+        for (rows, dims) in [(1, 1), (17, 3), (700, 5), (3000, 24), (900, 130)] {
+            let data = codes(rows, dims, rows as u64);
+            let gallery = Codes::new(&data, dims).unwrap();
+            let asking = codes(40, dims, 99);
+            let asking = Codes::new(&asking, dims).unwrap();
+            for metric in Metric::ALL {
+                let mut ways = vec![Way::Direct, Way::Products(Screen::new(gallery, metric))];
+                if let Some((codes, rows)) = Quantised::of(gallery, metric, f64::INFINITY) {
+                    ways.push(Way::Quantised(Box::new(codes), rows));
+                }
+                assert_eq!(ways.len() == 2, metric == Metric::Manhattan);
+                let answers = ways.into_iter().map(|way| {
+                    let exact = Exact {
+                        gallery,
+                        metric,
+                        way,
+                    };
+                    let others = exact.nearest_others_of(rows / 3..rows.min(rows / 3 + 50), 6);
+                    // Too many for the few rows there are.
+                    (exact.nearest(asking, 5), others, exact.nearest(asking, 400))
+                });
+                let answers: Vec<_> = answers.collect();
+                assert!(
+                    answers.iter().all(|answer| *answer == answers[0]),
+                    "{metric} {dims}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_way_follows_from_the_work() {
+        let data = codes(20_000, 16, 5);
+        let gallery = Codes::new(&data, 16).unwrap();
+        let way = |queries| Exact::new(gallery, Metric::Euclidean, queries).way;
+        assert!(matches!(way(5), Way::Direct));
+        assert!(matches!(way(50), Way::Products(_)));
+        assert!(matches!(way(20_000), Way::Quantised(..)));
+    }
 }

@@ -56,7 +56,7 @@ pub use codes::{Codes, CodesError};
 pub use communities::Communities;
 pub use cover::{central, farthest_first};
 pub use diffusion::{DiffusionConfig, map_diffused};
-pub use exact::{Neighbour, map_distances, nearest, nearest_others, nearest_others_of};
+pub use exact::{Exact, Neighbour, map_distances, nearest, nearest_others};
 pub use graph::{GraphError, GraphParts, KnnGraph};
 pub use metric::{Metric, MetricError};
 pub use offline::DiffusionRows;

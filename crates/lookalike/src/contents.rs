@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use lookalike_gallery::{Filter, Gallery, GalleryInfo, Point, Points};
-use lookalike_neighbours::{Cells, Codes, Metric, Neighbour, nearest_others_of};
+use lookalike_neighbours::{Cells, Codes, Exact, Metric, Neighbour};
 use uuid::Uuid;
 
 use crate::{Error, Phase, Progress};
@@ -213,9 +213,10 @@ pub(crate) fn visit_others(
             .zip(&found)
             .for_each(|(own, others)| visit(own, others));
     }
+    let exact = Exact::new(codes, metric, codes.len());
     for start in (0..codes.len()).step_by(QUERIES) {
         let end = (start + QUERIES).min(codes.len());
-        let found = nearest_others_of(codes, start..end, metric, k);
+        let found = exact.nearest_others_of(start..end, k);
         (start..)
             .zip(&found)
             .for_each(|(own, others)| visit(own, others));

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use lookalike_files::replace_file;
 use lookalike_gallery::{Gallery, Point, Points};
-use lookalike_neighbours::{Cells, Codes, Metric, Pca, nearest};
+use lookalike_neighbours::{Cells, Codes, Exact, Metric, Neighbour, Pca};
 use uuid::Uuid;
 
 use self::fuzzy_graph::FuzzyGraph;
@@ -510,15 +510,20 @@ fn place_among(
 ) -> Result<Vec<[f32; 2]>, Error> {
     let mut found = Vec::with_capacity(rows.len());
     // Dividing the codes takes about as long as asking all of them some thousands of times.
-    let cells = (rows.len() > MIN_FOR_CELLS).then(|| Cells::new(laid_out, read.metric));
+    let nearest: Box<dyn Fn(Codes) -> Vec<Vec<Neighbour>>> = match rows.len() > MIN_FOR_CELLS {
+        true => {
+            let cells = Cells::new(laid_out, read.metric);
+            Box::new(move |codes| cells.nearest(codes, AMONG))
+        }
+        false => {
+            let exact = Exact::new(laid_out, read.metric, rows.len());
+            Box::new(move |codes| exact.nearest(codes, AMONG))
+        }
+    };
     for rows_now in rows.chunks(QUERIES) {
         let codes = read.rows(rows_now);
         let codes = Codes::new(&codes, read.dims)?;
-        let neighbours = match &cells {
-            Some(cells) => cells.nearest(codes, AMONG),
-            None => nearest(laid_out, codes, read.metric, AMONG),
-        };
-        for neighbours in neighbours {
+        for neighbours in nearest(codes) {
             let weight = |distance: f32| 1.0 / f64::from(distance.max(1e-9));
             let mut sum = [0.0f64; 2];
             let mut total = 0.0;

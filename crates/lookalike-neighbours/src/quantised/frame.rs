@@ -17,11 +17,13 @@ const MAX_LEADING: usize = 128;
 /// Codes of the sample that stand for queries when the number of directions is chosen.
 const TRIALS: usize = 64;
 /// What a row costs beside its leading coordinates, and what comparing one again costs, alone and
-/// for every dimension: in the time that one more leading coordinate takes (a thirtieth of a cycle,
-/// as two thirds of the blocks are passed over). Measured at 60,000 codes with AVX-512.
+/// for every dimension: in the time that one more leading coordinate takes where two thirds of the
+/// blocks are passed over. Measured at 60,000 codes with AVX-512.
 const COST_ROW: f64 = 8.0;
 const COST_AGAIN: f64 = 2700.0;
 const COST_DIMENSION: f64 = 12.0;
+/// That time where no blocks are passed over, in cycles of the processor.
+const MAX_CYCLES: f64 = 0.1;
 /// How much wider than in the sample the ranges of values are taken to be.
 const LEADING_MARGIN: f64 = 1.25;
 const FINE_MARGIN: f64 = 2.0;
@@ -29,7 +31,7 @@ const FINE_MARGIN: f64 = 2.0;
 const MIN_RANGE: f64 = 1e-3;
 
 /// Where codes are measured from, along which directions and in which steps.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Frame {
     pub(super) metric: Metric,
     /// The mean of the sample.
@@ -44,6 +46,9 @@ pub(super) struct Frame {
     pub(super) fine_steps: Vec<f64>,
     /// Of boxes ([`boxes::steps`]).
     pub(super) box_steps: Vec<f64>,
+    /// Cycles of the processor that a search takes for each row at most, as far as the sample can
+    /// tell.
+    pub(super) max_cycles: f64,
 }
 
 /// A code as the frame sees it.
@@ -99,10 +104,12 @@ impl Frame {
             leading_steps: Vec::new(),
             fine_steps: Vec::new(),
             box_steps: Vec::new(),
+            max_cycles: 0.0,
         };
         let seen: Vec<Seen> = (0..count).map(|i| frame.see(rows.row(i))).collect();
-        let leading = frame.enough(&seen);
+        let (leading, cost) = frame.enough(&seen);
         frame.keep_leading(leading);
+        frame.max_cycles = cost * MAX_CYCLES;
         let range = |of: fn(&Seen) -> &[f64], dims: usize| {
             let largest = |dim: usize| seen.iter().map(|s| of(s)[dim].abs()).fold(0.0, f64::max);
             (0..dims).map(largest).collect::<Vec<f64>>()
@@ -125,6 +132,7 @@ impl Frame {
 
     /// # Panics
     /// If the code has another number of dimensions.
+    #[inline(always)]
     pub(super) fn see(&self, code: &[f32]) -> Seen {
         assert_eq!(
             code.len(),
@@ -156,7 +164,8 @@ impl Frame {
     /// How many leading coordinates make a search the cheapest: with more of them every row takes
     /// longer, with fewer more rows have to be compared again. Each of some codes is asked for
     /// among the others; what is nearer than the nearest by the bounds would be compared again.
-    fn enough(&self, seen: &[Seen]) -> usize {
+    /// Gives what a row costs, too.
+    fn enough(&self, seen: &[Seen]) -> (usize, f64) {
         let counts = (1..).map(|i| i * WIDTH).take_while(|&c| c <= self.leading);
         let counts: Vec<usize> = counts.collect();
         let mut again = vec![0usize; counts.len()];
@@ -189,7 +198,7 @@ impl Frame {
         let each = COST_AGAIN + COST_DIMENSION * self.dims() as f64;
         let cost = |at: usize| COST_ROW + counts[at] as f64 + each * again[at] as f64 / pairs;
         let best = (0..counts.len()).min_by(|&a, &b| cost(a).total_cmp(&cost(b)));
-        best.map_or(WIDTH, |at| counts[at])
+        best.map_or((WIDTH, 0.0), |at| (counts[at], cost(at)))
     }
 
     fn keep_leading(&mut self, leading: usize) {

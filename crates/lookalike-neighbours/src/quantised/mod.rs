@@ -42,12 +42,15 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use crate::eigen;
 use crate::metric::dot;
 use crate::{Codes, Metric};
 use boxes::{Boxes, Quad};
 use dots::ROWS;
 use frame::{Frame, Seen};
+use order::Threads;
 
 /// Steps of the coarse numbers on either side of the middle.
 const STEPS: f64 = 127.0;
@@ -59,6 +62,8 @@ const MAX_ERROR: f32 = 1e30;
 /// and this share.
 const MAX_LOOSE: usize = 64;
 const MAX_LOOSE_SHARE: usize = 100;
+/// Rows that a thread quantises at a time: whole blocks.
+const ROWS_TOGETHER: usize = 64 * ROWS;
 /// Changes since rows were sorted that are too few to sort them again: this many, and this share.
 const MAX_SCATTERED: usize = 1024;
 const MAX_SCATTERED_SHARE: usize = 2;
@@ -102,6 +107,17 @@ struct Bounds {
     bias: f64,
 }
 
+impl Bounds {
+    fn of_both(self, other: Self) -> Self {
+        Self {
+            coarse: self.coarse.max(other.coarse),
+            fine: self.fine.max(other.fine),
+            length: self.length.max(other.length),
+            bias: self.bias.max(other.bias),
+        }
+    }
+}
+
 /// A query, ready for the scan.
 struct Query {
     /// Pairs of 16-bit numbers.
@@ -131,8 +147,34 @@ impl Quantised {
     /// which [`SAMPLE`](Self::SAMPLE) are looked at, at equal distances. None for the Manhattan
     /// metric, which is no inner product, and for a sample of nothing or of what is not finite.
     pub fn new(sample: Codes, metric: Metric) -> Option<Self> {
-        Some(Self {
-            frame: Frame::fit(sample, metric)?,
+        Some(Self::empty(Frame::fit(sample, metric)?))
+    }
+
+    /// All these codes, sorted, and for each row which of them it is. All threads of the current
+    /// rayon pool take part. None where [`new`](Self::new) gives none, and where a search might
+    /// take more cycles of the processor for each code.
+    pub(crate) fn of(codes: Codes, metric: Metric, max_cycles: f64) -> Option<(Self, Vec<usize>)> {
+        let frame = Frame::fit(codes, metric).filter(|frame| frame.max_cycles <= max_cycles)?;
+        let starts: Vec<usize> = (0..codes.len()).step_by(ROWS_TOGETHER).collect();
+        let parts: Vec<Self> = starts
+            .into_par_iter()
+            .map(|start| {
+                let mut part = Self::empty(frame.clone());
+                for row in start..codes.len().min(start + ROWS_TOGETHER) {
+                    part.push(codes.row(row));
+                }
+                part
+            })
+            .collect();
+        let mut all = Self::empty(frame);
+        parts.into_iter().for_each(|part| all.append(part));
+        let order = all.sort_by(Threads::All);
+        Some((all, order))
+    }
+
+    fn empty(frame: Frame) -> Self {
+        Self {
+            frame,
             len: 0,
             coarse: Vec::new(),
             fine: Vec::new(),
@@ -143,7 +185,25 @@ impl Quantised {
             clipped: 0,
             loose: BTreeMap::new(),
             bounds: Bounds::default(),
-        })
+        }
+    }
+
+    /// Adds the rows of another that has the same frame. Neither has boxes, and this one has whole
+    /// blocks.
+    fn append(&mut self, other: Self) {
+        debug_assert!(self.len.is_multiple_of(ROWS));
+        let first = self.len;
+        self.len += other.len;
+        self.coarse.extend(other.coarse);
+        self.fine.extend(other.fine);
+        self.biases.extend(other.biases);
+        self.rests.extend(other.rests);
+        self.scattered += other.scattered;
+        self.clipped += other.clipped;
+        let loose = other.loose.into_iter();
+        self.loose
+            .extend(loose.map(|(row, code)| (first + row, code)));
+        self.bounds = self.bounds.of_both(other.bounds);
     }
 
     /// Number of codes.
@@ -245,14 +305,19 @@ impl Quantised {
     /// Puts near rows next to each other, so that searches pass over most of them. Gives for each
     /// row where it was.
     pub fn sort(&mut self) -> Vec<usize> {
+        self.sort_by(Threads::Own)
+    }
+
+    fn sort_by(&mut self, threads: Threads) -> Vec<usize> {
         let (leading, steps) = (self.frame.leading, &self.frame.leading_steps);
         // Rows whose place is not known come last, as their blocks are never passed over.
         let is_known = |&row: &usize| self.rests[row].is_finite() && self.biases[row].is_finite();
         let (mut order, others): (Vec<usize>, _) = (0..self.len).partition(is_known);
-        order::by_nearness(&mut order, leading + 1, |row, at| match steps.get(at) {
+        let value = |row: usize, at: usize| match steps.get(at) {
             Some(&step) => f32::from(self.coarse[self.place(row) + pair_of(at)]) * step as f32,
             None => self.rests[row],
-        });
+        };
+        order::by_nearness(&mut order, leading + 1, &value, threads);
         order.extend::<Vec<usize>>(others);
         let mut coarse = vec![0; self.coarse.len()];
         for (row, &from) in order.iter().enumerate() {
@@ -365,6 +430,22 @@ impl Quantised {
     }
 
     fn write(&mut self, row: usize, code: &[f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has AVX2, checked on the line above.
+            return unsafe { self.write_avx2(row, code) };
+        }
+        self.write_any(row, code);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn write_avx2(&mut self, row: usize, code: &[f32]) {
+        self.write_any(row, code);
+    }
+
+    #[inline(always)]
+    fn write_any(&mut self, row: usize, code: &[f32]) {
         self.scattered += 1;
         let seen = self.frame.see(code);
         let (place, dims) = (self.place(row), self.dims());

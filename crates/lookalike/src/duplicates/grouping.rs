@@ -1,7 +1,7 @@
 //! From distances to groups that do not chain.
 
 use lookalike_images::Turn;
-use lookalike_neighbours::{Codes, Metric, nearest};
+use lookalike_neighbours::{Codes, Exact, Metric};
 use rayon::prelude::*;
 
 /// Pictures asked about at a time.
@@ -60,6 +60,7 @@ pub fn group(codes: Codes, metric: Metric, threshold: f32) -> Vec<Vec<Placed>> {
     let mut taken = vec![false; count];
     let mut groups = Vec::new();
     let mut start = 0;
+    let exact = Exact::new(codes, metric, count);
     while start < count {
         // As many as are certainly not taken yet.
         let mut block = Vec::new();
@@ -75,7 +76,7 @@ pub fn group(codes: Codes, metric: Metric, threshold: f32) -> Vec<Vec<Placed>> {
             .copied()
             .collect();
         let queries = Codes::new(&rows, codes.dims()).expect("they are rows of codes");
-        let found = nearest(codes, queries, metric, NEIGHBOURS + 1);
+        let found = exact.nearest(queries, NEIGHBOURS + 1);
         for (leader, mut others) in block.into_iter().zip(found) {
             if taken[leader] {
                 continue;

@@ -2,7 +2,7 @@
 
 use lookalike_gallery::Gallery;
 use lookalike_images::{DecodeOptions, Pixels, Turn, decode};
-use lookalike_neighbours::{Codes, nearest};
+use lookalike_neighbours::{Codes, Exact};
 use rayon::prelude::*;
 use uuid::Uuid;
 
@@ -40,7 +40,8 @@ impl Pictures {
         encoder: &dyn Encoder,
         mut progress: impl FnMut(Progress),
     ) -> Result<(), Error> {
-        let codes = contents.codes()?;
+        let queries = points.len() * TURNS.len();
+        let exact = Exact::new(contents.codes()?, contents.metric, queries);
         for (page, ids) in points.chunks(PAGE).enumerate() {
             let kept = thumbnails(gallery, ids)?;
             let inputs: Vec<Option<Vec<u8>>> = kept
@@ -56,7 +57,7 @@ impl Pictures {
             let inputs: Vec<u8> = inputs.into_iter().flatten().flatten().collect();
             let turned = encode_all(encoder, &inputs, owners.len() * TURNS.len())?;
             let turned = Codes::new(&turned, contents.dims)?;
-            let found = nearest(codes, turned, contents.metric, CANDIDATES + 1);
+            let found = exact.nearest(turned, CANDIDATES + 1);
             let found: Vec<_> = found.chunks_exact(TURNS.len()).zip(&owners).collect();
             let matches: Vec<(usize, Match)> = found
                 .par_iter()

@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lookalike_gallery::{Filter, Gallery, Payload, point_id};
-use lookalike_neighbours::{Cells, Codes, Metric, Neighbour, nearest};
+use lookalike_neighbours::{Cells, Codes, Exact, Metric, Neighbour};
 use rayon::prelude::*;
 use serde::Serialize;
 use uuid::Uuid;
@@ -263,17 +263,22 @@ impl Labels {
             .copied()
             .collect();
         let labelled = Codes::new(&labelled, codes.dims()).expect("they are some of the codes");
-        let cells = (labelled.len() > MAX_EXACT).then(|| Cells::new(labelled, metric));
+        // One more, for each that is labelled is among its own nearest.
+        let nearest: Box<dyn Fn(Codes) -> Vec<Vec<Neighbour>>> = match labelled.len() > MAX_EXACT {
+            true => {
+                let cells = Cells::new(labelled, metric);
+                Box::new(move |queries| cells.nearest(queries, k + 1))
+            }
+            false => {
+                let exact = Exact::new(labelled, metric, codes.len());
+                Box::new(move |queries| exact.nearest(queries, k + 1))
+            }
+        };
         let mut voters = Vec::with_capacity(codes.len());
         for start in (0..codes.len()).step_by(QUERIES) {
             let end = (start + QUERIES).min(codes.len());
             let queries = codes.rows(start, end);
-            // One more, for each that is labelled is among its own nearest.
-            let found: Vec<Vec<Neighbour>> = match &cells {
-                Some(cells) => cells.nearest(queries, k + 1),
-                None => nearest(labelled, queries, metric, k + 1),
-            };
-            voters.extend((start..).zip(found).map(|(row, near)| {
+            voters.extend((start..).zip(nearest(queries)).map(|(row, near)| {
                 let near = near
                     .into_iter()
                     .map(|near| (self.rows[near.index], near.distance));
