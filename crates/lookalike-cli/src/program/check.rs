@@ -1,11 +1,12 @@
 //! `lookalike check`.
 
 use lookalike::check::{Check, CheckOptions, FaultyImage, Finding, Histogram, Side, check};
-use lookalike::gallery::{Facts, Filter, Gallery};
+use lookalike::gallery::{Facts, Gallery};
 use lookalike::open_gallery;
 use serde::Serialize;
 
 use super::arguments::CheckArguments;
+use super::conditions::filter_of;
 use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
@@ -32,7 +33,7 @@ pub fn run(arguments: CheckArguments, console: &Console) -> Result<(), Failure> 
     // A spreadsheet is to be sorted and worked through, and has all of them.
     let all = || arguments.csv.is_some().then_some(usize::MAX);
     let options = CheckOptions {
-        filter: Filter::all(arguments.filters)?,
+        filter: filter_of(&*gallery, &arguments.filters, console)?,
         limit: arguments.limit.or_else(all).unwrap_or(LISTED),
     };
     let bar = console.bar(Some(0), "check");

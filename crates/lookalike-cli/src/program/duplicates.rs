@@ -5,11 +5,12 @@ use lookalike::duplicates::{
     DuplicateOptions, Duplicates, Example, Examples, Group, Kind, MAX_DIFFERENCE, Measure, Member,
     Overlap, Scope, find, find_turned,
 };
-use lookalike::gallery::{Filter, Gallery};
+use lookalike::gallery::Gallery;
 use lookalike::{encoder_of, open_gallery};
 use serde::Serialize;
 
 use super::arguments::{DuplicatesArguments, named};
+use super::conditions::filter_of;
 use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
@@ -54,7 +55,7 @@ pub fn run(
     let options = DuplicateOptions {
         threshold: arguments.threshold,
         exact_only: arguments.exact_only,
-        filter: Filter::all(arguments.filters)?,
+        filter: filter_of(&*gallery, &arguments.filters, console)?,
         // What is to be done is to be done with all.
         limit: arguments.limit.filter(|_| !arguments.keep.is_asked()),
         scope: match arguments.across.as_slice() {
@@ -178,7 +179,8 @@ fn conclusion(found: &Duplicates) -> Vec<String> {
         };
         lines.push(format!("{}; {other}", suggestion.reason));
     }
-    if found.measure == Some(Measure::Codes) && found.suggestion.is_some() {
+    let has_pictures = found.contents > 0;
+    if found.measure == Some(Measure::Codes) && found.suggestion.is_some() && has_pictures {
         lines.push(
             "pictures were not compared themselves, for the gallery has no thumbnails of half of them or more: near ones \
              were told by their codes alone"

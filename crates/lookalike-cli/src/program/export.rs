@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use lookalike::autoencoder::DeviceChoice;
 use lookalike::export::{ExportFiles, export, export_encoder};
-use lookalike::gallery::{Filter, Gallery};
+use lookalike::gallery::Gallery;
 use lookalike::{Encoder, Error, PretrainedOptions, encoder_of, load_encoder, open_gallery};
 use serde::Serialize;
 
 use super::arguments::{ExportArguments, named};
+use super::conditions::filter_of;
 use super::console::{Console, show};
 use super::{Failure, refuse_twice};
 
@@ -113,7 +114,7 @@ fn write_points(
     console: &Console,
 ) -> Result<usize, Failure> {
     let info = gallery.describe()?;
-    let filter = Filter::all(arguments.filters.clone())?;
+    let filter = filter_of(gallery, &arguments.filters, console)?;
     let files = ExportFiles {
         codes: arguments.codes.as_deref(),
         payload: arguments.payload.as_deref(),

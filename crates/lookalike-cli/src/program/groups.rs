@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use lookalike::gallery::{Filter, Gallery, Payload};
+use lookalike::gallery::{Gallery, Payload};
 use lookalike::groups::{Group, GroupOptions, Groups, Kept, find, keep};
 use lookalike::open_gallery;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::arguments::GroupsArguments;
+use super::conditions::filter_of;
 use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
@@ -39,7 +40,7 @@ pub fn run(arguments: GroupsArguments, console: &Console) -> Result<(), Failure>
     let options = GroupOptions {
         count: arguments.count,
         min_size: arguments.min_size,
-        filter: Filter::all(arguments.filters)?,
+        filter: filter_of(&*gallery, &arguments.filters, console)?,
     };
     let bar = console.bar(Some(0), "compare");
     let found = find(&*gallery, &options, |progress| show(&bar, progress));

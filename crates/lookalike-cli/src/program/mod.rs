@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod cluster_options;
+mod conditions;
 mod console;
 mod demo;
 mod drawing;

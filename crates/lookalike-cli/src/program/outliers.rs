@@ -1,12 +1,13 @@
 //! `lookalike outliers`.
 
 use lookalike::autoencoder::DeviceChoice;
-use lookalike::gallery::{Filter, Gallery};
+use lookalike::gallery::Gallery;
 use lookalike::outliers::{Outlier, OutlierOptions, Outliers, RankBy, rank};
 use lookalike::{encoder_of, open_gallery};
 use serde::Serialize;
 
 use super::arguments::{OutliersArguments, named};
+use super::conditions::filter_of;
 use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
@@ -42,7 +43,7 @@ pub fn run(
         k: arguments.k,
         by: arguments.by.into(),
         count: arguments.count,
-        filter: Filter::all(arguments.filters)?,
+        filter: filter_of(&*gallery, &arguments.filters, console)?,
     };
     let encoder = match options.by {
         RankBy::Neighbours => None,

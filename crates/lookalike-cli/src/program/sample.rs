@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use lookalike::gallery::{Filter, Gallery};
+use lookalike::gallery::Gallery;
 use lookalike::open_gallery;
 use lookalike::sample::{Sample, cover};
 use serde::Serialize;
 
 use super::arguments::SampleArguments;
+use super::conditions::filter_of;
 use super::console::{Console, show};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
@@ -30,7 +31,7 @@ struct SampleReport<'a> {
 pub fn run(arguments: SampleArguments, console: &Console) -> Result<(), Failure> {
     refuse_twice(&[arguments.csv.as_ref(), arguments.sheet.as_ref()], &[])?;
     let gallery = open_gallery(&arguments.gallery)?;
-    let filter = Filter::all(arguments.filters)?;
+    let filter = filter_of(&*gallery, &arguments.filters, console)?;
     let bar = console.bar(Some(0), "compare");
     let progress = |progress| show(&bar, progress);
     let found = cover(&*gallery, arguments.cover, filter.as_ref(), progress);

@@ -15,6 +15,7 @@ use lookalike::{
 use serde::Serialize;
 
 use super::arguments::{SearchArguments, named};
+use super::conditions::why_none;
 use super::console::{Console, table};
 use super::drawing::{ContactSheet, Row};
 use super::pictures::{self, Originals, answer_row};
@@ -334,51 +335,6 @@ struct Answers<'a> {
     rows: Vec<Row>,
 }
 
-/// Values that are named where a condition holds for none.
-const NAMED: usize = 10;
-
-/// What a person should know about an answer that holds nothing.
-fn why_empty(gallery: &dyn Gallery, filters: &[Filter]) -> Result<Vec<String>, Error> {
-    let info = gallery.describe()?;
-    if info.points == 0 {
-        return Ok(vec![format!(
-            "nothing was found: the gallery {} is empty; `lookalike index` fills it",
-            info.name
-        )]);
-    }
-    let mut lines = Vec::new();
-    for filter in filters {
-        let text = filter.to_string();
-        if gallery.count(Some(filter))? > 0 {
-            continue;
-        }
-        let field = text
-            .split(['=', '!', '<', '>'])
-            .next()
-            .unwrap_or_default()
-            .trim();
-        let values: Vec<String> = gallery
-            .facets(field, None, NAMED)?
-            .iter()
-            .map(|facet| facet.value.to_string())
-            .collect();
-        lines.push(match values.is_empty() {
-            true => {
-                format!("nothing was found: no image of the gallery has a field {field} ({text})")
-            }
-            false => format!(
-                "nothing was found: no image passes {text}; values of {field} are {}{}",
-                values.join(", "),
-                if values.len() == NAMED { ", …" } else { "" }
-            ),
-        });
-    }
-    if lines.is_empty() && filters.len() > 1 {
-        lines.push("nothing was found: each condition holds for some image, and no image passes all of them".to_owned());
-    }
-    Ok(lines)
-}
-
 impl Answers<'_> {
     fn take(
         &mut self,
@@ -400,8 +356,8 @@ impl Answers<'_> {
             })
             .collect();
         if found.is_empty() {
-            for line in why_empty(self.gallery, &self.filters)? {
-                self.console.note(line);
+            for line in why_none(self.gallery, &self.filters)? {
+                self.console.note(format!("nothing was found: {line}"));
             }
         }
         self.gone += found.iter().filter(|found| found.gone).count();

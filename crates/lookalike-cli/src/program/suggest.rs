@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use lookalike::gallery::{Filter, Gallery, Payload};
+use lookalike::gallery::{Gallery, Payload};
 use lookalike::suggest::{SuggestOptions, Suggestion, Suggestions, find, payloads};
 use lookalike::{Error, open_gallery};
 use serde::Serialize;
 
 use super::arguments::SuggestArguments;
+use super::conditions::filter_of;
 use super::console::{Console, show, table};
 use super::drawing::{Cell, ContactSheet, Mark, Row};
 use super::pictures::{self, Originals, small};
@@ -39,7 +40,7 @@ pub fn run(arguments: SuggestArguments, console: &Console) -> Result<(), Failure
     let options = SuggestOptions {
         k: arguments.k,
         given: given.unwrap_or_default(),
-        filter: Filter::all(arguments.filters)?,
+        filter: filter_of(&*gallery, &arguments.filters, console)?,
         ..SuggestOptions::default()
     };
     let bar = console.bar(Some(0), "compare");
@@ -50,6 +51,14 @@ pub fn run(arguments: SuggestArguments, console: &Console) -> Result<(), Failure
         console.note(format!(
             "{} of {} given labels belong to no image of the gallery",
             found.unknown,
+            options.given.len()
+        ));
+    }
+    if found.ambiguous > 0 {
+        console.note(format!(
+            "{} of {} given labels are not used, for their keys are those of different images in several sources; \
+             name images by their ids",
+            found.ambiguous,
             options.given.len()
         ));
     }
@@ -106,13 +115,18 @@ fn read_labels(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     else {
         return Err(bad("its first line does not name these columns".to_owned()));
     };
-    let mut labels = BTreeMap::new();
+    let mut labels: BTreeMap<String, String> = BTreeMap::new();
     for row in rows.records() {
         let row = row.map_err(|error| bad(error.to_string()))?;
         if let (Some(image), Some(label)) = (row.get(image), row.get(label))
             && !label.is_empty()
         {
-            labels.insert(image.to_owned(), label.to_owned());
+            let before = labels.insert(image.to_owned(), label.to_owned());
+            if let Some(before) = before.filter(|before| before != label) {
+                return Err(bad(format!(
+                    "{image} is labelled {before} and {label} in it"
+                )));
+            }
         }
     }
     Ok(labels)

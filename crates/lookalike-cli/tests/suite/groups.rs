@@ -223,4 +223,28 @@ fn neighbours_suggest_labels_and_a_sample_covers() {
         "{}",
         stderr(&refused)
     );
+    fs::write(place.path("labels.csv"), "key,label\n3,1\n4,1\n3,2\n").unwrap();
+    let refused = place.run("suggest --gallery g --labels labels.csv");
+    let expected = "3 is labelled 1 and 2";
+    assert!(stderr(&refused).contains(expected), "{}", stderr(&refused));
+
+    // A condition on what no image has is no reason to say that nothing was found.
+    for command in [
+        "check",
+        "duplicates",
+        "export --codes codes.npy",
+        "groups",
+        "outliers",
+        "sample --cover 3",
+        "suggest",
+    ] {
+        let refused = place.run(&format!("{command} --gallery g --where nofield=3"));
+        assert_eq!(refused.status.code(), Some(1), "{command}");
+        let expected = "no image of the gallery has a field nofield (nofield=3)";
+        assert!(stderr(&refused).contains(expected), "{}", stderr(&refused));
+    }
+    let none = place.run("check --gallery g --where label=ten");
+    assert_eq!(none.status.code(), Some(0), "{}", stderr(&none));
+    let expected = "no image passes label=ten; values of label are ";
+    assert!(stderr(&none).contains(expected), "{}", stderr(&none));
 }

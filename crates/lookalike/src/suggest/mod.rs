@@ -77,6 +77,9 @@ pub struct Suggestions {
     pub calibrated: bool,
     /// Given labels of which no image was found.
     pub unknown: usize,
+    /// Given labels that are nobody's, since their key is that of different images in several
+    /// sources.
+    pub ambiguous: usize,
     /// For contents without a label, the most confident first.
     pub suggestions: Vec<Suggestion>,
     /// For contents whose label may be a mistake, the most confident first.
@@ -110,7 +113,7 @@ pub fn find(
 ) -> Result<Suggestions, Error> {
     let filter = options.filter.as_ref();
     let contents = Contents::read(gallery, filter, true, &mut progress)?;
-    let (labels, unknown) = Labels::of(&contents, options);
+    let (labels, unknown, ambiguous) = Labels::of(&contents, options);
     if labels.rows.len() < 2 {
         return Err(Error::FewLabels {
             gallery: gallery.describe()?.name,
@@ -156,6 +159,7 @@ pub fn find(
         agreement: Some(agreeing.count() as f64 / labels.rows.len() as f64),
         calibrated: round.calibrated,
         unknown,
+        ambiguous,
         suggestions: sorted(&mut (0..contents.count).filter(|&row| labels.of[row] == NO_LABEL)),
         mistakes: sorted(
             &mut (0..contents.count)
@@ -196,10 +200,10 @@ struct Labels {
 }
 
 impl Labels {
-    /// The labels of contents, and how many of those given belong to no image.
-    fn of(contents: &Contents, options: &SuggestOptions) -> (Self, usize) {
+    /// The labels of contents, and how many of those given belong to no image, and to several.
+    fn of(contents: &Contents, options: &SuggestOptions) -> (Self, usize, usize) {
         let mut given: Vec<Option<&str>> = vec![None; contents.count];
-        let mut unknown = 0;
+        let (mut unknown, mut ambiguous) = (0, 0);
         for (image, label) in &options.given {
             let ids = contents
                 .sources
@@ -212,10 +216,14 @@ impl Labels {
                     .binary_search_by_key(&id, |point| point.id)
                     .ok()
             };
-            let found: Vec<usize> = ids.filter_map(at).collect();
-            unknown += usize::from(found.is_empty());
-            for at in found {
-                given[contents.points[at].content as usize].get_or_insert(label);
+            let found = ids.filter_map(at).map(|at| contents.points[at].content);
+            let found: BTreeSet<u32> = found.collect();
+            match found.len() {
+                0 => unknown += 1,
+                1 => found.into_iter().for_each(|content| {
+                    given[content as usize].get_or_insert(label);
+                }),
+                _ => ambiguous += 1,
             }
         }
         if options.own {
@@ -240,7 +248,7 @@ impl Labels {
             names: names.into_keys().map(str::to_owned).collect(),
             of,
         };
-        (labels, unknown)
+        (labels, unknown, ambiguous)
     }
 
     fn name(&self, row: usize) -> Option<&String> {
