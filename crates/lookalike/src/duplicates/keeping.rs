@@ -14,7 +14,7 @@ use lookalike_images::Format;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::sharpness::{MAX_SIDE, sharpness};
+use super::sharpness::sharpness;
 use super::{Group, Kind, Member};
 use crate::presence::{Presence, Presences};
 use crate::uploads::UPLOADS_SOURCE;
@@ -197,12 +197,12 @@ pub fn details(gallery: &dyn Gallery, originals: &Originals, copies: &[&Payload]
     copies.iter().map(detail).collect()
 }
 
-/// The longer side at which the sharpness of pictures is compared.
+/// The longer side of the smallest picture.
 fn common_side<'a>(copies: impl Iterator<Item = &'a Payload>) -> usize {
-    let longest = copies
+    let shortest = copies
         .map(|payload| payload.width.max(payload.height))
-        .max();
-    (longest.unwrap_or(1) as usize).clamp(1, MAX_SIDE)
+        .min();
+    (shortest.unwrap_or(1) as usize).max(1)
 }
 
 fn sharpness_of(

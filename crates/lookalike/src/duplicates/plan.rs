@@ -183,13 +183,14 @@ fn plan_in(
     options: &KeepOptions,
     action: &Action,
 ) -> Result<Plan, Error> {
+    let names = source_names(groups);
     let action = match action {
-        Action::MoveTo(folder) => Action::MoveTo(usable_folder(folder, groups)?),
+        Action::MoveTo(folder) => Action::MoveTo(usable_folder(folder, &info.name, &names)?),
         Action::HardLink => Action::HardLink,
     };
     let mut planner = Planner {
         presences: Presences::of(&info),
-        names: source_names(groups),
+        names,
         targets: HashSet::new(),
         checksums: HashMap::new(),
         plan: Plan {
@@ -207,8 +208,13 @@ fn plan_in(
     Ok(planner.plan)
 }
 
-/// The folder as an absolute path that no source of the groups includes.
-fn usable_folder(folder: &str, groups: &[Group]) -> Result<String, Error> {
+/// The folder as an absolute path. Copies would come to lie in no source of the groups there, and
+/// not in the gallery. `names` has the names of the sources' folders in it.
+fn usable_folder(
+    folder: &str,
+    gallery: &str,
+    names: &HashMap<String, String>,
+) -> Result<String, Error> {
     let refused = |reason: String| {
         Err(Error::Unusable(format!(
             "cannot move copies to {folder}: {reason}"
@@ -228,16 +234,27 @@ fn usable_folder(folder: &str, groups: &[Group]) -> Result<String, Error> {
         (Ok(real), Ok(rest)) => real.join(rest),
         _ => absolute.clone(),
     };
-    let members = groups.iter().flat_map(|group| &group.members);
-    let sources: HashSet<&str> = members.map(|m| m.payload.source.as_str()).collect();
-    let around = sources
-        .into_iter()
-        .filter(|source| Path::new(source).is_dir() && real.starts_with(source))
-        .min();
-    if let Some(source) = around {
-        return refused(format!(
-            "it lies in {source}, where the copies would be indexed again; name a folder beside it"
-        ));
+    if Path::new(gallery)
+        .canonicalize()
+        .is_ok_and(|gallery| real.starts_with(gallery))
+    {
+        return refused("it lies in the gallery, and would be removed with it".to_owned());
+    }
+    let sources: BTreeSet<&String> = names.keys().collect();
+    for source in sources {
+        let path = Path::new(source);
+        let lies_there = |copies: &Path| path.is_dir() && copies.starts_with(path);
+        if lies_there(&real) {
+            return refused(format!(
+                "it lies in {source}, where the copies would be indexed again; name a folder beside it"
+            ));
+        }
+        if let Some(name) = names.values().find(|name| lies_there(&real.join(name))) {
+            return refused(format!(
+                "they would come to lie in its folder {name}, which is in {source}, where they would be indexed again; \
+                 name another folder"
+            ));
+        }
     }
     match absolute.to_str() {
         Some(text) => Ok(text.to_owned()),

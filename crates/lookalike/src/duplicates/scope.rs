@@ -38,7 +38,14 @@ impl Scope {
                 ))
             })
         };
-        Ok(Self::Across(part(parts[0])?, part(parts[1])?))
+        let (one, other) = (part(parts[0])?, part(parts[1])?);
+        if one == other {
+            return Err(Error::Unusable(format!(
+                "cannot compare {} with itself; name two parts of the gallery",
+                parts[0]
+            )));
+        }
+        Ok(Self::Across(one, other))
     }
 }
 

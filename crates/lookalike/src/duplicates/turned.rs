@@ -15,7 +15,7 @@ use crate::{Encoder, Error, Phase, Progress};
 /// Neighbours by code that a turned picture is compared with.
 const CANDIDATES: usize = 8;
 /// Pictures that are turned, encoded and compared between two looks at the progress.
-const PAGE: usize = 256;
+const PAGE: usize = 64;
 
 /// The turns that change anything.
 const TURNS: [Turn; 7] = {
@@ -42,6 +42,7 @@ impl Pictures {
     ) -> Result<(), Error> {
         let queries = points.len() * TURNS.len();
         let exact = Exact::new(contents.codes()?, contents.metric, queries);
+        progress(Progress::new(Phase::Encoding, 0, points.len()));
         for (page, ids) in points.chunks(PAGE).enumerate() {
             let kept = thumbnails(gallery, ids)?;
             let inputs: Vec<Option<Vec<u8>>> = kept

@@ -415,9 +415,9 @@ pub(crate) async fn duplicates(
 
 /// The bits of a threshold as it is looked for by, if any is.
 pub(super) fn checked_threshold(threshold: Option<f32>, exact_only: bool) -> Answered<Option<u32>> {
-    if threshold.is_some_and(|threshold| threshold.is_nan() || threshold < 0.0) {
+    if threshold.is_some_and(|threshold| !threshold.is_finite() || threshold < 0.0) {
         return Err(Problem::unusable(
-            "the threshold is a distance: give a number of at least 0",
+            "the threshold is a distance: give a finite number of at least 0",
         ));
     }
     let threshold = threshold.filter(|_| !exact_only);

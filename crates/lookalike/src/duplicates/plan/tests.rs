@@ -18,6 +18,10 @@ fn member(number: u128, kind: Kind, path: &Path) -> Member {
 
 /// What is planned where the first of each group is kept.
 fn planned(groups: Vec<Vec<Member>>, aside: &Path) -> Plan {
+    try_plan(groups, aside, presence::tests::info()).unwrap()
+}
+
+fn try_plan(groups: Vec<Vec<Member>>, aside: &Path, info: GalleryInfo) -> Result<Plan, Error> {
     let groups: Vec<Group> = groups
         .into_iter()
         .map(|members| Group { members })
@@ -33,14 +37,7 @@ fn planned(groups: Vec<Vec<Member>>, aside: &Path) -> Plan {
     let verdicts: Vec<Verdict> = groups.iter().zip(1..).map(verdict).collect();
     let action = Action::MoveTo(aside.display().to_string());
     let options = KeepOptions::default();
-    plan_in(
-        presence::tests::info(),
-        &groups,
-        &verdicts,
-        &options,
-        &action,
-    )
-    .unwrap()
+    plan_in(info, &groups, &verdicts, &options, &action)
 }
 
 /// The files that a plan leaves alone, and why.
@@ -120,5 +117,38 @@ fn a_point_that_knows_a_former_content_is_left_alone() {
         assert_eq!(left(&plan), [("edited.png", LeftBecause::Changed)]);
         let moved: Vec<_> = plan.steps.iter().map(|step| step.id).collect();
         assert_eq!(moved, [Uuid::from_u128(3)]);
+    }
+}
+
+#[test]
+fn copies_are_not_moved_to_where_they_are_or_into_the_gallery() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path().canonicalize().unwrap();
+    let photos = root.join("photos");
+    fs::create_dir(&photos).unwrap();
+    let gallery = root.join("photos.gallery");
+    fs::create_dir(&gallery).unwrap();
+    for name in ["a.png", "b.png"] {
+        fs::write(photos.join(name), "1").unwrap();
+    }
+    let refused = |folder: &Path| {
+        let copies = vec![
+            member(1, Kind::Representative, &photos.join("a.png")),
+            member(2, Kind::Exact, &photos.join("b.png")),
+        ];
+        let mut info = presence::tests::info();
+        info.name = gallery.display().to_string();
+        let refused = try_plan(vec![copies], folder, info).err();
+        refused.map(|error| error.to_string())
+    };
+    assert_eq!(refused(&root.join("aside")), None);
+    for (folder, why) in [
+        (photos.join("aside"), "it lies in"),
+        (root.clone(), "its folder photos"),
+        (gallery.clone(), "in the gallery"),
+        (gallery.join("aside"), "in the gallery"),
+    ] {
+        let refused = refused(&folder).unwrap();
+        assert!(refused.contains(why), "{refused}");
     }
 }
