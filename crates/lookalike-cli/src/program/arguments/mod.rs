@@ -97,7 +97,7 @@ pub enum Command {
     Check(CheckArguments),
     /// Write a gallery for other programs: NumPy, lines of JSON, Parquet; or its encoder, as ONNX
     Export(ExportArguments),
-    /// Write a gallery's map, some answers, copies and outliers as one HTML file
+    /// Write a gallery's map, groups, some answers, copies, outliers and quality as one HTML file
     Report(ReportArguments),
     /// Answer over HTTP: an API, and a web page to search with
     Serve(Box<ServeArguments>),
