@@ -376,7 +376,7 @@ impl EmbeddedGallery {
         if needed > limit {
             return Err(GalleryError::BadRequest(format!(
                 "the {tiles} tiles of the gallery {} would take {needed} bytes of memory, and {limit} are allowed; index \
-                 it with fewer tiles an image, or allow more",
+                 it anew with fewer tiles an image",
                 self.path.display()
             )));
         }
