@@ -3,7 +3,8 @@
 //! Everything works on plain slices of `f32` and knows nothing of images, networks or files.
 //!
 //! - [`Codes`] is a matrix of vectors, [`Metric`] says how far apart two of them are.
-//! - [`nearest`] and [`nearest_others`] give exact neighbours by blocked matrix products;
+//! - [`nearest`] and [`nearest_others`] give exact neighbours by blocked matrix products or, where
+//!   many are asked for, by [`Quantised`]; [`Exact`] does so for who asks in parts;
 //!   [`map_distances`] hands out whole rows of distances for measures over complete rankings.
 //! - [`Cells`] gives nearly all neighbours of very many codes, in far less time.
 //! - [`Quantised`] keeps leading coordinates of codes in 8 bits and finds candidates among which
