@@ -26,7 +26,9 @@ pub struct ExportFiles<'a> {
     /// A Parquet file of the columns `id`, `source`, `key`, `label`, `location` (text), `width`,
     /// `height` (unsigned), `bytes`, `modified` (a time stamp in nanoseconds, UTC), `blake3`,
     /// `extra` (a JSON object as text; null where there is nothing), `code` (a list of as many
-    /// floats as the gallery's codes have) and each of the [`Facts`](lookalike_gallery::Facts).
+    /// floats as the gallery's codes have), each of the [`Facts`](lookalike_gallery::Facts) and
+    /// `group`, the number of the group that was kept with a picture
+    /// ([`keep`](crate::groups::keep)).
     /// What is not known is null. The file's metadata name the metric, the length of codes and the
     /// model: `lookalike.metric`, `lookalike.dims`,
     /// `lookalike.model`. Row groups hold about 16 MiB of codes.

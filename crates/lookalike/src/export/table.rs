@@ -17,6 +17,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::places::Place;
 use crate::contents::metric_of_likeness;
+use crate::groups::GROUP_FIELD;
 
 /// Bytes of codes and neighbours that a row group holds, about: what writing keeps in memory.
 const GROUP_BYTES: usize = 16 << 20;
@@ -50,6 +51,7 @@ const SCHEMA: &str = "message lookalike {
     optional double latitude;
     optional double longitude;
     optional int32 orientation;
+    optional int32 group;
 ";
 /// Where pictures are on the map.
 const MAP_SCHEMA: &str = "required float x; required float y;";
@@ -207,6 +209,11 @@ impl<W: Write + Send> Table<W> {
         let turns = points.iter();
         let turns = turns.map(|p| p.payload.facts.orientation.map(i32::from));
         column::<Int32Type, _>(&mut group, turns, true)?;
+        let kept = points.iter().map(|p| {
+            let number = p.payload.extra.get(GROUP_FIELD)?.as_i64()?;
+            i32::try_from(number).ok()
+        });
+        column::<Int32Type, _>(&mut group, kept, true)?;
 
         if self.columns.map {
             for side in 0..2 {
@@ -277,6 +284,7 @@ mod tests {
     use lookalike_neighbours::Metric;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::Field;
+    use serde_json::Value;
 
     use super::super::parquet_unwritten;
     use super::*;
@@ -385,6 +393,31 @@ mod tests {
             .find(|about| about.key == "lookalike.dims")
             .unwrap();
         assert_eq!(dims_noted.value, Some(dims.to_string()));
+    }
+
+    #[test]
+    fn kept_groups_have_a_column() {
+        let rows = points(3, 4).zip([Some(Value::from(7)), Some("own".into()), None]);
+        let rows = rows.map(|(mut point, group)| {
+            point
+                .payload
+                .extra
+                .extend(group.map(|group| (GROUP_FIELD.to_owned(), group)));
+            point
+        });
+        let bytes = write_parquet(Vec::new(), &info(4), Columns::default(), placeless(rows));
+        let file = SerializedFileReader::new(bytes::Bytes::from(bytes.unwrap())).unwrap();
+        let groups = file.get_row_iter(None).unwrap().map(|row| {
+            let row = row.unwrap();
+            let mut columns = row.get_column_iter();
+            columns
+                .find(|(column, _)| *column == "group")
+                .unwrap()
+                .1
+                .clone()
+        });
+        let expected = [Field::Int(7), Field::Null, Field::Null];
+        assert!(groups.eq(expected));
     }
 
     #[test]
