@@ -64,6 +64,12 @@ fn found(server: &Running, search: &Value) -> Vec<String> {
 fn wait_answers(page: &Page, server: &Running, search: &Value) {
     let expected = found(server, search);
     assert!(!expected.is_empty(), "{search}");
+    wait_shown(page, &expected);
+}
+
+/// Waits until these are the first answers.
+#[track_caller]
+fn wait_shown(page: &Page, expected: &[String]) {
     let end = Instant::now() + Duration::from_secs(30);
     while shown(page, expected.len()) != expected {
         assert!(
@@ -1023,11 +1029,10 @@ fn an_address_is_the_whole_state() {
         (left + 0.8 * width, top + 0.7 * height),
     ]);
     let part = region(&first);
-    let answers = shown(&first, 10);
 
     // Somebody else opens it.
     let second = page(&server, &first.address());
-    assert_eq!(shown(&second, 10), answers);
+    wait_shown(&first, &shown(&second, 10));
     assert_eq!(region(&second), part);
     let state = "[document.querySelector('#k').value, document.querySelector('#diffusion').checked, document.querySelector('#diverse').checked, \
                  document.querySelector('.bar').textContent.includes('label=9'), document.querySelector('#facets .chip.on').dataset.value]";
