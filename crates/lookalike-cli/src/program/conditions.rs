@@ -14,7 +14,8 @@ const NAMED: usize = 10;
 ///
 /// # Errors
 ///
-/// When no image of the gallery has a field that a condition asks for.
+/// When a condition asks for a field that is not one of those that images may have anywhere, and
+/// that none of the gallery has.
 pub fn filter_of(
     gallery: &dyn Gallery,
     conditions: &[Filter],
@@ -22,10 +23,12 @@ pub fn filter_of(
 ) -> Result<Option<Filter>, Failure> {
     let filter = Filter::all(conditions.iter().cloned())?;
     if filter.is_some() && gallery.count(filter.as_ref())? == 0 {
-        for condition in conditions {
-            let field = field_of(condition);
-            if gallery.describe()?.points > 0 && gallery.facets(&field, None, 1)?.is_empty() {
-                return Err(Error::Unusable(without_field(&field, condition)).into());
+        let is_empty = gallery.describe()?.points == 0;
+        for condition in conditions.iter().filter(|_| !is_empty) {
+            for field in condition.extra_fields() {
+                if gallery.facets(field, None, 1)?.is_empty() {
+                    return Err(Error::Unusable(without_field(field, condition)).into());
+                }
             }
         }
         for line in why_none(gallery, conditions)? {
@@ -49,14 +52,16 @@ pub fn why_none(gallery: &dyn Gallery, conditions: &[Filter]) -> Result<Vec<Stri
         if gallery.count(Some(condition))? > 0 {
             continue;
         }
-        let field = field_of(condition);
+        let Some(field) = condition.fields().next() else {
+            continue;
+        };
         let values: Vec<String> = gallery
-            .facets(&field, None, NAMED)?
+            .facets(field, None, NAMED)?
             .iter()
             .map(|facet| facet.value.to_string())
             .collect();
         lines.push(match values.is_empty() {
-            true => without_field(&field, condition),
+            true => without_field(field, condition),
             false => format!(
                 "no image passes {condition}; values of {field} are {}{}",
                 values.join(", "),
@@ -74,10 +79,4 @@ pub fn why_none(gallery: &dyn Gallery, conditions: &[Filter]) -> Result<Vec<Stri
 
 fn without_field(field: &str, condition: &Filter) -> String {
     format!("no image of the gallery has a field {field} ({condition})")
-}
-
-fn field_of(condition: &Filter) -> String {
-    let text = condition.to_string();
-    let field = text.split(['=', '!', '<', '>']).next();
-    field.unwrap_or_default().trim().to_owned()
 }

@@ -100,6 +100,24 @@ impl Filter {
             .transpose()
     }
 
+    /// Names of the fields that it asks for, in the order of its conditions.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.conditions
+            .iter()
+            .map(|condition| condition.field.name())
+    }
+
+    /// Those of them that only images have whose source has such a column, or with which something
+    /// of that name was kept.
+    pub fn extra_fields(&self) -> impl Iterator<Item = &str> {
+        self.conditions
+            .iter()
+            .filter_map(|condition| match &condition.field {
+                Field::Extra(name) => Some(name.as_str()),
+                _ => None,
+            })
+    }
+
     fn check_count(conditions: usize) -> Result<(), GalleryError> {
         match conditions > Self::MAX_CONDITIONS {
             true => Err(GalleryError::BadRequest(format!(
@@ -160,6 +178,16 @@ pub(crate) mod tests {
             assert!(Filter::of_source(source).matches(&payload));
             assert!(!Filter::of_source("other").matches(&payload));
         }
+    }
+
+    #[test]
+    fn fields_are_told() {
+        let filter: Filter = "label=3 and city=Basel and sharpness<0.5 and width>9"
+            .parse()
+            .unwrap();
+        let all: Vec<&str> = filter.fields().collect();
+        assert_eq!(all, ["label", "city", "sharpness", "width"]);
+        assert!(filter.extra_fields().eq(["city"]));
     }
 
     #[test]
