@@ -57,7 +57,7 @@ mod train;
 pub use architecture::Architecture;
 pub use augment::{
     Augmentation, AugmentationChoice, AugmentationKind, AugmentationTrial, Augmenter,
-    ChosenAugmentation, Noise, choose_augmentation,
+    ChosenAugmentation, Noise, choose_augmentation, choose_augmentation_while,
 };
 pub use checkpoint::Checkpointing;
 pub use config::{

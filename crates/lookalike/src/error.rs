@@ -81,6 +81,17 @@ pub enum Error {
         /// The source.
         source_name: String,
     },
+    /// Choosing the changes that images are learned with was told to stop.
+    #[error(
+        "training on {source_name} was stopped while it looked which changes suit the images; run it again from the start"
+    )]
+    ChoosingStopped {
+        /// The source.
+        source_name: String,
+    },
+    /// Comparing a model with simple descriptors was told to stop.
+    #[error("comparing the model with simple descriptors was stopped; the model is finished")]
+    ComparingStopped,
     /// Encoding with a teacher was told to stop.
     #[error(
         "the teacher was stopped when it had encoded {encoded} images of {source_name}, before training began; run it again from the start"

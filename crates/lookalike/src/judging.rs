@@ -6,6 +6,9 @@
 //! surely a distorted copy is nearer to its original than to others. Neighbours shared with shape
 //! are counted too, to say whether diffusion may help.
 
+use std::cell::OnceCell;
+use std::convert::Infallible;
+
 use lookalike_autoencoder::{
     Augmentation, Autoencoder, COLOURS, Comparison, Judgement, PartNeighbours, overlap,
 };
@@ -38,11 +41,31 @@ type Describe<'a> = Box<dyn Fn(&[u8]) -> Vec<f32> + 'a>;
 ///
 /// When the collection has another shape than the model.
 pub fn compare(model: &Autoencoder, collection: &Collection) -> Result<Option<Comparison>, Error> {
+    compare_while(model, collection, &|| true)
+}
+
+/// As [`compare`]; `go_on` is asked before the model and each descriptor, and ends it where it says
+/// no.
+///
+/// # Errors
+///
+/// As [`compare`], and when `go_on` ended it.
+pub fn compare_while(
+    model: &Autoencoder,
+    collection: &Collection,
+    go_on: &dyn Fn() -> bool,
+) -> Result<Option<Comparison>, Error> {
     if collection.len() < MIN_IMAGES {
         return Ok(None);
     }
+    let check = || match go_on() {
+        true => Ok(()),
+        false => Err(Error::ComparingStopped),
+    };
+    check()?;
     let images = sample(collection);
     let judge = Judge::new(&images);
+    check()?;
     let codes = model.encode_collection(&images, |_| {})?;
     let copies = model.encode(&judge.copies)?;
     let metric = model.default_metric();
@@ -50,7 +73,7 @@ pub fn compare(model: &Autoencoder, collection: &Collection) -> Result<Option<Co
     Ok(Some(Comparison {
         images: images.len(),
         model: judge.judge("model", metric, &codes, &copies, &all),
-        simple: judge.simple(),
+        simple: judge.simple_while(check)?,
         colours_weight: colours_weight(model),
     }))
 }
@@ -123,16 +146,22 @@ fn descriptors(images: &Collection) -> Vec<(&'static str, Describe<'_>)> {
     all
 }
 
-/// A descriptor's first principal components over the images, half whitened.
+/// A descriptor's first principal components over the images, half whitened. They are found when
+/// they are first asked for, which takes seconds.
 fn half_whitened<'a>(
-    images: &Collection,
+    images: &'a Collection,
     components: usize,
     describe: impl Fn(&[u8]) -> Vec<f32> + 'a,
 ) -> Describe<'a> {
-    let all = describe(images.pixels());
-    let dims = all.len() / images.len();
-    let pca = Pca::fit(rows(&all, dims), components);
-    Box::new(move |pixels| pca.project_half_whitened(rows(&describe(pixels), dims)))
+    let found = OnceCell::new();
+    Box::new(move |pixels| {
+        let (pca, dims) = found.get_or_init(|| {
+            let all = describe(images.pixels());
+            let dims = all.len() / images.len();
+            (Pca::fit(rows(&all, dims), components), dims)
+        });
+        pca.project_half_whitened(rows(&describe(pixels), *dims))
+    })
 }
 
 /// How copies are distorted.
@@ -162,9 +191,19 @@ impl<'a> Judge<'a> {
 
     /// Judges the simple descriptors.
     pub(crate) fn simple(&self) -> Vec<Judgement> {
+        let simple: Result<_, Infallible> = self.simple_while(|| Ok(()));
+        let Ok(simple) = simple;
+        simple
+    }
+
+    /// Judges the simple descriptors, until `check` gives an error before one of them.
+    fn simple_while<E>(&self, check: impl Fn() -> Result<(), E>) -> Result<Vec<Judgement>, E> {
         let all = descriptors(self.images);
         all.iter()
-            .map(|(name, describe)| self.describe(name, describe))
+            .map(|(name, describe)| {
+                check()?;
+                Ok(self.describe(name, describe))
+            })
             .collect()
     }
 
@@ -214,6 +253,8 @@ fn rows(values: &[f32], dims: usize) -> Codes<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use lookalike_images::InputShape;
 
     use super::*;
@@ -279,6 +320,23 @@ mod tests {
             let best = found.iter().max_by(|a, b| a.shape.total_cmp(&b.shape));
             assert!(best.unwrap().name.starts_with("HOG"), "{found:?}");
         }
+    }
+
+    #[test]
+    fn comparing_ends_where_it_is_told_to() {
+        let images = waves(1, 40);
+        let judge = Judge::new(&images);
+        let left = Cell::new(3);
+        let found = judge.simple_while(|| {
+            left.set(left.get() - 1);
+            if left.get() == 0 {
+                Err("enough")
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!(found, Err("enough"));
+        assert_eq!(left.get(), 0);
     }
 
     #[test]

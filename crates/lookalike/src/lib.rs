@@ -110,7 +110,7 @@ pub use indexing::{
     DEFAULT_THUMBNAIL_SIDE, DEFAULT_TILES, IndexOptions, IndexSummary, MAX_DIFFUSION_POINTS,
     MIN_TILES, decode_target, index,
 };
-pub use judging::compare;
+pub use judging::{compare, compare_while};
 pub use lookalike_autoencoder::{Phase, Progress};
 pub use lookalike_gallery::GalleryOptions;
 pub use lookalike_pretrained::{Pool, PretrainedError, PretrainedOptions, Runtime};

@@ -3,7 +3,7 @@
 
 use lookalike_autoencoder::{
     Architecture, Augmentation, AugmentationChoice, DeviceChoice, Effort, Loss, Objective,
-    Optimiser, PrecisionChoice, Schedule, TrainConfig, choose_augmentation,
+    Optimiser, PrecisionChoice, Schedule, TrainConfig, choose_augmentation_while,
 };
 use lookalike_images::{Collection, Fit, GreyRange, Image, InputShape};
 use serde::{Deserialize, Serialize};
@@ -180,6 +180,22 @@ impl TrainOptions {
 
     /// The recipe that suits these images and the device, with the changes asked for.
     pub fn config(&self, collection: &Collection, device: DeviceChoice) -> TrainConfig {
+        self.config_while(collection, device, &|| true)
+            .expect("nothing ends it")
+    }
+
+    /// As [`config`](Self::config); `go_on` is asked before each trial of an augmentation, and ends
+    /// them where it says no.
+    ///
+    /// # Errors
+    ///
+    /// When `go_on` ended it.
+    pub fn config_while(
+        &self,
+        collection: &Collection,
+        device: DeviceChoice,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<TrainConfig, Error> {
         let mut config = TrainConfig::suited(
             self.architecture,
             self.objective(),
@@ -205,7 +221,7 @@ impl TrainOptions {
             colour_weight
         );
         if augments(config.objective) {
-            self.augment(collection, &mut config);
+            self.augment(collection, &mut config, go_on)?;
         }
         if let Some(gaussian) = self.noise {
             config.noise.gaussian = gaussian;
@@ -213,16 +229,24 @@ impl TrainOptions {
         if let Some(mask) = self.mask {
             config.noise.mask = mask;
         }
-        config
+        Ok(config)
     }
 
     /// The augmentation asked for, or chosen by the images.
-    fn augment(&self, collection: &Collection, config: &mut TrainConfig) {
+    fn augment(
+        &self,
+        collection: &Collection,
+        config: &mut TrainConfig,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
         match self.strength {
             Some(strength) => config.augmentation = Augmentation::strength(strength),
             None => {
                 let choice = self.augmentation.unwrap_or(AugmentationChoice::Auto);
-                let chosen = choose_augmentation(choice, collection, self.seed);
+                let chosen = choose_augmentation_while(choice, collection, self.seed, go_on);
+                let chosen = chosen.ok_or_else(|| Error::ChoosingStopped {
+                    source_name: collection.name().to_owned(),
+                })?;
                 config.augmentation = chosen.augmentation();
                 config.chosen = Some(chosen);
             }
@@ -246,6 +270,7 @@ impl TrainOptions {
                 chosen.colour_strength = strength;
             }
         }
+        Ok(())
     }
 }
 
@@ -294,6 +319,13 @@ mod tests {
         assert!(config.augmentation.turn);
         let chosen = config.chosen.unwrap();
         assert!(chosen.mirror && chosen.turn);
+    }
+
+    #[test]
+    fn choosing_changes_ends_where_it_is_told_to() {
+        let options = TrainOptions::default();
+        let chosen = options.config_while(&grey(40), DeviceChoice::Cpu, &|| false);
+        assert!(matches!(chosen, Err(Error::ChoosingStopped { .. })));
     }
 
     #[test]

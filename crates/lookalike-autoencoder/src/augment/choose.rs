@@ -196,6 +196,17 @@ pub fn choose_augmentation(
     collection: &Collection,
     seed: u64,
 ) -> ChosenAugmentation {
+    choose_augmentation_while(choice, collection, seed, &|| true).expect("nothing ends it")
+}
+
+/// As [`choose_augmentation`]; `go_on` is asked before each trial, and ends it where it says no:
+/// then nothing is chosen.
+pub fn choose_augmentation_while(
+    choice: AugmentationChoice,
+    collection: &Collection,
+    seed: u64,
+    go_on: &dyn Fn() -> bool,
+) -> Option<ChosenAugmentation> {
     let colour = collection.shape().channels == 3;
     let fixed = |strength: f32| ChosenAugmentation {
         by: choice,
@@ -206,16 +217,17 @@ pub fn choose_augmentation(
         trials: Vec::new(),
     };
     match choice {
-        AugmentationChoice::None => return fixed(0.0),
-        AugmentationChoice::Mild => return fixed(0.3),
-        AugmentationChoice::Strong => return fixed(1.0),
+        AugmentationChoice::None => return Some(fixed(0.0)),
+        AugmentationChoice::Mild => return Some(fixed(0.3)),
+        AugmentationChoice::Strong => return Some(fixed(1.0)),
         AugmentationChoice::Auto => {}
     }
     let Some(yardstick) = Yardstick::new(collection, seed) else {
-        return fixed(0.3);
+        return Some(fixed(0.3));
     };
     let mut chosen = fixed(0.0);
-    chosen.strength = yardstick.strongest(AugmentationKind::Places, &mut chosen.trials);
+    let places = AugmentationKind::Places;
+    chosen.strength = yardstick.strongest(places, &mut chosen.trials, go_on)?;
     let mirror = yardstick.trial(AugmentationKind::Mirror, 1.0);
     chosen.mirror = mirror.ratio <= MAX_RATIO;
     chosen.trials.push(mirror);
@@ -229,9 +241,10 @@ pub fn choose_augmentation(
         chosen.trials.push(turn);
     }
     if colour {
-        chosen.colour_strength = yardstick.strongest(AugmentationKind::Colours, &mut chosen.trials);
+        let colours = AugmentationKind::Colours;
+        chosen.colour_strength = yardstick.strongest(colours, &mut chosen.trials, go_on)?;
     }
-    chosen
+    Some(chosen)
 }
 
 /// The part of an augmentation that is tried.
@@ -307,10 +320,18 @@ impl<'a> Yardstick<'a> {
         (yardstick.copies.len() >= MIN_IMAGES).then_some(yardstick)
     }
 
-    /// The strongest of a kind that does not go too far.
-    fn strongest(&self, kind: AugmentationKind, trials: &mut Vec<AugmentationTrial>) -> f32 {
+    /// The strongest of a kind that does not go too far; `None` where `go_on` ended the trials.
+    fn strongest(
+        &self,
+        kind: AugmentationKind,
+        trials: &mut Vec<AugmentationTrial>,
+        go_on: &dyn Fn() -> bool,
+    ) -> Option<f32> {
         let mut strongest = 0.0;
         for tenth in 1..=10 {
+            if !go_on() {
+                return None;
+            }
             let trial = self.trial(kind, tenth as f32 / 10.0);
             trials.push(trial);
             if trial.ratio > MAX_RATIO {
@@ -318,7 +339,7 @@ impl<'a> Yardstick<'a> {
             }
             strongest = trial.strength;
         }
-        strongest
+        Some(strongest)
     }
 
     fn trial(&self, kind: AugmentationKind, strength: f32) -> AugmentationTrial {

@@ -18,7 +18,7 @@ mod view;
 pub use augmenter::Augmenter;
 pub use choose::{
     AugmentationChoice, AugmentationKind, AugmentationTrial, ChosenAugmentation,
-    choose_augmentation,
+    choose_augmentation, choose_augmentation_while,
 };
 pub use noise::Noise;
 
