@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Encoder", "Gallery", "Neighbors", "__version__", "datasets", "errors", "set_threads"]
 
+# As many as the program takes.
+_MOST_THREADS = 1024
 # Loaded when they are first asked for, because NumPy takes longer to load than all of this.
 _LAZY = {
     "Encoder": "_encoder",
@@ -49,16 +51,30 @@ def __dir__() -> list[str]:
 def set_threads(threads: int | None = None) -> int:
     """Say how many threads compute; to be called before anything is computed.
 
+    In a process that was forked after this package had been used, one thread computes until this
+    says otherwise.
+
     Parameters
     ----------
     threads : int, optional
-        How many; by default as many as there are cores.
+        How many, at most 1024; by default as many as there are cores.
 
     Returns
     -------
     int
-        How many threads compute. The first call, or the first computation, decides.
+        How many threads compute. The first call, or the first computation, decides; a call that
+        comes too late for its number warns.
     """
     from ._lookalike import set_threads
+    from ._parameters import whole
+    from ._progress import warn
 
-    return set_threads(threads)
+    if threads is not None:
+        threads = whole("threads", threads, 1, most=_MOST_THREADS)
+    found = set_threads(threads)
+    if threads not in (None, found):
+        warn(
+            f"threads={threads} comes too late: {found} compute already, since the first call of "
+            "set_threads or the first computation; call it before that"
+        )
+    return found

@@ -12,8 +12,9 @@ from ._encoding import Codes, encode, image_column
 from ._inputs import Batches, as_input, check_read_twice
 from ._lookalike import Model
 from ._models import history_of, model_of, parameters_of, state_of
+from ._parameters import location, string
 from ._progress import warn
-from ._training import options_of, teacher_of, train
+from ._training import options_of, teacher_of, tell_judgement, train
 from .errors import InputError
 
 if TYPE_CHECKING:
@@ -105,7 +106,11 @@ class Encoder(Transformer):
         `fit` names.
     callbacks : iterable of callable, optional
         Each is called after every epoch with a dict of `epoch` (from 1), `loss` and `seconds`. What
-        it raises stops the run, as Ctrl-C does.
+        it raises stops the run, as Ctrl-C does, and keeps its checkpoint.
+    compare : bool
+        Whether to judge the codes without labels beside simple descriptors, such as pixels and
+        gradients, when all is learned: a warning says so where one of those is better, and
+        `record_` has the scores. Takes some seconds.
     progress : bool, optional
         Whether to show a bar (with tqdm); by default on a terminal and in notebooks.
 
@@ -172,6 +177,7 @@ class Encoder(Transformer):
         device: str = "auto",
         checkpoint: str | os.PathLike[str] | None = None,
         callbacks: Iterable[Callable[[dict[str, Any]], Any]] | None = None,
+        compare: bool = True,
         progress: bool | None = None,
     ) -> None:
         self.architecture = architecture
@@ -204,6 +210,7 @@ class Encoder(Transformer):
         self.device = device
         self.checkpoint = checkpoint
         self.callbacks = callbacks
+        self.compare = compare
         self.progress = progress
 
     # Learning.
@@ -247,6 +254,8 @@ class Encoder(Transformer):
                 "the mean image, and its codes are useless. Try more epochs, another learning_rate "
                 "or another random_state."
             )
+        else:
+            tell_judgement(model)
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> Any:
@@ -267,6 +276,7 @@ class Encoder(Transformer):
         return self.fit(X, y).transform(X)
 
     def _take(self, model: Model) -> None:
+        vars(self).pop("_model_state", None)
         self.model_ = model
         self.n_features_out_ = model.dims
         self.shape_ = model.shape
@@ -277,7 +287,7 @@ class Encoder(Transformer):
         self.record_: dict[str, Any] | None = None if about is None else json.loads(about[1])
 
     def _is_fitted(self) -> bool:
-        return hasattr(self, "model_")
+        return "model_" in vars(self) or "_model_state" in vars(self)
 
     def _input(self, X: Any) -> str | Batches:
         return as_input(X, image_shape=self.image_shape)
@@ -341,7 +351,7 @@ class Encoder(Transformer):
         import numpy as np
 
         self._check_fitted()
-        return np.frombuffer(self.model_.encode_text(text), np.float32)
+        return np.frombuffer(self.model_.encode_text(string("text", text)), np.float32)
 
     def embed(
         self, batch: dict[str, list[Any]], *, column: str | None = None
@@ -364,6 +374,10 @@ class Encoder(Transformer):
         """
         if column is None:
             column = image_column(batch)
+        elif column not in batch:
+            raise InputError(
+                f"there is no column {column!r} in this batch, which has {', '.join(batch)}"
+            )
         return {"code": self.encode(list(batch[column])).codes}
 
     def reconstruct(self, X: Any) -> np.ndarray:
@@ -397,7 +411,7 @@ class Encoder(Transformer):
             Where, such as "photos.safetensors".
         """
         self._check_fitted()
-        self.model_.save(os.fspath(path))
+        self.model_.save(location("path", path))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
@@ -415,7 +429,7 @@ class Encoder(Transformer):
         Encoder
             Fitted, with the parameters that are known.
         """
-        return cls._of_model(Model.load(os.fspath(path), device), device)
+        return cls._of_model(Model.load(location("path", path), device), device)
 
     @classmethod
     def _of_model(cls, model: Model, device: str = "auto") -> Self:
@@ -447,7 +461,7 @@ class Encoder(Transformer):
         self._check_fitted()
         if path is None:
             return self.model_.to_onnx()
-        return self.model_.save_onnx(os.fspath(path))
+        return self.model_.save_onnx(location("path", path))
 
     def to_torch(self) -> torch.nn.Module:
         """The encoder as a module of PyTorch: a tensor of uint8 or floats of 0 to 255, n x height x
@@ -481,12 +495,16 @@ class Encoder(Transformer):
             state["_model_state"] = state_of(model)
         return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        model = state.pop("_model_state", None)
-        self.__dict__.update(state)
-        if model is not None:
-            self.model_ = model_of(model, self.device)
+    def __getattr__(self, name: str) -> Any:
+        # What a pickle keeps becomes a model when it is first used. Whatever prevents that is then
+        # raised where somebody hears of it, which is not so where a worker process unpickles what
+        # it was sent.
+        state = vars(self).get("_model_state") if name == "model_" else None
+        if state is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.model_ = model_of(state, self.device)
+        vars(self).pop("_model_state", None)
+        return self.model_
 
     def _repr_html_(self) -> str:
         from ._display import describe

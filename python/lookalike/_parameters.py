@@ -11,15 +11,34 @@ from typing import Any
 from .errors import LookalikeError, ParameterError
 
 # What the library calls options that have other names here.
-_NAMES = {"batch": "batch_size", "filter": "where", "fit": "resize"}
+_NAMES = {
+    "batch": "batch_size",
+    "filter": "where",
+    "fit": "resize",
+    "strength": "augmentation_strength",
+}
+# Sides of images in pixels that the library has at most, and those that networks take.
+_MOST_SIDE = 65_535
+NETWORK_SIDES = (8, 1024)
+
+
+def name_of(option: str) -> str:
+    """What an option of the library is called here."""
+    return _NAMES.get(option, option)
 
 
 def whole(
-    name: str, value: Any, least: int = 0, error: type[LookalikeError] = ParameterError
+    name: str,
+    value: Any,
+    least: int = 0,
+    error: type[LookalikeError] = ParameterError,
+    most: float = math.inf,
 ) -> int:
     """A whole number, of Python or of NumPy."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
-        raise error(f"{name}={value!r}: expected a whole number of at least {least}")
+    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_whole or not least <= value <= most:
+        bounds = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+        raise error(f"{name}={value!r}: expected a whole number {bounds}")
     return int(value)
 
 
@@ -40,24 +59,57 @@ def upto(most: float, name: str, value: Any) -> float | None:
     return number
 
 
-def sides(name: str, value: Any) -> tuple[int, int] | None:
-    """Height and width in pixels, or None."""
+def sides(
+    name: str, value: Any, bounds: tuple[int, int] = (1, _MOST_SIDE)
+) -> tuple[int, int] | None:
+    """Height and width in pixels within these bounds, or None."""
     if value is None:
         return None
+    least, most = bounds
     try:
-        height, width = (whole(name, side, 1) for side in value)
+        height, width = (whole(name, side, least, most=most) for side in value)
     except (TypeError, ValueError) as error:
         raise ParameterError(
-            f"{name}={value!r}: expected a height and a width in pixels, as in (64, 64)"
+            f"{name}={value!r}: expected a height and a width of {least} to {most} pixels, as in "
+            "(64, 64)"
         ) from error
     return height, width
 
 
+def location(name: str, value: Any, expected: str = "a path") -> str:
+    """A path or an address, as it was written."""
+    if isinstance(value, (str, os.PathLike)):
+        path = os.fspath(value)
+        if isinstance(path, str):
+            return path
+    raise ParameterError(f"{name}={value!r}: expected {expected}, not {type(value).__name__}")
+
+
 def file_path(name: str, value: Any, expected: str = "a path") -> str:
     """The absolute path of a file or folder."""
-    if not isinstance(value, (str, os.PathLike)):
-        raise ParameterError(f"{name}={value!r}: expected {expected}")
-    return os.path.abspath(os.fspath(value))
+    return os.path.abspath(location(name, value, expected))
+
+
+def string(name: str, value: Any, expected: str = "text") -> str:
+    """A text."""
+    if not isinstance(value, str):
+        raise ParameterError(f"{name}={value!r}: expected {expected}, not {type(value).__name__}")
+    return value
+
+
+def filter_of(where: Any) -> str | None:
+    """A filter, or None."""
+    return None if where is None else string("where", where, "a filter such as 'label=3', or None")
+
+
+def word(value: Any) -> str:
+    """One of several words, of which the library says which there are where it knows none such."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def word_or_none(value: Any) -> str | None:
+    """As `word`, where None means what suits."""
+    return None if value is None else word(value)
 
 
 def choice(name: str, value: Any) -> bool | None:
@@ -80,7 +132,7 @@ def _plain(name: str, value: Any) -> Any:
         return [_plain(name, inner) for inner in value]
     if getattr(value, "shape", None) == ():
         value = value.item()
-    shown = f"{_NAMES.get(name, name)}={value!r}"
+    shown = f"{name_of(name)}={value!r}"
     if isinstance(value, float) and not math.isfinite(value):
         raise ParameterError(f"{shown}: expected a finite number")
     if value is None or isinstance(value, (str, int, float)):

@@ -13,14 +13,28 @@ from typing import TYPE_CHECKING, Any
 from ._base import seed_of
 from ._inputs import Batches
 from ._lookalike import Model
-from ._parameters import as_json, choice, file_path, real, sides, upto, whole
-from ._progress import Observer
+from ._parameters import (
+    NETWORK_SIDES,
+    as_json,
+    choice,
+    file_path,
+    real,
+    sides,
+    upto,
+    whole,
+    word,
+    word_or_none,
+)
+from ._progress import Observer, warn
 from .errors import LookalikeError, ParameterError
 
 if TYPE_CHECKING:
     from ._encoder import Encoder
 
 logger = logging.getLogger("lookalike")
+
+# Networks whose codes have a length of their own.
+_FIXED_LENGTH = ("conv", "compact")
 
 
 def teacher_of(encoder: Encoder) -> Model | None:
@@ -55,25 +69,33 @@ def options_of(encoder: Encoder, teacher: Model | None) -> dict[str, Any]:
         file_path("checkpoint", encoder.checkpoint)
     if not isinstance(encoder.callbacks, (Iterable, type(None))):
         raise ParameterError(f"callbacks={encoder.callbacks!r}: expected a list of functions")
+    if choice("compare", encoder.compare) is None:
+        raise ParameterError("compare=None: expected True or False")
+    if encoder.code_dim is not None and encoder.architecture in _FIXED_LENGTH:
+        raise ParameterError(
+            f"code_dim={encoder.code_dim!r}: codes of architecture={encoder.architecture!r} have "
+            "the length that follows from the images' size; leave code_dim out, or take "
+            "architecture='bottleneck'"
+        )
     return {
-        "architecture": encoder.architecture,
-        "objective": encoder.objective if teacher is None else "distil",
-        "effort": encoder.effort,
+        "architecture": word(encoder.architecture),
+        "objective": word_or_none(encoder.objective) if teacher is None else "distil",
+        "effort": word(encoder.effort),
         "seed": seed_of(encoder.random_state),
         "size": _size(encoder.input_size),
         "channels": _channels(encoder.channels),
-        "fit": encoder.resize,
+        "fit": word(encoder.resize),
         "code_dim": _count("code_dim", encoder.code_dim),
-        "loss": encoder.loss,
-        "optimiser": encoder.optimiser,
-        "schedule": encoder.schedule,
+        "loss": word_or_none(encoder.loss),
+        "optimiser": word_or_none(encoder.optimiser),
+        "schedule": word_or_none(encoder.schedule),
         "learning_rate": _number("learning_rate", encoder.learning_rate),
         "weight_decay": _number("weight_decay", encoder.weight_decay),
         "batch": _count("batch_size", encoder.batch_size),
         "epochs": _count("epochs", encoder.epochs),
-        "precision": encoder.precision,
+        "precision": word(encoder.precision),
         "colour_weight": _number("colour_weight", encoder.colour_weight),
-        "augmentation": encoder.augmentation,
+        "augmentation": word(encoder.augmentation),
         "strength": upto(5, "augmentation_strength", encoder.augmentation_strength),
         "mirror": choice("mirror", encoder.mirror),
         "turn": choice("turn", encoder.turn),
@@ -88,8 +110,9 @@ def train(
 ) -> tuple[Model, list[dict[str, Any]]]:
     """Train a model, and give it with the history of this run.
 
-    A run that was interrupted keeps its checkpoint; one that failed keeps only a checkpoint that
-    `Encoder(checkpoint=...)` named.
+    A run that was interrupted, or stopped by what a callback raised, keeps its checkpoint, and the
+    exception says where; one that failed keeps only a checkpoint that `Encoder(checkpoint=...)`
+    named.
     """
     named = encoder.checkpoint is not None
     checkpoint = (
@@ -98,10 +121,11 @@ def train(
         else _temporary_checkpoint()
     )
     wishes = {
-        "device": encoder.device,
+        "device": word(encoder.device),
         "sample": encoder.sample,
         "checkpoint": checkpoint,
         "resume": named and os.path.exists(checkpoint),
+        "compare": bool(encoder.compare),
         "options": options,
     }
     with Observer(encoder.progress, encoder.callbacks) as observer:
@@ -113,16 +137,41 @@ def train(
                 # Another try would end in the same way.
                 _remove(checkpoint)
             elif goes_on and os.path.exists(checkpoint):
-                logger.warning(
-                    "the run is kept in %s: Encoder(checkpoint=%r, random_state=%d, ...).fit goes "
-                    "on with it",
-                    checkpoint,
-                    checkpoint,
-                    options["seed"],
+                kept = (
+                    f"the run is kept in {checkpoint}: Encoder(checkpoint={checkpoint!r}, "
+                    f"random_state={options['seed']}, ...).fit goes on with it"
                 )
+                if not named:
+                    kept += "; remove the file if that is not wanted"
+                logger.warning("%s", kept)
+                # Python 3.10 has no notes.
+                if hasattr(error, "add_note"):
+                    error.add_note(kept)
             raise
     _remove(checkpoint)
     return model, observer.history
+
+
+def tell_judgement(model: Model) -> None:
+    """Say what was found of a model without labels, as the program does: a warning where its codes
+    are worse than what needs no learning."""
+    if model.judged is None:
+        return
+    verdict, own, name, best = model.judged
+    if verdict == "worse":
+        warn(
+            "judged without labels, its codes are worse than a simple descriptor: "
+            f"{own:.2f}, but {best:.2f} by {name}. Try more images, or another "
+            "augmentation_strength."
+        )
+        return
+    outcome = {
+        "better": "better than any simple descriptor",
+        "even": "about as good as the best simple descriptor",
+    }[verdict]
+    logger.info(
+        "judged without labels, its codes are %s: %.2f, and %.2f by %s", outcome, own, best, name
+    )
 
 
 def _temporary_checkpoint() -> str:
@@ -154,5 +203,5 @@ def _channels(channels: int | None) -> int | None:
 
 def _size(size: tuple[int, int] | None) -> tuple[int, int] | None:
     """Width and height, as the library has them."""
-    found = sides("input_size", size)
+    found = sides("input_size", size, NETWORK_SIDES)
     return None if found is None else found[::-1]

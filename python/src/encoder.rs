@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lookalike::autoencoder::{
-    Autoencoder, Checkpointing, DeviceChoice, Observer, TrainConfig, train,
+    Autoencoder, Checkpointing, DeviceChoice, Observer, TrainConfig, Verdict, train,
 };
 use lookalike::files::replace_file;
 use lookalike::images::{Decoded, Pixels};
 use lookalike::{
-    Encoder, EncoderFiles, Error, Phase, PretrainedOptions, TrainOptions, compare, load_encoder,
-    most_train_images, teach, teacher_record,
+    Encoder, EncoderFiles, Error, Phase, PretrainedEncoder, PretrainedOptions, TrainOptions,
+    augments, compare_while, load_encoder, most_train_images, teach, teacher_record,
 };
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -24,10 +24,13 @@ use crate::gallery::read;
 use crate::inputs::Input;
 use crate::memory::KeptMemory;
 use crate::neighbours::{byte_array, bytes_of, float_bytes};
-use crate::watch::{refuse_forked, watched};
+use crate::watch::{refuse_forked, unwatched, watched};
 
 /// How often a checkpoint is written, besides at every epoch's end.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+
+/// What a forked process cannot use.
+const ANOTHER_ENCODER: &str = "an encoder that others have trained";
 
 /// Images that are reconstructed before signals are heard.
 const RECONSTRUCTED_AT_ONCE: usize = 256;
@@ -40,6 +43,8 @@ struct Wishes {
     sample: Option<usize>,
     checkpoint: PathBuf,
     resume: bool,
+    /// Judge the model beside simple descriptors when it has learned.
+    compare: bool,
     options: TrainOptions,
 }
 
@@ -64,6 +69,9 @@ impl Model {
         let wishes: Wishes = read(py, wishes)?;
         let device = device_of(py, &wishes.device)?;
         let input = Input::of(input)?;
+        if let Some(teacher) = teacher {
+            teacher.get().check_process(py)?;
+        }
         let teacher = teacher.map(|teacher| teacher.get().encoder.clone());
         let model = watched(py, Some(observer), |mut teller| -> Result<_, Error> {
             let _kept = KeptMemory::begin();
@@ -91,8 +99,19 @@ impl Model {
                     images.collection.len()
                 ));
             }
-            let collection = &images.collection;
-            let mut config: TrainConfig = wishes.options.config(collection, device);
+            let (collection, grey_range) = (Arc::new(images.collection), images.grey_range);
+            let stopped = || Error::Stopped {
+                source_name: collection.name().to_owned(),
+            };
+            let choose = {
+                let (options, collection) = (wishes.options.clone(), collection.clone());
+                move |go_on: &dyn Fn() -> bool| options.config_while(&collection, device, go_on)
+            };
+            let config = match augments(wishes.options.objective()) {
+                true => teller.stage("choosing changes", || teller.apart(choose)),
+                false => Some(choose(&|| true)),
+            };
+            let mut config: TrainConfig = config.ok_or_else(stopped)??;
             config.teacher = teacher.as_deref().map(teacher_record);
             let checkpointing = Checkpointing {
                 path: wishes.checkpoint,
@@ -103,25 +122,36 @@ impl Model {
             let model = match teacher.as_deref() {
                 Some(teacher) => {
                     // Another look at the same images, before they were brought to one shape.
-                    let stream = open()?.with_grey_range(images.grey_range);
+                    let stream = open()?.with_grey_range(grey_range);
                     let stream = stream.sampled(most_train_images(collection.shape()), seed);
                     teach(
                         teacher,
                         &stream,
-                        collection,
+                        &collection,
                         &config,
                         device,
                         kept,
                         &mut teller,
                     )?
                 }
-                None => train(collection, &config, device, kept, &mut teller)?,
+                None => train(&collection, &config, device, kept, &mut teller)?,
             };
-            let model = model.with_grey_range(images.grey_range);
-            Ok(match compare(&model, collection)? {
-                Some(comparison) => model.with_comparison(comparison),
-                None => model,
-            })
+            let model = model.with_grey_range(grey_range);
+            if !wishes.compare {
+                return Ok(model);
+            }
+            let compare = {
+                let collection = collection.clone();
+                move |go_on: &dyn Fn() -> bool| -> Result<_, Error> {
+                    let comparison = compare_while(&model, &collection, go_on)?;
+                    Ok(match comparison {
+                        Some(comparison) => model.with_comparison(comparison),
+                        None => model,
+                    })
+                }
+            };
+            let compared = teller.stage("judging", || teller.apart(compare));
+            compared.ok_or_else(stopped)?
         });
         input.check()?;
         let model = model?.map_err(|error| exception(py, error))?;
@@ -131,21 +161,21 @@ impl Model {
     /// Reads a model file, or the folder or file of an encoder that others have trained.
     #[staticmethod]
     pub fn load(py: Python<'_>, path: PathBuf, device: &str) -> PyResult<Self> {
-        refuse_forked(py)?;
+        if PretrainedEncoder::is_at(&path) {
+            refuse_forked(py, ANOTHER_ENCODER)?;
+        }
         let device = device_of(py, device)?;
         let options = PretrainedOptions::default();
-        let encoder = py
-            .detach(|| load_encoder(&path, &options, device))
-            .map_err(|error| exception(py, error))?;
+        let encoder = unwatched(py, || load_encoder(&path, &options, device))?;
+        let encoder = encoder.map_err(|error| exception(py, error))?;
         Ok(Self::sharing(encoder.into()))
     }
 
     /// Reads a model file's bytes.
     #[staticmethod]
     pub fn from_bytes(py: Python<'_>, bytes: PyBackedBytes, device: &str) -> PyResult<Self> {
-        refuse_forked(py)?;
         let device = device_of(py, device)?;
-        let model = py.detach(|| Autoencoder::from_bytes(&bytes, "the model", device));
+        let model = unwatched(py, || Autoencoder::from_bytes(&bytes, "the model", device))?;
         let model = model.map_err(|error| exception(py, error))?;
         Ok(Self::sharing(Arc::new(model)))
     }
@@ -153,30 +183,32 @@ impl Model {
     /// The model file's bytes.
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let autoencoder = self.autoencoder(py)?;
-        Ok(PyBytes::new(py, &py.detach(|| autoencoder.to_bytes())))
+        let file = unwatched(py, || autoencoder.to_bytes())?;
+        Ok(PyBytes::new(py, &file))
     }
 
     /// Writes the model file, all of it or nothing.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         let autoencoder = self.autoencoder(py)?;
-        let saved = py.detach(|| autoencoder.save(&path));
+        let saved = unwatched(py, || autoencoder.save(&path))?;
         saved.map_err(|error| exception(py, error))
     }
 
     /// The encoder as the bytes of an ONNX file.
     fn to_onnx<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let autoencoder = self.autoencoder(py)?;
-        Ok(PyBytes::new(py, &py.detach(|| autoencoder.to_onnx())))
+        let file = unwatched(py, || autoencoder.to_onnx())?;
+        Ok(PyBytes::new(py, &file))
     }
 
     /// Writes that file, all of it or nothing, and gives its bytes.
     fn save_onnx<'py>(&self, py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyBytes>> {
         let autoencoder = self.autoencoder(py)?;
-        let saved = py.detach(|| -> Result<_, Error> {
+        let saved = unwatched(py, || -> Result<_, Error> {
             let file = autoencoder.to_onnx();
             replace_file(&path, &file).map_err(|error| Error::unwritten(&path, error))?;
             Ok(file)
-        });
+        })?;
         let file = saved.map_err(|error| exception(py, error))?;
         Ok(PyBytes::new(py, &file))
     }
@@ -195,6 +227,7 @@ impl Model {
         Vec<Option<String>>,
         Option<(u64, String)>,
     )> {
+        self.check_process(py)?;
         let input = Input::of(input)?;
         let encoder = &*self.encoder;
         let encoded = watched(py, observer, |teller| -> Result<_, Error> {
@@ -238,6 +271,7 @@ impl Model {
         codes: &Bound<'_, PyByteArray>,
         offset: usize,
     ) -> PyResult<()> {
+        self.check_process(py)?;
         let (image, code) = (self.encoder.shape().values(), 4 * self.encoder.code_dim());
         let end = offset + pixels.len() / image * code;
         // SAFETY: the package makes the array for a call of `Encoder.encode` and shows it to nobody
@@ -297,8 +331,8 @@ impl Model {
 
     /// The code of words.
     fn encode_text<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyByteArray>> {
-        refuse_forked(py)?;
-        let code = py.detach(|| self.encoder.encode_text(text));
+        self.check_process(py)?;
+        let code = unwatched(py, || self.encoder.encode_text(text))?;
         float_bytes(py, &code.map_err(|error| exception(py, error))?)
     }
 
@@ -323,8 +357,8 @@ impl Model {
 
     /// BLAKE3 of its file, by which galleries know it.
     #[getter]
-    fn fingerprint(&self, py: Python<'_>) -> String {
-        py.detach(|| self.encoder.fingerprint())
+    fn fingerprint(&self, py: Python<'_>) -> PyResult<String> {
+        unwatched(py, || self.encoder.fingerprint())
     }
 
     /// What it is, in a line.
@@ -356,6 +390,21 @@ impl Model {
         Some((recipe, record))
     }
 
+    /// What was found without labels: "better", "even" or "worse" than the best simple descriptor,
+    /// the score of its codes, and the name and the score of that.
+    #[getter]
+    fn judged(&self) -> Option<(&'static str, f32, String, f32)> {
+        let comparison = self.own()?.record().comparison.as_ref()?;
+        let best = comparison.best()?;
+        let verdict = match comparison.verdict() {
+            Verdict::Better => "better",
+            Verdict::Even => "even",
+            Verdict::Worse => "worse",
+        };
+        let score = comparison.score(&comparison.model);
+        Some((verdict, score, best.name.clone(), comparison.score(best)))
+    }
+
     /// Whether it is no better than answering with the mean image.
     #[getter]
     fn collapsed(&self) -> bool {
@@ -367,6 +416,15 @@ impl Model {
     /// Of an encoder that others may use as well.
     pub fn sharing(encoder: Arc<dyn Encoder>) -> Self {
         Self { encoder }
+    }
+
+    /// Refuses an encoder that others have trained in a forked process: what runs it has threads of
+    /// its own, and some for all of its kind.
+    fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+        match self.encoder.files() {
+            Some(_) => refuse_forked(py, ANOTHER_ENCODER),
+            None => Ok(()),
+        }
     }
 
     /// The encoder.

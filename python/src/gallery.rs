@@ -13,6 +13,7 @@ use lookalike::{
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
 use serde::{Deserialize, Serialize};
+use serde_path_to_error::Segment;
 use uuid::Uuid;
 
 use crate::encoder::{Model, device_of};
@@ -21,10 +22,13 @@ use crate::inputs::Input;
 use crate::neighbours::{bytes_of, float_bytes, metric_of};
 use crate::query::{Asked, examples_of, query_of};
 use crate::searches::kept;
-use crate::watch::{refuse_forked, watched};
+use crate::watch::{refuse_forked, unwatched, watched};
 
 /// Pictures up to this side are shown as they are, larger ones as JPEG.
 const SMALL: usize = 64;
+
+/// What a forked process cannot use.
+const A_GALLERY: &str = "a gallery";
 
 /// A gallery and its encoder, until it is closed.
 #[pyclass(module = "lookalike._lookalike", frozen)]
@@ -101,21 +105,25 @@ impl Store {
         metric: Option<&str>,
         device: &str,
     ) -> PyResult<Self> {
-        refuse_forked(py)?;
+        refuse_forked(py, A_GALLERY)?;
         let device = device_of(py, device)?;
         let metric = metric.map(|name| metric_of(py, name)).transpose()?;
         let options = GalleryOptions::new().metric(metric);
-        let searcher = py.detach(|| -> Result<_, Error> {
+        let searcher = unwatched(py, || -> Result<_, Error> {
             // Before there is a gallery, so that none is left behind where it cannot be opened.
             let encoder: Arc<dyn Encoder> = match (model.files(), model.own()) {
                 (Some(files), _) => load_encoder(&files.path, &files.options, device)?.into(),
-                (_, Some(own)) => {
-                    Arc::new(Autoencoder::from_bytes(&own.to_bytes(), "the model", device)?)
+                (_, Some(own)) => Arc::new(Autoencoder::from_bytes(
+                    &own.to_bytes(),
+                    "the model",
+                    device,
+                )?),
+                _ => {
+                    return Err(Error::Unusable(format!(
+                        "cannot make a gallery for {}: its adaptation is kept in the gallery that it was made for; create this one with the program `lookalike`",
+                        model.encoder().name()
+                    )));
                 }
-                _ => return Err(Error::Unusable(format!(
-                    "cannot make a gallery for {}: its adaptation is kept in the gallery that it was made for; create this one with the program `lookalike`",
-                    model.encoder().name()
-                ))),
             };
             // Its files may have changed since.
             if encoder.fingerprint() != model.encoder().fingerprint() {
@@ -126,16 +134,16 @@ impl Store {
             }
             let gallery = create_gallery(&path, &*encoder, &options)?;
             Ok(Searcher::sharing(gallery, encoder))
-        });
+        })?;
         Self::of(py, searcher)
     }
 
     /// Opens a gallery, with the encoder that it keeps or else the one of `models` that is its own.
     #[staticmethod]
     fn open(py: Python<'_>, path: PathBuf, models: Vec<PathBuf>, device: &str) -> PyResult<Self> {
-        refuse_forked(py)?;
+        refuse_forked(py, A_GALLERY)?;
         let device = device_of(py, device)?;
-        let searcher = py.detach(|| Searcher::open(&path, &models, device));
+        let searcher = unwatched(py, || Searcher::open(&path, &models, device))?;
         Self::of(py, searcher)
     }
 
@@ -408,7 +416,7 @@ impl Store {
 
     /// The open gallery.
     pub fn searcher(&self, py: Python<'_>) -> PyResult<Arc<Searcher>> {
-        refuse_forked(py)?;
+        refuse_forked(py, A_GALLERY)?;
         self.get().ok_or_else(|| {
             let message = format!("the gallery {} was closed: open it again", self.name);
             raise(py, "GalleryClosedError", message)
@@ -422,7 +430,7 @@ impl Store {
         work: impl FnOnce(&Searcher) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         let searcher = self.searcher(py)?;
-        let done = py.detach(move || work(&searcher));
+        let done = unwatched(py, move || work(&searcher))?;
         done.map_err(|error| exception(py, error))
     }
 
@@ -500,7 +508,28 @@ pub fn json(value: &impl Serialize) -> String {
 
 /// What Python wrote.
 pub fn read<T: serde::de::DeserializeOwned>(py: Python<'_>, text: &str) -> PyResult<T> {
-    serde_json::from_str(text).map_err(|error| raise(py, "ParameterError", plain(&error)))
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = match error.path().iter().next_back() {
+            Some(Segment::Map { key }) => parameter_of(py, key),
+            _ => None,
+        };
+        let mut message = plain(error.inner());
+        if let Some(field) = field {
+            message = format!("{field}: {message}");
+        }
+        raise(py, "ParameterError", message)
+    })
+}
+
+/// What Python calls a field of options.
+fn parameter_of(py: Python<'_>, field: &str) -> Option<String> {
+    let parameters = py.import("lookalike._parameters").ok()?;
+    parameters
+        .call_method1("name_of", (field,))
+        .ok()?
+        .extract()
+        .ok()
 }
 
 /// What is wrong with options: without the place in a text that nobody has seen, and without the

@@ -17,7 +17,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyIterator, PyString};
 
 use crate::errors::exception;
 use crate::neighbours::byte_array;
-use crate::watch::{Teller, watched};
+use crate::watch::{Teller, refuse_forked, watched};
 
 /// What a call works on.
 pub enum Input {
@@ -41,7 +41,11 @@ impl Input {
     /// Reads what Python passed: a `str`, or an object that gives batches.
     pub fn of(value: &Bound<'_, PyAny>) -> PyResult<Self> {
         if let Ok(name) = value.cast::<PyString>() {
-            return Ok(Self::Named(name.to_string()));
+            let name = name.to_string();
+            if name.contains("://") {
+                refuse_forked(value.py(), "an address")?;
+            }
+            return Ok(Self::Named(name));
         }
         Ok(Self::Given(Given {
             name: value.getattr("name")?.extract()?,

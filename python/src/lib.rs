@@ -22,15 +22,15 @@ use pyo3::prelude::*;
 
 /// Runs the program `lookalike` and gives its exit code.
 #[pyfunction]
-fn run_program(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
-    py.detach(|| lookalike_cli::run(arguments))
+fn run_program(py: Python<'_>, arguments: Vec<OsString>) -> PyResult<u8> {
+    watch::refuse_forked(py, "the program")?;
+    Ok(py.detach(|| lookalike_cli::run(arguments)))
 }
 
-/// Says how many threads compute, once, before anything is computed; gives how many do.
+/// Says how many threads compute; gives how many do.
 #[pyfunction]
 fn set_threads(py: Python<'_>, threads: Option<usize>) -> PyResult<usize> {
-    watch::refuse_forked(py)?;
-    Ok(py.detach(|| lookalike::kernels::set_threads(threads)))
+    watch::set_threads(py, threads)
 }
 
 /// The module.

@@ -4,7 +4,7 @@
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ pub enum Event {
     ),
     Note(String),
     Warning(String),
+    /// Work whose end cannot be foreseen has begun, or has ended.
+    Stage(&'static str, bool),
 }
 
 /// The end of work that was told to stop, by unwinding.
@@ -72,6 +74,9 @@ impl Event {
             }
             Self::Note(message) => {
                 observer.call_method1("note", (message,))?;
+            }
+            Self::Stage(what, ended) => {
+                observer.call_method1("progress", (what, usize::from(*ended), 1))?;
             }
             Self::Warning(_) => {}
         }
@@ -121,6 +126,46 @@ impl Teller {
         self.send(Event::Warning(message));
     }
 
+    /// Does work whose end cannot be foreseen, and tells when it begins and when it has ended.
+    pub fn stage<T>(&self, what: &'static str, work: impl FnOnce() -> T) -> T {
+        self.send(Event::Stage(what, false));
+        let done = work();
+        self.send(Event::Stage(what, true));
+        done
+    }
+
+    /// Does work whose steps take seconds on a thread that is left to itself where all is to stop,
+    /// so that nobody waits for a step: then there is no answer. The work is handed what says
+    /// whether to go on, and ends soon.
+    pub fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Fn() -> bool) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (done, answer) = channel();
+        // Not what it tells by: the caller hears until the last of those is dropped.
+        let (stop, running) = (self.stop(), Running::another());
+        let worker = thread::Builder::new()
+            .name("lookalike-apart".to_owned())
+            .stack_size(STACK)
+            .spawn(move || {
+                let _running = running;
+                // Nobody waits for it any more where all is to stop.
+                let _ = done.send(with_threads(|| work(&|| !stop.load(Ordering::Relaxed))));
+            })
+            .expect("threads can be started");
+        while self.goes_on() {
+            match answer.recv_timeout(PAUSE) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => match worker.join() {
+                    Err(panic) => resume_unwind(panic),
+                    Ok(()) => return None,
+                },
+            }
+        }
+        None
+    }
+
     fn flow(&self) -> ControlFlow<()> {
         match self.goes_on() {
             true => ControlFlow::Continue(()),
@@ -167,7 +212,7 @@ pub fn watched<T: Send>(
     observer: Option<&Bound<'_, PyAny>>,
     work: impl FnOnce(Teller) -> T + Send,
 ) -> PyResult<T> {
-    refuse_forked(py)?;
+    let _running = Running::begin(py)?;
     let observer = observer.map(|observer| observer.clone().unbind());
     let (events, receiver) = channel();
     let stop = Arc::new(AtomicBool::new(false));
@@ -181,7 +226,7 @@ pub fn watched<T: Send>(
             let worker = thread::Builder::new()
                 .name("lookalike".to_owned())
                 .stack_size(STACK)
-                .spawn_scoped(scope, || work(teller));
+                .spawn_scoped(scope, || with_threads(|| work(teller)));
             let failure = hear(&receiver, observer.as_ref(), &stop);
             (worker.map(|worker| worker.join()), failure)
         })
@@ -252,21 +297,106 @@ fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
     Ok(())
 }
 
+/// Does something short, without the interpreter's lock.
+pub fn unwatched<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    let _running = Running::begin(py)?;
+    Ok(py.detach(|| with_threads(work)))
+}
+
 /// The process that the threads of this library belong to; 0 as long as it has none.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
+/// How much work that process is at.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+/// Whether that process was forked from one that had used the library.
+static FORKED: AtomicBool = AtomicBool::new(false);
+/// How many threads compute in a forked process: there are many such at once, as a rule one for
+/// each core.
+static FORKED_THREADS: AtomicUsize = AtomicUsize::new(1);
 
-/// Refuses to work in a process that was forked after threads were started: they are not there, and
-/// waiting for them would never end.
-pub fn refuse_forked(py: Python<'_>) -> PyResult<()> {
-    let own = std::process::id();
-    let first = PROCESS.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed);
-    match first {
-        Err(other) if other != own => Err(raise(
-            py,
-            "LookalikeError",
-            "this process was forked after lookalike had been used, and its threads stayed behind: start worker \
-             processes by \"spawn\" or \"forkserver\", or use lookalike in them alone",
-        )),
-        _ => Ok(()),
+/// Work of this process, until it is dropped.
+struct Running(());
+
+impl Running {
+    /// Begins work. In a process that was forked after threads had been started these are not
+    /// there, and whoever waited for them would never end: there [`with_threads`] starts others.
+    /// What a thread held that was at work meanwhile stays held, so that nothing is begun then.
+    fn begin(py: Python<'_>) -> PyResult<Self> {
+        // The interpreter's lock is held here, so that no other thread is between these lines.
+        if is_forked() && PROCESS.load(Ordering::Relaxed) != std::process::id() {
+            if RUNNING.load(Ordering::Relaxed) > 0 {
+                let message = "this process was forked while lookalike was at work";
+                return Err(left_behind(py, message));
+            }
+            FORKED.store(true, Ordering::Relaxed);
+            PROCESS.store(0, Ordering::Relaxed);
+        }
+        claim();
+        Ok(Self::another())
     }
+
+    /// Begins more work beside some that runs.
+    fn another() -> Self {
+        RUNNING.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes the threads this process's, if they are nobody's yet.
+fn claim() {
+    let own = std::process::id();
+    let _ = PROCESS.compare_exchange(0, own, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// Whether this process was forked after the library had been used.
+fn is_forked() -> bool {
+    let process = PROCESS.load(Ordering::Relaxed);
+    FORKED.load(Ordering::Relaxed) || (process != 0 && process != std::process::id())
+}
+
+/// Refuses what a forked process cannot do, because threads that `what` needs are not there.
+pub fn refuse_forked(py: Python<'_>, what: &str) -> PyResult<()> {
+    if is_forked() {
+        let message = format!(
+            "this process was forked after lookalike had been used, and threads that {what} needs stayed behind"
+        );
+        return Err(left_behind(py, &message));
+    }
+    claim();
+    Ok(())
+}
+
+fn left_behind(py: Python<'_>, what: &str) -> PyErr {
+    let message = format!(
+        "{what}: start worker processes by \"spawn\" or \"forkserver\", or use lookalike in them alone"
+    );
+    raise(py, "LookalikeError", message)
+}
+
+/// Does work with threads that are there: in a forked process with others than those of the process
+/// that it was forked from. They are this work's alone, because work may wait for Python, which may
+/// begin other work.
+fn with_threads<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    match FORKED.load(Ordering::Relaxed) {
+        true => lookalike::kernels::pool(FORKED_THREADS.load(Ordering::Relaxed)).install(work),
+        false => work(),
+    }
+}
+
+/// Says how many threads compute: once, before anything is computed, or in a forked process at any
+/// time. Gives how many do.
+pub fn set_threads(py: Python<'_>, threads: Option<usize>) -> PyResult<usize> {
+    let _running = Running::begin(py)?;
+    if !FORKED.load(Ordering::Relaxed) {
+        return Ok(py.detach(|| lookalike::kernels::set_threads(threads)));
+    }
+    if let Some(threads) = threads {
+        FORKED_THREADS.store(threads, Ordering::Relaxed);
+    }
+    Ok(FORKED_THREADS.load(Ordering::Relaxed))
 }

@@ -5,10 +5,12 @@ import json
 import logging
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -98,7 +100,7 @@ def test_callbacks_hear_of_every_epoch(digits):
 
 def test_epochs_are_logged(digits, caplog):
     with caplog.at_level(logging.INFO, "lookalike"):
-        quick(epochs=1).fit(digits.images[:100])
+        quick(epochs=1, compare=False).fit(digits.images[:100])
     assert [record.getMessage()[:13] for record in caplog.records] == ["epoch 1: loss"]
 
 
@@ -154,9 +156,60 @@ def test_interruptions_stop_training(digits, caplog):
     with caplog.at_level(logging.WARNING, "lookalike"), pytest.raises(KeyboardInterrupt):
         quick(epochs=1000, callbacks=[interrupt]).fit(digits.images[:100])
     # Kept as well, and named.
-    kept = caplog.records[-1].args[0]
+    remove_kept(caplog.records[-1].getMessage())
+
+
+def remove_kept(said):
+    """Remove the temporary checkpoint that was named."""
+    kept = re.search(r"checkpoint='(.*?)'", said)[1]
     assert os.path.exists(kept)
     os.remove(kept)
+
+
+def test_a_run_that_a_callback_stopped_is_named_by_the_exception(digits, caplog):
+    def stop(epoch):
+        raise ValueError("enough")
+
+    with caplog.at_level(logging.WARNING, "lookalike"), pytest.raises(ValueError) as caught:
+        quick(callbacks=[stop]).fit(digits.images[:100])
+    if hasattr(caught.value, "__notes__"):
+        assert caught.value.__notes__ == [caplog.records[-1].getMessage()]
+    remove_kept(caplog.records[-1].getMessage())
+
+
+def test_codes_are_judged_unless_that_is_not_wanted(digits):
+    images = digits.images[:100]
+    little = {"epochs": 4, "batch_size": 16}
+    with pytest.warns(errors.LookalikeWarning, match="judged without labels, .* worse .* by HOG"):
+        judged = quick(**little).fit(images)
+    assert judged.record_["comparison"]["images"] == 100
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "judged")
+        assert "comparison" not in quick(**little, compare=False).fit(images).record_
+
+
+def test_a_run_that_was_stopped_while_it_was_judged_goes_on_with_that(digits):
+    """Its model is finished, and kept as a checkpoint."""
+    images = digits.images[:200]
+    kept = {"checkpoint": "run.checkpoint", "epochs": 1}
+    whole = quick(epochs=1).fit(images)
+
+    class Stop(Exception):
+        pass
+
+    def progress(self, phase, done, total):
+        if phase == "judging":
+            raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lookalike._progress.Observer.progress", progress)
+        with pytest.raises(Stop):
+            quick(**kept).fit(images)
+    heard = []
+    resumed = quick(**kept, callbacks=[heard.append]).fit(images)
+    assert not heard and not os.path.exists("run.checkpoint")
+    np.testing.assert_array_equal(whole.transform(images), resumed.transform(images))
+    assert resumed.record_["comparison"] == whole.record_["comparison"]
 
 
 def test_other_threads_run_meanwhile(digits, encoder, gallery):
@@ -192,22 +245,73 @@ def test_other_threads_run_meanwhile(digits, encoder, gallery):
             thread.join()
 
 
-def test_a_forked_process_is_told(encoder, digits):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_forked_workers_encode_what_they_inherit_and_what_they_are_sent():
     script = """
-import os, sys
-from lookalike import Encoder, datasets
+import multiprocessing, os
+import numpy as np
+import lookalike
+from lookalike import Encoder, Neighbors, datasets
 images = datasets.load_mnist("test", limit=60).images
-encoder = Encoder(architecture="conv", epochs=1, random_state=0, progress=False).fit(images)
-child = os.fork()
-if child == 0:
-    try:
-        encoder.transform(images)
-    except Exception as error:
-        os._exit(0 if "spawn" in str(error) else 2)
-    os._exit(1)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+quick = dict(architecture="conv", epochs=1, random_state=0, progress=False)
+encoder = Encoder(**quick).fit(images)
+expected = encoder.transform(images)
+
+def work(sent):
+    assert lookalike.set_threads() == 1 and lookalike.set_threads(2) == 2
+    codes = sent.transform(images)
+    np.testing.assert_array_equal(encoder.transform(image for image in images), codes)
+    again = Encoder(**quick).fit(images).transform(images)
+    np.testing.assert_array_equal(again, codes)
+    assert Neighbors(n_neighbors=1).fit(codes).kneighbors(codes)[1].ravel().tolist() == list(range(60))
+    return codes
+
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    for codes in pool.map(work, [encoder, encoder]):
+        np.testing.assert_array_equal(codes, expected)
 """
-    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_process_that_was_forked_during_work_is_told(article, digits):
+    """Its other threads, and whatever they held, stayed behind."""
+
+    def images():
+        yield digits.images[0]
+        child = os.fork()
+        if child == 0:
+            try:
+                article.transform(digits.images[:3])
+            except errors.LookalikeError as error:
+                os._exit(0 if "spawn" in str(error) else 2)
+            os._exit(1)
+        told.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    told = []
+    article.transform(images())
+    assert told == [0]
+
+
+def test_a_pickle_is_loaded_when_it_is_used(article, digits, tmp_path):
+    """So that a worker process that cannot load what it was sent says why."""
+    state = article.__getstate__()
+    assert "model_" not in state
+    sent = Encoder.__new__(Encoder)
+    vars(sent).update(state)
+    assert sent._is_fitted() and "model_" not in vars(sent)
+    np.testing.assert_array_equal(
+        sent.transform(digits.images[:3]), article.transform(digits.images[:3])
+    )
+    broken = pickle.loads(pickle.dumps(article))
+    vars(broken)["_model_state"] = b"1234"
+    broken = pickle.loads(pickle.dumps(broken))
+    assert broken._is_fitted()
+    with pytest.raises(errors.ModelError):
+        broken.transform(digits.images[:3])
 
 
 def test_the_recipe_says_how_images_were_changed(digits):
@@ -233,7 +337,13 @@ def test_bf16_is_learned_in_or_refused(digits):
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"architecture": "resnet"}, "unknown option `resnet`, expected one of"),
+        ({"architecture": "resnet"}, "architecture: unknown option `resnet`, expected one of"),
+        ({"architecture": None}, "architecture: unknown option `None`, expected one of `conv`"),
+        ({"effort": None}, "effort: unknown option `None`, expected one of `quick`"),
+        ({"precision": None}, "precision: unknown option `None`, expected one of `auto`"),
+        ({"resize": "squeeze"}, "resize: unknown option `squeeze`, expected one of `stretch`"),
+        ({"code_dim": 64}, "code_dim=64: codes of architecture='conv'"),
+        ({"compare": "no"}, "compare='no': expected True, False"),
         ({"epochs": 0}, "epochs=0: expected a whole number of at least 1"),
         ({"epochs": "many"}, "epochs='many'"),
         ({"sample": 2.5}, "sample=2.5"),
@@ -244,13 +354,14 @@ def test_bf16_is_learned_in_or_refused(digits):
         ({"objective": "distil"}, "teacher"),
         ({"device": "abacus"}, "device"),
         ({"input_size": 28}, "input_size"),
-        ({"input_size": (0, 28)}, r"input_size=\(0, 28\): expected a height and a width"),
+        ({"input_size": (7, 28)}, r"input_size=\(7, 28\): expected a height and a width of 8 to"),
+        ({"input_size": (100_000, 100_000)}, r"input_size=.*: .* of 8 to 1024 pixels"),
         ({"callbacks": print}, "callbacks"),
         ({"teacher": 3}, "teacher=3: expected an Encoder or a path"),
         ({"checkpoint": 3}, "checkpoint=3: expected a path"),
         ({"batch_size": float("nan")}, "batch_size=nan: expected a whole number"),
         ({"weight_decay": float("inf")}, "weight_decay=inf: expected a finite number"),
-        ({"loss": object()}, "loss=.*: expected a number or text, not object"),
+        ({"loss": object()}, "loss: unknown option `<object .*`, expected `mse` or `bce`"),
         ({"augmentation": "wild", "architecture": "bottleneck"}, "wild"),
         ({"precision": "f16"}, "unknown option `f16`, expected one of `auto`, `f32`, `bf16`"),
         ({"turn": 1}, "turn=1: expected True, False or None"),
@@ -318,6 +429,8 @@ def test_what_cannot_be_written_is_no_missing_model(article, tmp_path):
 
 
 def test_files_that_are_no_models(tmp_path):
+    with pytest.raises(errors.ParameterError, match="path=3: expected a path, not int"):
+        Encoder.load(3)
     with pytest.raises(FileNotFoundError):
         Encoder.load("nowhere.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"1234")

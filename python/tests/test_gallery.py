@@ -349,17 +349,21 @@ subprocess.run([sys.executable, "-m", "lookalike", "info", sys.argv[1]], check=T
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_nothing_is_computed_in_a_forked_process(encoder):
+def test_what_needs_threads_that_stayed_behind_is_refused(gallery):
+    gallery.close()
     script = """
-import os, pickle, sys
+import os, sys
 import lookalike
-from lookalike import Encoder
-clip, file = Encoder.load(sys.argv[1]), open(sys.argv[2], "rb").read()
+from lookalike import Encoder, Gallery
+clip, gallery = Encoder.load(sys.argv[1]), Gallery.open(sys.argv[2])
+own = gallery.encoder
 uses = [
-    lambda: lookalike.set_threads(1),
-    lambda: Encoder.load(sys.argv[1]),
-    lambda: pickle.loads(file),
     lambda: clip.encode_text("a seven"),
+    lambda: clip.transform([[[0] * 9] * 9]),
+    lambda: Encoder.load(sys.argv[1]),
+    lambda: len(gallery),
+    lambda: Gallery.create("other.gallery", own),
+    lambda: own.transform("https://127.0.0.1:1/pictures"),
 ]
 child = os.fork()
 if child == 0:
@@ -373,10 +377,8 @@ if child == 0:
     os._exit(0)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    with open("encoder.pickle", "wb") as file:
-        pickle.dump(encoder, file)
-    line = [sys.executable, "-c", script, str(CLIP), "encoder.pickle"]
-    assert subprocess.run(line).returncode == 0
+    line = [sys.executable, "-c", script, str(CLIP), str(gallery.path)]
+    assert subprocess.run(line, timeout=120).returncode == 0
 
 
 def test_searches_run_side_by_side(gallery, digits):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import lookalike
+import pytest
 from lookalike import _lookalike
 
 
@@ -138,6 +139,9 @@ def test_all_that_is_public_is_described():
 
 def test_the_number_of_threads_is_said_once():
     script = "import lookalike; print(lookalike.set_threads(1), lookalike.set_threads(2))"
-    assert subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True
-    ).stdout.split() == ["1", "1"]
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stdout.split() == ["1", "1"]
+    assert "threads=2 comes too late: 1 compute already" in found.stderr
+    for threads in (0, -1, 1025, 2.5, "many"):
+        with pytest.raises(lookalike.errors.ParameterError, match="threads=.* from 1 to 1024"):
+            lookalike.set_threads(threads)
