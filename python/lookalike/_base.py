@@ -229,10 +229,9 @@ def as_codes(values: Any, dims: int | None = None) -> np.ndarray:
     """Codes as rows of finite floats."""
     import numpy as np
 
-    if hasattr(values, "__dlpack__") and not isinstance(values, np.ndarray):
-        from ._inputs import from_dlpack
+    from ._inputs import as_array
 
-        values = from_dlpack(values)
+    values = as_array(values)
     if hasattr(values, "toarray"):
         raise InputError("Sparse data was passed, and codes are dense: pass values.toarray()")
     array = np.asarray(values)

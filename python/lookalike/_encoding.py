@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ._inputs import Batches
 from ._lookalike import Model, room_for_floats
 from ._progress import Observer, warn
-from .errors import ImageError, InputError
+from .errors import ImageError, InputError, SourceError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,10 @@ class Codes(NamedTuple):
     labels: list[str | None]
     """The label of each image, where its source says one. Nothing learns from it."""
 
+    def __repr__(self) -> str:
+        count, dims = self.codes.shape
+        return f"Codes of {count} images, {dims} numbers each: codes, keys, labels"
+
 
 def encode(model: Model, images: str | Batches, progress: bool | None) -> Codes:
     """Encode images, and say which they are."""
@@ -43,6 +47,8 @@ def encode(model: Model, images: str | Batches, progress: bool | None) -> Codes:
         if isinstance(images, Batches):
             raise ImageError(f"{count} of the images cannot be read; the first, {why}")
         warn(f"{count} images were passed over; the first, {why}")
+    if not keys:
+        raise SourceError(f"there are no images to encode: {images} holds none that can be read")
     return Codes(codes, keys, labels)
 
 

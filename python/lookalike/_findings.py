@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from . import _lookalike
 from ._answers import Table
 from ._inputs import label_of, need
-from ._parameters import as_json, real, whole
+from ._parameters import as_json, filter_of, real, whole, word
 from ._points import Points
 from ._progress import Observer
 from .errors import GalleryError, ParameterError
@@ -124,7 +124,7 @@ class Findings(Points):
             `id`, `key`, `score` (float64, robust standard deviations; 3 or less is nothing
             remarkable), `mean_distance`, `error` (float64, NaN where not known), `location`.
         """
-        wishes = as_json({"k": whole("k", k), "by": by, "count": whole("count", count)})
+        wishes = as_json({"k": whole("k", k, 1), "by": word(by), "count": whole("count", count)})
         found = self._found(_lookalike.rank_outliers, wishes, where, progress)
         rows = found.pop("outliers")
         columns = {
@@ -202,7 +202,7 @@ class Findings(Points):
 
         wishes = as_json(
             {
-                "count": None if count is None else whole("count", count),
+                "count": None if count is None else whole("count", count, 1),
                 "min_size": whole("min_size", min_size),
                 "keep": keep,
             }
@@ -370,7 +370,7 @@ class Findings(Points):
             for one, label in (labels or {}).items()
             if (text := label_of(label)) is not None
         }
-        wishes = as_json({"k": whole("k", k), "own": own, "given": given, "mistakes": mistakes})
+        wishes = as_json({"k": whole("k", k, 1), "own": own, "given": given, "mistakes": mistakes})
         found = self._found(_lookalike.suggest_labels, wishes, where, progress)
         rows = found["found"]
         columns = {
@@ -387,7 +387,9 @@ class Findings(Points):
         self, find: Any, wishes: Any, where: str | None, progress: bool | None
     ) -> dict[str, Any]:
         with Observer(progress) as observer:
-            found: dict[str, Any] = json.loads(find(self._store, wishes, where, observer))
+            found: dict[str, Any] = json.loads(
+                find(self._store, wishes, filter_of(where), observer)
+            )
         return found
 
     def clusters(self, clusterer: Any = None, *, where: str | None = None) -> Table:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ._answers import Point
 from ._display import describe
 from ._encoder import Encoder
 from ._findings import Findings
 from ._inputs import as_input
 from ._lookalike import Store
-from ._parameters import as_json, whole
+from ._parameters import as_json, location, string, whole
 from ._points import PICTURE_SIDE, id_of
 from ._progress import Observer, warn
 from ._searching import Searching
@@ -68,7 +70,7 @@ class Gallery(Searching, Findings, Tables):
     def create(
         cls,
         path: str | os.PathLike[str],
-        encoder: Encoder,
+        encoder: Encoder | str | os.PathLike[str],
         *,
         metric: str | None = None,
         device: str = "auto",
@@ -79,8 +81,8 @@ class Gallery(Searching, Findings, Tables):
         ----------
         path : path
             A folder that is not there, or an address as "qdrant://host:6334/photos".
-        encoder : Encoder
-            A fitted one, whose codes it is for.
+        encoder : Encoder or path
+            A fitted one, whose codes it is for, or what `Encoder.load` reads.
         metric : {"cosine", "euclidean", "dot", "manhattan"}, optional
             How codes are compared; by default as suits the encoder.
         device : str
@@ -90,8 +92,10 @@ class Gallery(Searching, Findings, Tables):
         -------
         Gallery
         """
+        if not isinstance(encoder, Encoder):
+            encoder = Encoder.load(location("encoder", encoder, "an Encoder or the path of one"))
         encoder._check_fitted()
-        name = os.fspath(path)
+        name = location("path", path)
         return cls(Store.create(name, encoder.model_, metric, device), name)
 
     @classmethod
@@ -117,8 +121,10 @@ class Gallery(Searching, Findings, Tables):
         -------
         Gallery
         """
-        name = os.fspath(path)
-        return cls(Store.open(name, [os.fspath(model) for model in models], device), name)
+        name = location("path", path)
+        given = [models] if isinstance(models, (str, os.PathLike)) else models
+        own = [location("models", model, "paths of model files") for model in given]
+        return cls(Store.open(name, own, device), name)
 
     def close(self) -> None:
         """Close it, so that others may open it. Closing twice does no harm."""
@@ -168,16 +174,17 @@ class Gallery(Searching, Findings, Tables):
             well: images are known by their keys.
         name : str
             What images in memory are called together. An image's id follows from this and its key,
-            so that the same name and key later mean the same image. Not needed for sources and for
-            lists of paths.
+            so that the same name and key later mean the same image. Not needed for sources, which
+            have one, and for lists of paths, which are called "files" without one.
         keys : sequence of str, optional
-            A key for each image in memory; by default its number, and of a path the path.
+            A key of its own for each image in memory; by default its number, and of a path the
+            path.
         labels : sequence, optional
             A label for each image in memory. They are kept, and nothing learns from them.
         image_shape : tuple of int, optional
             Height, width and perhaps channels of the images in the rows of 2-D arrays.
         prune : bool
-            Remove the images that the source no longer has.
+            Remove the images that the source no longer has. A list of paths needs a name for this.
         prune_emptied : bool
             As `prune`, also where a folder that had images lists none now, or the whole source:
             without this, that is an error, because a disk may not be mounted.
@@ -205,6 +212,8 @@ class Gallery(Searching, Findings, Tables):
             `changed`, `unchanged`, `removed`, `skipped`, `not_stored` (only on a cluster), `flat`
             (nothing but the background), `points`; `notes`.
         """
+        if name is not None:
+            string("name", name)
         is_source = isinstance(X, (str, os.PathLike))
         if is_source and name is not None:
             raise InputError("a source has a name of its own: leave name out")
@@ -213,6 +222,12 @@ class Gallery(Searching, Findings, Tables):
             raise InputError(
                 "images in memory need a name, under which they are known later: "
                 "index(images, name='photos')"
+            )
+        if not is_source and name is None and (prune or prune_emptied):
+            raise InputError(
+                "lists of paths without a name are one source, called 'files', of which prune "
+                "would remove all images that are not in this list: give each list a name, as in "
+                "index(paths, name='photos', prune=True)"
             )
         filling = {
             "prune": prune,
@@ -237,16 +252,21 @@ class Gallery(Searching, Findings, Tables):
         summary.setdefault("notes", [])
         if why is not None:
             warn(f"{summary['skipped']} images were passed over; the first, {why}")
+        if summary["points"] == 0:
+            warn(
+                f"the gallery {self.path} is empty: {X if is_source else name or 'the list'} holds "
+                "no image that could be read"
+            )
         for note in summary["notes"]:
             logger.info("%s", note)
         return summary
 
-    def delete(self, ids: Sequence[Any]) -> int:
+    def delete(self, ids: Any) -> int:
         """Remove images.
 
         Parameters
         ----------
-        ids : sequence of str, UUID or Point
+        ids : sequence of str, UUID or Point, or one of them
             Which.
 
         Returns
@@ -254,7 +274,8 @@ class Gallery(Searching, Findings, Tables):
         int
             How many were there.
         """
-        return self._store.delete([id_of(one) for one in ids])
+        several = [ids] if isinstance(ids, (str, uuid.UUID, Point)) else ids
+        return self._store.delete([id_of(one) for one in several])
 
     def forget(self, source: str) -> int:
         """Remove all images of a source.
@@ -269,7 +290,7 @@ class Gallery(Searching, Findings, Tables):
         int
             How many there were.
         """
-        return self._store.forget(source)
+        return self._store.forget(string("source", source))
 
     # What it is.
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import numbers
 import operator
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
-from .errors import InputError, MissingPackageError, ParameterError
+from .errors import ImageError, InputError, MissingPackageError, ParameterError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,8 +77,8 @@ class Batches:
         self._make = make
         self._shapes = shapes
         # By position, whatever the index of a pandas Series says.
-        self._keys = None if keys is None else list(keys)
-        self._labels = None if labels is None else list(labels)
+        self._keys = _listed("keys", keys)
+        self._labels = _listed("labels", labels)
         if length is not None:
             self._check_count(length)
 
@@ -113,10 +114,38 @@ class Batches:
 
 
 def label_of(value: Any) -> str | None:
-    """A label as text; None where there is none, which pandas writes as NaN, NaT or NA."""
+    """A label as text; None where there is none, which pandas writes as NaN, NaT or NA. It makes
+    floats of whole numbers beside a NaN, which are whole numbers again here."""
     if value is None or type(value).__name__ == "NAType" or value != value:
         return None
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        number = float(value)
+        return str(int(number)) if number.is_integer() else str(value)
     return str(value)
+
+
+def _listed(what: str, values: Any) -> list[Any] | None:
+    """Keys or labels as a list."""
+    if values is None:
+        return None
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InputError(
+            f"{what}={values!r}: expected a list with one for each image, not "
+            f"{type(values).__name__}"
+        )
+    return list(values)
+
+
+def _check_unique(keys: Iterable[Any]) -> None:
+    """Refuse keys that are there twice: the later image would take the place of the earlier."""
+    seen: set[str] = set()
+    for key in map(str, keys):
+        if key in seen:
+            raise ParameterError(
+                f"keys: {key!r} is the key of two images, of which one would take the other's "
+                "place: give each a key of its own"
+            )
+        seen.add(key)
 
 
 def as_input(
@@ -147,6 +176,8 @@ def as_input(
         if keys is not None or labels is not None:
             raise InputError("a source has keys and labels of its own: leave keys and labels out")
         return os.fspath(images)
+    keys = _listed("keys", keys)
+    _check_unique(keys or ())
     given = {"keys": keys, "labels": labels}
     name = name or "memory"
     images = _plain(images, image_shape)
@@ -190,8 +221,12 @@ def _advice_on(images: dict[str, Any]) -> str:
 def _plain(images: Any, image_shape: tuple[int, ...] | None) -> Any:
     """Arrays of other packages as NumPy's, where they lie; columns of data sets as they are
     read."""
-    if hasattr(images, "__dlpack__") and not _is_array(images):
-        return from_dlpack(images)
+    images = as_array(images)
+    if hasattr(images, "toarray"):
+        raise InputError(
+            "a sparse matrix is no images: pass images.toarray(), as uint8, and say "
+            "image_shape=(height, width)"
+        )
     if _is_array(images) and (images.dtype == object or images.dtype.kind == "U"):
         return list(images)
     if hasattr(images, "features") and hasattr(images, "cast_column"):
@@ -231,6 +266,22 @@ def from_dlpack(tensor: Any) -> np.ndarray:
         ) from error
 
 
+def as_array(values: Any) -> Any:
+    """What others keep in memory as an array of NumPy, where it lies; all else as it is."""
+    if _is_array(values) or _is_picture(values):
+        return values
+    if hasattr(values, "__dlpack__"):
+        return from_dlpack(values)
+    # What can be counted may read a file for each image that is taken from it.
+    if isinstance(values, memoryview) or (
+        hasattr(values, "__array__") and not hasattr(values, "__len__")
+    ):
+        import numpy as np
+
+        return np.asarray(values)
+    return values
+
+
 def _is_array(images: Any) -> bool:
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(images, numpy.ndarray)
@@ -242,7 +293,8 @@ def _is_picture(image: Any) -> bool:
 
 
 def _image_column(dataset: Any) -> Any:
-    """The only column of pictures of a Hugging Face data set, as files and not decoded."""
+    """The only column of pictures of a Hugging Face data set: as files and not decoded, unless a
+    transform is to see them."""
     columns = [
         name
         for name, feature in (dataset.features or {}).items()
@@ -253,21 +305,51 @@ def _image_column(dataset: Any) -> Any:
         raise InputError(
             f"the data set should have one column of images, and has {found}: pass dataset['column']"
         )
+    if (getattr(dataset, "format", None) or {}).get("type") == "custom":
+        return _Transformed(dataset, columns[0])
     from datasets import Image
 
     cast = dataset.cast_column(columns[0], Image(decode=False))
     return cast[columns[0]] if hasattr(cast, "__len__") else (row[columns[0]] for row in cast)
 
 
+class _Transformed:
+    """A column of a Hugging Face data set as its transform (`set_transform`) gives it."""
+
+    def __init__(self, dataset: Any, column: str) -> None:
+        self._dataset = dataset
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, at: int) -> Any:
+        row = self._dataset[at]
+        if self._column not in row:
+            raise InputError(
+                f"the transform of the data set leaves no column {self._column!r}, but "
+                f"{', '.join(row)}: pass the images that it makes, as in "
+                "[row['pixels'] for row in dataset]"
+            )
+        return row[self._column]
+
+
 def _check_dtype(array: np.ndarray) -> None:
+    kind = array.dtype.kind
     if array.dtype == "uint8":
         return
-    if array.dtype.kind == "f":
+    if kind == "f":
         advice = (
             "bring them to 0 to 255 and convert them, as in (images * 255).round().astype('uint8')"
         )
+    elif kind == "b":
+        advice = "convert them, as in images.astype('uint8') * 255"
+    elif array.dtype == "uint16":
+        advice = "keep their upper 8 bits, as in (images >> 8).astype('uint8')"
+    elif kind in "iu":
+        advice = "bring them to 0 to 255 and convert them; astype alone would wrap what is beyond"
     else:
-        advice = "convert them, as in images.astype('uint8')"
+        advice = "make real numbers from 0 to 255 of them"
     raise InputError(f"images are arrays of uint8, 0 to 255, and these are {array.dtype}: {advice}")
 
 
@@ -422,7 +504,7 @@ def as_content(image: Any) -> Content:
     """One image: the path or the bytes of its file, or its pixels with their shape."""
     if isinstance(image, (str, os.PathLike)):
         return os.fspath(image), None
-    if isinstance(image, (bytes, bytearray)):
+    if isinstance(image, (bytes, bytearray)) or (isinstance(image, memoryview) and image.ndim == 1):
         return bytes(image), None
     if isinstance(image, dict):
         return _of_hugging_face(image)
@@ -430,8 +512,7 @@ def as_content(image: Any) -> Content:
         raise InputError("None is no image: leave out rows without one")
     if _is_picture(image):
         return _of_picture(image)
-    if hasattr(image, "__dlpack__") and not _is_array(image):
-        image = from_dlpack(image)
+    image = as_array(image)
     if isinstance(image, (list, tuple)):
         image = _of_nested(image)
     if _is_array(image):
@@ -480,13 +561,29 @@ def _of_hugging_face(image: dict[str, Any]) -> Content:
 def _of_picture(image: Any) -> Content:
     """A PIL image: upright; pixels where they are grey or RGB, and otherwise a PNG file, so that
     what is transparent or has 16 bits is read as in files."""
+    from PIL import ImageOps
+
+    try:
+        upright = ImageOps.exif_transpose(image)
+        return _of_upright(image if upright is None else upright)
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError) as error:
+        name = getattr(image, "filename", "") or "a PIL image"
+        raise ImageError(
+            f"cannot read {name}: {error}; its file may be damaged, or closed before it was read"
+        ) from error
+
+
+# What a PIL image is converted to before it is written as a PNG file.
+_PNG_MODES = {"PA": "RGBA", "La": "LA", "RGBa": "RGBA", "I;16B": "I;16", "I;16L": "I;16"}
+
+
+def _of_upright(image: Any) -> Content:
     import io
 
     import numpy as np
-    from PIL import ImageOps
 
-    upright = ImageOps.exif_transpose(image)
-    image = image if upright is None else upright
     if image.mode in ("L", "RGB"):
         pixels = np.asarray(image)
         return pixels.tobytes(), _image_size(pixels.shape, "a PIL image")
@@ -494,13 +591,39 @@ def _of_picture(image: Any) -> Content:
         raise InputError(
             "a PIL image of floats (mode F) is no image of 0 to 255: convert it, as in image.convert('L')"
         )
-    if image.mode in ("1", "P", "PA", "LA", "La", "RGBA", "RGBa", "I;16", "I;16B", "I;16L", "I"):
-        if image.mode in ("PA", "La", "RGBa"):
-            image = image.convert("RGBA")
+    if image.mode == "I":
+        image = _of_16_bits(image)
+    if image.mode == "LAB":
+        image = _of_lab(image)
+    if image.mode in ("1", "P", "LA", "RGBA", "I;16", *_PNG_MODES):
+        if image.mode in _PNG_MODES:
+            image = image.convert(_PNG_MODES[image.mode])
         file = io.BytesIO()
         image.save(file, "PNG")
         return file.getvalue(), None
-    return _of_picture(image.convert("RGB"))
+    return _of_upright(image.convert("RGB"))
+
+
+def _of_16_bits(image: Any) -> Any:
+    """A PIL image of 32 bits as one of 16, which PIL has made it of where it was a PNG file."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise InputError(
+            f"a PIL image of mode I is read as one of 16 bits, 0 to 65535, and this one has "
+            f"{values.min()} to {values.max()}: bring it to that range"
+        )
+    return Image.fromarray(values.astype(np.uint16))
+
+
+def _of_lab(image: Any) -> Any:
+    """A PIL image of L*a*b* as RGB, to which PIL itself does not convert it."""
+    from PIL import ImageCms
+
+    profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.applyTransform(image, ImageCms.buildTransform(*profiles, "LAB", "RGB"))
 
 
 def need(package: str, what: str) -> Any:

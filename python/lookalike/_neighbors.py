@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from ._base import Estimator, as_codes, tags
-from ._inputs import check_read_twice, need
+from ._inputs import as_array, check_read_twice, need
 from ._lookalike import nearest_neighbours
-from ._parameters import whole
+from ._parameters import location, whole
 from .errors import InputError, ParameterError
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ class Neighbors(Estimator):
 
     Parameters
     ----------
-    encoder : Encoder, optional
-        Makes codes of images. One that is not fitted is fitted on the images of `fit`, as a copy.
+    encoder : Encoder or path, optional
+        Makes codes of images. One that is not fitted is fitted on the images of `fit`, as a copy;
+        a path is what `Encoder.load` reads.
         Without an encoder, `fit` and `kneighbors` take codes, rows of numbers.
     n_neighbors : int
         How many neighbours.
@@ -65,7 +67,11 @@ class Neighbors(Estimator):
     """
 
     def __init__(
-        self, encoder: Encoder | None = None, *, n_neighbors: int = 5, metric: str | None = None
+        self,
+        encoder: Encoder | str | os.PathLike[str] | None = None,
+        *,
+        n_neighbors: int = 5,
+        metric: str | None = None,
     ) -> None:
         self.encoder = encoder
         self.n_neighbors = n_neighbors
@@ -90,7 +96,7 @@ class Neighbors(Estimator):
                 f"unknown metric {self.metric!r}: expected one of {', '.join(_METRICS)}"
             )
         whole("n_neighbors", self.n_neighbors, 1)
-        encoder = self.encoder
+        encoder = self._given_encoder()
         if encoder is None:
             self.codes_ = as_codes(X)
             self.keys_ = self.labels_ = None
@@ -189,15 +195,26 @@ class Neighbors(Estimator):
             (weights, indices.ravel(), starts), shape=(rows, self.n_samples_fit_)
         )
 
-    def _codes_of(self, X: Any) -> np.ndarray:
-        import numpy as np
+    def _given_encoder(self) -> Encoder | None:
+        from ._encoder import Encoder
 
+        if self.encoder is None or isinstance(self.encoder, Encoder):
+            return self.encoder
+        expected = "an Encoder, the path of one, or None"
+        return Encoder.load(location("encoder", self.encoder, expected))
+
+    def _codes_of(self, X: Any) -> np.ndarray:
         if self.encoder_ is None:
             return as_codes(X, self.n_features_in_)
-        # Codes of the encoder are taken as they are.
-        if isinstance(X, np.ndarray) and X.dtype.kind == "f":
-            return as_codes(X, self.n_features_in_)
-        return self.encoder_.encode(X).codes
+        codes = _floats_of(X)
+        if codes is None:
+            return self.encoder_.encode(X).codes
+        if codes.ndim != 2 or codes.shape[1] != self.n_features_in_:
+            raise InputError(
+                f"floats beside an encoder are codes of it, n x {self.n_features_in_}, and these "
+                f"are {' x '.join(map(str, codes.shape))}; images are arrays of uint8, 0 to 255"
+            )
+        return as_codes(codes)
 
     def _keep(self, codes: np.ndarray) -> None:
         """Keep codes as bytes, which the extension reads where they lie, and as an array on
@@ -221,3 +238,24 @@ class Neighbors(Estimator):
     def __sklearn_tags__(self) -> Any:
         images = self.encoder is not None
         return tags(two_dimensional=not images, three_dimensional=images, is_transformer=False)
+
+
+def _floats_of(X: Any) -> np.ndarray | None:
+    """The array of floats that this is, as codes are; None if it is none."""
+    import numpy as np
+
+    if type(X).__module__.split(".")[0] == "pandas" and hasattr(X, "to_numpy"):
+        array = X.to_numpy()
+    elif isinstance(X, (list, tuple)) and X and _is_row(X[0]):
+        try:
+            array = np.asarray(X)
+        except ValueError:
+            return None
+    else:
+        array = as_array(X)
+    return array if isinstance(array, np.ndarray) and array.dtype.kind == "f" else None
+
+
+def _is_row(value: Any) -> bool:
+    """Whether it may be a row of numbers."""
+    return isinstance(value, (list, tuple)) or getattr(value, "ndim", None) == 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._answers import Point
 from ._lookalike import Store
+from ._parameters import filter_of, string
 from .errors import NoSuchImageError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Points:
         -------
         Point or None
         """
-        found = self._store.find(name)
+        found = self._store.find(string("name", name))
         points = [] if found is None else self._points_of(self._store.retrieve([found]))
         return points[0] if points else None
 
@@ -88,7 +89,7 @@ class Points:
         -------
         int
         """
-        return self._store.count(where)
+        return self._store.count(filter_of(where))
 
     def __iter__(self) -> Iterator[Point]:
         return self.points()
@@ -105,7 +106,7 @@ class Points:
         ------
         Point
         """
-        after = None
+        after, where = None, filter_of(where)
         while True:
             page = self._points_of(self._store.page(after, _PAGE, where))
             yield from page
@@ -125,7 +126,7 @@ class Points:
         -------
         ndarray of float32, shape (n_images, dims)
         """
-        return self._rows(self._store.codes(where))
+        return self._rows(self._store.codes(filter_of(where)))
 
     def sources(self) -> dict[str, int]:
         """List the sources.
@@ -147,7 +148,7 @@ class Points:
         return [Point(payload, code) for payload, code in zip(payloads, codes)]
 
     def _read(self, where: str | None) -> tuple[list[dict[str, Any]], np.ndarray]:
-        text, codes = self._store.points(where)
+        text, codes = self._store.points(filter_of(where))
         return json.loads(text), self._rows(codes)
 
     def _rows(self, codes: bytearray) -> np.ndarray:

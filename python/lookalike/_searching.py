@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from . import _lookalike
 from ._answers import Answer
 from ._display import query_picture
-from ._parameters import as_json, real, whole
+from ._parameters import as_json, filter_of, real, string, whole, word_or_none
 from ._points import Points
 from ._queries import as_examples, as_query, in_words
 from .errors import QueryError
 
 if TYPE_CHECKING:
-    from ._queries import Asked
+    from ._queries import Asked, Find
 
 
 class Searching(Points):
@@ -93,18 +93,18 @@ class Searching(Points):
             max_distance = real("max_distance", max_distance, QueryError)
         if diverse is not None:
             diverse = real("diverse", diverse, QueryError)
-        asked, words = _asked(query, region, like, unlike, text, named)
+        asked, words = _asked(query, region, like, unlike, text, named, self._store.find)
         wishes = {
             "k": k,
-            "metric": metric,
+            "metric": word_or_none(metric),
             "exact": exact,
             # Without a bound; JSON has no infinity.
             "max_distance": None if max_distance == math.inf else max_distance,
-            "filter": where,
+            "filter": filter_of(where),
             "exclude_self": exclude_self,
             "rerank": rerank,
             "diverse": diverse,
-            "strategy": strategy,
+            "strategy": word_or_none(strategy),
             "tiles": tiles,
             "named": named,
         }
@@ -146,8 +146,9 @@ class Searching(Points):
         bool
             Whether another search of that name gave way.
         """
-        keeping = as_json({"filter": where, "strategy": strategy})
-        return _lookalike.save_search(self._store, name, as_examples(like, unlike), keeping)
+        keeping = as_json({"filter": filter_of(where), "strategy": word_or_none(strategy)})
+        examples = as_examples(like, unlike, self._store.find)
+        return _lookalike.save_search(self._store, string("name", name), examples, keeping)
 
     def rename_search(self, name: str, to: str) -> None:
         """Give a search that is kept another name.
@@ -159,7 +160,7 @@ class Searching(Points):
         to : str
             Its new name, which no other search has.
         """
-        _lookalike.rename_search(self._store, name, to)
+        _lookalike.rename_search(self._store, string("name", name), string("to", to))
 
     def delete_search(self, name: str) -> None:
         """Forget a search that is kept.
@@ -169,7 +170,7 @@ class Searching(Points):
         name : str
             Its name.
         """
-        _lookalike.delete_search(self._store, name)
+        _lookalike.delete_search(self._store, string("name", name))
 
 
 def _asked(
@@ -179,6 +180,7 @@ def _asked(
     unlike: Any,
     text: str | None,
     named: str | None,
+    find: Find,
 ) -> tuple[Asked, str]:
     """What is asked, as the extension takes it and in words."""
     given = [
@@ -197,11 +199,11 @@ def _asked(
         without = given[0] if given else "named"
         raise QueryError(f"region is a part of query, and cannot go with {without}")
     if named is not None:
-        return as_examples(like, unlike, more=True), named
+        return as_examples(like, unlike, find, more=True), named
     if like is not None:
-        return as_examples(like, unlike), "examples"
+        return as_examples(like, unlike, find), "examples"
     if unlike is not None:
         raise QueryError("unlike goes with like: give an example of what is wanted, too")
     if text is not None:
         return ("text", text, None), repr(text)
-    return as_query(query, region), in_words(query)
+    return as_query(query, find, region), in_words(query)

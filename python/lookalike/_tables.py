@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ._inputs import need
-from ._parameters import whole
+from ._parameters import filter_of, location, whole
 from ._points import Points
 from ._progress import Observer
 from .errors import ParameterError
@@ -44,7 +44,7 @@ class Tables(Points):
         if codes:
             payloads, values = self._read(where)
         else:
-            payloads = json.loads(self._store.payloads(where))
+            payloads = json.loads(self._store.payloads(filter_of(where)))
         columns = {name: [payload.get(name) for payload in payloads] for name in _COLUMNS}
         if codes:
             columns["code"] = list(values)
@@ -116,4 +116,6 @@ class Tables(Points):
         if neighbors > _MAX_NEIGHBORS:
             raise ParameterError(f"neighbors={neighbors}: expected at most {_MAX_NEIGHBORS}")
         with Observer(progress) as observer:
-            return self._store.to_parquet(os.fspath(path), where, map, neighbors, observer)
+            return self._store.to_parquet(
+                location("path", path), filter_of(where), map, neighbors, observer
+            )

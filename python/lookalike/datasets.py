@@ -31,6 +31,10 @@ class Images(NamedTuple):
     keys: list[str]
     """The key of each image: its path within the source, or its number."""
 
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.images.shape))
+        return f"Images of {shape}, uint8: images, target, keys"
+
 
 def load_mnist(split: str = "train", *, limit: int | None = None, return_X_y: bool = False) -> Any:
     """Handwritten digits, from this machine, or downloaded once.

@@ -169,7 +169,8 @@ def test_numbers_of_numpy_are_numbers(gallery):
     ("use", "said"),
     [
         (lambda gallery: gallery.outliers(2.5), "count=2.5: expected a whole number"),
-        (lambda gallery: gallery.outliers(k=-1), "k=-1: expected a whole number"),
+        (lambda gallery: gallery.outliers(k=0), "k=0: expected a whole number of at least 1"),
+        (lambda gallery: gallery.groups(0), "count=0: expected a whole number of at least 1"),
         (lambda gallery: gallery.check(-1), "limit=-1"),
         (lambda gallery: gallery.sample("ten"), "count='ten'"),
         (lambda gallery: gallery.duplicates(threshold=np.nan), "threshold=nan: expected a number"),

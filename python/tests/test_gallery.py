@@ -381,6 +381,81 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     assert subprocess.run(line, timeout=120).returncode == 0
 
 
+def test_names_of_images_in_memory_are_queries(gallery, digits):
+    assert gallery.search("digits#3", k=1)[0].key == "3"
+    assert gallery.search(like=["digits#3", "digits#4"], k=2).distances.shape == (2,)
+    with pytest.raises(errors.SourceError):
+        gallery.search("digits#400")
+
+
+def test_codes_written_out_are_queries(gallery):
+    code = gallery["digits#3"].code.tolist()
+    assert gallery.search(code, k=1)[0].key == "3"
+    assert gallery.search(like=code, k=1)[0].key == "3"
+
+
+def test_one_id_is_deleted_as_several_are(gallery):
+    first, second, third = (gallery[f"digits#{number}"] for number in range(3))
+    assert gallery.delete(first.id) == gallery.delete(second) == 1
+    assert gallery.delete(uuid.UUID(third.id)) == 1
+    assert len(gallery) == 397
+
+
+def test_keys_that_are_there_twice_are_refused_before_anything_is_written(gallery, digits):
+    for keys in (["a", "a", "b"], [1, "1", 2]):
+        for images in (digits.images[:3], iter(digits.images[:3])):
+            with pytest.raises(errors.ParameterError, match=f"keys: '{keys[0]}' is the key of two"):
+                gallery.index(images, name="twice", keys=keys)
+    assert len(gallery) == 400
+
+
+def test_lists_of_paths_are_pruned_by_their_names(colour_encoder, pictures):
+    paths = sorted(pictures.glob("*/*.png"))
+    with Gallery.create("paths.gallery", colour_encoder) as gallery:
+        gallery.index(paths[:9], progress=False)
+        for prune in ({"prune": True}, {"prune_emptied": True}):
+            with pytest.raises(errors.InputError, match="give each list a name"):
+                gallery.index(paths[9:], progress=False, **prune)
+        gallery.index(paths[9:20], name="others", progress=False)
+        removed = gallery.index(paths[9:12], name="others", prune=True, progress=False)["removed"]
+        assert removed == 8 and gallery.sources() == {"files": 9, "others": 3}
+
+
+def test_nothing_to_index_is_said(encoder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with Gallery.create("new.gallery", encoder) as gallery:
+        with pytest.warns(errors.LookalikeWarning, match="is empty: empty holds no image"):
+            assert gallery.index("empty", progress=False)["points"] == 0
+
+
+def test_a_gallery_is_made_for_the_file_of_an_encoder(encoder):
+    encoder.save("model.safetensors")
+    with Gallery.create("new.gallery", "model.safetensors") as gallery:
+        assert gallery.dims == encoder.n_features_out_
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (lambda gallery: Gallery.create("new.gallery", 3), "encoder=3: expected an Encoder"),
+        (lambda gallery: Gallery.open(b"digits"), "path=b'digits': expected a path, not bytes"),
+        (lambda gallery: gallery.index(np.zeros((2, 9, 9), np.uint8), name=3), "name=3"),
+        (
+            lambda gallery: gallery.index(np.zeros((2, 9, 9), np.uint8), name="x", labels=5),
+            "labels=5",
+        ),
+        (lambda gallery: gallery.search("digits#3", where=3), "where=3: expected a filter"),
+        (lambda gallery: gallery.count(3), "where=3"),
+        (lambda gallery: gallery.groups(where=3), "where=3"),
+        (lambda gallery: gallery.forget(3), "source=3"),
+        (lambda gallery: gallery.search("digits#3", region=(0, 0, 9.5, 9)), "whole pixels"),
+    ],
+)
+def test_what_has_another_type_is_named(gallery, use, said):
+    with pytest.raises(errors.LookalikeError, match=said):
+        use(gallery)
+
+
 def test_searches_run_side_by_side(gallery, digits):
     from concurrent.futures import ThreadPoolExecutor
 

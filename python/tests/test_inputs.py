@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from lookalike import Encoder, datasets, errors
 from lookalike._inputs import as_input
-from PIL import Image
+from PIL import Image, ImageCms
+from scipy import sparse
 
 
 def as_files(images, folder):
@@ -102,12 +103,33 @@ def test_tensors_are_read_where_they_lie(encoder, some, expected):
     assert view.length == len(some)
 
 
+def profiles():
+    return ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+
+
 def test_modes_of_pictures(colour_encoder):
     random = np.random.default_rng(1)
     rgb = Image.fromarray(random.integers(0, 256, (30, 30, 3), np.uint8))
-    for mode in ("1", "L", "P", "LA", "RGBA", "CMYK", "YCbCr", "HSV", "I;16"):
-        picture = Image.new("I;16", (30, 30), 900) if mode == "I;16" else rgb.convert(mode)
-        assert np.isfinite(colour_encoder.transform([picture])).all(), mode
+    deep = Image.fromarray(random.integers(0, 60_000, (30, 30), np.uint16))
+    pictures = {
+        mode: rgb.convert(mode)
+        for mode in ("1", "L", "P", "LA", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+    }
+    pictures |= {mode: pictures["RGBA"].convert(mode) for mode in ("RGBa", "PA")}
+    pictures |= {"La": pictures["LA"].convert("La"), "I;16": deep}
+    pictures |= {mode: Image.new(mode, (30, 30), 900) for mode in ("I;16B", "I;16L")}
+    pictures |= {"LAB": ImageCms.profileToProfile(rgb, *profiles(), outputMode="LAB")}
+    codes = {mode: colour_encoder.transform([picture]) for mode, picture in pictures.items()}
+    assert all(np.isfinite(code).all() for code in codes.values())
+    np.testing.assert_allclose(codes["La"], codes["LA"], atol=1e-5)
+    np.testing.assert_allclose(codes["RGBa"], codes["RGBA"], atol=1e-5)
+    # What PIL makes of a PNG file of 16 bits, by its version.
+    wide = Image.fromarray(np.asarray(deep).astype(np.int32))
+    assert wide.mode == "I"
+    np.testing.assert_array_equal(colour_encoder.transform([wide]), codes["I;16"])
+    for value in (-1, 65_536):
+        with pytest.raises(errors.InputError, match="mode I"):
+            colour_encoder.transform([Image.new("I", (30, 30), value)])
     clear = rgb.convert("RGBA")
     clear.putalpha(0)
     white = Image.new("RGB", (30, 30), "white")
@@ -139,8 +161,11 @@ def test_pictures_stand_upright(colour_encoder):
     [
         (np.zeros((3, 28, 28)), "uint8.*round"),
         (np.zeros((3, 28, 28), np.float32), "uint8.*round"),
-        (np.zeros((3, 28, 28), np.int64), "uint8.*astype"),
-        (np.zeros((3, 28, 28), bool), "uint8"),
+        (np.zeros((3, 28, 28), np.int64), "uint8.*0 to 255 and convert"),
+        (np.zeros((3, 28, 28), np.uint16), r"\(images >> 8\).astype"),
+        (np.zeros((3, 28, 28), bool), r"astype\('uint8'\) \* 255"),
+        (np.zeros((3, 28, 28), complex), "complex128: make real numbers"),
+        (sparse.csr_matrix((3, 784), dtype=np.uint8), "sparse matrix"),
         ([np.zeros((28, 28))], "uint8"),
         ([[[1, 2], [3]]], "different lengths"),
         ([], "empty"),
@@ -326,6 +351,60 @@ def test_shapes_are_known_before_images_are_read():
     reads = iter(range(3))
     given = as_input(np.zeros((4, 5), np.uint8) for _ in reads)
     assert given.may_have_shape((4, 5, 1)) and next(reads) == 1
+
+
+def test_whole_numbers_are_labels_without_a_point():
+    pandas = pytest.importorskip("pandas")
+    images = np.zeros((3, 2, 2), np.uint8)
+    given = as_input(images, labels=pandas.Series([7, None, 2.5]))
+    assert [label for batch in given.batches() for label in batch[1]] == ["7", None, "2.5"]
+
+
+class Shown:
+    """Gives an array, and nothing else."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+def test_memory_of_others_is_read(encoder, digits):
+    some = digits.images[:5]
+    expected = encoder.transform(some)
+    for images in (
+        memoryview(some),
+        Shown(some),
+        [memoryview(image) for image in some],
+        [Shown(image) for image in some],
+    ):
+        np.testing.assert_array_equal(encoder.transform(images), expected)
+
+
+def test_pictures_that_cannot_be_read_are_named(encoder, tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)).save(file, "PNG")
+    (tmp_path / "short.png").write_bytes(file.getvalue()[:600])
+    closed = Image.open(io.BytesIO(file.getvalue()))
+    closed.close()
+    with pytest.raises(errors.ImageError, match="short.png"):
+        encoder.transform([Image.open("short.png")])
+    with pytest.raises(errors.ImageError, match="closed"):
+        encoder.transform([closed])
+
+
+def test_an_empty_source_is_no_images(encoder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for use in (encoder.transform, encoder.reconstruct, Encoder(epochs=1, progress=False).fit):
+        with pytest.raises(errors.SourceError, match="empty"):
+            use("empty")
+
+
+def test_what_has_many_images_is_shown_in_a_line(encoder, digits):
+    assert repr(digits) == "Images of 400 x 28 x 28, uint8: images, target, keys"
+    codes = encoder.encode(digits.images)
+    assert repr(codes).startswith("Codes of 400 images, ") and len(repr(codes)) < 80
 
 
 def test_missing_labels_are_none():

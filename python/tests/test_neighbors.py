@@ -88,12 +88,26 @@ def test_an_encoder_that_is_not_fitted_is(digits):
         (lambda codes: Neighbors().fit([["a"]]), "numbers"),
         (lambda codes: Neighbors().fit(codes).kneighbors_graph(mode="x"), "mode"),
         (lambda codes: Neighbors().kneighbors(codes), "not fitted"),
+        (lambda codes: Neighbors(5).fit(codes), "encoder=5: expected an Encoder"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(codes, use, said):
     with pytest.raises(errors.LookalikeError, match=said) as caught:
         use(codes)
     assert isinstance(caught.value, ValueError)
+
+
+def test_codes_beside_an_encoder_come_as_anything(article, digits):
+    pandas = pytest.importorskip("pandas")
+    article.save("model.safetensors")
+    neighbors = Neighbors("model.safetensors", n_neighbors=2).fit(digits.images[:50])
+    codes = article.transform(digits.images[:5])
+    expected = neighbors.kneighbors(digits.images[:5], return_distance=False).tolist()
+    for given in (codes, codes.tolist(), list(codes), pandas.DataFrame(codes)):
+        assert neighbors.kneighbors(given, return_distance=False).tolist() == expected
+    for wrong in (digits.images / 255, codes[:, :9]):
+        with pytest.raises(errors.InputError, match="1568, and these are .* arrays of uint8"):
+            neighbors.kneighbors(wrong)
 
 
 def test_copies_find_the_same(codes):

@@ -119,3 +119,19 @@ def test_mapping_a_data_set(encoder, digits, dataset):
     assert found["label"][0] == digits.target[7]
     with pytest.raises(errors.InputError, match="columns label"):
         encoder.embed({"label": [1, 2]})
+    with pytest.raises(errors.InputError, match="no column 'picture' in this batch.* image, label"):
+        encoder.embed(dataset[:2], column="picture")
+    # Its workers are forked where the system has that.
+    forked = dataset.map(encoder.embed, batched=True, batch_size=25, num_proc=2)
+    np.testing.assert_allclose(np.array(forked["code"]), codes, atol=1e-5)
+
+
+def test_transforms_of_data_sets_are_respected(encoder, digits, dataset):
+    def turn(batch):
+        return {"image": [image.rotate(180) for image in batch["image"]]}
+
+    turned = encoder.transform(np.rot90(digits.images[:60], 2, (1, 2)))
+    np.testing.assert_allclose(encoder.transform(dataset.with_transform(turn)), turned, atol=1e-5)
+    other = dataset.with_transform(lambda batch: {"pixels": batch["image"]})
+    with pytest.raises(errors.InputError, match="leaves no column 'image', but pixels"):
+        encoder.transform(other)
