@@ -65,7 +65,9 @@ export function page(host, signal, { title, words, path, api = path, doing, form
       shown.replaceChildren(progress.node);
       status.textContent = '';
       try {
-        const [sentence, elements] = show(await getPatiently(api, ask(url.searchParams), leave.signal, progress.tell));
+        const asked = ask(url.searchParams);
+        const from = typeof api === 'function' ? api() : api;
+        const [sentence, elements] = show(await getPatiently(from, asked, leave.signal, progress.tell));
         status.textContent = sentence;
         shown.replaceChildren(...elements);
       } catch (error) {

@@ -73,6 +73,11 @@ fn labels_that_neighbours_contradict_are_listed() {
     drop(page);
 
     // An image that is gone is left out.
+    let found = finished(&server, "/api/v1/labels/suggestions");
+    assert_eq!(
+        (&found["suggestion_count"], &found["suggestions"]),
+        (&json!(0), &json!([]))
+    );
     assert_eq!(
         server
             .write("DELETE", &format!("/api/v1/images/{id}"))
@@ -82,6 +87,42 @@ fn labels_that_neighbours_contradict_are_listed() {
     let left = finished(&server, "/api/v1/labels/mistakes?limit=1000");
     let mut left = left["mistakes"].as_array().unwrap().iter();
     assert!(left.all(|of| of["image"]["id"] != id));
+}
+
+#[test]
+fn labels_are_suggested_to_images_without_one() {
+    let server = Running::new();
+    let all = digits(IMAGES + 40);
+    let one = (IMAGES..all.len()).find(|&number| all.label(number) == Some("1"));
+    let form = Form::new().file("image", "one.png", &new_digit(one.unwrap()));
+    let added = server.send("POST", "/api/v1/images", &form).ok();
+    let id = &added["items"][0]["id"];
+    let found = finished(&server, "/api/v1/labels/suggestions");
+    assert_eq!(
+        (&found["points"], &found["suggestion_count"]),
+        (&json!(IMAGES + 1), &json!(1))
+    );
+    let suggestion = &found["suggestions"][0];
+    assert_eq!(
+        (&suggestion["image"]["id"], &suggestion["suggested"]),
+        (id, &json!("1"))
+    );
+    assert_eq!(suggestion["because_of"]["label"], "1");
+    server
+        .get("/api/v1/labels/suggestions?limit=1001")
+        .problem(422);
+
+    let page = Page::new(format!("http://{}", server.address));
+    page.open("/labels");
+    page.wait("document.querySelector('#mistakes') !== null");
+    page.eval("(() => { const kind = document.querySelector('#kind'); kind.value = 'suggestions'; kind.dispatchEvent(new Event('change', { bubbles: true })); })()");
+    page.wait_address("kind=suggestions");
+    page.wait(
+        "document.querySelector('#status').textContent.startsWith('1 suggested label among')",
+    );
+    page.wait("document.querySelector('#suggestions b').textContent === '– → 1'");
+    page.check_accessible("suggested labels");
+    page.check_width("suggested labels");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(super) mod check;
 pub(super) mod copies;
 pub(super) mod duplicates;
 pub(super) mod groups;
-pub(super) mod mistakes;
+pub(super) mod labels;
 pub(super) mod outliers;
 pub(super) mod quality;
 mod wanted;
@@ -36,7 +36,7 @@ use check::FoundFaults;
 use copies::{PlanOf, Scripts};
 use duplicates::FoundDuplicates;
 use groups::{FoundGroups, KeptGroups};
-use mistakes::FoundMistakes;
+use labels::FoundLabels;
 use outliers::{FoundOutliers, Measure};
 use wanted::Wanted;
 
@@ -56,7 +56,7 @@ pub(crate) enum Finding {
     Quality,
     Scripts(Box<PlanOf>),
     Check,
-    Mistakes,
+    Labels,
 }
 
 /// What was computed over the whole gallery, and when. It has no facts about images: these are read
@@ -77,7 +77,7 @@ enum What {
     Quality(lookalike::quality::Quality),
     Scripts(Scripts),
     Faults(FoundFaults),
-    Mistakes(FoundMistakes),
+    Labels(FoundLabels),
 }
 
 impl Weigh for Found {
@@ -89,7 +89,7 @@ impl Weigh for Found {
             What::KeptGroups(_) | What::Quality(_) => 0,
             What::Scripts(scripts) => scripts.bytes(),
             What::Faults(found) => found.bytes(),
-            What::Mistakes(found) => found.bytes(),
+            What::Labels(found) => found.bytes(),
         }
     }
 }
@@ -160,7 +160,7 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
         Finding::Quality => What::Quality(quality::find(service, on_progress)?),
         Finding::Scripts(of) => What::Scripts(Scripts::write(service, *of, on_progress)?),
         Finding::Check => What::Faults(check::find(service, on_progress)?),
-        Finding::Mistakes => What::Mistakes(mistakes::find(service, on_progress)?),
+        Finding::Labels => What::Labels(labels::find(service, on_progress)?),
     })
 }
 
