@@ -224,6 +224,27 @@ pub(crate) fn visit_others(
     }
 }
 
+/// Gives the nearest codes of each query.
+pub(crate) type Nearest<'a> = Box<dyn Fn(Codes) -> Vec<Vec<Neighbour>> + 'a>;
+
+/// Makes codes ready to be asked by `queries` for the `k` nearest: exactly, or by cells, which find
+/// nearly all in far less time where all are many.
+pub(crate) fn nearest_of(
+    codes: Codes<'_>,
+    metric: Metric,
+    k: usize,
+    queries: usize,
+    by_cells: bool,
+) -> Nearest<'_> {
+    if by_cells {
+        let cells = Cells::new(codes, metric);
+        Box::new(move |queries| cells.nearest(queries, k))
+    } else {
+        let exact = Exact::new(codes, metric, queries);
+        Box::new(move |queries| exact.nearest(queries, k))
+    }
+}
+
 /// Half of the hash of a hash: enough to tell contents apart, and as long whatever the hash was.
 pub(crate) fn short(blake3: &str) -> u128 {
     half_hash(blake3.as_bytes())

@@ -15,11 +15,11 @@ use std::path::Path;
 
 use lookalike_files::replace_file;
 use lookalike_gallery::{Gallery, Point, Points};
-use lookalike_neighbours::{Cells, Codes, Exact, Metric, Neighbour, Pca};
+use lookalike_neighbours::{Codes, Metric, Pca};
 use uuid::Uuid;
 
 use self::fuzzy_graph::FuzzyGraph;
-use crate::contents::{QUERIES, half_hash, info_to_read, metric_of_likeness};
+use crate::contents::{QUERIES, half_hash, info_to_read, metric_of_likeness, nearest_of};
 use crate::{Error, Phase, Progress};
 
 mod file;
@@ -510,16 +510,8 @@ fn place_among(
 ) -> Result<Vec<[f32; 2]>, Error> {
     let mut found = Vec::with_capacity(rows.len());
     // Dividing the codes takes about as long as asking all of them some thousands of times.
-    let nearest: Box<dyn Fn(Codes) -> Vec<Vec<Neighbour>>> = match rows.len() > MIN_FOR_CELLS {
-        true => {
-            let cells = Cells::new(laid_out, read.metric);
-            Box::new(move |codes| cells.nearest(codes, AMONG))
-        }
-        false => {
-            let exact = Exact::new(laid_out, read.metric, rows.len());
-            Box::new(move |codes| exact.nearest(codes, AMONG))
-        }
-    };
+    let by_cells = rows.len() > MIN_FOR_CELLS;
+    let nearest = nearest_of(laid_out, read.metric, AMONG, rows.len(), by_cells);
     for rows_now in rows.chunks(QUERIES) {
         let codes = read.rows(rows_now);
         let codes = Codes::new(&codes, read.dims)?;

@@ -14,12 +14,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lookalike_gallery::{Filter, Gallery, Payload, point_id};
-use lookalike_neighbours::{Cells, Codes, Exact, Metric, Neighbour};
+use lookalike_neighbours::{Codes, Metric};
 use rayon::prelude::*;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::contents::{Contents, MAX_EXACT, NO_LABEL, QUERIES};
+use crate::contents::{Contents, MAX_EXACT, NO_LABEL, QUERIES, nearest_of};
 use crate::{Error, Phase, Progress};
 
 mod calibration;
@@ -272,16 +272,8 @@ impl Labels {
             .collect();
         let labelled = Codes::new(&labelled, codes.dims()).expect("they are some of the codes");
         // One more, for each that is labelled is among its own nearest.
-        let nearest: Box<dyn Fn(Codes) -> Vec<Vec<Neighbour>>> = match labelled.len() > MAX_EXACT {
-            true => {
-                let cells = Cells::new(labelled, metric);
-                Box::new(move |queries| cells.nearest(queries, k + 1))
-            }
-            false => {
-                let exact = Exact::new(labelled, metric, codes.len());
-                Box::new(move |queries| exact.nearest(queries, k + 1))
-            }
-        };
+        let by_cells = labelled.len() > MAX_EXACT;
+        let nearest = nearest_of(labelled, metric, k + 1, codes.len(), by_cells);
         let mut voters = Vec::with_capacity(codes.len());
         for start in (0..codes.len()).step_by(QUERIES) {
             let end = (start + QUERIES).min(codes.len());
