@@ -46,10 +46,10 @@ const CYCLES_A_KEY: f64 = 6.0;
 const CYCLES_A_DIMENSION: f64 = 0.05;
 const CYCLES_A_NUMBER: f64 = 130.0;
 const CYCLES_OF_FRAME: f64 = 40.0;
-/// How many times what preparing costs must be saved at most.
+/// Products must take this many times as long as preparing before that is worth while.
 const WORTH: f64 = 1.5;
-/// Where fewer codes than this are there for each neighbour that is wanted, most have to be
-/// compared whatever is kept of them.
+/// With fewer codes than this for each neighbour that is wanted, most have to be compared exactly
+/// whatever is kept of them.
 const MIN_ROWS_A_NEIGHBOUR: usize = 64;
 
 /// The `k` nearest gallery codes of every query, exact, sorted by distance and then index.

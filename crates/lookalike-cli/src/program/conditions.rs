@@ -10,7 +10,7 @@ use super::console::Console;
 const NAMED: usize = 10;
 
 /// The filter of a command that tells what there is among the images that pass. Why none do is
-/// said, so that nobody takes a slip of the pen for the answer.
+/// said, so that a mistyped condition does not look as if there were nothing to find.
 ///
 /// # Errors
 ///
