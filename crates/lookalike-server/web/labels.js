@@ -8,7 +8,7 @@ import { field, page } from './tidy.js';
 import { isSmall, nameOf, tile, tileList } from './tiles.js';
 
 const DEFAULT_LIMIT = 40;
-const KINDS = { mistakes: 'suspected mistakes', suggestions: 'suggestions for images without a label' };
+const KINDS = { mistakes: 'suspected mistakes', suggestions: 'images without a label' };
 
 export function mount(host, { signal }) {
   const kind = el('select', { id: 'kind', name: 'kind' }, Object.entries(KINDS).map(([value, text]) => el('option', { value, text })));

@@ -1163,6 +1163,9 @@ fn a_phone_shows_all_of_it() {
     page.wait_for("#map .card a");
     page.screenshot("phone-map");
     page.check_accessible("the map on a phone");
+    // It may grow until its picture is there.
+    page.wait("[...document.querySelectorAll('#map .card img')].every((one) => one.complete)");
+    page.rest();
     let middle = f64::from(PHONE.0) / 2.0;
     // Where the card does not lie.
     let on_map = |y: &f64| {
