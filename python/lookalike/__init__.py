@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Encoder", "Gallery", "Neighbors", "__version__", "datasets", "errors", "set_threads"]
 
 # As many as the program takes.
-_MOST_THREADS = 1024
+_MAX_THREADS = 1024
 # Loaded when they are first asked for, because NumPy takes longer to load than all of this.
 _LAZY = {
     "Encoder": "_encoder",
@@ -70,7 +70,7 @@ def set_threads(threads: int | None = None) -> int:
     from ._progress import warn
 
     if threads is not None:
-        threads = whole("threads", threads, 1, most=_MOST_THREADS)
+        threads = whole("threads", threads, 1, most=_MAX_THREADS)
     found = set_threads(threads)
     if threads not in (None, found):
         warn(

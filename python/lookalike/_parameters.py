@@ -18,7 +18,7 @@ _NAMES = {
     "strength": "augmentation_strength",
 }
 # Sides of images in pixels that the library has at most, and those that networks take.
-_MOST_SIDE = 65_535
+_MAX_SIDE = 65_535
 NETWORK_SIDES = (8, 1024)
 
 
@@ -60,7 +60,7 @@ def upto(most: float, name: str, value: Any) -> float | None:
 
 
 def sides(
-    name: str, value: Any, bounds: tuple[int, int] = (1, _MOST_SIDE)
+    name: str, value: Any, bounds: tuple[int, int] = (1, _MAX_SIDE)
 ) -> tuple[int, int] | None:
     """Height and width in pixels within these bounds, or None."""
     if value is None:

@@ -1,6 +1,8 @@
 //! Labels that neighbours suggest: for images that have none, and where they contradict the one
 //! that an image has, which may be a mistake.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Response;
 use lookalike::suggest::{self, SuggestOptions, Suggestion, Suggestions};
@@ -143,6 +145,25 @@ fn listed(service: &Service, found: &[Suggestion], limit: usize) -> Answered<Vec
     Ok(there.take(limit).collect())
 }
 
+/// Answers with what is made of the labels that were found.
+async fn answer_of<T: Serialize + Send + 'static>(
+    service: &Arc<Service>,
+    of: &LabelsOf,
+    make: impl FnOnce(&Service, &FoundLabels, Computed) -> Answered<T> + Send + 'static,
+) -> Answered<Response> {
+    check_limit(of.limit)?;
+    answer(
+        service,
+        Finding::Labels,
+        None,
+        move |service, what, computed| match what {
+            What::Labels(found) => make(service, found, computed),
+            _ => Err(mismatch()),
+        },
+    )
+    .await
+}
+
 /// Labelled images whose neighbours disagree: their labels may be mistakes.
 #[utoipa::path(
     get, path = "/labels/mistakes", tag = "gallery", params(LabelsOf),
@@ -155,20 +176,13 @@ pub(crate) async fn mistakes(
     State(service): Shared,
     InQuery(of): InQuery<LabelsOf>,
 ) -> Answered<Response> {
-    check_limit(of.limit)?;
-    answer(
-        &service,
-        Finding::Labels,
-        None,
-        move |service, what, computed| match what {
-            What::Labels(found) => Ok(Mistakes {
-                computed,
-                totals: found.totals,
-                mistakes: listed(service, &found.mistakes, of.limit)?,
-            }),
-            _ => Err(mismatch()),
-        },
-    )
+    answer_of(&service, &of, move |service, found, computed| {
+        Ok(Mistakes {
+            computed,
+            totals: found.totals,
+            mistakes: listed(service, &found.mistakes, of.limit)?,
+        })
+    })
     .await
 }
 
@@ -184,19 +198,12 @@ pub(crate) async fn suggestions(
     State(service): Shared,
     InQuery(of): InQuery<LabelsOf>,
 ) -> Answered<Response> {
-    check_limit(of.limit)?;
-    answer(
-        &service,
-        Finding::Labels,
-        None,
-        move |service, what, computed| match what {
-            What::Labels(found) => Ok(LabelSuggestions {
-                computed,
-                totals: found.totals,
-                suggestions: listed(service, &found.suggestions, of.limit)?,
-            }),
-            _ => Err(mismatch()),
-        },
-    )
+    answer_of(&service, &of, move |service, found, computed| {
+        Ok(LabelSuggestions {
+            computed,
+            totals: found.totals,
+            suggestions: listed(service, &found.suggestions, of.limit)?,
+        })
+    })
     .await
 }
