@@ -1,9 +1,15 @@
-//! Writing a file so that it is there whole or not at all: [`replace_file`] at once,
-//! [`Replacement`] as it is written.
+//! What systems do differently with files. Writing one so that it is there whole or not at all:
+//! [`replace_file`] at once, [`Replacement`] as it is written. Reading and writing at a place
+//! without moving to it: [`read_at`], [`read_exact_at`], [`write_all_at`]. Making names durable:
+//! [`sync_folder`]. Real paths that people can read: [`canonicalize`].
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+/// The path from the root, through no links: [`Path::canonicalize`], but on Windows as it is typed
+/// (`C:\photos`, not `\\?\C:\photos`), where it can be.
+pub use dunce::canonicalize;
 
 /// Replaces the file at `path` by one that holds `bytes`, as [`Replacement`] does.
 ///
@@ -80,9 +86,7 @@ impl Replacement {
         self.committed = true;
         // The rename is durable once its folder is; not every file system can flush a folder.
         let folder = self.target.parent().filter(|p| !p.as_os_str().is_empty());
-        if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
-            let _ = folder.sync_all();
-        }
+        let _ = sync_folder(folder.unwrap_or(Path::new(".")));
         Ok(())
     }
 }
@@ -109,6 +113,80 @@ impl Drop for Replacement {
             // There is a first error that matters more, or nobody wants the file any more.
             let _ = fs::remove_file(&self.aside);
         }
+    }
+}
+
+/// Makes the names in a folder durable: files that were made, renamed or removed in it are so after
+/// a loss of power. On Windows, which cannot flush a folder, it does nothing.
+///
+/// # Errors
+///
+/// When the folder cannot be opened or flushed.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    if cfg!(windows) {
+        return Ok(());
+    }
+    File::open(path)?.sync_all()
+}
+
+/// Reads from a place in a file as much as it gives at once, and says how much; nothing at its end.
+/// Where the file stands otherwise does not matter, but on Windows that moves.
+///
+/// # Errors
+///
+/// When the file cannot be read.
+pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::read_at(file, buffer, offset);
+    #[cfg(windows)]
+    return std::os::windows::fs::FileExt::seek_read(file, buffer, offset);
+}
+
+/// Fills `buffer` from a place in a file, as [`read_at`] reads.
+///
+/// # Errors
+///
+/// When the file cannot be read, or ends before the buffer is full: then
+/// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+pub fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match read_at(file, buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                buffer = &mut buffer[read..];
+                offset += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Writes all of `bytes` to a place in a file. Where the file stands otherwise does not matter, but
+/// on Windows that moves.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
+    #[cfg(windows)]
+    {
+        let (mut bytes, mut offset) = (bytes, offset);
+        while !bytes.is_empty() {
+            match std::os::windows::fs::FileExt::seek_write(file, bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    offset += written as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -169,6 +247,23 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(replace_file(&folder.path().join("no/such"), b"x").is_err());
         assert!(replace_file(folder.path(), b"x").is_err());
+    }
+
+    #[test]
+    fn places_are_read_and_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(folder.path().join("f")).unwrap();
+        write_all_at(&file, b"cdef", 2).unwrap();
+        write_all_at(&file, b"ab", 0).unwrap();
+        let mut three = [0; 3];
+        read_exact_at(&file, &mut three, 1).unwrap();
+        assert_eq!(&three, b"bcd");
+        assert_eq!(read_at(&file, &mut three, 6).unwrap(), 0);
+        let beyond = read_exact_at(&file, &mut three, 4).unwrap_err();
+        assert_eq!(beyond.kind(), io::ErrorKind::UnexpectedEof);
+        sync_folder(folder.path()).unwrap();
     }
 
     #[test]

@@ -59,9 +59,6 @@
 //! `cluster` (default) has [`ClusterGallery`], and with it the crate `qdrant-client`. Addresses and
 //! options are there without it.
 
-#[cfg(not(unix))]
-compile_error!("galleries need a Unix system, such as Linux or macOS; on Windows use WSL");
-
 mod address;
 mod answering;
 #[cfg(feature = "cluster")]

@@ -92,7 +92,8 @@ impl Blob for LocalFile {
         let mut bytes = vec![0; length];
         let mut filled = 0;
         while filled < length {
-            match position_read(&self.file, &mut bytes[filled..], offset + filled as u64) {
+            match lookalike_files::read_at(&self.file, &mut bytes[filled..], offset + filled as u64)
+            {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -106,16 +107,6 @@ impl Blob for LocalFile {
     fn stride(&self) -> (usize, bool) {
         (1 << 18, false)
     }
-}
-
-#[cfg(unix)]
-fn position_read(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
-}
-
-#[cfg(windows)]
-fn position_read(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
 }
 
 /// What a file's metadata say.

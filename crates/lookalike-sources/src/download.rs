@@ -82,7 +82,7 @@ pub(crate) fn download(
             .persist(&goal)
             .map_err(|error| refused("write", &goal)(error.error))?;
         // The new name is durable once the folder is; a folder that cannot be synced is no fault.
-        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        let _ = lookalike_files::sync_folder(folder);
         return Ok(goal);
     }
     Err(SourceError::Download {

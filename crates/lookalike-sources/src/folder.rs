@@ -7,6 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lookalike_files::canonicalize;
+
 use crate::entry::{Content, Entry, regular_file};
 use crate::error::SourceError;
 use crate::names::{extension, is_image, key_of_member, parent};
@@ -255,10 +257,8 @@ impl Walk {
         let doing = "list the folder";
         let outside = linked || place.outside;
         if outside {
-            let real = place
-                .path
-                .canonicalize()
-                .map_err(|error| SkipReason::from_io(&error, doing))?;
+            let real =
+                canonicalize(&place.path).map_err(|error| SkipReason::from_io(&error, doing))?;
             let root = &self.folder.root;
             if real.starts_with(root) || root.starts_with(&real) {
                 let reason = format!(
@@ -311,7 +311,7 @@ fn list(path: &Path) -> io::Result<Vec<OsString>> {
 
 /// A path as it is, absolute and without links.
 pub(crate) fn canonical(path: &Path) -> Result<PathBuf, SourceError> {
-    path.canonicalize().map_err(|source| SourceError::Io {
+    canonicalize(path).map_err(|source| SourceError::Io {
         doing: "open",
         path: path.to_owned(),
         source,

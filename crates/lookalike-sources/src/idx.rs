@@ -287,7 +287,7 @@ impl Idx {
     /// labels than images.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SourceError> {
         let path = path.as_ref();
-        let canonical = path.canonicalize().map_err(|source| SourceError::Io {
+        let canonical = lookalike_files::canonicalize(path).map_err(|source| SourceError::Io {
             doing: "open",
             path: path.to_owned(),
             source,

@@ -309,6 +309,9 @@ pub(crate) fn split_pattern(spec: &str) -> (&str, &str) {
 }
 
 fn open_pattern(spec: &str, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
+    // On Windows both slashes separate, in patterns one does.
+    let portable = cfg!(windows).then(|| spec.replace('\\', "/"));
+    let spec = portable.as_deref().unwrap_or(spec);
     let (base, rest) = divide_pattern(spec)?;
     let name = utf8(&base.join(rest))?;
     let mut names = Vec::new();

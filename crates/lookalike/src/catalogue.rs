@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lookalike_files::canonicalize;
 use lookalike_gallery::{DiffusionState, Gallery, GalleryError, Stubs};
 use serde::Serialize;
 
@@ -158,7 +159,7 @@ fn base(source: &str) -> &str {
         return source;
     }
     match source.find(['*', '?', '{', '[']) {
-        Some(at) => &source[..source[..at].rfind('/').unwrap_or(at)],
+        Some(at) => &source[..source[..at].rfind(std::path::is_separator).unwrap_or(at)],
         None => source,
     }
 }
@@ -234,7 +235,7 @@ fn absolute(spec: &str) -> String {
     };
     let mut rest = PathBuf::new();
     for folder in path.ancestors() {
-        if let Ok(real) = folder.canonicalize() {
+        if let Ok(real) = canonicalize(folder) {
             let whole = match rest.as_os_str().is_empty() {
                 true => real,
                 false => real.join(rest),

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use lookalike_files::canonicalize;
 use lookalike_gallery::{GalleryInfo, Payload};
 
 use crate::uploads::{self, UPLOADS_SOURCE};
@@ -126,7 +127,7 @@ fn look_at(path: &Path) -> io::Result<Option<Metadata>> {
 }
 
 fn identity(path: &Path, about: &Metadata, member: &str) -> Identity {
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let real = canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     Identity {
         linked: real != path,
         file: (file_id(about, real), member.to_owned()),

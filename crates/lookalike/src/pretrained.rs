@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lookalike_autoencoder::DeviceChoice;
+use lookalike_files::canonicalize;
 use lookalike_gallery::Gallery;
 use lookalike_images::{Decoded, GreyRange, InputShape, Pixels};
 use lookalike_neighbours::Metric;
@@ -89,7 +90,7 @@ impl PretrainedEncoder {
             Some(exported) => metric_of(exported, path)?,
             None => Metric::Cosine,
         };
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let path = canonicalize(path).unwrap_or_else(|_| path.to_owned());
         Ok(Self {
             encoder,
             files: EncoderFiles { path, options },

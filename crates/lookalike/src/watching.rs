@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use lookalike_files::canonicalize;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::Error;
@@ -108,7 +109,7 @@ impl Watch {
 
 /// The path from the root, through no links where it exists.
 fn absolute(path: &Path) -> PathBuf {
-    if let Ok(path) = path.canonicalize() {
+    if let Ok(path) = canonicalize(path) {
         return path;
     }
     // What is not there yet has a folder that is.

@@ -11,9 +11,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use lookalike_files::read_exact_at;
 use lookalike_neighbours::{
     DiffusionConfig, DiffusionRows, GraphParts, KnnGraph, Metric, Neighbour,
 };
@@ -155,8 +155,7 @@ impl DiffusionFile {
                 return Err(too_short());
             }
             let mut buffer = vec![0; bytes];
-            file.read_exact_at(&mut buffer, from as u64)
-                .map_err(reading)?;
+            read_exact_at(&file, &mut buffer, from as u64).map_err(reading)?;
             Ok(buffer)
         };
         let preamble = read(0, PREAMBLE)?;
@@ -275,12 +274,10 @@ impl DiffusionFile {
         let damaged = |detail: &str| damaged(&self.path, detail);
         let mut bytes = vec![0; self.body + RECORD_CHECK];
         let offset = self.records + index as u64 * bytes.len() as u64;
-        self.file
-            .read_exact_at(&mut bytes, offset)
-            .map_err(|e| match e.kind() {
-                io::ErrorKind::UnexpectedEof => damaged("it ends too early"),
-                _ => GalleryError::io("reading", &self.path)(e),
-            })?;
+        read_exact_at(&self.file, &mut bytes, offset).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => damaged("it ends too early"),
+            _ => GalleryError::io("reading", &self.path)(e),
+        })?;
         let (body, check) = bytes.split_at(self.body);
         if blake3::hash(body).as_bytes()[..RECORD_CHECK] != *check {
             return Err(damaged("the checksum of a row is wrong"));

@@ -313,9 +313,19 @@ impl Partial {
     /// Gives the gallery its name, all at once, and hands over its lock.
     pub(super) fn finish(mut self) -> Result<Lock, GalleryError> {
         sync_folder(&self.path)?;
+        // Windows renames no folder in which a file is open.
+        if cfg!(windows) {
+            self.lock = None;
+        }
         fs::rename(&self.path, &self.target).map_err(|e| match e.kind() {
             // Another process was faster.
             ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+                GalleryError::AlreadyExists {
+                    path: self.target.clone(),
+                }
+            }
+            // What Windows says of that.
+            ErrorKind::PermissionDenied if cfg!(windows) && self.target.exists() => {
                 GalleryError::AlreadyExists {
                     path: self.target.clone(),
                 }
@@ -382,9 +392,7 @@ pub(super) fn lower_flag(path: &Path) -> Result<(), GalleryError> {
 
 /// Makes the names in a folder durable.
 pub(super) fn sync_folder(path: &Path) -> Result<(), GalleryError> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(GalleryError::io("writing the folder", path))
+    lookalike_files::sync_folder(path).map_err(GalleryError::io("writing the folder", path))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! a process killed in between would leave points doubled; so the work is done on a copy of the
 //! shard, which then takes the shard's place by two renames.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -139,19 +139,34 @@ pub(super) fn sync_tree(path: &Path) -> io::Result<()> {
         for entry in fs::read_dir(path)? {
             sync_tree(&entry?.path())?;
         }
+        return lookalike_files::sync_folder(path);
     }
-    File::open(path)?.sync_all()
+    // Windows flushes only what is open for writing.
+    OpenOptions::new()
+        .read(true)
+        .write(cfg!(windows))
+        .open(path)?
+        .sync_all()
 }
 
-/// The bytes that a folder takes on disk, its files' holes left out; what cannot be looked at
-/// counts nothing.
+/// The bytes that a folder takes on disk, its files' holes left out (on Windows counted in); what
+/// cannot be looked at counts nothing.
 pub fn disk_usage(path: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
     let Ok(metadata) = path.symlink_metadata() else {
         return 0;
     };
     let inside = fs::read_dir(path).into_iter().flatten().flatten();
-    metadata.blocks() * 512 + inside.map(|entry| disk_usage(&entry.path())).sum::<u64>()
+    of_its_own(&metadata) + inside.map(|entry| disk_usage(&entry.path())).sum::<u64>()
+}
+
+#[cfg(unix)]
+fn of_its_own(metadata: &fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(metadata) * 512
+}
+
+#[cfg(not(unix))]
+fn of_its_own(metadata: &fs::Metadata) -> u64 {
+    metadata.len()
 }
 
 #[cfg(test)]

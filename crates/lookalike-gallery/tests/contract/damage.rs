@@ -14,6 +14,8 @@ use crate::place::folder;
 use crate::suite::samples::{Random, points};
 
 const FOLDER: &str = "LOOKALIKE_TEST_LOCKED_GALLERY";
+/// Tells it the number of the process that does.
+const HOLDER: &str = "LOOKALIKE_TEST_HOLDER";
 
 fn gallery() -> (tempfile::TempDir, PathBuf) {
     let folder = folder();
@@ -36,7 +38,7 @@ fn gallery() -> (tempfile::TempDir, PathBuf) {
 fn second_process() {
     if let Ok(folder) = std::env::var(FOLDER) {
         let message = EmbeddedGallery::open(&folder).unwrap_err().to_string();
-        let pid = std::os::unix::process::parent_id();
+        let pid = std::env::var(HOLDER).unwrap();
         let holder = format!("in use by the tests of damage (pid {pid})");
         assert!(message.contains(&holder), "{message}");
     }
@@ -50,6 +52,7 @@ fn a_second_process_is_kept_out() {
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "damage::second_process"])
         .env(FOLDER, &path)
+        .env(HOLDER, std::process::id().to_string())
         .status();
     assert!(status.unwrap().success());
     // So is a second opening in this one.

@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
+use lookalike_files::canonicalize;
 use lookalike_gallery::{Gallery, GalleryInfo, Payload};
 use lookalike_sources::has_further_pages;
 use serde::Serialize;
@@ -229,15 +230,12 @@ fn usable_folder(
     // Its real path, as far as it is there.
     let there = absolute.ancestors().find(|path| path.exists());
     let there = there.unwrap_or(Path::new("/"));
-    let real = match (there.canonicalize(), absolute.strip_prefix(there)) {
+    let real = match (canonicalize(there), absolute.strip_prefix(there)) {
         (Ok(real), Ok(rest)) if rest.as_os_str().is_empty() => real,
         (Ok(real), Ok(rest)) => real.join(rest),
         _ => absolute.clone(),
     };
-    if Path::new(gallery)
-        .canonicalize()
-        .is_ok_and(|gallery| real.starts_with(gallery))
-    {
+    if canonicalize(gallery).is_ok_and(|gallery| real.starts_with(gallery)) {
         return refused("it lies in the gallery, and would be removed with it".to_owned());
     }
     let sources: BTreeSet<&String> = names.keys().collect();

@@ -7,8 +7,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use lookalike_files::{read_exact_at, write_all_at};
 
 use crate::embedded::folder::forbids_writing;
 use crate::thumbnail::MAX_BYTES;
@@ -65,7 +66,7 @@ impl Segment {
             .write(true)
             .create_new(true)
             .open(path)?;
-        file.write_all_at(&header(magic), 0)?;
+        write_all_at(&file, &header(magic), 0)?;
         Ok(Segment {
             file,
             length: HEADER,
@@ -85,7 +86,7 @@ impl Segment {
             return Ok(None);
         }
         let mut found = [0; HEADER as usize];
-        file.read_exact_at(&mut found, 0)?;
+        read_exact_at(&file, &mut found, 0)?;
         Ok((found == header(magic)).then_some(Segment { file, length }))
     }
 
@@ -95,12 +96,10 @@ impl Segment {
 
     /// Adds records; they are on disk after [`Segment::sync`].
     pub(super) fn append(&mut self, records: &[u8]) -> io::Result<()> {
-        self.file
-            .write_all_at(records, self.length)
-            .inspect_err(|_| {
-                // If this fails as well, the next opening cuts the remains off.
-                let _ = self.file.set_len(self.length);
-            })?;
+        write_all_at(&self.file, records, self.length).inspect_err(|_| {
+            // If this fails as well, the next opening cuts the remains off.
+            let _ = self.file.set_len(self.length);
+        })?;
         self.length += records.len() as u64;
         Ok(())
     }
@@ -145,7 +144,7 @@ impl Segment {
 
     /// Fills the buffer; says no if the file has become shorter.
     fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
-        match self.file.read_exact_at(buffer, offset) {
+        match read_exact_at(&self.file, buffer, offset) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(false),
             Err(e) => Err(e),
