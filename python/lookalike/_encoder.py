@@ -45,7 +45,8 @@ class Encoder(Transformer):
         by this one: see `Encoder.load` for those that others have trained. A clone has a clone of
         the teacher, which has learned nothing; a path is the same in all clones.
     effort : {"quick", "default", "best"}
-        How long to learn: an eighth of the usual epochs, as many, or four times as many.
+        How long to learn: an eighth of the usual epochs; as many; or as many and twice the rounds
+        of refining, and with other objectives than "look" four times as many.
     epochs : int, optional
         Passes over the images, whatever the effort; by default as many as suit the images.
     code_dim : int, optional

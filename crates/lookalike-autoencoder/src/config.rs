@@ -42,6 +42,10 @@ pub struct TrainConfig {
     pub batch: usize,
     /// Passes over the collection.
     pub epochs: usize,
+    /// How often [`Objective::Look`] refines codes, each time along the neighbour graph of the
+    /// codes by then; 1 to [`MAX_ROUNDS`].
+    #[serde(default = "default_rounds", skip_serializing_if = "is_default_rounds")]
+    pub rounds: usize,
     /// Decides the initial weights, the order of the images and every random change.
     pub seed: u64,
     /// The distorted views of [`Objective::Look`] and [`Objective::Augment`].
@@ -74,6 +78,23 @@ pub struct TrainConfig {
 fn is_zero(number: &f32) -> bool {
     *number == 0.0
 }
+
+fn default_rounds() -> usize {
+    DEFAULT_ROUNDS
+}
+
+fn is_default_rounds(rounds: &usize) -> bool {
+    *rounds == DEFAULT_ROUNDS
+}
+
+/// [`TrainConfig::rounds`] of every recipe, and of files from before there was a choice.
+pub const DEFAULT_ROUNDS: usize = 2;
+
+/// [`TrainConfig::rounds`], at most.
+pub const MAX_ROUNDS: usize = 16;
+
+/// Rounds of [`Effort::Best`].
+const BEST_ROUNDS: usize = 4;
 
 /// [`TrainConfig::colour_weight`] of colour images.
 pub const DEFAULT_COLOUR_WEIGHT: f32 = 1.2;
@@ -168,6 +189,7 @@ impl TrainConfig {
             weight_decay: 0.0,
             batch: 128,
             epochs: 3,
+            rounds: DEFAULT_ROUNDS,
             seed: 0,
             augmentation: Augmentation::strength(1.0),
             chosen: None,
@@ -204,14 +226,20 @@ impl TrainConfig {
         }
     }
 
-    /// The same recipe with more or fewer epochs.
+    /// The same recipe with more or fewer epochs, or more rounds of refining.
     pub fn with_effort(self, effort: Effort) -> Self {
-        let epochs = match effort {
-            Effort::Quick => self.epochs.div_ceil(8),
-            Effort::Default => self.epochs,
-            Effort::Best => 4 * self.epochs,
+        let (epochs, rounds) = match effort {
+            Effort::Quick => (self.epochs.div_ceil(8), self.rounds),
+            Effort::Default => (self.epochs, self.rounds),
+            // Longer stages are better on some collections and far worse on others.
+            Effort::Best if self.objective == Objective::Look => (self.epochs, BEST_ROUNDS),
+            Effort::Best => (4 * self.epochs, self.rounds),
         };
-        Self { epochs, ..self }
+        Self {
+            epochs,
+            rounds,
+            ..self
+        }
     }
 
     /// Whether every image is brought to mean 0 and standard deviation 1 before the encoder sees
@@ -237,6 +265,15 @@ impl TrainConfig {
             return fail(
                 "epochs",
                 format!("{} epochs: it must be 1 to 100000", self.epochs),
+            );
+        }
+        if !(1..=MAX_ROUNDS).contains(&self.rounds) {
+            return fail(
+                "rounds",
+                format!(
+                    "{} rounds of refining: it must be 1 to {MAX_ROUNDS}",
+                    self.rounds
+                ),
             );
         }
         if !(self.learning_rate > 0.0 && self.learning_rate <= 10.0) {
@@ -392,11 +429,19 @@ mod tests {
         };
         let article = TrainConfig::suited(Architecture::Conv, Objective::Reconstruct, 10, shape);
         assert_eq!(article, TrainConfig::new(Architecture::Conv));
-        for (effort, epochs) in [(Effort::Quick, 1), (Effort::Default, 6), (Effort::Best, 24)] {
+        let efforts = [
+            (Effort::Quick, 1, 2),
+            (Effort::Default, 6, 2),
+            (Effort::Best, 6, 4),
+        ];
+        for (effort, epochs, rounds) in efforts {
             let recipe = TrainConfig::new(Architecture::Bottleneck).with_effort(effort);
-            assert_eq!(recipe.epochs, epochs, "{effort}");
+            assert_eq!((recipe.epochs, recipe.rounds), (epochs, rounds), "{effort}");
             assert_eq!(effort.to_string().parse::<Effort>().unwrap(), effort);
         }
+        let augment = TrainConfig::with_objective(Architecture::Bottleneck, Objective::Augment);
+        let best = augment.clone().with_effort(Effort::Best);
+        assert_eq!((best.epochs, best.rounds), (4 * augment.epochs, 2));
     }
 
     #[test]
@@ -414,6 +459,14 @@ mod tests {
             },
             TrainConfig {
                 epochs: 0,
+                ..good.clone()
+            },
+            TrainConfig {
+                rounds: 0,
+                ..good.clone()
+            },
+            TrainConfig {
+                rounds: MAX_ROUNDS + 1,
                 ..good.clone()
             },
             TrainConfig {

@@ -61,7 +61,8 @@ pub use augment::{
 };
 pub use checkpoint::Checkpointing;
 pub use config::{
-    DEFAULT_COLOUR_WEIGHT, Effort, Loss, Objective, Optimiser, Schedule, TrainConfig,
+    DEFAULT_COLOUR_WEIGHT, DEFAULT_ROUNDS, Effort, Loss, MAX_ROUNDS, Objective, Optimiser,
+    Schedule, TrainConfig,
 };
 pub use device::DeviceChoice;
 pub use direct::{DirectPart, DirectRecord};

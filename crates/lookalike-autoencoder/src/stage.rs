@@ -2,8 +2,8 @@
 //!
 //! The article's objectives have one stage, the whole network at once. [`Objective::Look`] has
 //! four: the encoder learns to describe images; then also to point where the eigenvectors of their
-//! neighbour graph do; then the same by the better graph of these codes; then the decoder learns to
-//! draw images from the finished codes. At the end coordinates are weighed beside descriptions.
+//! neighbour graph do; then the same by the better graph of these codes, once or more often; then the
+//! decoder learns to draw images from the finished codes. At the end coordinates are weighed beside descriptions.
 //! [`Objective::Distil`] has two: the encoder learns a teacher's codes, then the decoder learns.
 
 use lookalike_images::Collection;
@@ -61,11 +61,16 @@ pub(crate) enum Stage {
 
 impl Stage {
     /// The stages of a recipe, in order.
-    pub fn all(config: &TrainConfig) -> &'static [Self] {
+    pub fn all(config: &TrainConfig) -> Vec<Self> {
         match config.objective {
-            Objective::Look => &[Self::Look, Self::Refine, Self::RefineAgain, Self::Decode],
-            Objective::Distil => &[Self::Distil, Self::Decode],
-            _ => &[Self::Whole],
+            Objective::Look => {
+                let mut stages = vec![Self::Look, Self::Refine];
+                stages.resize(1 + config.rounds, Self::RefineAgain);
+                stages.push(Self::Decode);
+                stages
+            }
+            Objective::Distil => vec![Self::Distil, Self::Decode],
+            _ => vec![Self::Whole],
         }
     }
 
@@ -507,7 +512,7 @@ mod tests {
         ];
         assert_eq!(stages, expected);
         // 10, 4, 4 and 1 epochs: of all images, then of 60,000.
-        let extent = Extent::of(stages, &config, 200_000);
+        let extent = Extent::of(&stages, &config, 200_000);
         let expected = Extent {
             epochs: 19,
             steps: 10 * 200 + 9 * 60,

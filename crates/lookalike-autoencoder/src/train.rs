@@ -336,7 +336,7 @@ impl<'a> Run<'a> {
         let stages = Stage::all(config);
         let extent = |stages: &[Stage]| Extent::of(stages, config, collection.len());
         Self {
-            all: extent(stages),
+            all: extent(&stages),
             before: extent(&stages[..state.position.earlier.len()]),
             collection,
             config,

@@ -89,7 +89,7 @@ pub enum Effort {
     /// The recipe as it is.
     #[default]
     Default,
-    /// Four times the usual epochs.
+    /// Twice the rounds of refining or, of objectives without rounds, four times the usual epochs.
     Best,
 }
 

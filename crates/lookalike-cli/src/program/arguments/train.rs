@@ -34,8 +34,9 @@ pub struct TrainArguments {
     pub teacher: Option<PathBuf>,
     #[command(flatten)]
     pub pretrained: PretrainedArguments,
-    /// How long to learn: quick (an eighth of the time), default or best (four times as long); in
-    /// place of --epochs
+    /// How long to learn: quick (an eighth of the time), default or best (half as long again, for
+    /// twice the rounds of refining; with other objectives than look four times as long); in place
+    /// of --epochs
     #[arg(
         long,
         default_value = "default",
