@@ -2,8 +2,9 @@
 //!
 //! The article's objectives have one stage, the whole network at once. [`Objective::Look`] has
 //! four: the encoder learns to describe images; then also to point where the eigenvectors of their
-//! neighbour graph do; then the same by the better graph of these codes, once or more often; then the
-//! decoder learns to draw images from the finished codes. At the end coordinates are weighed beside descriptions.
+//! neighbour graph do; then the same by the better graph of these codes, once or more often; then
+//! the decoder learns to draw images from the finished codes. At the end coordinates are weighed
+//! beside descriptions.
 //! [`Objective::Distil`] has two: the encoder learns a teacher's codes, then the decoder learns.
 
 use lookalike_images::Collection;

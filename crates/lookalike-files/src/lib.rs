@@ -130,7 +130,7 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Reads from a place in a file as much as it gives at once, and says how much; nothing at its end.
-/// Where the file stands otherwise does not matter, but on Windows that moves.
+/// The file's cursor does not matter; on Windows it moves.
 ///
 /// # Errors
 ///
@@ -163,8 +163,7 @@ pub fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io:
     Ok(())
 }
 
-/// Writes all of `bytes` to a place in a file. Where the file stands otherwise does not matter, but
-/// on Windows that moves.
+/// Writes all of `bytes` to a place in a file. Its cursor does not matter; on Windows it moves.
 ///
 /// # Errors
 ///

@@ -156,16 +156,16 @@ pub fn disk_usage(path: &Path) -> u64 {
         return 0;
     };
     let inside = fs::read_dir(path).into_iter().flatten().flatten();
-    of_its_own(&metadata) + inside.map(|entry| disk_usage(&entry.path())).sum::<u64>()
+    allocated(&metadata) + inside.map(|entry| disk_usage(&entry.path())).sum::<u64>()
 }
 
 #[cfg(unix)]
-fn of_its_own(metadata: &fs::Metadata) -> u64 {
+fn allocated(metadata: &fs::Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::blocks(metadata) * 512
 }
 
 #[cfg(not(unix))]
-fn of_its_own(metadata: &fs::Metadata) -> u64 {
+fn allocated(metadata: &fs::Metadata) -> u64 {
     metadata.len()
 }
 
