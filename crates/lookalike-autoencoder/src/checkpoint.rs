@@ -263,10 +263,13 @@ fn differences(there: &TrainConfig, now: &TrainConfig) -> String {
         Ok(serde_json::Value::Object(fields)) => fields,
         _ => unreachable!("a configuration serialises as an object"),
     });
-    let none = serde_json::Value::Null;
     let names: BTreeSet<&String> = there.keys().chain(now.keys()).collect();
     let of = |fields: &serde_json::Map<String, serde_json::Value>, name: &str| {
-        let text = fields.get(name).unwrap_or(&none).to_string();
+        // Left out where it is as before there was such a choice.
+        let Some(value) = fields.get(name) else {
+            return "not set".to_owned();
+        };
+        let text = value.to_string();
         match text.char_indices().nth(MAX_SHOWN) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text,

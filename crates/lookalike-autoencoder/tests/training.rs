@@ -368,6 +368,11 @@ fn a_checkpoint_of_another_run_is_refused() {
         ..config.clone()
     };
     assert!(go(80, &other).contains("another recipe"));
+    let rounds = TrainConfig {
+        rounds: 3,
+        ..config.clone()
+    };
+    assert!(go(80, &rounds).contains("rounds is not set there and 3 now"));
     assert!(go(60, &config).contains("which are not"));
     std::fs::write(&checkpointing.path, b"nonsense").unwrap();
     assert!(go(80, &config).contains("cannot resume"));
