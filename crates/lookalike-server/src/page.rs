@@ -30,12 +30,13 @@ macro_rules! asset {
 const PAGE: &[u8] = include_bytes!("../web/index.html");
 
 /// Where the page is: each address shows another part of it.
-const PLACES: [&str; 9] = [
+const PLACES: [&str; 10] = [
     "/",
     "/map",
     "/groups",
     "/duplicates",
     "/outliers",
+    "/sample",
     "/quality",
     "/labels",
     "/gallery",

@@ -18,6 +18,7 @@ const PAGES = {
   '/groups': ['Groups', () => import('./groups.js'), 'mount'],
   '/duplicates': ['Duplicates', () => import('./tidy.js'), 'duplicates'],
   '/outliers': ['Outliers', () => import('./tidy.js'), 'outliers'],
+  '/sample': ['Sample', () => import('./tidy.js'), 'sample'],
   '/quality': ['Quality', () => import('./quality.js'), 'mount'],
   '/labels': ['Labels', () => import('./labels.js'), 'mount'],
   '/gallery': ['Gallery', () => import('./gallery.js'), 'mount'],

@@ -1,5 +1,5 @@
-// Duplicates and outliers: two pages alike, whose answers may take long. Nothing is deleted from
-// here.
+// Duplicates, outliers and samples: pages alike, whose answers may take long. Nothing is deleted
+// from here.
 
 import { getPatiently, withQuery } from './api.js';
 import { pagePath } from './base.js';
@@ -233,4 +233,30 @@ function outlier({ image, score, distance, error }) {
   return tile(image, {}, el('div', { class: 'caption' },
     el('b', { text: short(score), title: 'How odd it is' }), el('span', { text: image.label ?? '' }),
     figures.map((text) => el('span', { class: 'place', text })), el('span', { class: 'place', title: image.location, text: image.key })));
+}
+
+/** A few pictures that cover the gallery. */
+export function sample(host, { signal }) {
+  const count = el('input', { type: 'number', id: 'count', name: 'count', min: 1, max: 1000, required: true });
+  return page(host, signal, {
+    title: 'Sample',
+    words: 'Pictures that cover the gallery, to be labelled first or to see what there is: the most central one, then always the one least like all before.',
+    path: '/sample',
+    doing: 'Choosing pictures',
+    form: el('form', { class: 'options' }, field('count', 'How many', count)),
+    ask(parameters) {
+      count.value = Number.parseInt(parameters.get('count'), 10) || DEFAULT_COUNT;
+      return { count: count.value };
+    },
+    show({ points, contents, radius, sample: chosen }) {
+      const list = tileList({ 'aria-label': 'A sample, in the order in which it was chosen' });
+      list.append(...chosen.map(({ image, distance }, at) => tile(image, {}, el('div', { class: 'caption' },
+        el('b', { text: String(at + 1), title: 'Its place in the order' }), el('span', { text: image.label ?? '' }),
+        typeof distance === 'number' && el('span', { class: 'place', text: `distance ${short(distance)}` }),
+        el('span', { class: 'place', title: image.location, text: image.key })))));
+      const different = contents < points ? `, ${contents} of them different` : '';
+      const within = chosen.length ? `; every other is within ${short(radius)} of one of them` : '';
+      return [`${plural(chosen.length, 'picture')} of ${plural(points, 'image')}${different}${within}.`, [list]];
+    },
+  });
 }

@@ -169,6 +169,7 @@ fn routes() -> OpenApiRouter<Arc<Service>> {
         .routes(routes!(findings::copies::details))
         .routes(routes!(findings::copies::script))
         .routes(routes!(findings::outliers::outliers))
+        .routes(routes!(findings::sample::sample))
         .routes(routes!(findings::groups::groups))
         .routes(routes!(findings::groups::keep_groups))
         .routes(routes!(findings::quality::quality))

@@ -299,6 +299,20 @@ fn what_takes_long_is_answered_when_it_is_done() {
     let outliers = finished(&server, "/api/v1/outliers?count=3");
     assert_eq!(outliers["outliers"].as_array().unwrap().len(), 3);
     assert!(outliers["outliers"][0]["error"].is_number());
+    let sample = finished(&server, "/api/v1/sample?count=4");
+    let chosen = sample["sample"].as_array().unwrap();
+    assert_eq!(chosen.len(), 4);
+    assert!(chosen[0]["distance"].is_null());
+    let distances = chosen[1..]
+        .iter()
+        .map(|one| one["distance"].as_f64().unwrap());
+    let radius = sample["radius"].as_f64().unwrap();
+    let falling: Vec<f64> = distances.chain([radius]).collect();
+    assert!(falling.is_sorted_by(|a, b| a >= b), "{falling:?}");
+    // Fewer are its beginning, and the next one tells how well these cover.
+    let fewer = finished(&server, "/api/v1/sample?count=2");
+    assert_eq!(fewer["sample"].as_array().unwrap()[..], chosen[..2]);
+    assert_eq!(fewer["radius"], chosen[2]["distance"]);
     let duplicates = finished(&server, "/api/v1/duplicates?threshold=0.5&limit=2");
     assert!(duplicates["groups"].as_array().unwrap().len() <= 2);
     assert_eq!(
@@ -974,6 +988,7 @@ fn the_page_and_its_files_are_strictly_served() {
         "/groups",
         "/duplicates",
         "/outliers",
+        "/sample",
         "/quality",
         "/labels",
         "/gallery",

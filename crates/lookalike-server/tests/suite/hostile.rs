@@ -126,6 +126,8 @@ fn every_hostile_request_has_its_answer_and_the_service_goes_on() {
         ("a threshold that is no number", 422, server.get("/api/v1/duplicates?threshold=NaN")),
         ("a negative threshold", 422, server.get("/api/v1/duplicates?threshold=-1")),
         ("outliers without end", 422, server.get("/api/v1/outliers?count=99999999")),
+        ("a sample without end", 422, server.get("/api/v1/sample?count=99999999")),
+        ("an empty sample", 422, server.get("/api/v1/sample?count=0")),
         ("groups without end", 422, server.get("/api/v1/groups?count=99999999")),
         ("a parameter that is none", 400, server.get("/api/v1/outliers?cuont=3")),
         ("a URL where none is fetched", 422, search(json!({"query": {"url": "http://127.0.0.1/"}}))),
@@ -552,7 +554,7 @@ fn thresholds_without_end_do_not_compute_without_end() {
     let made_up = |number| ask(number, &format!("198.51.100.{number}, 203.0.113.6"));
     assert!((1..30).any(|number| made_up(number) == 429));
     // What has no end of variants blocks nothing else.
-    for path in ["quality", "outliers", "duplicates", "map"] {
+    for path in ["quality", "outliers", "sample", "duplicates", "map"] {
         crate::support::finished(&server, &format!("/api/v1/{path}"));
     }
 }

@@ -807,7 +807,7 @@ fn the_map_shows_searches_and_selects() {
 }
 
 #[test]
-fn duplicates_and_outliers_are_listed() {
+fn duplicates_outliers_and_samples_are_listed() {
     let server = Running::new();
     // The same pixels as another file, and that once more.
     let copy = Form::new().file("image", "copy.png", &digit(7));
@@ -843,6 +843,19 @@ fn duplicates_and_outliers_are_listed() {
     page.eval("(() => { const by = document.querySelector('#by'); by.value = 'neighbours'; by.dispatchEvent(new Event('change', { bubbles: true })); })()");
     page.wait_address("by=neighbours&count=40");
     page.wait("document.querySelectorAll('.tile').length === 40");
+
+    page.click(".pages [data-page=sample]");
+    page.wait("location.pathname === '/sample'");
+    page.eval("(() => { const count = document.querySelector('#count'); count.value = 7; count.dispatchEvent(new Event('change', { bubbles: true })); })()");
+    page.wait_address("count=7");
+    page.wait("document.querySelectorAll('.tile').length === 7");
+    let found = finished(&server, "/api/v1/sample?count=7");
+    let key = &found["sample"][6]["image"]["key"];
+    page.wait(&format!(
+        "[...document.querySelectorAll('.tile .place')].at(-1).textContent === {key}"
+    ));
+    page.check_accessible("sample");
+    page.screenshot("sample");
     page.click(".tile .frame");
     page.wait_address("/?q=id:");
     page.wait(ANSWERED);
@@ -1185,6 +1198,7 @@ fn a_phone_shows_all_of_it() {
         "groups",
         "duplicates",
         "outliers",
+        "sample",
         "quality",
         "labels",
         "gallery",
@@ -1380,6 +1394,7 @@ fn an_empty_gallery_says_so() {
     for (path, said) in [
         ("/duplicates", "No near duplicates"),
         ("/outliers", "0 oddest"),
+        ("/sample", "0 pictures of 0 images"),
         ("/map", "0 images"),
         ("/gallery", "no labels"),
     ] {

@@ -1,5 +1,5 @@
 //! What is found by comparing everything with everything: duplicates, outliers, groups, labels
-//! that may be mistakes, the quality of codes. Each is computed once, kept, and listed from what is
+//! that may be mistakes, samples, the quality of codes. Each is computed once, kept, and listed from what is
 //! kept.
 
 use lookalike::Progress;
@@ -30,6 +30,7 @@ pub(super) mod groups;
 pub(super) mod labels;
 pub(super) mod outliers;
 pub(super) mod quality;
+pub(super) mod sample;
 mod wanted;
 
 use check::FoundFaults;
@@ -38,6 +39,7 @@ use duplicates::FoundDuplicates;
 use groups::{FoundGroups, KeptGroups};
 use labels::FoundLabels;
 use outliers::{FoundOutliers, Measure};
+use sample::FoundSample;
 use wanted::Wanted;
 
 /// Seconds after which to ask again for what is being computed.
@@ -57,6 +59,7 @@ pub(crate) enum Finding {
     Scripts(Box<PlanOf>),
     Check,
     Labels,
+    Sample,
 }
 
 /// What was computed over the whole gallery, and when. It has no facts about images: these are read
@@ -78,6 +81,7 @@ enum What {
     Scripts(Scripts),
     Faults(FoundFaults),
     Labels(FoundLabels),
+    Sample(FoundSample),
 }
 
 impl Weigh for Found {
@@ -90,6 +94,7 @@ impl Weigh for Found {
             What::Scripts(scripts) => scripts.bytes(),
             What::Faults(found) => found.bytes(),
             What::Labels(found) => found.bytes(),
+            What::Sample(found) => found.bytes(),
         }
     }
 }
@@ -161,6 +166,7 @@ fn compute(service: &Service, finding: Finding, report: &dyn Fn(Standing)) -> An
         Finding::Scripts(of) => What::Scripts(Scripts::write(service, *of, on_progress)?),
         Finding::Check => What::Faults(check::find(service, on_progress)?),
         Finding::Labels => What::Labels(labels::find(service, on_progress)?),
+        Finding::Sample => What::Sample(sample::find(service, on_progress)?),
     })
 }
 
