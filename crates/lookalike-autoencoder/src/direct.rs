@@ -5,14 +5,15 @@
 //! where the colours' components alone find .97. So what an image looks like and its colours stand
 //! in its code once more, exactly: their leading principal components over the collection, each
 //! brought to a length of its own behind what was learned, which has length 1. What it looks like
-//! is its shape and, where descriptions do not agree much, its local structures as well, by their
-//! weights. docs/quality-tried.md has the figures.
+//! is its shape and, where descriptions do not agree much, its local structures, by their weights,
+//! and patches as well. docs/quality-tried.md has the figures.
 
 use lookalike_images::{FINE_COLOURS, Gradients, InputShape, Turn, fine_colours};
 use lookalike_neighbours::Pca;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, Named};
+use crate::patches::{Patches, PatchesRecord};
 use crate::structure::{Structure, StructureRecord, spread};
 use crate::symmetry::Symmetry;
 
@@ -23,7 +24,8 @@ pub(crate) const COMPONENTS: usize = 48;
 /// that the code was refined along is right, and what is exact adds little.
 const MAX_LOOK: f32 = 1.0;
 const LOOK_FACTOR: f32 = 1.4;
-/// A look that is shorter has no structures: they take as long to compute as what is learned.
+/// A look that is shorter has neither structures nor patches: they take as long to compute as what
+/// is learned.
 const MIN_STRUCTURED: f32 = 0.5;
 /// Length of colours that count fully among the parts of a description.
 const COLOURS: f32 = 0.85;
@@ -46,6 +48,9 @@ pub struct DirectRecord {
     /// Local structures that the shape's part has as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub structures: Vec<StructureRecord>,
+    /// Patches that the shape's part has as well, behind structures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patches: Option<PatchesRecord>,
     /// Which colours there are, where they count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colours: Option<DirectPart>,
@@ -89,21 +94,22 @@ impl Projection {
         }
     }
 
-    /// The components of several descriptions together: each is brought to its own components,
-    /// times a weight, and these side by side to those of `joined`.
-    fn joined(parts: &[(&Pca, f32)], joined: &Pca, length: f32) -> Self {
+    /// The components of several descriptions together: each is brought to its own components, each
+    /// times its factor, and these side by side to those of `joined`.
+    fn joined(parts: &[(&Pca, Vec<f32>)], joined: &Pca, length: f32) -> Self {
         let dims = joined.components().min(COMPONENTS);
         let width = joined.mean().len();
         let (mut mean, mut axes) = (Vec::new(), Vec::new());
         let mut before = 0;
-        for (pca, weight) in parts {
+        for (pca, factors) in parts {
             let (own, len) = (pca.components(), pca.mean().len());
             mean.extend_from_slice(pca.mean());
             let start = axes.len();
             axes.resize(start + len * dims, 0.0f32);
-            for (component, direction) in pca.directions().chunks_exact(len).enumerate() {
+            let directions = pca.directions().chunks_exact(len).zip(factors);
+            for (component, (direction, factor)) in directions.enumerate() {
                 let shares: Vec<f32> = (0..dims)
-                    .map(|row| joined.directions()[row * width + before + component] * weight)
+                    .map(|row| joined.directions()[row * width + before + component] * factor)
                     .collect();
                 for (row, along) in axes[start..].chunks_exact_mut(dims).zip(direction) {
                     for (axis, share) in row.iter_mut().zip(&shares) {
@@ -192,50 +198,55 @@ pub(crate) struct Direct {
     pub symmetry: Symmetry,
     /// What `shape` is made of beside the gradients.
     pub structures: Vec<Structure>,
+    pub patches: Option<Patches>,
     pub shape: Projection,
     pub colours: Option<Projection>,
 }
 
-/// Parts of a collection's description that a code can have exactly, with their principal
-/// components and weights.
+/// Parts of a collection's description that a code has exactly.
 pub(crate) struct Exact<'a> {
     pub gradients: Gradients,
     pub contrast: f32,
     pub symmetry: Symmetry,
-    pub shape: (&'a Pca, f32),
-    pub structures: Vec<(&'a Structure, &'a Pca, f32)>,
+    pub structures: Vec<&'a Structure>,
+    pub patches: Option<&'a Patches>,
+    /// The principal components of the shape, the structures and the patches, and what each
+    /// component is multiplied by.
+    pub look: Vec<(&'a Pca, Vec<f32>)>,
+    /// Principal components of colours, and the colours' weight.
     pub colours: Option<(&'a Pca, f32)>,
     /// How many of the neighbours by one description others confirm (0 to 1).
     pub agreement: f32,
 }
 
+/// How long the look is in codes, by how many of the neighbours by one description others confirm.
+fn look_length(agreement: f32) -> f32 {
+    let doubt = 1.0 - agreement.clamp(0.0, 1.0);
+    // Never 0, so that every code has a direction.
+    (LOOK_FACTOR * doubt * doubt).clamp(0.05, MAX_LOOK)
+}
+
+/// Whether the look has structures and patches as well as the shape.
+pub(crate) fn is_structured(agreement: f32) -> bool {
+    look_length(agreement) >= MIN_STRUCTURED
+}
+
 impl Direct {
-    /// Of a collection. `join` finds the principal components of shape and structures side by side,
-    /// each times its weight.
+    /// Of a collection. `join` finds the principal components of the parts of the look side by
+    /// side, where it has several.
     pub fn new(exact: &Exact, join: impl FnOnce() -> Pca) -> Self {
-        let doubt = 1.0 - exact.agreement.clamp(0.0, 1.0);
-        // Never 0, so that every code has a direction.
-        let length = (LOOK_FACTOR * doubt * doubt).clamp(0.05, MAX_LOOK);
+        let length = look_length(exact.agreement);
         let colours = exact.colours.filter(|(_, weight)| *weight > 0.0);
-        let is_structured = length >= MIN_STRUCTURED && !exact.structures.is_empty();
-        let shape = match is_structured {
-            true => {
-                let structures = exact.structures.iter();
-                let parts: Vec<(&Pca, f32)> = std::iter::once(exact.shape)
-                    .chain(structures.map(|&(_, pca, weight)| (pca, weight)))
-                    .collect();
-                Projection::joined(&parts, &join(), length)
-            }
-            false => Projection::new(exact.shape.0, length),
+        let shape = match &exact.look[..] {
+            [(shape, _)] => Projection::new(shape, length),
+            several => Projection::joined(several, &join(), length),
         };
-        let structures = exact.structures.iter().filter(|_| is_structured);
         Self {
             gradients: exact.gradients,
             contrast: exact.contrast,
             symmetry: exact.symmetry,
-            structures: structures
-                .map(|(structure, ..)| (*structure).clone())
-                .collect(),
+            structures: exact.structures.iter().copied().cloned().collect(),
+            patches: exact.patches.cloned(),
             shape,
             colours: colours.map(|(pca, weight)| Projection::new(pca, COLOURS * weight)),
         }
@@ -247,6 +258,7 @@ impl Direct {
             symmetry: self.symmetry,
             shape: self.shape.part,
             structures: self.structures.iter().map(Structure::record).collect(),
+            patches: self.patches.as_ref().map(Patches::record),
             colours: self.colours.as_ref().map(|colours| colours.part),
         }
     }
@@ -276,7 +288,7 @@ impl Direct {
         }
     }
 
-    /// Writes the shape of an image as it lies, and behind it its structures.
+    /// Writes the shape of an image as it lies, and behind it its structures and patches.
     fn describe(&self, pixels: &[u8], out: &mut [f32]) {
         let (shape, mut rest) = out.split_at_mut(self.gradients.len());
         self.gradients.describe_softly(pixels, self.contrast, shape);
@@ -284,6 +296,9 @@ impl Direct {
             let (out, others) = rest.split_at_mut(structure.len());
             structure.describe(pixels, out);
             rest = others;
+        }
+        if let Some(patches) = &self.patches {
+            patches.describe(pixels, rest);
         }
     }
 
@@ -351,6 +366,9 @@ impl Direct {
             structure.add_shares(pixels, own, rows, &mut shares);
             rest = others;
         }
+        if let Some(patches) = &self.patches {
+            patches.add_shares(pixels, rest, rows, &mut shares);
+        }
         let blocks = values.chunks_exact(values.len() / (down * across));
         // Block `at` of so many, each two cells long and one cell after the other.
         let sides = |at: usize, blocks: usize, places: usize| {
@@ -374,6 +392,9 @@ impl Direct {
         let mut tensors: Vec<Named> = self.shape.tensors("shape").into();
         for (number, structure) in self.structures.iter().enumerate() {
             tensors.extend(structure.tensors(&structure_name(number)));
+        }
+        if let Some(patches) = &self.patches {
+            tensors.extend(patches.tensors(PATCHES));
         }
         if let Some(colours) = &self.colours {
             tensors.extend(colours.tensors("colours"));
@@ -407,7 +428,13 @@ impl Direct {
                 Structure::read(structure, &name, input, record.contrast, container)
             })
             .collect::<Result<_, _>>()?;
-        let len = gradients.len() + structures.iter().map(Structure::len).sum::<usize>();
+        let patches = record
+            .patches
+            .map(|patches| Patches::read(patches, PATCHES, input, container))
+            .transpose()?;
+        let len = gradients.len()
+            + structures.iter().map(Structure::len).sum::<usize>()
+            + patches.as_ref().map_or(0, Patches::len);
         let colours = record
             .colours
             .map(|part| Projection::read(container, "colours", FINE_COLOURS, part));
@@ -416,11 +443,15 @@ impl Direct {
             contrast: record.contrast,
             symmetry: record.symmetry,
             structures,
+            patches,
             shape: Projection::read(container, "shape", len, record.shape)?,
             colours: colours.transpose()?,
         })
     }
 }
+
+/// What the tensors of patches begin with.
+const PATCHES: &str = "direct.patches";
 
 /// What the tensors of a structure begin with.
 fn structure_name(number: usize) -> String {

@@ -310,11 +310,12 @@ fn shape_and_colours_stand_behind_what_was_learned() {
     }
 }
 
-/// A model whose codes have structures: descriptions of noise do not agree.
+/// A model whose codes have structures and patches: descriptions of noise do not agree.
 fn structured_model() -> Autoencoder {
     let model = noise_model(|_| {});
     let structures = &model.record().direct.as_ref().unwrap().structures;
     assert_eq!(structures.len(), 2, "{structures:?}");
+    assert!(model.record().direct.as_ref().unwrap().patches.is_some());
     model
 }
 
@@ -408,6 +409,24 @@ fn a_damaged_direct_part_is_refused_with_the_reason() {
     };
     assert!(said(&three).contains("3 kinds of structures"));
     assert!(said(&|structures| *structures = serde_json::json!([])).contains("of shape"));
+    let said = |change: &dyn Fn(&mut serde_json::Value)| {
+        let change = |d: &mut serde_json::Value| change(&mut d["record"]["direct"]["patches"]);
+        refusal(&changed(&structured, |d, _| change(d)))
+    };
+    for (path, value) in [
+        ("side", serde_json::json!(0)),
+        ("side", 7.into()),
+        ("reduction", 0.into()),
+        ("reduction", 1_000_000.into()),
+        ("components", 0.into()),
+        ("components", 37.into()),
+        ("kinds", 129.into()),
+    ] {
+        let why = said(&|patches| patches[path] = value.clone());
+        assert!(why.contains("its patches"), "{path}: {why}");
+    }
+    assert!(said(&|patches| patches["kinds"] = 3.into()).contains("of shape"));
+    assert!(said(&|patches| *patches = serde_json::Value::Null).contains("of shape"));
     let missing = changed(&bytes, |_, t| {
         t.retain(|(name, _, _)| name != "direct.shape.axes")
     });

@@ -5,6 +5,7 @@ use lookalike_neighbours::{Codes, Metric, Pca, nearest_others};
 use rayon::prelude::*;
 
 use super::{COLOURS, Part, SAMPLE};
+use crate::patches::Patches;
 use crate::structure::{Structure, coarse_step};
 use crate::symmetry::Symmetry;
 
@@ -28,8 +29,13 @@ pub(super) enum Kind {
 
 /// How a part is computed.
 pub(super) enum Describe {
-    Shape { gradients: Gradients, contrast: f32 },
+    Shape {
+        gradients: Gradients,
+        contrast: f32,
+    },
     Structure(Structure),
+    /// Of the exact look alone.
+    Patches(Patches),
     Colours,
     Layout(InputShape),
 }
@@ -38,7 +44,7 @@ impl Describe {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Shape { .. } => Kind::Shape,
-            Self::Structure(_) => Kind::Structure,
+            Self::Structure(_) | Self::Patches(_) => Kind::Structure,
             Self::Colours => Kind::Colours,
             Self::Layout(_) => Kind::Layout,
         }
@@ -48,6 +54,7 @@ impl Describe {
         match self {
             Self::Shape { gradients, .. } => gradients.len(),
             Self::Structure(structure) => structure.len(),
+            Self::Patches(patches) => patches.len(),
             Self::Colours => FINE_COLOURS,
             Self::Layout(shape) => LAYOUT_CELLS * LAYOUT_CELLS * shape.channels,
         }
@@ -77,6 +84,9 @@ impl Describe {
             }),
             Self::Structure(structure) => average(structure.blocks.shape(), out, &|pixels, out| {
                 structure.describe(pixels, out);
+            }),
+            Self::Patches(patches) => average(patches.grid.shape, out, &|pixels, out| {
+                patches.describe(pixels, out);
             }),
             // The same however an image lies.
             Self::Colours => fine_colours(pixels, out),
@@ -114,13 +124,36 @@ impl Fitted {
             pca,
             scale: 1.0,
         };
-        let components = fitted.pca.project(rows(&raw, fitted.describe.len()));
+        let components = fitted.project(&raw);
         fitted.scale = unit_scale(&components, images.len());
         fitted
     }
 
     pub fn dims(&self) -> usize {
         self.pca.components()
+    }
+
+    fn project(&self, raw: &[f32]) -> Vec<f32> {
+        let raw = rows(raw, self.describe.len());
+        match self.is_whitened() {
+            true => self.pca.project_half_whitened(raw),
+            false => self.pca.project(raw),
+        }
+    }
+
+    /// Patches, which are half-whitened: a few of their components, of how much there is in each
+    /// cell, would outweigh all others.
+    fn is_whitened(&self) -> bool {
+        matches!(self.describe, Describe::Patches(_))
+    }
+
+    /// What each component is multiplied by.
+    pub fn factors(&self) -> Vec<f32> {
+        let factors = match self.is_whitened() {
+            true => self.pca.half_whitening(),
+            false => vec![1.0; self.dims()],
+        };
+        factors.iter().map(|factor| factor * self.scale).collect()
     }
 
     /// The `count` nearest of each image by this part; none where the part tells no two apart.
@@ -134,7 +167,7 @@ impl Fitted {
     /// The weighted components of images.
     pub fn components(&self, images: &[&[u8]]) -> Vec<f32> {
         let raw = raw(&self.describe, self.symmetry, images);
-        let mut components = self.pca.project(rows(&raw, self.describe.len()));
+        let mut components = self.project(&raw);
         components.iter_mut().for_each(|v| *v *= self.scale);
         components
     }

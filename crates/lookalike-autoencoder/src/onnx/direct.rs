@@ -1,13 +1,14 @@
-//! What stands in a code behind what the network says, as ONNX operators: the shape, structures and
-//! the colours, as [`Gradients::describe_softly`], [`Structure::describe`] and
-//! [`fine_colours`](lookalike_images::fine_colours) compute them.
+//! What stands in a code behind what the network says, as ONNX operators: the shape, structures,
+//! patches and the colours, as [`Gradients::describe_softly`], [`Structure::describe`],
+//! [`Patches::describe`] and [`fine_colours`](lookalike_images::fine_colours) compute them.
 
 use lookalike_images::{CHROMA_RANGE, Gradients, InputShape, LUMA, LocalGradients, Turn};
 
 use super::graph::{Attribute, Graph, Value};
 use super::network::transpose;
 use crate::direct::{Direct, MIN_LENGTH, Projection};
-use crate::structure::{FLOOR, QUARTER_WEIGHT, Structure};
+use crate::patches::{self, Patches};
+use crate::structure::{self, FLOOR, QUARTER_WEIGHT, Structure};
 
 /// Cells of a block: 2 x 2.
 const BLOCK_CELLS: usize = 4;
@@ -19,8 +20,8 @@ struct Steepest {
     length: Value,
 }
 
-/// The components of where edges run and of structures. `planes` are images x channels x height x
-/// width, 0 to 255.
+/// The components of where edges run, of structures and of patches. `planes` are images x channels
+/// x height x width, 0 to 255.
 pub fn look(graph: &mut Graph, planes: &Value, direct: &Direct) -> Value {
     let (gradients, contrast) = (&direct.gradients, direct.contrast);
     let shape = gradients.shape();
@@ -36,14 +37,20 @@ pub fn look(graph: &mut Graph, planes: &Value, direct: &Direct) -> Value {
         }
     };
     let steepest = steepest(graph, &planes, shape);
-    let mut description = edges(graph, &steepest, gradients, contrast);
-    if !direct.structures.is_empty() {
-        let structures = direct.structures.iter();
-        let structures = structures.map(|s| structure(graph, &steepest, s));
-        let all: Vec<Value> = std::iter::once(description).chain(structures).collect();
-        let all: Vec<&Value> = all.iter().collect();
-        description = graph.node_with("Concat", &all, &[Attribute::Integer("axis", 1)]);
+    let mut parts = vec![edges(graph, &steepest, gradients, contrast)];
+    for of_blocks in &direct.structures {
+        parts.push(structure(graph, &steepest, of_blocks));
     }
+    if let Some(patches) = &direct.patches {
+        parts.push(summed_patches(graph, &planes, patches));
+    }
+    let mut description = match &parts[..] {
+        [only] => only.clone(),
+        several => {
+            let several: Vec<&Value> = several.iter().collect();
+            graph.node_with("Concat", &several, &[Attribute::Integer("axis", 1)])
+        }
+    };
     if turns.len() > 1 {
         let rows = graph.integers(&[turns.len() as i64, -1, direct.shape.mean.len() as i64]);
         let turned = graph.node("Reshape", &[&description, &rows]);
@@ -201,6 +208,91 @@ fn structure(graph: &mut Graph, steepest: &Steepest, structure: &Structure) -> V
     graph.node_with("Concat", &regions, &[Attribute::Integer("axis", 1)])
 }
 
+/// The description by patches, images x values.
+fn summed_patches(graph: &mut Graph, planes: &Value, patches: &Patches) -> Value {
+    let grid = &patches.grid;
+    let (side, reduction, channels) = (grid.side, grid.reduction, grid.shape.channels);
+    let (components, kinds) = (patches.offsets.len(), patches.kinds());
+    // Brightness, reduced; about 0, so that differences of squares below stay exact.
+    let share = 1.0 / (reduction * reduction) as f32;
+    let channel = |channel: usize| match channels {
+        3 => share * LUMA[channel],
+        _ => share,
+    };
+    let weights: Vec<f32> = (0..channels)
+        .flat_map(|at| vec![channel(at); reduction * reduction])
+        .collect();
+    let weights = graph.floats(&[1, channels, reduction, reduction], &weights);
+    let middle = graph.floats(&[1], &[-127.5]);
+    let window = Attribute::Integers("kernel_shape", &[reduction, reduction]);
+    let strides = Attribute::Integers("strides", &[reduction, reduction]);
+    let reduced = graph.node_with("Conv", &[planes, &weights, &middle], &[window, strides]);
+
+    let mean = vec![1.0 / grid.pixels() as f32; grid.pixels()];
+    let mean = graph.floats(&[1, 1, side, side], &mean);
+    let window = [Attribute::Integers("kernel_shape", &[side, side])];
+    let means = graph.node_with("Conv", &[&reduced, &mean], &window);
+    let squares = graph.node("Mul", &[&reduced, &reduced]);
+    let squares = graph.node_with("Conv", &[&squares, &mean], &window);
+    let squared = graph.node("Mul", &[&means, &means]);
+    let variance = graph.node("Sub", &[&squares, &squared]);
+    let variance = graph.node("Relu", &[&variance]);
+    let least = graph.number(patches::MIN_VARIANCE);
+    let variance = graph.node("Add", &[&variance, &least]);
+    let deviation = graph.node("Sqrt", &[&variance]);
+
+    // Each axis less its mean, so that the patch's mean does not count.
+    let mut axes = Vec::with_capacity(patches.axes.len());
+    for component in 0..components {
+        let axis = patches.axes.iter().skip(component).step_by(components);
+        let mean = axis.clone().sum::<f32>() / grid.pixels() as f32;
+        axes.extend(axis.map(|value| value - mean));
+    }
+    let axes = graph.floats(&[components, 1, side, side], &axes);
+    let offsets = graph.floats(&[components, 1, 1], &patches.offsets);
+    let found = graph.node_with("Conv", &[&reduced, &axes], &window);
+    let found = graph.node("Div", &[&found, &deviation]);
+    let found = graph.node("Add", &[&found, &offsets]);
+    let towards: Vec<f32> = (0..kinds)
+        .flat_map(|kind| patches.kinds.iter().skip(kind).step_by(kinds))
+        .copied()
+        .collect();
+    let towards = graph.floats(&[kinds, components, 1, 1], &towards);
+    let beyond = graph.floats(&[kinds], &vec![-patches::THRESHOLD; kinds]);
+    let window = [Attribute::Integers("kernel_shape", &[1, 1])];
+    let shares = graph.node_with("Conv", &[&found, &towards, &beyond], &window);
+    let shares = graph.node("Relu", &[&shares]);
+
+    let [down, across] = grid.patches();
+    let [rows, columns] = grid.cells();
+    let left = cell_shares(down, rows);
+    let shares_across = cell_shares(across, columns);
+    let right: Vec<f32> = (0..across * columns)
+        .map(|at| shares_across[at % columns * across + at / columns])
+        .collect();
+    let right = graph.floats(&[across, columns], &right);
+    let left = graph.floats(&[rows, down], &left);
+    let means = graph.node("MatMul", &[&shares, &right]);
+    let means = graph.node("MatMul", &[&left, &means]);
+    let [floor, root] = [patches::FLOOR, patches::FLOOR.sqrt()].map(|number| graph.number(number));
+    let means = graph.node("Add", &[&means, &floor]);
+    let roots = graph.node("Sqrt", &[&means]);
+    let roots = graph.node("Sub", &[&roots, &root]);
+    let roots = transpose(graph, &roots, &[0, 2, 3, 1]);
+    graph.node_with("Flatten", &[&roots], &[Attribute::Integer("axis", 1)])
+}
+
+/// What makes means of cells, a row each, from patches along one side of the image.
+fn cell_shares(patches: usize, cells: usize) -> Vec<f32> {
+    let mut shares = vec![0.0; cells * patches];
+    for (own, row) in shares.chunks_exact_mut(patches).enumerate() {
+        let inside = (0..patches).filter(|at| at * cells / patches == own);
+        let count = inside.clone().count() as f32;
+        inside.for_each(|at| row[at] = 1.0 / count);
+    }
+    shares
+}
+
 fn square(row: &[f32]) -> f32 {
     row.iter().map(|value| value * value).sum()
 }
@@ -216,14 +308,20 @@ fn region(graph: &mut Graph, sums: &Value, wanted: f32) -> Value {
     let flat = graph.node_with("Flatten", &[sums], &[Attribute::Integer("axis", 1)]);
     let sizes = graph.node("Abs", &[&flat]);
     let signs = graph.node("Sign", &[&flat]);
-    let [floor, root, smallest, wanted] =
-        [FLOOR, FLOOR.sqrt(), MIN_LENGTH, wanted].map(|number| graph.number(number));
+    let least = structure::MIN_LENGTH * structure::MIN_LENGTH;
+    let [floor, root, least, wanted] =
+        [FLOOR, FLOOR.sqrt(), least, wanted].map(|number| graph.number(number));
     let sizes = graph.node("Add", &[&sizes, &floor]);
     let roots = graph.node("Sqrt", &[&sizes]);
     let roots = graph.node("Sub", &[&roots, &root]);
     let roots = graph.node("Mul", &[&roots, &signs]);
-    let length = length(graph, &roots);
-    let length = graph.node("Max", &[&length, &smallest]);
+    let square = graph.node_with(
+        "ReduceSumSquare",
+        &[&roots],
+        &[Attribute::Integers("axes", &[1])],
+    );
+    let square = graph.node("Add", &[&square, &least]);
+    let length = graph.node("Sqrt", &[&square]);
     let scale = graph.node("Div", &[&wanted, &length]);
     graph.node("Mul", &[&roots, &scale])
 }

@@ -142,9 +142,10 @@ fn model(path: &str, device: DeviceChoice, console: &Console) -> Result<(), Fail
             report.code_dim,
             model.latent_dim(),
             direct.shape.dims,
-            match direct.structures.is_empty() {
-                true => "shape",
-                false => "shape and structure",
+            match (direct.structures.is_empty(), direct.patches.is_none()) {
+                (true, _) => "shape",
+                (false, true) => "shape and structure",
+                (false, false) => "shape, structure and patches",
             },
             match direct.symmetry.is_none() {
                 true => "",

@@ -29,7 +29,7 @@ fn write_photos(folder: &Path) -> PathBuf {
         height: side,
         width: side,
     };
-    let blurred = fit(&fit(&digits(10).picture(9), shape(20)), shape(56));
+    let blurred = fit(&fit(&digits(10).picture(9), shape(24)), shape(56));
     blurred.write_png(photos.join("other/9 large.png")).unwrap();
     for (part, seconds) in [("keep", 1_600_000_000), ("other", 1_700_000_000)] {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);

@@ -845,7 +845,8 @@ fn duplicates_outliers_and_samples_are_listed() {
     page.wait("document.querySelectorAll('.tile').length === 40");
 
     page.click(".pages [data-page=sample]");
-    page.wait("location.pathname === '/sample'");
+    page.wait("document.querySelector('h1')?.textContent === 'Sample'");
+    page.wait("document.querySelectorAll('.tile').length === 40");
     page.eval("(() => { const count = document.querySelector('#count'); count.value = 7; count.dispatchEvent(new Event('change', { bubbles: true })); })()");
     page.wait_address("count=7");
     page.wait("document.querySelectorAll('.tile').length === 7");

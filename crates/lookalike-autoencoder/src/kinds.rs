@@ -1,15 +1,14 @@
-//! Kinds of local blocks: their means, found by k-means, and what share each has in a block.
+//! Kinds of local blocks and patches: their means, found by k-means, and how much of each kind a
+//! block has.
 
 use rayon::prelude::*;
 
-/// Kinds of blocks that are told apart, at most.
-pub(crate) const KINDS: usize = 32;
 /// Rounds of clustering.
 const ROUNDS: usize = 15;
 
-/// The means of kinds of blocks, up to [`KINDS`].
+/// The means of kinds of blocks, up to `KINDS`.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Means {
+pub(crate) struct Means<const KINDS: usize> {
     pub dims: usize,
     /// One a row.
     pub rows: Vec<f32>,
@@ -18,7 +17,7 @@ pub(crate) struct Means {
     columns: Vec<[f32; KINDS]>,
 }
 
-impl Means {
+impl<const KINDS: usize> Means<KINDS> {
     pub fn new(rows: Vec<f32>, dims: usize) -> Self {
         let mut columns = vec![[f32::INFINITY; KINDS]; dims];
         for (kind, mean) in rows.chunks_exact(dims).enumerate() {
@@ -83,7 +82,7 @@ impl Means {
 /// Lloyd's k-means, from blocks at even steps, and the mean squared distance of blocks from the
 /// nearest mean, by the means of the last round but one. Sums are made in a fixed order, so that
 /// these are the same on any number of threads.
-pub(super) fn cluster(blocks: &[f32], dims: usize) -> (Means, f32) {
+pub(crate) fn cluster<const KINDS: usize>(blocks: &[f32], dims: usize) -> (Means<KINDS>, f32) {
     let count = blocks.len() / dims;
     let kinds = KINDS.min(count);
     let first = (0..kinds).flat_map(|kind| &blocks[kind * count / kinds * dims..][..dims]);
@@ -118,8 +117,10 @@ pub(super) fn cluster(blocks: &[f32], dims: usize) -> (Means, f32) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::noise;
     use super::*;
+    use crate::structure::tests::noise;
+
+    const KINDS: usize = 32;
 
     fn distance(a: &[f32], b: &[f32]) -> f32 {
         let squares = a.iter().zip(b).map(|(a, b)| (a - b).powi(2));
@@ -137,7 +138,7 @@ mod tests {
                 [x + noise(3 * block + 1), y + noise(3 * block + 2)]
             })
             .collect();
-        let (means, _) = cluster(&blocks, 2);
+        let (means, _) = cluster::<KINDS>(&blocks, 2);
         assert_eq!(means.len(), 2 * KINDS);
         for (block, values) in blocks.chunks(2).enumerate() {
             let mean = means.row(means.nearest(values).0);
@@ -146,32 +147,35 @@ mod tests {
             assert_eq!(least.fold(f32::INFINITY, f32::min), distance(mean, values));
         }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        assert_eq!(pool.unwrap().install(|| cluster(&blocks, 2)).0, means);
+        assert_eq!(
+            pool.unwrap().install(|| cluster::<KINDS>(&blocks, 2)).0,
+            means
+        );
     }
 
     #[test]
     fn few_blocks_are_kinds_of_their_own() {
         for count in [1, 5, KINDS] {
             let blocks: Vec<f32> = (0..3 * count).map(noise).collect();
-            let (means, spread) = cluster(&blocks, 3);
+            let (means, spread) = cluster::<KINDS>(&blocks, 3);
             assert_eq!(spread, 0.0);
             assert_eq!(means.rows, blocks);
         }
         // All alike: the first kind has them all, and none is lost.
-        assert_eq!(cluster(&[7.0; 300], 3).0.rows, [7.0; 3 * KINDS]);
+        assert_eq!(cluster::<KINDS>(&[7.0; 300], 3).0.rows, [7.0; 3 * KINDS]);
     }
 
     #[test]
     fn the_first_of_equal_means_is_the_nearest() {
-        let means = Means::new(vec![1.0, -1.0, 0.5, -0.5], 1);
+        let means = Means::<KINDS>::new(vec![1.0, -1.0, 0.5, -0.5], 1);
         assert_eq!(means.nearest(&[0.0]), (2, 0.25));
-        let means = Means::new(vec![1.0, 1.0, 0.0, 0.0, 0.0, 0.0], 2);
+        let means = Means::<KINDS>::new(vec![1.0, 1.0, 0.0, 0.0, 0.0, 0.0], 2);
         assert_eq!(means.nearest(&[0.1, 0.0]).0, 1);
     }
 
     #[test]
     fn blocks_between_kinds_are_shared() {
-        let means = Means::new(vec![0.0, 1.0, 5.0], 1);
+        let means = Means::<KINDS>::new(vec![0.0, 1.0, 5.0], 1);
         let of = |at: f32| means.shares(&[at], 0.25);
         assert_eq!(of(0.0)[..3], [1.0, 0.0, 0.0]);
         assert_eq!(of(0.5)[..3], [0.5, 0.5, 0.0]);
