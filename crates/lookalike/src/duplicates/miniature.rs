@@ -7,6 +7,8 @@ const SIDE: usize = 32;
 const COLOUR_SIDE: usize = 8;
 const LUMA: usize = SIDE * SIDE;
 const COLOURS: usize = 2 * COLOUR_SIDE * COLOUR_SIDE;
+/// Floats of a [layout](Miniature::layout).
+pub(super) const LAYOUT: usize = COLOUR_SIDE * COLOUR_SIDE;
 /// Shares of the sides that are compared with all of the other picture, in case that is a part.
 const CROPS: [f32; 2] = [0.95, 0.9];
 /// What a difference of colours counts beside one of luma.
@@ -70,6 +72,19 @@ impl Miniature {
             luma: std::array::from_fn(|at| self.luma[from(at, SIDE)]),
             colours: std::array::from_fn(|at| self.colours[2 * from(at / 2, COLOUR_SIDE) + at % 2]),
         }
+    }
+
+    /// The luma at 8x8 pixels, less its mean: what copies have in common whatever noise,
+    /// compression and brightness do to finer detail.
+    pub fn layout(&self) -> [f32; LAYOUT] {
+        let step = SIDE / COLOUR_SIDE;
+        let mut layout = [0.0f32; LAYOUT];
+        for (at, &luma) in self.luma.iter().enumerate() {
+            let place = at / SIDE / step * COLOUR_SIDE + at % SIDE / step;
+            layout[place] += f32::from(luma) / (step * step) as f32;
+        }
+        let mean = layout.iter().sum::<f32>() / LAYOUT as f32;
+        layout.map(|value| value - mean)
     }
 
     /// The luma of the middle, that share of the sides, at the same number of pixels.

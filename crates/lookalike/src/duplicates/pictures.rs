@@ -1,22 +1,23 @@
 //! Whether two pictures are copies of each other, told by the pictures themselves.
 //!
 //! Codes say what looks alike; a copy is more: the same picture, changed by what happens to files.
-//! So pictures that are near by their codes are compared as they are, small: the thumbnails that
-//! the gallery keeps, at 32x32 pixels. That does not depend on what was learned, and noise, other
-//! sizes, compression and brightness are gone at that size.
+//! So pictures that are near by their codes, or by where they are bright, are compared as they are,
+//! small: the thumbnails that the gallery keeps, at 32x32 pixels. That does not depend on what was
+//! learned, and noise, other sizes, compression and brightness are gone at that size.
 
 use std::collections::{HashMap, HashSet};
 
 use lookalike_gallery::Gallery;
 use lookalike_images::Turn;
+use lookalike_neighbours::{Codes, Metric, Neighbour};
 use rayon::prelude::*;
 use uuid::Uuid;
 
 use super::Placed;
 use super::across::{Parts, add};
 use super::border::{Border, Pair};
-use super::miniature::{Differences, Miniature, differences};
-use crate::contents::Contents;
+use super::miniature::{Differences, LAYOUT, Miniature, differences};
+use crate::contents::{Contents, visit_others};
 use crate::{Error, Phase, Progress};
 
 /// The largest [difference](super::Member::difference) of a near duplicate from its representative.
@@ -34,6 +35,9 @@ const NOTED: f32 = 2.0;
 /// Neighbours by code that a picture is compared with. One that has more copies is compared with
 /// all.
 const CANDIDATES: usize = 16;
+/// Neighbours by where pictures are bright that it is compared with as well: noise and darkening
+/// can move a copy's code further than other pictures' codes are away.
+const BRIGHTNESS_CANDIDATES: usize = 8;
 /// Pictures that are read, or compared, between two looks at the progress.
 const PAGE: usize = 2048;
 
@@ -80,14 +84,16 @@ impl Pictures {
             |_, others| candidates.push(others.iter().map(|other| other.index as u32).collect()),
             &mut progress,
         )?;
-
-        Ok(Some(Self::of(miniatures, &candidates, progress)))
+        let more = near_by_brightness(&miniatures)?;
+        Ok(Some(Self::of(miniatures, &candidates, &more, progress)))
     }
 
-    /// Compares each with its candidates.
+    /// Compares each with its candidates, of which those by code are its surroundings, and with
+    /// `more`.
     fn of(
         miniatures: Vec<Option<Miniature>>,
         candidates: &[Vec<u32>],
+        more: &[Vec<u32>],
         mut progress: impl FnMut(Progress),
     ) -> Self {
         let count = miniatures.len();
@@ -99,15 +105,18 @@ impl Pictures {
                     return (0.0, Vec::new());
                 };
                 let own = own.views();
-                let others = candidates[content].iter().filter_map(|&other| {
+                let compare = |&other: &u32| {
                     let views = miniatures[other as usize].as_ref()?.views();
                     Some((other, differences(&own, &views)))
-                });
-                let others: Vec<(u32, Differences)> = others.collect();
+                };
+                let candidates = &candidates[content];
+                let mut others: Vec<_> = candidates.iter().filter_map(compare).collect();
                 let mut by_luma: Vec<f32> = others.iter().map(|(_, of)| of.luma).collect();
                 by_luma.sort_by(f32::total_cmp);
                 let around = by_luma.get(SURROUNDINGS - 1).or(by_luma.last());
                 let around = around.copied().unwrap_or(0.0);
+                let new = more[content].iter().filter(|o| !candidates.contains(o));
+                others.extend(new.filter_map(compare));
                 let near = |(_, of): &(u32, Differences)| of.all <= NOTED * MAX_DIFFERENCE;
                 (around, others.into_iter().filter(near).collect())
             };
@@ -158,7 +167,7 @@ impl Pictures {
                     pictures.note(content, found);
                 }
             }
-            pictures.crowded[content] = copies == CANDIDATES;
+            pictures.crowded[content] = copies >= CANDIDATES;
         }
         pictures.settle();
         pictures
@@ -304,6 +313,22 @@ fn settle(copies: &mut Vec<Match>) {
         key(a).cmp(&key(b)).then_with(by_difference)
     });
     copies.dedup_by_key(|found| found.other);
+}
+
+/// The nearest others of each picture by where it is bright.
+fn near_by_brightness(miniatures: &[Option<Miniature>]) -> Result<Vec<Vec<u32>>, Error> {
+    let layout = |miniature: &Option<Miniature>| match miniature {
+        Some(miniature) => miniature.layout(),
+        None => [0.0; LAYOUT],
+    };
+    let layouts: Vec<f32> = miniatures.iter().flat_map(layout).collect();
+    let mut found = Vec::with_capacity(miniatures.len());
+    let visit = |_, others: &[Neighbour]| {
+        found.push(others.iter().map(|other| other.index as u32).collect());
+    };
+    let codes = Codes::new(&layouts, LAYOUT)?;
+    visit_others(codes, Metric::Cosine, BRIGHTNESS_CANDIDATES, visit, |_| {});
+    Ok(found)
 }
 
 /// The small pictures of points, of those that have a thumbnail.
@@ -505,6 +530,26 @@ mod tests {
         assert_eq!(pictures.beside(&parts), Parts::from(expected));
     }
 
+    #[test]
+    fn copies_are_near_by_brightness_whatever_their_codes() {
+        let shots: Vec<Pixels> = (0..60)
+            .map(|seed| changed(&picture(seed), |_, c| c))
+            .collect();
+        let noisy = |at, colour: [f32; 3]| colour.map(|v| 0.7 * v + noise(at, 1));
+        let noisy = changed(&picture(7), noisy);
+        let pixels = shots.iter().chain([&noisy]);
+        let miniatures: Vec<_> = pixels.map(|pixels| Some(miniature(pixels))).collect();
+        let near = near_by_brightness(&miniatures).unwrap();
+        assert!(near.iter().all(|near| near.len() == BRIGHTNESS_CANDIDATES));
+        assert_eq!((near[7][0], near[60][0]), (60, 7));
+        // By their codes neither is near the other.
+        let candidates: Vec<Vec<u32>> = (0..61u32)
+            .map(|own| (1..=16).map(|step| (own + step) % 53).collect())
+            .collect();
+        let pictures = Pictures::of(miniatures, &candidates, &near, |_| {});
+        assert_eq!(pictures.copied().collect::<Vec<_>>(), [7, 60]);
+    }
+
     /// Each compared with those that come after it, as codes might say.
     fn compared(pixels: &[Pixels]) -> Pictures {
         let miniatures: Vec<_> = pixels
@@ -519,7 +564,12 @@ mod tests {
                     .collect()
             })
             .collect();
-        Pictures::of(miniatures, &candidates, |_| {})
+        Pictures::of(
+            miniatures,
+            &candidates,
+            &vec![Vec::new(); count as usize],
+            |_| {},
+        )
     }
 
     #[test]
