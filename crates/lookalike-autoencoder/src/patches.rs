@@ -73,6 +73,11 @@ pub(crate) struct Grid {
     pub side: usize,
 }
 
+/// Along one side of the image, the cell that a patch is counted to.
+pub(crate) fn cell_along(at: usize, patches: usize, cells: usize) -> usize {
+    at * cells / patches
+}
+
 impl Grid {
     fn suited(shape: InputShape) -> Self {
         let (longer, shorter) = (shape.height.max(shape.width), shape.height.min(shape.width));
@@ -108,7 +113,7 @@ impl Grid {
     /// The cell that a patch is counted to.
     pub fn cell(&self, at: usize) -> usize {
         let [[down, across], [rows, columns]] = [self.patches(), self.cells()];
-        at / across * rows / down * columns + at % across * columns / across
+        cell_along(at / across, down, rows) * columns + cell_along(at % across, across, columns)
     }
 
     /// How many patches are counted to each cell.

@@ -7,7 +7,7 @@ use lookalike_images::{CHROMA_RANGE, Gradients, InputShape, LUMA, LocalGradients
 use super::graph::{Attribute, Graph, Value};
 use super::network::transpose;
 use crate::direct::{Direct, MIN_LENGTH, Projection};
-use crate::patches::{self, Patches};
+use crate::patches::{self, Patches, cell_along};
 use crate::structure::{self, FLOOR, QUARTER_WEIGHT, Structure};
 
 /// Cells of a block: 2 x 2.
@@ -286,7 +286,7 @@ fn summed_patches(graph: &mut Graph, planes: &Value, patches: &Patches) -> Value
 fn cell_shares(patches: usize, cells: usize) -> Vec<f32> {
     let mut shares = vec![0.0; cells * patches];
     for (own, row) in shares.chunks_exact_mut(patches).enumerate() {
-        let inside = (0..patches).filter(|at| at * cells / patches == own);
+        let inside = (0..patches).filter(|&at| cell_along(at, patches, cells) == own);
         let count = inside.clone().count() as f32;
         inside.for_each(|at| row[at] = 1.0 / count);
     }

@@ -1,6 +1,6 @@
 //! What is found by comparing everything with everything: duplicates, outliers, groups, labels
-//! that may be mistakes, samples, the quality of codes. Each is computed once, kept, and listed from what is
-//! kept.
+//! that may be mistakes, samples, the quality of codes. Each is computed once, kept, and listed
+//! from what is kept.
 
 use lookalike::Progress;
 use std::collections::HashMap;
